@@ -1,0 +1,68 @@
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Tools that recipes install for themselves live in the target folder, so that `clean` removes them too.
+tools := justfile_directory() / "target/tools"
+export PATH := tools / "bin:" + env("PATH")
+
+# List the recipes.
+default:
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Build the library and the command.
+build *args:
+    cargo build --workspace {{ args }}
+
+# Compile the guest programs to target/guests; what has not changed is taken from the cache.
+jobs *args:
+    jobs/build {{ args }}
+
+# Start a daemon, push the first-party jobs, stream real input through them, and stop it.
+demo *args: build jobs
+    jobs/demo {{ args }}
+
+# Run the command, for example `./just run daemon` or `./just run info`.
+run *args:
+    cargo run --quiet --package capstan --bin capstan -- {{ args }}
+
+# Run all tests: unit, documentation, integration and end to end.
+test *args: jobs
+    cargo test --workspace {{ args }}
+
+# Run only the end-to-end tests of the real command.
+e2e *args: jobs
+    cargo test --package capstan --test e2e {{ args }}
+
+# Run the benchmarks, under the profile of the tests so that no dependency is built twice.
+bench *args: jobs
+    cargo bench --profile dev --package capstan {{ args }}
+
+# Format the sources.
+fmt:
+    cargo fmt --all
+
+# Fail if a source file is not formatted.
+fmt-check:
+    cargo fmt --all --check
+
+# Run clippy over everything; a warning is an error.
+lint *args:
+    cargo clippy --workspace --all-targets {{ args }} -- -D warnings
+
+# Build the documentation; a broken link is an error.
+doc *args:
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps {{ args }}
+
+# Check the dependencies' licences, sources and duplicates.
+deny: _cargo-deny
+    cargo deny --workspace check bans licenses sources
+
+# Run every gate as CI does, and print the time of each.
+ci *args:
+    .ci/run {{ args }}
+
+# Remove everything that was built, the installed tools included.
+clean:
+    cargo clean
+
+_cargo-deny:
+    @command -v cargo-deny >/dev/null || cargo install --quiet --locked --root {{ quote(tools) }} cargo-deny@0.20.2
