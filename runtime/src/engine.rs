@@ -1,0 +1,251 @@
+//! `Engine`: the registry of handlers and the life of the daemon.
+//!
+//! It finds what a name resolves to, starts jobs behind a fence, bounds each by its deadline, and shuts down: refuse, wait, cancel.
+
+mod fence;
+mod joblog;
+mod registry;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use self::fence::{Fence, Pass};
+use self::registry::Registry;
+pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved};
+use crate::handler::{Call, Handler, Role};
+use crate::job::{Job, JobBuilder, JobId, StartError};
+use crate::limits::Limits;
+use crate::outcome::{CancelledBy, Outcome};
+
+/// How long work that was cancelled may take to end before shutdown goes on without it.
+const CANCEL_BOUND: Duration = Duration::from_secs(5);
+/// How long services may take to end.
+const SERVICE_BOUND: Duration = Duration::from_secs(10);
+
+/// A handle to the engine; clones are the same engine.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Inner>);
+
+/// What an engine is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// What no run may use more of.
+    pub ceiling: Limits,
+    /// How much work may be in flight at a time.
+    pub runs: usize,
+}
+
+/// Numbers of an engine's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Jobs that are work and go on now.
+    pub running: usize,
+    /// Jobs that were started.
+    pub started: u64,
+    /// Handlers registered.
+    pub handlers: usize,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Work that was cancelled when its grace was over.
+    pub cancelled: Vec<JobId>,
+    /// Work and services that did not end even then.
+    pub unfinished: Vec<JobId>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    registry: Registry,
+    fence: Arc<Fence>,
+    runs: Arc<Semaphore>,
+    started: AtomicU64,
+    tasks: TaskTracker,
+    shutdown: OnceCell<ShutdownReport>,
+}
+
+impl Engine {
+    /// An engine without handlers.
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            registry: Registry::default(),
+            fence: Arc::default(),
+            runs: Arc::new(Semaphore::new(config.runs)),
+            started: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            shutdown: OnceCell::new(),
+        }))
+    }
+
+    /// Registers `handler` under a name that is free; the first registered stays.
+    ///
+    /// # Errors
+    /// [`RegistryError::BadName`], [`RegistryError::Duplicate`].
+    pub fn register(&self, name: &str, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
+        self.0.registry.install(vec![(Name::new(name)?, handler)], false)
+    }
+
+    /// Registers all of `bundle` as handlers that cannot be replaced or removed, or none of it.
+    ///
+    /// # Errors
+    /// As [`Engine::register`].
+    pub fn install(&self, bundle: Vec<(&str, Arc<dyn Handler>)>) -> Result<(), RegistryError> {
+        let named = bundle.into_iter().map(|(name, handler)| Ok((Name::new(name)?, handler)));
+        self.0.registry.install(named.collect::<Result<_, _>>()?, true)
+    }
+
+    /// Puts `handler` under `name`, in the place of what is there; running jobs finish on the old one.
+    ///
+    /// # Errors
+    /// [`RegistryError::Builtin`], [`RegistryError::Precondition`].
+    pub fn put(&self, name: Name, handler: Arc<dyn Handler>, only_if: &Precondition) -> Result<Put, RegistryError> {
+        self.0.registry.put(name, handler, only_if)
+    }
+
+    /// Takes `name` out; running jobs finish.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`], [`RegistryError::Builtin`], [`RegistryError::Precondition`].
+    pub fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<Resolved>, RegistryError> {
+        self.0.registry.remove(name, only_if)
+    }
+
+    /// What `name` resolves to now. Never waits for a load.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`].
+    pub fn resolve(&self, name: &str) -> Result<Arc<Resolved>, RegistryError> {
+        self.0.registry.get(name).ok_or_else(|| RegistryError::Unknown(name.to_owned()))
+    }
+
+    /// All handlers, by name.
+    pub fn handlers(&self) -> Vec<Arc<Resolved>> {
+        self.0.registry.list()
+    }
+
+    /// Begins the description of a job for the handler that `name` resolves to now.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unknown`].
+    pub fn job(&self, name: &str) -> Result<JobBuilder, RegistryError> {
+        Ok(JobBuilder::new(self.clone(), self.resolve(name)?))
+    }
+
+    /// What no run may use more of.
+    pub fn ceiling(&self) -> Limits {
+        self.0.config.ceiling
+    }
+
+    /// Numbers of its life so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            running: self.0.fence.work_count(),
+            started: self.0.started.load(Ordering::Relaxed),
+            handlers: self.0.registry.list().len(),
+        }
+    }
+
+    /// Whether it refuses jobs because it stops.
+    pub fn is_shutting_down(&self) -> bool {
+        self.0.fence.is_closed()
+    }
+
+    /// Waits until no work is in flight. Cancel-safe.
+    pub async fn idle(&self) {
+        self.0.fence.idle().await;
+    }
+
+    /// Refuses new jobs, asks services to end, gives work in flight `grace` to finish, then cancels it.
+    ///
+    /// Takes `grace` plus 15 s at most. Everyone who calls it waits for the same end. Not cancel-safe: where the first caller gives
+    /// up, the next begins again.
+    pub async fn shutdown(&self, grace: Duration) -> &ShutdownReport {
+        self.0.shutdown.get_or_init(|| self.shut_down(grace)).await
+    }
+
+    async fn shut_down(&self, grace: Duration) -> ShutdownReport {
+        let fence = &self.0.fence;
+        fence.close();
+        for service in fence.services() {
+            service.cancel(CancelledBy::Shutdown);
+        }
+        let mut report = ShutdownReport::default();
+        if tokio::time::timeout(grace, fence.idle()).await.is_err() {
+            for job in fence.work() {
+                job.cancel(CancelledBy::Shutdown);
+                report.cancelled.push(job.id());
+            }
+            let _ = tokio::time::timeout(CANCEL_BOUND, fence.idle()).await;
+        }
+        let services = fence.services();
+        let ends = async {
+            for service in &services {
+                service.wait().await;
+            }
+        };
+        let _ = tokio::time::timeout(SERVICE_BOUND, ends).await;
+        report.unfinished.extend(fence.work().iter().chain(&fence.services()).map(Job::id));
+        report
+    }
+
+    pub(crate) fn start(&self, job: &Job) -> Result<(), StartError> {
+        let (call, admission) = job.begin(|| self.admit(job))?;
+        self.0.started.fetch_add(1, Ordering::Relaxed);
+        joblog::started(job);
+        let job = job.clone();
+        self.0.tasks.spawn(async move {
+            let outcome = run(&job, call).await;
+            let Admission { pass, permit } = admission;
+            // Whoever sees the end may start the next: the slot is free by then.
+            drop(permit);
+            joblog::ended(&job, &job.finish(outcome));
+            drop(pass);
+        });
+        Ok(())
+    }
+
+    fn admit(&self, job: &Job) -> Result<Admission, StartError> {
+        let role = job.resolved().handler().role();
+        let pass = self.0.fence.enter(job, role).ok_or(StartError::ShuttingDown)?;
+        let permit = match role {
+            Role::Work => {
+                let permit = self.0.runs.clone().try_acquire_owned();
+                Some(permit.map_err(|_| StartError::Busy(self.0.config.runs))?)
+            }
+            Role::Service => None,
+        };
+        Ok(Admission { pass, permit })
+    }
+}
+
+/// What a job holds while it goes on.
+struct Admission {
+    pass: Pass,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Runs `call` to its end. The deadline is kept here, on the control side, where no guest can starve the timer.
+async fn run(job: &Job, call: Call) -> Outcome {
+    let handler = job.resolved().handler().clone();
+    let (stop, timeout) = (job.stop(), call.limits.timeout);
+    let bounded = handler.role() == Role::Work;
+    let mut work = std::pin::pin!(AssertUnwindSafe(async { handler.run(call).await }).catch_unwind());
+    let finished = tokio::select! {
+        biased;
+        finished = &mut work => finished,
+        () = tokio::time::sleep(timeout), if bounded => {
+            stop.request(Outcome::timed_out(timeout));
+            work.await
+        }
+    };
+    finished.unwrap_or_else(|_| Outcome::HostError { message: "the handler panicked".to_owned() })
+}

@@ -1,0 +1,213 @@
+//! The registry: names and what they resolve to.
+//!
+//! Readers take a snapshot and never wait; writers build the next snapshot behind a lock of their own. A job keeps what it was
+//! bound to, so replacing or removing a handler leaves running jobs on the old code.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::handler::Handler;
+
+/// Bytes of the longest name.
+pub const MAX_NAME: usize = 128;
+
+/// A checked name of a handler: letters, digits, `.`, `_` and `-`, with a letter or digit first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// What a name resolves to at one moment.
+#[derive(Debug)]
+pub struct Resolved {
+    name: Name,
+    handler: Arc<dyn Handler>,
+    builtin: bool,
+    created: Timestamp,
+}
+
+/// What must hold for a handler to be put under a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    #[default]
+    None,
+    /// Nothing has the name yet.
+    Absent,
+    /// Something has the name.
+    Present,
+    /// What has the name has one of these digests.
+    Digest(Vec<String>),
+}
+
+/// Why the registry was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    #[error("{0:?} is not a handler name: 1 to {MAX_NAME} letters, digits, `.`, `_`, `-`, starting with a letter or digit")]
+    BadName(String),
+    #[error("handler {0} is already registered")]
+    Duplicate(Name),
+    #[error("handler {0} is built in")]
+    Builtin(Name),
+    #[error("no handler {0}")]
+    Unknown(String),
+    #[error("handler {0} is not as the request expects it")]
+    Precondition(Name),
+}
+
+/// What [`Registry::put`] did.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub resolved: Arc<Resolved>,
+    /// Whether it took the place of another.
+    pub replaced: bool,
+}
+
+type Snapshot = BTreeMap<Name, Arc<Resolved>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    snapshot: ArcSwap<Snapshot>,
+    writer: Mutex<()>,
+}
+
+impl Registry {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Resolved>> {
+        self.snapshot.load().get(name).cloned()
+    }
+
+    pub(crate) fn list(&self) -> Vec<Arc<Resolved>> {
+        self.snapshot.load().values().cloned().collect()
+    }
+
+    /// Registers all of `bundle` under names that are free, or nothing.
+    pub(crate) fn install(
+        &self,
+        bundle: Vec<(Name, Arc<dyn Handler>)>,
+        builtin: bool,
+    ) -> Result<(), RegistryError> {
+        self.change(|next| {
+            for (name, handler) in bundle {
+                let resolved = Resolved { name: name.clone(), handler, builtin, created: Timestamp::now() };
+                if next.insert(name.clone(), Arc::new(resolved)).is_some() {
+                    return Err(RegistryError::Duplicate(name));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts `handler` under `name`, in the place of what is there.
+    pub(crate) fn put(
+        &self,
+        name: Name,
+        handler: Arc<dyn Handler>,
+        precondition: &Precondition,
+    ) -> Result<Put, RegistryError> {
+        self.change(|next| {
+            let old = next.get(&name);
+            precondition.check(&name, old)?;
+            let replaced = old.is_some();
+            let resolved =
+                Arc::new(Resolved { name: name.clone(), handler, builtin: false, created: Timestamp::now() });
+            next.insert(name, resolved.clone());
+            Ok(Put { resolved, replaced })
+        })
+    }
+
+    pub(crate) fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<Resolved>, RegistryError> {
+        self.change(|next| {
+            let old = next.get(name).cloned().ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
+            precondition.check(&old.name, Some(&old))?;
+            next.remove(name);
+            Ok(old)
+        })
+    }
+
+    fn change<T>(&self, edit: impl FnOnce(&mut Snapshot) -> Result<T, RegistryError>) -> Result<T, RegistryError> {
+        let _one_writer = self.writer.lock().expect("no panic while the lock is held");
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let done = edit(&mut next)?;
+        self.snapshot.store(Arc::new(next));
+        Ok(done)
+    }
+}
+
+impl Precondition {
+    fn check(&self, name: &Name, old: Option<&Arc<Resolved>>) -> Result<(), RegistryError> {
+        if old.is_some_and(|old| old.builtin) {
+            return Err(RegistryError::Builtin(name.clone()));
+        }
+        let holds = match self {
+            Self::None => true,
+            Self::Absent => old.is_none(),
+            Self::Present => old.is_some(),
+            Self::Digest(digests) => old
+                .and_then(|old| old.handler.about().digest)
+                .is_some_and(|digest| digests.contains(&digest)),
+        };
+        if holds { Ok(()) } else { Err(RegistryError::Precondition(name.clone())) }
+    }
+}
+
+impl Resolved {
+    /// The name it was registered under.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What runs.
+    pub fn handler(&self) -> &Arc<dyn Handler> {
+        &self.handler
+    }
+
+    /// Whether it is part of the daemon and cannot be replaced.
+    pub fn is_builtin(&self) -> bool {
+        self.builtin
+    }
+
+    /// When it was registered.
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+}
+
+impl Name {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`RegistryError::BadName`].
+    pub fn new(name: &str) -> Result<Self, RegistryError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let first_is_plain = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        if first_is_plain && name.len() <= MAX_NAME && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(RegistryError::BadName(name.chars().take(MAX_NAME).collect()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}

@@ -1,0 +1,185 @@
+//! `Handler`: what a name resolves to, native code or a wasm program, behind one trait.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Env;
+use crate::job::JobId;
+use crate::limits::{Asked, Limits};
+use crate::outcome::Outcome;
+use crate::stream::{Sink, Source};
+use crate::usage::Usage;
+
+/// The work of one call, and how it ended.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Something that can answer to a name.
+///
+/// [`Handler::run`] is called once a run. Its future ends soon after [`Stop::requested`] does: nobody else ends it. Dropping the
+/// streams of the [`Call`] closes them, so a handler keeps none of them longer than its work.
+pub trait Handler: fmt::Debug + Send + Sync + 'static {
+    /// What it is, for lists.
+    fn about(&self) -> About;
+
+    /// Whether it is work, or a service that is not expected to end.
+    fn role(&self) -> Role {
+        Role::Work
+    }
+
+    /// The limits its manifest asks for, within the operator's ceiling.
+    fn asked(&self) -> Asked {
+        Asked::default()
+    }
+
+    /// The variables its manifest sets, which a caller may override.
+    fn env(&self) -> Env {
+        Env::new()
+    }
+
+    /// The program as it was pushed; `None` for native handlers.
+    fn wasm(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// Begins one run.
+    fn run(self: Arc<Self>, call: Call) -> HandlerFuture;
+}
+
+/// What a run was given: the job's data, its streams, and the means to watch and stop it.
+#[derive(Debug)]
+pub struct Call {
+    pub job: JobId,
+    pub name: String,
+    pub args: Vec<String>,
+    pub env: Env,
+    pub stdin: Source,
+    pub stdout: Sink,
+    pub stderr: Sink,
+    pub limits: Limits,
+    pub mounts: Vec<crate::mount::Mount>,
+    pub stop: Stop,
+    pub usage: Arc<Usage>,
+}
+
+/// Whether a handler's jobs count as work in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It ends by itself; shutdown waits for it, a deadline bounds it.
+    Work,
+    /// It runs for the life of the daemon; only the daemon may start it. The ancestor exempted one job by its name.
+    Service,
+}
+
+/// What a handler is, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    pub kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Bytes of the program; 0 for native handlers.
+    pub size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+}
+
+/// What a handler is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Code of the daemon.
+    Native,
+    /// A core module for WASI preview 1.
+    Module,
+    /// A component for `wasi:cli/command` 0.2.
+    Component,
+}
+
+/// The request to end a run, made once, with the outcome it shall have.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    outcome: Arc<OnceLock<Outcome>>,
+}
+
+impl Stop {
+    /// Asks for the end; the first request decides the outcome, later ones change nothing.
+    pub fn request(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
+            self.token.cancel();
+        }
+    }
+
+    /// Waits for the request. Cancel-safe.
+    pub async fn requested(&self) -> Outcome {
+        self.token.cancelled().await;
+        self.outcome.get().expect("the token is cancelled after the outcome is set").clone()
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+}
+
+/// A handler that is a function of the daemon.
+pub struct Native {
+    description: &'static str,
+    role: Role,
+    run: Box<dyn Fn(Call) -> HandlerFuture + Send + Sync>,
+}
+
+impl Native {
+    /// Work that ends by itself.
+    pub fn work<F, Fut>(description: &'static str, run: F) -> Arc<Self>
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        Self::new(description, Role::Work, run)
+    }
+
+    /// A service of the daemon.
+    pub fn service<F, Fut>(description: &'static str, run: F) -> Arc<Self>
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        Self::new(description, Role::Service, run)
+    }
+
+    fn new<F, Fut>(description: &'static str, role: Role, run: F) -> Arc<Self>
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        Arc::new(Self { description, role, run: Box::new(move |call| Box::pin(run(call))) })
+    }
+}
+
+impl Handler for Native {
+    fn about(&self) -> About {
+        About { kind: Kind::Native, digest: None, size: 0, description: Some(self.description.to_owned()), usage: None }
+    }
+
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
+        (self.run)(call)
+    }
+}
+
+impl fmt::Debug for Native {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Native").field("description", &self.description).field("role", &self.role).finish()
+    }
+}

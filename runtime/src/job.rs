@@ -1,0 +1,359 @@
+//! `Job`: one piece of asked work, modelled on a unix process.
+//!
+//! ```text
+//!            start                the handler returns
+//! Created ──────────▶ Running ──────────────────────▶ Done(End)
+//!    │                                                  ▲
+//!    └── start while the engine shuts down ─────────────┘   Refused
+//! ```
+//!
+//! Start, wait and cancel are apart. Of any number of concurrent starts exactly one wins; `wait` may be called any number of times,
+//! before and after the end. A job holds what it was given as data, its streams until they are handed to the run, and nothing of the
+//! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use tokio::sync::watch;
+
+use crate::engine::{Engine, Resolved};
+use crate::env::Env;
+use crate::handler::{Call, Stop};
+use crate::limits::{Asked, Limits};
+use crate::mount::Mount;
+use crate::outcome::{CancelledBy, Outcome};
+use crate::stream::{Sink, Source};
+use crate::usage::{Usage, UsageReport};
+
+/// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
+pub const MAX_ARGS_AND_ENV: usize = 1 << 20;
+
+/// A job's id: 128 random bits, so that nobody guesses another's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobId(u128);
+
+/// A handle to a job; clones are the same job.
+#[derive(Clone)]
+pub struct Job(Arc<Inner>);
+
+/// Where a job is in its life.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Created,
+    Running,
+    Done(End),
+}
+
+/// The end of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    pub outcome: Outcome,
+    pub at: Timestamp,
+    pub usage: UsageReport,
+}
+
+/// What steers a run and is never part of what the guest sees.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// What the caller asks for, within the handler's manifest and the operator's ceiling.
+    pub asked: Asked,
+    /// The job that asked for this one.
+    pub parent: Option<JobId>,
+    /// Directories granted to this run.
+    pub mounts: Vec<Mount>,
+}
+
+/// A job that is being described; see [`Engine::job`].
+#[derive(Debug)]
+pub struct JobBuilder {
+    engine: Engine,
+    resolved: Arc<Resolved>,
+    args: Vec<String>,
+    env: Env,
+    control: Control,
+    streams: Streams,
+}
+
+/// Why a job could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    #[error("argument {0} holds NUL")]
+    ArgHoldsNul(usize),
+    #[error("arguments and variables take {0} bytes, more than the {MAX_ARGS_AND_ENV} a job may have")]
+    TooLarge(usize),
+}
+
+/// Why a job did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    #[error("job has already been started")]
+    AlreadyStarted,
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    #[error("{0} runs are going on, as many as may be")]
+    Busy(usize),
+}
+
+struct Inner {
+    id: JobId,
+    engine: Engine,
+    resolved: Arc<Resolved>,
+    args: Vec<String>,
+    limits: Limits,
+    parent: Option<JobId>,
+    usage: Arc<Usage>,
+    stop: Stop,
+    state: watch::Sender<State>,
+    /// What the run takes over when it starts; who takes it has won the start.
+    start: Mutex<Option<Start>>,
+    started: Mutex<Option<Instant>>,
+}
+
+struct Start {
+    env: Env,
+    mounts: Vec<Mount>,
+    streams: Streams,
+}
+
+#[derive(Debug)]
+struct Streams {
+    stdin: Source,
+    stdout: Sink,
+    stderr: Sink,
+}
+
+impl JobBuilder {
+    pub(crate) fn new(engine: Engine, resolved: Arc<Resolved>) -> Self {
+        let streams = Streams { stdin: Source::empty(), stdout: Sink::discard(), stderr: Sink::discard() };
+        let env = resolved.handler().env();
+        Self { engine, resolved, args: Vec::new(), env, control: Control::default(), streams }
+    }
+
+    /// Appends arguments; the guest finds the handler's name before them.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets variables on top of those of the manifest.
+    #[must_use]
+    pub fn env(mut self, env: &Env) -> Self {
+        self.env.extend(env);
+        self
+    }
+
+    /// Sets what steers the run.
+    #[must_use]
+    pub fn control(mut self, control: Control) -> Self {
+        self.control = control;
+        self
+    }
+
+    /// Where stdin comes from; by default it is at its end at once.
+    #[must_use]
+    pub fn stdin(mut self, stdin: Source) -> Self {
+        self.streams.stdin = stdin;
+        self
+    }
+
+    /// Where stdout goes; by default nowhere.
+    #[must_use]
+    pub fn stdout(mut self, stdout: Sink) -> Self {
+        self.streams.stdout = stdout;
+        self
+    }
+
+    /// Where stderr goes; by default nowhere.
+    #[must_use]
+    pub fn stderr(mut self, stderr: Sink) -> Self {
+        self.streams.stderr = stderr;
+        self
+    }
+
+    /// The job, in state `Created` and bound to the handler as it is now.
+    ///
+    /// # Errors
+    /// [`JobError`] where an argument could not reach the guest unchanged, or there is too much of them.
+    pub fn build(self) -> Result<Job, JobError> {
+        let mut size = self.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+        for (at, arg) in self.args.iter().enumerate() {
+            if arg.contains('\0') {
+                return Err(JobError::ArgHoldsNul(at));
+            }
+            size += arg.len() + 1;
+        }
+        if size > MAX_ARGS_AND_ENV {
+            return Err(JobError::TooLarge(size));
+        }
+        let limits = self.engine.ceiling().narrowed(&self.resolved.handler().asked()).narrowed(&self.control.asked);
+        let start = Start { env: self.env, mounts: self.control.mounts, streams: self.streams };
+        Ok(Job(Arc::new(Inner {
+            id: JobId::random(),
+            engine: self.engine,
+            resolved: self.resolved,
+            args: self.args,
+            limits,
+            parent: self.control.parent,
+            usage: Arc::default(),
+            stop: Stop::default(),
+            state: watch::Sender::new(State::Created),
+            start: Mutex::new(Some(start)),
+            started: Mutex::new(None),
+        })))
+    }
+}
+
+impl Job {
+    /// Starts the run; it then goes on by itself, whether or not anybody waits.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`] for every start but the first; [`StartError::ShuttingDown`], which ends the job as refused;
+    /// [`StartError::Busy`], after which it may be tried again.
+    pub fn start(&self) -> Result<(), StartError> {
+        self.0.engine.clone().start(self)
+    }
+
+    /// Waits for the end. Cancel-safe.
+    pub async fn wait(&self) -> End {
+        let mut state = self.0.state.subscribe();
+        let done = state.wait_for(|state| matches!(state, State::Done(_))).await.expect("the job holds the sender");
+        match &*done {
+            State::Done(end) => end.clone(),
+            State::Created | State::Running => unreachable!("waited for the end"),
+        }
+    }
+
+    /// Asks a running job to end; returns at once. Does nothing to a job that has ended.
+    pub fn cancel(&self, by: CancelledBy) {
+        self.0.stop.request(Outcome::Cancelled { by });
+    }
+
+    /// Its id.
+    pub fn id(&self) -> JobId {
+        self.0.id
+    }
+
+    /// The job that asked for it.
+    pub fn parent(&self) -> Option<JobId> {
+        self.0.parent
+    }
+
+    /// The name of its handler.
+    pub fn name(&self) -> &str {
+        self.0.resolved.name().as_str()
+    }
+
+    /// Its arguments, without the name.
+    pub fn args(&self) -> &[String] {
+        &self.0.args
+    }
+
+    /// The limits that hold for it.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// What it was bound to when it was made.
+    pub fn resolved(&self) -> &Resolved {
+        &self.0.resolved
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        self.0.state.borrow().clone()
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> UsageReport {
+        if let State::Done(end) = &*self.0.state.borrow() {
+            return end.usage;
+        }
+        let started = *self.0.started.lock().expect("no panic while the lock is held");
+        let running = started.map_or(Duration::ZERO, |started| started.elapsed());
+        self.0.usage.report(running.as_secs_f64())
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.0.stop
+    }
+
+    /// Makes the job running if it was created and `admit` lets it in; of concurrent calls one wins. A refusal for good ends it.
+    pub(crate) fn begin<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
+        let mut start = self.0.start.lock().expect("no panic while the lock is held");
+        if start.is_none() {
+            return Err(StartError::AlreadyStarted);
+        }
+        let admission = match admit() {
+            Ok(admission) => admission,
+            Err(error) => {
+                if error == StartError::ShuttingDown {
+                    *start = None;
+                    self.finish(Outcome::Refused { why: error.to_string() });
+                }
+                return Err(error);
+            }
+        };
+        let start = start.take().expect("it was there under the same lock");
+        *self.0.started.lock().expect("no panic while the lock is held") = Some(Instant::now());
+        self.0.state.send_replace(State::Running);
+        Ok((self.call(start), admission))
+    }
+
+    pub(crate) fn finish(&self, outcome: Outcome) -> End {
+        let end = End { outcome, at: Timestamp::now(), usage: self.usage() };
+        self.0.state.send_replace(State::Done(end.clone()));
+        end
+    }
+
+    fn call(&self, start: Start) -> Call {
+        Call {
+            job: self.0.id,
+            name: self.name().to_owned(),
+            args: self.0.args.clone(),
+            env: start.env,
+            stdin: start.streams.stdin,
+            stdout: start.streams.stdout,
+            stderr: start.streams.stderr,
+            limits: self.0.limits,
+            mounts: start.mounts,
+            stop: self.0.stop.clone(),
+            usage: self.0.usage.clone(),
+        }
+    }
+}
+
+impl JobId {
+    fn random() -> Self {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the kernel's random source answers once the machine has booted");
+        Self(u128::from_ne_bytes(bytes))
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for JobId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Job").field("id", &self.0.id).field("name", &self.name()).finish_non_exhaustive()
+    }
+}

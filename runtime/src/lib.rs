@@ -1,0 +1,20 @@
+//! Capstan: a daemon that runs jobs whose code is WebAssembly, each run in a fresh sandbox.
+//!
+//! In reading order:
+//! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`usage`], [`mount`], [`handler`], [`job`];
+//! - who runs it: [`engine`], the registry and the life of the daemon;
+
+pub mod env;
+pub mod outcome;
+pub mod stream;
+pub mod units;
+
+pub mod handler;
+pub mod job;
+pub mod limits;
+pub mod manifest;
+pub mod mount;
+pub mod usage;
+
+pub mod engine;
+pub mod sandbox;

@@ -1,0 +1,59 @@
+//! `Manifest`: what a handler says of itself, its `job.toml`.
+
+use serde::Deserialize;
+
+use crate::env::Env;
+use crate::limits::Asked;
+
+/// A handler's manifest. Everything is optional; a key that is not known is an error that names it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// The name to push under where the command gives none.
+    pub name: Option<String>,
+    /// What its jobs do, in a sentence.
+    pub description: Option<String>,
+    /// How it is called, in the manner of a synopsis.
+    pub usage: Option<String>,
+    /// The limits of its runs, within the operator's ceiling.
+    pub limits: Asked,
+    /// Variables that its runs see unless the caller sets them.
+    pub env: Env,
+}
+
+/// Why a manifest was refused: where in it, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ManifestError(String);
+
+impl Manifest {
+    /// Reads a manifest from TOML.
+    ///
+    /// # Errors
+    /// [`ManifestError`] with line, column and the offending text.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        toml::from_str(text).map_err(|error| ManifestError(error.to_string().trim_end().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_whole() {
+        let text = "name = \"wc\"\nusage = \"wc [--top N]\"\n[limits]\ntimeout = \"10s\"\n[env]\nTOP = \"3\"\n";
+        let manifest = Manifest::parse(text).unwrap();
+        assert_eq!(manifest.name.as_deref(), Some("wc"));
+        assert_eq!(manifest.limits.timeout, Some(std::time::Duration::from_secs(10)));
+        assert_eq!(manifest.env.get("TOP"), Some("3"));
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_is_named() {
+        for text in ["nmae = \"x\"", "[limits]\nmemroy = 1", "limits = 3", "[env]\nTOP = 3", "= ="] {
+            assert!(Manifest::parse(text).is_err(), "{text}");
+        }
+        assert!(Manifest::parse("nmae = \"x\"").unwrap_err().to_string().contains("nmae"));
+    }
+}
