@@ -1,0 +1,6 @@
+;; Needs exceptions, which the default profile leaves off.
+(module
+  (tag $thrown (param i32))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (throw $thrown (i32.const 1))))

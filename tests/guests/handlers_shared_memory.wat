@@ -1,0 +1,5 @@
+;; Needs threads, which the default profile leaves off.
+(module
+  (memory (export "memory") 1 2 shared)
+  (func (export "_start")
+    (drop (i32.atomic.load (i32.const 0)))))

@@ -1,0 +1,6 @@
+;; Grows its memory until it is denied, takes that for an answer, and exits with 0.
+(module
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (loop $more
+      (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))))

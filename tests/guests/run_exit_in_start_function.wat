@@ -1,0 +1,7 @@
+;; Exits with 42 while it is being instantiated; its `_start` is never reached.
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (func $begin (call $proc_exit (i32.const 42)))
+  (start $begin)
+  (func (export "_start") unreachable))

@@ -1,0 +1,183 @@
+//! `Cli`: the real command, run as a user runs it.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::daemon::clean_environment;
+use crate::{Daemon, within};
+
+/// One call of the command, before it is made. Its working folder is a fresh one.
+#[derive(Debug)]
+pub struct Cli {
+    command: Command,
+    folder: TempDir,
+    stdin: Vec<u8>,
+}
+
+impl Cli {
+    /// The command without a daemon.
+    pub fn new(binary: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("capstan-cli-").tempdir().unwrap();
+        let mut command = std::process::Command::new(binary);
+        clean_environment(&mut command, folder.path());
+        command.current_dir(folder.path());
+        Self { command: command.into(), folder, stdin: Vec::new() }
+    }
+
+    /// The command, told of a daemon by `-H`.
+    pub fn of(binary: &str, daemon: &Daemon) -> Self {
+        Self::new(binary).args(["-H", &format!("unix://{}", daemon.unix().display())])
+    }
+
+    /// The working folder, to put files in; it lives as long as what came of this call.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a file into the working folder.
+    #[must_use]
+    pub fn file(self, name: &str, content: &[u8]) -> Self {
+        std::fs::write(self.folder().join(name), content).unwrap();
+        self
+    }
+
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// What it reads from stdin; nothing by default.
+    #[must_use]
+    pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
+        self.stdin = stdin.into();
+        self
+    }
+
+    /// Runs it to its end.
+    pub async fn run(mut self) -> Finished {
+        let stdin = std::mem::take(&mut self.stdin);
+        let mut running = self.spawn();
+        let mut pipe = running.stdin.take().expect("stdin is piped");
+        // Written beside the reading, since the command may answer before it has read all; it need not read any of it.
+        let writing = tokio::spawn(async move { pipe.write_all(&stdin).await });
+        let finished = running.finish().await;
+        writing.abort();
+        finished
+    }
+
+    /// Starts it, with pipes in the hands of the test.
+    pub fn spawn(mut self) -> Running {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = self.command.spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout is piped"));
+        Running { child, stdin, stdout, read: Vec::new(), folder: self.folder }
+    }
+}
+
+/// A call that is going on; dropping it kills the process.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    read: Vec<u8>,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Writes to its stdin.
+    pub async fn feed(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("stdin is still open");
+        within("room in a pipe", stdin.write_all(bytes)).await.unwrap();
+        stdin.flush().await.unwrap();
+    }
+
+    /// Ends its stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Reads its stdout until `needle` has come.
+    ///
+    /// # Panics
+    /// If stdout ends before.
+    pub async fn read_until(&mut self, needle: &str) {
+        while !self.read.windows(needle.len()).any(|window| window == needle.as_bytes()) {
+            let count = within(format!("{needle:?}"), self.stdout.read_buf(&mut self.read)).await.unwrap();
+            assert_ne!(count, 0, "stdout ended after {:?}", String::from_utf8_lossy(&self.read));
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it runs");
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for its end; leaves stdin as it is.
+    pub async fn finish(mut self) -> Finished {
+        let mut stderr = Vec::new();
+        let mut pipe = self.child.stderr.take().expect("stderr is piped");
+        let status = within("the command to end", async {
+            let (out, err, status) =
+                tokio::join!(self.stdout.read_to_end(&mut self.read), pipe.read_to_end(&mut stderr), self.child.wait());
+            out.and(err).and(status).unwrap()
+        })
+        .await;
+        Finished {
+            code: status.code(),
+            stdout: self.read,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            folder: self.folder,
+        }
+    }
+}
+
+/// A call that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    folder: TempDir,
+}
+
+impl Finished {
+    /// Its stdout as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// Its stdout as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// A file of its working folder.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}; {self:?}"))
+    }
+
+    /// Itself, after its exit code was compared.
+    #[track_caller]
+    #[must_use]
+    pub fn exited(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+}

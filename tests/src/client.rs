@@ -1,0 +1,345 @@
+//! `Client`: well-formed HTTP, one connection a call, over TCP or a unix socket.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::{HeaderMap, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::{Reply, within};
+
+/// Where a daemon listens.
+#[derive(Debug, Clone)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A byte stream of either kind.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Address {
+    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+
+    /// What goes into `Host`.
+    pub(crate) fn authority(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+}
+
+/// Makes calls to one daemon.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: Address,
+}
+
+impl Client {
+    pub fn new(address: Address) -> Self {
+        Self { address }
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call("GET", path)
+    }
+
+    pub fn put(&self, path: &str, body: impl Into<Bytes>) -> Call {
+        self.call("PUT", path).body(body)
+    }
+
+    pub fn post(&self, path: &str) -> Call {
+        self.call("POST", path)
+    }
+
+    pub fn delete(&self, path: &str) -> Call {
+        self.call("DELETE", path)
+    }
+
+    /// A call of any method; `path` goes out as it is.
+    pub fn call(&self, method: &str, path: &str) -> Call {
+        let headers = HeaderMap::from_iter([(hyper::header::HOST, self.address.authority().parse().unwrap())]);
+        Call {
+            address: self.address.clone(),
+            method: method.to_owned(),
+            target: path.to_owned(),
+            headers,
+            body: Empty::new().boxed(),
+            http2: false,
+        }
+    }
+
+    /// A run of a handler, to be filled in and sent.
+    pub fn run(&self, handler: &str) -> Call {
+        self.post(&format!("/v1/handlers/{handler}/run"))
+    }
+
+    /// Pushes a program that must be taken.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub async fn push(&self, handler: &str, wasm: impl Into<Bytes>) {
+        let reply = self.put(&format!("/v1/handlers/{handler}"), wasm).send().await;
+        assert!(matches!(reply.status, 200 | 201), "push of {handler}: {reply:?}");
+    }
+
+    /// How many jobs the daemon says are running.
+    pub async fn running(&self) -> u64 {
+        let reply = self.get("/v1/info").send().await;
+        reply.json()["jobs"]["running"].as_u64().unwrap_or_else(|| panic!("no jobs.running in {reply:?}"))
+    }
+}
+
+/// One call, before it is sent.
+#[derive(Debug)]
+pub struct Call {
+    address: Address,
+    method: String,
+    target: String,
+    headers: HeaderMap,
+    body: BoxBody<Bytes, Infallible>,
+    http2: bool,
+}
+
+impl Call {
+    /// Adds a query parameter, percent-encoded here.
+    #[must_use]
+    pub fn query(mut self, key: &str, value: &str) -> Self {
+        let separator = if self.target.contains('?') { '&' } else { '?' };
+        self.target = format!("{}{separator}{key}={}", self.target, percent_encoded(value));
+        self
+    }
+
+    /// Adds an argument of the run.
+    #[must_use]
+    pub fn arg(self, value: &str) -> Self {
+        self.query("arg", value)
+    }
+
+    /// Adds a variable of the run.
+    #[must_use]
+    pub fn env(self, key: &str, value: &str) -> Self {
+        self.header("capstan-env", &format!("{}={}", percent_encoded(key), percent_encoded(value)))
+    }
+
+    /// Adds a header; `Host` replaces the one that is there.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        if name.eq_ignore_ascii_case("host") {
+            self.headers.insert(name, value.parse().unwrap());
+        } else {
+            self.headers.append(name, value.parse().unwrap());
+        }
+        self
+    }
+
+    /// Asks for the answer of a run as frames.
+    #[must_use]
+    pub fn framed(self) -> Self {
+        self.header("accept", crate::frames::MEDIA_TYPE)
+    }
+
+    /// Says that trailers are understood.
+    #[must_use]
+    pub fn trailers(self) -> Self {
+        self.header("te", "trailers")
+    }
+
+    /// Speaks HTTP/2 with prior knowledge.
+    #[must_use]
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
+    /// Sends this body, its length told beforehand.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Full::new(body.into()).boxed();
+        self
+    }
+
+    /// Sends a body that the test feeds piece by piece.
+    #[must_use]
+    pub fn fed(mut self) -> (Self, Feed) {
+        let (sender, pieces) = mpsc::channel(1);
+        self.body = Pieces(pieces).boxed();
+        (self, Feed(sender))
+    }
+
+    /// Sends the call and reads the answer to its end.
+    ///
+    /// # Panics
+    /// If there is no answer, or one that is cut before its end.
+    pub async fn send(self) -> Reply {
+        let what = format!("{} {}", self.method, self.target);
+        let reply = self.send_until_cut().await;
+        assert!(!reply.cut, "the answer to {what} was cut: {reply:?}");
+        reply
+    }
+
+    /// As [`Call::send`], but takes an answer that was cut.
+    pub async fn send_until_cut(self) -> Reply {
+        self.open().await.finish().await
+    }
+
+    /// Sends the call and returns as soon as the head of the answer is there.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn open(self) -> Exchange {
+        let what = format!("{} {}", self.method, self.target);
+        self.try_open().await.unwrap_or_else(|error| panic!("no answer to {what}: {error}"))
+    }
+
+    /// As [`Call::open`], but tells of a failure.
+    ///
+    /// # Errors
+    /// That there is no connection, or no answer on it.
+    pub async fn try_open(self) -> io::Result<Exchange> {
+        within(format!("an answer to {} {}", self.method, self.target), self.exchange()).await
+    }
+
+    async fn exchange(self) -> io::Result<Exchange> {
+        let stream = TokioIo::new(self.address.connect().await?);
+        let uri = if self.http2 { format!("http://{}{}", self.address.authority(), self.target) } else { self.target };
+        let mut request = Request::builder().method(self.method.as_str()).uri(uri).body(self.body).unwrap();
+        *request.headers_mut() = self.headers;
+        let (response, connection) = if self.http2 {
+            request.headers_mut().remove(hyper::header::HOST);
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), stream).await.map_err(io::Error::other)?;
+            let connection = tokio::spawn(async move { drop(connection.await) });
+            (sender.send_request(request).await, connection)
+        } else {
+            let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+            let connection = tokio::spawn(async move { drop(connection.await) });
+            (sender.send_request(request).await, connection)
+        };
+        let (head, body) = response.map_err(io::Error::other)?.into_parts();
+        Ok(Exchange { status: head.status.as_u16(), headers: head.headers, body, connection })
+    }
+}
+
+/// A call whose answer has begun; dropping it closes the connection.
+#[derive(Debug)]
+pub struct Exchange {
+    pub status: u16,
+    pub headers: HeaderMap,
+    body: Incoming,
+    connection: JoinHandle<()>,
+}
+
+impl Exchange {
+    /// A header of the head, if it is there.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The next piece of the body; `None` at its end or where it is cut.
+    pub async fn piece(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = within("the next piece of an answer", self.body.frame()).await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                return Some(data);
+            }
+        }
+    }
+
+    /// Reads until there are `count` bytes, or the end.
+    pub async fn at_least(&mut self, count: usize) -> Bytes {
+        let mut read = BytesMut::new();
+        while read.len() < count {
+            let Some(piece) = self.piece().await else { break };
+            read.extend_from_slice(&piece);
+        }
+        read.freeze()
+    }
+
+    /// Reads the rest.
+    pub async fn finish(mut self) -> Reply {
+        let mut body = BytesMut::new();
+        let mut trailers = None;
+        let mut cut = false;
+        while let Some(frame) = within("the end of an answer", self.body.frame()).await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => body.extend_from_slice(&data),
+                Ok(Err(other)) => trailers = other.into_trailers().ok(),
+                Err(_) => {
+                    cut = true;
+                    break;
+                }
+            }
+        }
+        let headers = std::mem::take(&mut self.headers);
+        Reply { status: self.status, headers, body: body.freeze(), trailers, cut }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// The test's end of a request body; dropping it ends the body.
+#[derive(Debug)]
+pub struct Feed(mpsc::Sender<Bytes>);
+
+impl Feed {
+    /// Hands over a piece as soon as there is room for it; false if the connection is gone.
+    pub async fn send(&self, piece: impl Into<Bytes>) -> bool {
+        within("room for a piece of a request", self.0.send(piece.into())).await.is_ok()
+    }
+
+    /// As [`Feed::send`], but waits as long as it takes.
+    pub async fn send_patiently(&self, piece: impl Into<Bytes>) -> bool {
+        self.0.send(piece.into()).await.is_ok()
+    }
+}
+
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}

@@ -1,0 +1,261 @@
+//! `Daemon`: the real binary, started in a folder of its own and ended with the test.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Address, Client, PATIENCE, eventually};
+
+/// How a daemon is to be started. By default on a unix socket and a free TCP port, with a data folder, all in a fresh folder.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    binary: PathBuf,
+    folder: Arc<TempDir>,
+    hosts: Vec<String>,
+    data: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Setup {
+    /// A setup of `binary`; a clone shares the folder, so that two daemons can fight for it.
+    pub fn new(binary: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("capstan-").tempdir().unwrap();
+        let socket = format!("unix://{}/s.sock", folder.path().display());
+        Self {
+            binary: binary.into(),
+            hosts: vec![socket, "tcp://127.0.0.1:0".to_owned()],
+            data: folder.path().join("data"),
+            folder: Arc::new(folder),
+            args: Vec::new(),
+        }
+    }
+
+    /// The folder that all of the daemon's files lie in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Listens on these addresses only.
+    #[must_use]
+    pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Uses this data folder.
+    #[must_use]
+    pub fn data(mut self, data: impl Into<PathBuf>) -> Self {
+        self.data = data.into();
+        self
+    }
+
+    /// Adds an argument of `capstan daemon`.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Starts with a configuration file of this text.
+    #[must_use]
+    pub fn config(self, toml: &str) -> Self {
+        let file = self.folder().join("capstan.toml");
+        fs::write(&file, toml).unwrap();
+        self.arg("--config").arg(file)
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub fn start(self) -> Daemon {
+        let mut daemon = self.spawn();
+        match daemon.wait_for_line("ready") {
+            Ok(()) => daemon,
+            Err(refused) => panic!("the daemon did not start: {refused:?}"),
+        }
+    }
+
+    /// Starts a daemon that must refuse to run.
+    ///
+    /// # Panics
+    /// If it gets ready.
+    pub fn refused(self) -> Refused {
+        let mut daemon = self.spawn();
+        daemon.wait_for_line("ready").expect_err("the daemon must refuse to start")
+    }
+
+    /// Starts the daemon and waits for nothing; see [`Daemon::wait_for_line`].
+    pub fn spawn(self) -> Daemon {
+        let log = self.folder().join(format!("daemon-{}.log", fs::read_dir(self.folder()).unwrap().count()));
+        let mut command = Command::new(&self.binary);
+        command.arg("daemon").arg("--data").arg(&self.data).args(&self.args);
+        for host in &self.hosts {
+            command.arg("-H").arg(host);
+        }
+        clean_environment(&mut command, self.folder());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
+
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // The pipe is drained to its end even when nobody asks for lines any more.
+                let _ = sender.send(line);
+            }
+        });
+        Daemon { child, lines, printed: Vec::new(), log, setup: self }
+    }
+}
+
+/// A running daemon; dropping it kills the process and prints its log if the test failed.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    lines: Receiver<String>,
+    printed: Vec<String>,
+    log: PathBuf,
+    setup: Setup,
+}
+
+/// What a daemon that did not start left behind.
+#[derive(Debug)]
+pub struct Refused {
+    /// How the process ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: Vec<String>,
+    /// What it logged.
+    pub stderr: String,
+}
+
+impl Daemon {
+    /// Starts `binary` as [`Setup::new`] has it.
+    pub fn start(binary: &str) -> Self {
+        Setup::new(binary).start()
+    }
+
+    /// Waits until the daemon prints a line that begins with `prefix`.
+    ///
+    /// # Errors
+    /// What is left of it, if it ends before.
+    pub fn wait_for_line(&mut self, prefix: &str) -> Result<(), Refused> {
+        let began = Instant::now();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+            self.printed.push(line);
+            if self.printed.last().is_some_and(|line| line.starts_with(prefix)) {
+                return Ok(());
+            }
+        }
+        assert!(began.elapsed() < PATIENCE, "the daemon neither printed {prefix:?} nor ended:\n{}", self.log());
+        let status = self.child.wait().unwrap();
+        Err(Refused { status, stdout: std::mem::take(&mut self.printed), stderr: self.log() })
+    }
+
+    /// A client of its TCP address.
+    pub fn client(&self) -> Client {
+        Client::new(Address::Tcp(self.addr()))
+    }
+
+    /// A client of its unix socket.
+    pub fn unix_client(&self) -> Client {
+        Client::new(Address::Unix(self.unix()))
+    }
+
+    /// The first TCP address that it printed.
+    pub fn addr(&self) -> SocketAddr {
+        let host = self.printed.iter().find_map(|line| line.strip_prefix("listening on tcp://"));
+        host.expect("the daemon listens on TCP").parse().unwrap()
+    }
+
+    /// The first unix socket that it printed.
+    pub fn unix(&self) -> PathBuf {
+        let path = self.printed.iter().find_map(|line| line.strip_prefix("listening on unix://"));
+        path.expect("the daemon listens on a unix socket").into()
+    }
+
+    /// What it printed until it was ready.
+    pub fn printed(&self) -> &[String] {
+        &self.printed
+    }
+
+    /// The setup it was started with, to start another like it.
+    pub fn setup(&self) -> Setup {
+        self.setup.clone()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the daemon to end", async || child.try_wait().unwrap()).await
+    }
+
+    /// The most memory that its process has had at a time, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// How many threads its process has.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
+    /// How many files and sockets its process has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon printed {:?} and logged:\n{}---", self.printed, self.log());
+        }
+    }
+}
+
+/// Leaves a child process nothing of the tester's environment but the search path, and a home of its own.
+pub(crate) fn clean_environment(command: &mut Command, home: &Path) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home).env("XDG_STATE_HOME", home);
+}

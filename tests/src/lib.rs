@@ -1,0 +1,30 @@
+//! The harness of Capstan's integration and end-to-end tests.
+//!
+//! A test starts the real binary with [`Daemon`], talks to it with [`Client`] (or, where the request must be wrong, with [`Raw`]),
+//! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
+//! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
+//!
+//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `frames`, `guests`, `modules`, `eventually`.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make their own folders, read what they wrote, and drive their connections"
+)]
+#![expect(clippy::unwrap_used, reason = "a harness reports by panicking")]
+
+mod cli;
+mod client;
+mod daemon;
+mod eventually;
+pub mod frames;
+pub mod guests;
+pub mod modules;
+mod raw;
+mod reply;
+
+pub use cli::{Cli, Finished, Running};
+pub use client::{Address, Call, Client, Exchange, Feed};
+pub use daemon::{Daemon, Refused, Setup};
+pub use eventually::{PATIENCE, eventually, within};
+pub use raw::Raw;
+pub use reply::Reply;
