@@ -67,6 +67,25 @@ pub struct Call {
     pub usage: Arc<Usage>,
 }
 
+impl Call {
+    /// A call that was given nothing.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            job: JobId::NONE,
+            name: String::new(),
+            args: Vec::new(),
+            env: Env::new(),
+            stdin: Source::empty(),
+            stdout: Sink::discard(),
+            stderr: Sink::discard(),
+            limits: Limits::default(),
+            mounts: Vec::new(),
+            stop: Stop::default(),
+            usage: Arc::default(),
+        }
+    }
+}
+
 /// Whether a handler's jobs count as work in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

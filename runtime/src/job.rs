@@ -327,6 +327,9 @@ impl Job {
 }
 
 impl JobId {
+    /// The id of no job.
+    pub(crate) const NONE: Self = Self(0);
+
     fn random() -> Self {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the kernel's random source answers once the machine has booted");

@@ -1,11 +1,39 @@
 //! The sandbox: where wasm programs are loaded and run, through one narrow boundary.
+//!
+//! Three tempos, and each function here belongs to one. *Start*: [`Sandbox::new`] builds the one `wasmtime::Engine`, its linkers, the
+//! guest runtime and the ticker. *Load*: [`Sandbox::load`] compiles in a child, checks and pre-links. *Run*: the handler that a load
+//! returns makes a fresh store and instance for each call. Nothing compiles, links or looks up configuration in a run.
+//!
+//! Deny by default: a guest sees its arguments, its `Env`, its three streams, clocks and random numbers; no directory but the mounts
+//! that were handed in, no network, nothing of the daemon's environment.
+
+mod artifact;
+mod compile;
+pub mod compile_child;
+mod guests;
+mod host;
+mod limiter;
+mod linkers;
+mod profile;
+mod program;
+mod run;
+mod shape;
+mod stdio;
+mod ticker;
+mod trap;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::compile::CompileLimits;
+pub use self::profile::WASMTIME_VERSION;
+use self::compile::Compiler;
+use self::guests::Guests;
+use self::linkers::Linkers;
+use self::program::Program;
+use self::ticker::Ticker;
 use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
@@ -23,41 +51,78 @@ pub struct Config {
     pub compiler: PathBuf,
 }
 
-/// What compiling one program may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// Wall clock and processor time.
-    pub timeout: Duration,
-    /// Bytes of address space.
-    pub memory: u64,
+/// Why the sandbox could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("cannot set up the wasm engine: {0}")]
+    Engine(String),
+    #[error("cannot start the threads that run guests")]
+    Threads(#[source] std::io::Error),
 }
 
 /// Why a program was not loaded. Nothing has changed then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LoadError {
-    #[error("{0}")]
+    #[error("not WebAssembly: {0}")]
+    NotWasm(String),
+    #[error("WebAssembly in text form; turn it into binary first (the `capstan` command does)")]
+    TextFormat,
+    #[error("precompiled code is never loaded; push the wasm it was made from")]
+    Precompiled,
+    #[error("invalid module: {message}{}", at(*.offset))]
+    Invalid { message: String, offset: Option<usize> },
+    #[error("the module uses a feature that is off here: {0}")]
+    FeatureDisabled(String),
+    #[error("the module is too complex: {0}")]
+    TooComplex(String),
+    #[error("the module imports what Capstan does not offer: {}", .0.join(", "))]
+    UnknownImports(Vec<String>),
+    #[error("not a command: {0}")]
+    NotACommand(String),
+    #[error("compiling the module took more than it may: {0}")]
+    CompileLimit(String),
+    #[error("cannot compile now: {0}")]
     Unavailable(String),
+}
+
+fn at(offset: Option<usize>) -> String {
+    offset.map(|offset| format!(" (at byte {offset:#x})")).unwrap_or_default()
 }
 
 /// Loads and runs programs; clones are the same sandbox.
 #[derive(Clone, Debug)]
-pub struct Sandbox(#[expect(dead_code, reason = "being built")] Arc<Config>);
+pub struct Sandbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: wasmtime::Engine,
+    linkers: Linkers,
+    compiler: Compiler,
+    guests: Guests,
+    ticker: Ticker,
+}
 
 impl Sandbox {
-    /// Builds the sandbox: the one wasmtime engine, the linkers, the guest runtime, the ticker.
+    /// Builds the sandbox. Called once, at start; reserves address space for every run that may go on, and no memory.
     ///
     /// # Errors
-    /// [`LoadError::Unavailable`]
-    pub fn new(config: Config) -> Result<Self, LoadError> {
-        Ok(Self(Arc::new(config)))
+    /// [`SandboxError`] where the kernel does not give the address space or the threads.
+    pub fn new(config: Config) -> Result<Self, SandboxError> {
+        let engine = profile::run_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let linkers = Linkers::new(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Threads)?;
+        let guests = Guests::start().map_err(SandboxError::Threads)?;
+        let compiler = Compiler::new(config.compiler, config.compile);
+        Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, ticker })))
     }
 
     /// Compiles `wasm` in a child, checks and pre-links it. Cancel-safe: dropping the future kills the child.
     ///
     /// # Errors
-    /// [`LoadError`]
-    #[expect(clippy::unused_async, reason = "being built")]
-    pub async fn load(&self, _wasm: Bytes, _manifest: Manifest) -> Result<Arc<dyn Handler>, LoadError> {
-        Err(LoadError::Unavailable("being built".into()))
+    /// [`LoadError`] says whose fault it is: all are the program's but [`LoadError::Unavailable`].
+    pub async fn load(&self, wasm: Bytes, manifest: Manifest) -> Result<Arc<dyn Handler>, LoadError> {
+        let program = Program::load(self.clone(), wasm, manifest).await?;
+        Ok(Arc::new(program))
     }
 }

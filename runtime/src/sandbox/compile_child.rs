@@ -1,0 +1,70 @@
+//! The child that compiles: reads wasm from stdin, writes native code to stdout and its answer to stderr.
+//!
+//! It binds itself before it reads a byte: address space, processor time, file size, no core file, and an end with its parent.
+
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::artifact::Receipt;
+use super::compile::{Answer, CompileLimits, Order};
+use super::{LoadError, profile, shape};
+use crate::handler::Kind;
+
+/// Runs the child for `order`, the JSON that the daemon gave it. Exits 0 with an answer, else 1.
+pub fn main(order: &str) -> ExitCode {
+    let Ok(order) = serde_json::from_str::<Order>(order) else {
+        return fail("this command is the daemon's own");
+    };
+    if let Err(error) = bind(&order.limits) {
+        return fail(&format!("cannot set limits: {error}"));
+    }
+    let answer = match compile(order.kind) {
+        Ok(answer) => serde_json::to_vec(&answer).expect("plain data"),
+        Err(error) => return fail(&error.to_string()),
+    };
+    match io::stderr().write_all(&answer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn bind(limits: &CompileLimits) -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let seconds = limits.timeout.as_secs() + u64::from(limits.timeout.subsec_nanos() > 0);
+    let hard = |amount| Rlimit { current: Some(amount), maximum: Some(amount) };
+    rustix::process::setrlimit(Resource::As, hard(limits.memory))?;
+    rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
+    rustix::process::setrlimit(Resource::Fsize, hard(limits.memory))?;
+    rustix::process::setrlimit(Resource::Core, hard(0))
+}
+
+fn compile(kind: Kind) -> io::Result<Answer> {
+    let mut wasm = Vec::new();
+    io::stdin().read_to_end(&mut wasm)?;
+    let made = shape::check(&wasm).and_then(|()| code(kind, &wasm));
+    match made {
+        Ok((receipt, code)) => {
+            io::stdout().write_all(&code)?;
+            io::stdout().flush()?;
+            Ok(Ok(receipt))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn code(kind: Kind, wasm: &[u8]) -> Result<(Receipt, Vec<u8>), LoadError> {
+    let engine = profile::compile_engine().map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let compiled = match kind {
+        Kind::Component => engine.precompile_component(wasm),
+        Kind::Module | Kind::Native => engine.precompile_module(wasm),
+    };
+    let code = compiled.map_err(|error| LoadError::Invalid { message: format!("{error:#}"), offset: None })?;
+    Ok((Receipt::new(&engine, &code), code))
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,77 @@
+//! Which wasm is spoken here, and how: the configuration of `wasmtime::Engine`.
+//!
+//! The features are what mainstream toolchains emit, with components. GC, exceptions, 64-bit memories, several memories in a module,
+//! threads and component async are off: most advisories of the library lie there, and no guest asks for them by default.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig, Result, Strategy,
+};
+
+/// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+/// Bytes of a guest's stack, and of the host's stack below it for host calls.
+const GUEST_STACK: usize = 512 << 10;
+const FIBER_STACK: usize = 2 << 20;
+/// Bytes of a slot that stay in memory when its run ends: what a small program touches, so that the next one finds it there.
+const KEEP_RESIDENT: usize = 256 << 10;
+/// Core instances of one component; a Python component has about thirty.
+const INSTANCES_A_RUN: u32 = 64;
+
+/// The configuration that shapes compiled code, the same in the daemon and in the child that compiles for it.
+pub(super) fn base() -> Result<Config> {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_custom_page_sizes(false)
+        .relaxed_simd_deterministic(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(FIBER_STACK)
+        .async_stack_zeroing(true)
+        .memory_init_cow(true)
+        .guard_before_linear_memory(true)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20));
+    config.module_version(ModuleVersionStrategy::Custom(format!("{WASMTIME_VERSION}+{}", env!("CARGO_PKG_VERSION"))))?;
+    Ok(config)
+}
+
+/// The engine that runs: instances, memories and stacks come from pools that are reserved now.
+pub(super) fn run_engine(config: &super::Config) -> Result<Engine> {
+    let runs = u32::try_from(config.runs).unwrap_or(u32::MAX / INSTANCES_A_RUN);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(runs)
+        .total_core_instances(runs.saturating_mul(8).max(INSTANCES_A_RUN))
+        .max_core_instances_per_component(INSTANCES_A_RUN)
+        .total_memories(runs.saturating_mul(2))
+        .total_tables(runs.saturating_mul(4).max(INSTANCES_A_RUN))
+        .table_elements(100_000)
+        .total_stacks(runs)
+        .max_memory_size(usize::try_from(config.ceiling.memory).unwrap_or(usize::MAX))
+        .max_core_instance_size(4 << 20)
+        .max_component_instance_size(4 << 20)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .async_stack_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    let mut engine = base()?;
+    engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&engine)
+}
+
+/// The engine that compiles. Single-threaded: a thread pool would multiply the address space its limit must leave room for.
+pub(super) fn compile_engine() -> Result<Engine> {
+    Engine::new(&base()?)
+}
+
+/// What an artifact must have been made with to be loaded here: version, configuration and target.
+pub(super) fn fingerprint(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{WASMTIME_VERSION}-{:016x}", hasher.finish())
+}

@@ -1,0 +1,161 @@
+//! `Program`: a wasm handler, compiled, checked and pre-linked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::Component;
+use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store};
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use super::artifact::{Artifact, Compiled};
+use super::host::Host;
+use super::{LoadError, Sandbox, run};
+use crate::env::Env;
+use crate::handler::{About, Call, Handler, HandlerFuture, Kind};
+use crate::limits::Asked;
+use crate::manifest::Manifest;
+
+/// A wasm handler.
+pub(super) struct Program {
+    pub(super) sandbox: Sandbox,
+    pub(super) code: Code,
+    about: About,
+    asked: Asked,
+    env: Env,
+    wasm: Bytes,
+}
+
+/// What a run instantiates.
+pub(super) enum Code {
+    Module { pre: InstancePre<Host>, start: ModuleExport },
+    Component(CommandPre<Host>),
+}
+
+impl Program {
+    pub(super) async fn load(sandbox: Sandbox, wasm: Bytes, manifest: Manifest) -> Result<Self, LoadError> {
+        let kind = kind(&wasm)?;
+        let artifact = sandbox.0.compiler.compile(&sandbox.0.engine, kind, &wasm).await?;
+        let code = link(&sandbox, &artifact)?;
+        let about = About {
+            kind,
+            digest: Some(digest(&wasm)),
+            size: wasm.len() as u64,
+            description: manifest.description,
+            usage: manifest.usage,
+        };
+        Ok(Self { sandbox, code, about, asked: manifest.limits, env: manifest.env, wasm })
+    }
+}
+
+impl Handler for Program {
+    fn about(&self) -> About {
+        self.about.clone()
+    }
+
+    fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    fn env(&self) -> Env {
+        self.env.clone()
+    }
+
+    fn wasm(&self) -> Option<Bytes> {
+        Some(self.wasm.clone())
+    }
+
+    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
+        Box::pin(async move {
+            let program = self.clone();
+            self.sandbox.0.guests.run(async move { run::run(&program, call).await }).await
+        })
+    }
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Program").field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+/// Tells modules from components by their first eight bytes.
+fn kind(wasm: &[u8]) -> Result<Kind, LoadError> {
+    if Engine::detect_precompiled(wasm).is_some() || wasm.starts_with(b"\x7fELF") {
+        return Err(LoadError::Precompiled);
+    }
+    match wasm {
+        [] => Err(LoadError::NotWasm("it is empty".to_owned())),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Kind::Module),
+        [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => Ok(Kind::Component),
+        [b'\0', b'a', b's', b'm', version @ ..] => {
+            let version = version.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            Err(LoadError::NotWasm(format!("unknown version [{version}]")))
+        }
+        _ if is_text(wasm) => Err(LoadError::TextFormat),
+        [first @ ..] => {
+            let first = first.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            Err(LoadError::NotWasm(format!("it starts with [{first}] instead of [00 61 73 6d]")))
+        }
+    }
+}
+
+/// Whether it looks like the text format: an opening bracket after white space and comments.
+fn is_text(wasm: &[u8]) -> bool {
+    let start = wasm.trim_ascii_start();
+    start.starts_with(b"(module") || start.starts_with(b"(component") || start.starts_with(b";;") || start.starts_with(b"(;")
+}
+
+fn digest(wasm: &[u8]) -> String {
+    let hash = Sha256::digest(wasm);
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+fn link(sandbox: &Sandbox, artifact: &Artifact) -> Result<Code, LoadError> {
+    match artifact.load(&sandbox.0.engine)? {
+        Compiled::Module(module) => link_module(sandbox, &module),
+        Compiled::Component(component) => link_component(sandbox, &component),
+    }
+}
+
+fn link_module(sandbox: &Sandbox, module: &Module) -> Result<Code, LoadError> {
+    let linker = &sandbox.0.linkers.modules;
+    // The linker answers for a store only; this one never runs anything.
+    let host = Host::new(Call::nothing()).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let mut store = Store::new(&sandbox.0.engine, host);
+    let unknown: Vec<_> = module
+        .imports()
+        .filter(|import| linker.get_by_import(&mut store, import).is_none())
+        .map(|import| format!("{}.{}", import.module(), import.name()))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(LoadError::UnknownImports(unknown));
+    }
+    let start = match (module.get_export("_start"), module.get_export_index("_start")) {
+        (Some(ExternType::Func(signature)), Some(start)) if signature.params().len() + signature.results().len() == 0 => start,
+        (Some(_), _) => return Err(LoadError::NotACommand("`_start` is not a function without parameters and results".into())),
+        (None, _) => return Err(LoadError::NotACommand("it exports no `_start`; build it as a program, not as a library".into())),
+    };
+    let pre = linker.instantiate_pre(module).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
+    Ok(Code::Module { pre, start })
+}
+
+fn link_component(sandbox: &Sandbox, component: &Component) -> Result<Code, LoadError> {
+    let linker = &sandbox.0.linkers.components;
+    let engine = &sandbox.0.engine;
+    let foreign: Vec<_> = component
+        .component_type()
+        .imports(engine)
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.starts_with("wasi:"))
+        .collect();
+    if !foreign.is_empty() {
+        return Err(LoadError::UnknownImports(foreign));
+    }
+    let pre = linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
+    let command = CommandPre::new(pre).map_err(|_| {
+        LoadError::NotACommand("the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".into())
+    })?;
+    Ok(Code::Component(command))
+}

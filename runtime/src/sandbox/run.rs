@@ -1,0 +1,53 @@
+//! One run: a fresh store and instance, the call, and how it ended.
+
+use wasmtime::{Result, Store};
+
+use super::host::Host;
+use super::program::{Code, Program};
+use super::trap;
+use crate::handler::Call;
+use crate::outcome::Outcome;
+
+/// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free.
+pub(super) async fn run(program: &Program, call: Call) -> Outcome {
+    let (stop, hostcall) = (call.stop.clone(), call.limits.hostcall);
+    let host = match Host::new(call) {
+        Ok(host) => host,
+        Err(error) => return Outcome::HostError { message: format!("cannot map the call into WASI: {error:#}") },
+    };
+    let (stdout, stderr) = (host.stdout.clone(), host.stderr.clone());
+    let sandbox = &program.sandbox.0;
+    let _ticking = sandbox.ticker.hold();
+    let mut store = host.into_store(&sandbox.engine, hostcall);
+    let ended = async {
+        let outcome = match invoke(&program.code, &mut store).await {
+            Ok(outcome) => outcome,
+            Err(error) => trap::outcome(&error, store.data().limiter()),
+        };
+        stdout.drained().await;
+        stderr.drained().await;
+        outcome
+    };
+    tokio::select! {
+        biased;
+        outcome = ended => outcome,
+        outcome = stop.requested() => outcome,
+    }
+}
+
+async fn invoke(code: &Code, store: &mut Store<Host>) -> Result<Outcome> {
+    match code {
+        Code::Module { pre, start } => {
+            let instance = pre.instantiate_async(&mut *store).await?;
+            let start = instance.get_module_export(&mut *store, start).and_then(wasmtime::Extern::into_func);
+            let start = start.ok_or_else(|| wasmtime::format_err!("the export checked at load is gone"))?;
+            start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
+            Ok(Outcome::SUCCESS)
+        }
+        Code::Component(pre) => {
+            let command = pre.instantiate_async(&mut *store).await?;
+            let result = command.wasi_cli_run().call_run(&mut *store).await?;
+            Ok(Outcome::Exited { code: result.is_err().into() })
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The shape check: is it valid wasm, of the features that are on, and no larger in any direction than programs are?
+//!
+//! It runs before the compiler and says where the fault lies. The compiler's own validation would too, but a bomb of a million empty
+//! functions is cheap to validate and takes gigabytes to compile.
+
+use wasmparser::{BinaryReaderError, Parser, Payload, Validator, WasmFeatures};
+
+use super::LoadError;
+
+/// Functions of a program, nested modules included. CPython with its libraries has about 30,000.
+const MAX_FUNCTIONS: u64 = 200_000;
+/// Bytes of one function. The longest of CPython, its interpreter loop, has about 200 kB.
+const MAX_BODY: usize = 1 << 20;
+/// Types, imports, exports, globals, tables, memories, segments, modules and instances, each.
+const MAX_ITEMS: u32 = 100_000;
+
+/// Refuses what is invalid, what needs a feature that is off, and what is too large.
+pub(super) fn check(wasm: &[u8]) -> Result<(), LoadError> {
+    if let Err(error) = Validator::new_with_features(features()).validate_all(wasm) {
+        // Valid with everything on means that only the features are at fault.
+        let everything = Validator::new_with_features(WasmFeatures::all()).validate_all(wasm);
+        return Err(if everything.is_ok() { feature(&error) } else { invalid(&error) });
+    }
+    let mut functions = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(|error| invalid(&error))?;
+        measure(&payload, &mut functions)?;
+    }
+    Ok(())
+}
+
+/// What `profile` leaves on.
+fn features() -> WasmFeatures {
+    let off = WasmFeatures::MEMORY64
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::GC_TYPES
+        | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::CUSTOM_PAGE_SIZES;
+    (WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off
+}
+
+fn measure(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadError> {
+    let (what, count) = match payload {
+        Payload::CodeSectionEntry(body) => {
+            let size = body.range().len();
+            if size > MAX_BODY {
+                return Err(LoadError::TooComplex(format!("a function has {size} bytes, more than {MAX_BODY}")));
+            }
+            return Ok(());
+        }
+        Payload::FunctionSection(section) => {
+            *functions += u64::from(section.count());
+            if *functions > MAX_FUNCTIONS {
+                return Err(LoadError::TooComplex(format!("{functions} functions, more than {MAX_FUNCTIONS}")));
+            }
+            return Ok(());
+        }
+        Payload::TypeSection(section) => ("types", section.count()),
+        Payload::ImportSection(section) => ("imports", section.count()),
+        Payload::ExportSection(section) => ("exports", section.count()),
+        Payload::GlobalSection(section) => ("globals", section.count()),
+        Payload::TableSection(section) => ("tables", section.count()),
+        Payload::MemorySection(section) => ("memories", section.count()),
+        Payload::ElementSection(section) => ("element segments", section.count()),
+        Payload::DataSection(section) => ("data segments", section.count()),
+        Payload::InstanceSection(section) => ("instances", section.count()),
+        Payload::ComponentInstanceSection(section) => ("component instances", section.count()),
+        Payload::ComponentTypeSection(section) => ("component types", section.count()),
+        _ => return Ok(()),
+    };
+    if count > MAX_ITEMS {
+        return Err(LoadError::TooComplex(format!("{count} {what}, more than {MAX_ITEMS}")));
+    }
+    Ok(())
+}
+
+fn invalid(error: &BinaryReaderError) -> LoadError {
+    LoadError::Invalid { message: error.message().to_owned(), offset: Some(error.offset()) }
+}
+
+fn feature(error: &BinaryReaderError) -> LoadError {
+    LoadError::FeatureDisabled(format!("{} (at byte {:#x})", error.message(), error.offset()))
+}

@@ -1,0 +1,79 @@
+//! The ticker: one thread that advances the epoch each millisecond while any run goes on, so that every guest yields in time.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// The length of an epoch, and so of the longest slice a guest computes without yielding.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    holds: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// Keeps the ticker going; dropping the last lets it rest.
+#[derive(Debug)]
+pub(super) struct Ticking<'a>(&'a Ticker);
+
+impl Ticker {
+    pub(super) fn start(engine: Engine) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mine = shared.clone();
+        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&engine, &mine))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Keeps the epoch going for as long as the guard lives.
+    pub(super) fn hold(&self) -> Ticking<'_> {
+        if self.shared.holds.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.wake();
+        }
+        Ticking(self)
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.shared.holds.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It ends within a tick; it panics only if the engine does.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tick(engine: &Engine, shared: &Shared) {
+    while !shared.stop.load(Ordering::SeqCst) {
+        if shared.holds.load(Ordering::SeqCst) == 0 {
+            thread::park();
+        } else {
+            thread::sleep(TICK);
+            engine.increment_epoch();
+        }
+    }
+}
