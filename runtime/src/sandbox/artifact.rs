@@ -74,6 +74,6 @@ impl Artifact {
             }
         };
         // The engine checks a program's fixed needs against the sizes of its pools here.
-        loaded.map_err(|error| LoadError::TooComplex(format!("{error:#}")))
+        loaded.map_err(|error| LoadError::TooComplex(error.root_cause().to_string()))
     }
 }

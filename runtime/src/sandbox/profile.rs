@@ -21,6 +21,9 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// Core instances of one component; a Python component has about thirty.
 const INSTANCES_A_RUN: u32 = 64;
 
+/// Tables of one module.
+const TABLES_A_MODULE: u32 = 16;
+
 /// The configuration that shapes compiled code, the same in the daemon and in the child that compiles for it.
 pub(super) fn base() -> Result<Config> {
     let mut config = Config::new();
@@ -44,15 +47,18 @@ pub(super) fn base() -> Result<Config> {
 /// The engine that runs: instances, memories and stacks come from pools that are reserved now.
 pub(super) fn run_engine(config: &super::Config) -> Result<Engine> {
     let runs = u32::try_from(config.runs).unwrap_or(u32::MAX / INSTANCES_A_RUN);
+    let memory = usize::try_from(config.ceiling.memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(runs)
         .total_core_instances(runs.saturating_mul(8).max(INSTANCES_A_RUN))
         .max_core_instances_per_component(INSTANCES_A_RUN)
         .total_memories(runs.saturating_mul(2))
         .total_tables(runs.saturating_mul(4).max(INSTANCES_A_RUN))
-        .table_elements(100_000)
+        .max_tables_per_module(TABLES_A_MODULE)
+        // A slot holds what the limit on memory lets a table become, so that the limit is what a guest runs into.
+        .table_elements(memory / size_of::<usize>())
         .total_stacks(runs)
-        .max_memory_size(usize::try_from(config.ceiling.memory).unwrap_or(usize::MAX))
+        .max_memory_size(memory)
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(4 << 20)
         .linear_memory_keep_resident(KEEP_RESIDENT)

@@ -35,6 +35,8 @@ fn features() -> WasmFeatures {
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::GC_TYPES
         | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::THREADS
+        | WasmFeatures::CM_ASYNC
         | WasmFeatures::CUSTOM_PAGE_SIZES;
     (WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off
 }

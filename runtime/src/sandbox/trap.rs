@@ -24,7 +24,7 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
         return Outcome::MemoryDenied { limit: limiter.limit() };
     }
     let (trap, message) = match error.downcast_ref::<Trap>() {
-        Some(trap) => (token(*trap), trap.to_string()),
+        Some(trap) => (token(*trap), trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
         None if error.is::<ResourceTableError>() => ("handles_exhausted", "no handle is left".to_owned()),
         None => ("host_call", error.root_cause().to_string()),
     };
@@ -53,9 +53,39 @@ fn token(trap: Trap) -> &'static str {
     }
 }
 
-/// One line a frame, innermost first: offset, module and demangled function.
+/// One line a frame, innermost first: the demangled function and where in the module it stood.
 fn backtrace(error: &Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let text = backtrace.to_string();
-    text.lines().map(str::trim).filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).map(Into::into).collect()
+    error.downcast_ref::<WasmBacktrace>().map(|frames| frames.to_string().lines().filter_map(frame).collect()).unwrap_or_default()
+}
+
+/// The library alone can demangle, and it writes `  0:  0x32 - module!function`, with a headline and lines of source between.
+fn frame(line: &str) -> Option<String> {
+    let (number, rest) = line.trim().split_once(':')?;
+    number.parse::<u32>().ok()?;
+    let name = |name: &str| name.trim_start_matches("<unknown>!").to_owned();
+    Some(match rest.trim().split_once(" - ") {
+        Some((offset, function)) => format!("{} ({offset})", name(function)),
+        None => name(rest.trim()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_from_the_librarys_text() {
+        assert_eq!(frame("    0:     0x32 - <unknown>!inner"), Some("inner (0x32)".to_owned()));
+        assert_eq!(frame("    1:  0x3c - app!core::ops::<impl Sub - x>"), Some("app!core::ops::<impl Sub - x> (0x3c)".to_owned()));
+        assert_eq!(frame("    0: <unknown>!down"), Some("down".to_owned()));
+        assert_eq!(frame("error while executing at wasm backtrace:"), None);
+    }
+
+    #[test]
+    fn exit_codes_are_cut_to_eight_bits_as_a_process_has_them() {
+        let limiter = Limiter::new(0, std::sync::Arc::default());
+        for (code, byte) in [(0, 0), (1, 1), (126, 126), (255, 255), (256, 0), (-1, 255)] {
+            assert_eq!(outcome(&I32Exit(code).into(), &limiter), Outcome::Exited { code: byte });
+        }
+    }
 }
