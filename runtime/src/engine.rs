@@ -249,3 +249,6 @@ async fn run(job: &Job, call: Call) -> Outcome {
     };
     finished.unwrap_or_else(|_| Outcome::HostError { message: "the handler panicked".to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

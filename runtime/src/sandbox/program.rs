@@ -88,16 +88,15 @@ fn kind(wasm: &[u8]) -> Result<Kind, LoadError> {
         [] => Err(LoadError::NotWasm("it is empty".to_owned())),
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Kind::Module),
         [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => Ok(Kind::Component),
-        [b'\0', b'a', b's', b'm', version @ ..] => {
-            let version = version.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
-            Err(LoadError::NotWasm(format!("unknown version [{version}]")))
-        }
+        [b'\0', b'a', b's', b'm', version @ ..] => Err(LoadError::NotWasm(format!("unknown version [{}]", hex(version)))),
         _ if is_text(wasm) => Err(LoadError::TextFormat),
-        [first @ ..] => {
-            let first = first.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
-            Err(LoadError::NotWasm(format!("it starts with [{first}] instead of [00 61 73 6d]")))
-        }
+        other => Err(LoadError::NotWasm(format!("it starts with [{}] instead of [00 61 73 6d]", hex(other)))),
     }
+}
+
+/// The first four bytes, to show.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether it looks like the text format: an opening bracket after white space and comments.
