@@ -208,7 +208,15 @@ mod tests {
 
     #[test]
     fn json_values_that_are_not_text_are_refused() {
-        for text in [r#"{"A":1}"#, r#"{"A":null}"#, r#"{"A":["x"]}"#, r#"[]"#, r#"{"a=b":"x"}"#, r#"{"":"x"}"#, r#"{"A":"\u0000"}"#] {
+        for text in [
+            r#"{"A":1}"#,
+            r#"{"A":null}"#,
+            r#"{"A":["x"]}"#,
+            r#"[]"#,
+            r#"{"a=b":"x"}"#,
+            r#"{"":"x"}"#,
+            r#"{"A":"\u0000"}"#,
+        ] {
             assert!(serde_json::from_str::<Env>(text).is_err(), "{text} was accepted");
         }
     }

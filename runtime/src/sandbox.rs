@@ -28,10 +28,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::compile::CompileLimits;
-pub use self::profile::WASMTIME_VERSION;
 use self::compile::Compiler;
 use self::guests::Guests;
 use self::linkers::Linkers;
+pub use self::profile::WASMTIME_VERSION;
 use self::program::Program;
 use self::ticker::Ticker;
 use crate::handler::Handler;

@@ -44,7 +44,9 @@ pub enum Precondition {
 /// Why the registry was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    #[error("{0:?} is not a handler name: 1 to {MAX_NAME} letters, digits, `.`, `_`, `-`, starting with a letter or digit")]
+    #[error(
+        "{0:?} is not a handler name: 1 to {MAX_NAME} letters, digits, `.`, `_`, `-`, starting with a letter or digit"
+    )]
     BadName(String),
     #[error("handler {0} is already registered")]
     Duplicate(Name),
@@ -82,11 +84,7 @@ impl Registry {
     }
 
     /// Registers all of `bundle` under names that are free, or nothing.
-    pub(crate) fn install(
-        &self,
-        bundle: Vec<(Name, Arc<dyn Handler>)>,
-        builtin: bool,
-    ) -> Result<(), RegistryError> {
+    pub(crate) fn install(&self, bundle: Vec<(Name, Arc<dyn Handler>)>, builtin: bool) -> Result<(), RegistryError> {
         self.change(|next| {
             for (name, handler) in bundle {
                 let resolved = Resolved { name: name.clone(), handler, builtin, created: Timestamp::now() };
@@ -143,9 +141,9 @@ impl Precondition {
             Self::None => true,
             Self::Absent => old.is_none(),
             Self::Present => old.is_some(),
-            Self::Digest(digests) => old
-                .and_then(|old| old.handler.about().digest)
-                .is_some_and(|digest| digests.contains(&digest)),
+            Self::Digest(digests) => {
+                old.and_then(|old| old.handler.about().digest).is_some_and(|digest| digests.contains(&digest))
+            }
         };
         if holds { Ok(()) } else { Err(RegistryError::Precondition(name.clone())) }
     }

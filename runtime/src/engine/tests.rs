@@ -125,10 +125,13 @@ async fn of_two_concurrent_starts_exactly_one_wins() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     engine
-        .register("a", Native::work("counts", move |_call| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            async { Outcome::SUCCESS }
-        }))
+        .register(
+            "a",
+            Native::work("counts", move |_call| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                async { Outcome::SUCCESS }
+            }),
+        )
         .unwrap();
     for _ in 0..1000 {
         let job = engine.job("a").unwrap().build().unwrap();
@@ -183,7 +186,9 @@ async fn the_deadline_holds_to_the_millisecond() {
 async fn a_handler_that_panics_costs_its_job_and_nothing_else() {
     let engine = engine();
     engine.register("a", Native::work("panics", |_call| async { panic!("on purpose") })).unwrap();
-    engine.register("b", Native::work("panics at once", |_call| -> std::future::Ready<Outcome> { panic!("on purpose") })).unwrap();
+    engine
+        .register("b", Native::work("panics at once", |_call| -> std::future::Ready<Outcome> { panic!("on purpose") }))
+        .unwrap();
     for name in ["a", "b", "a"] {
         assert!(matches!(run(&engine, name).await, Outcome::HostError { .. }), "{name}");
     }
@@ -288,11 +293,7 @@ async fn a_job_that_races_the_fence_is_counted_or_refused() {
         let engine = engine();
         engine.register("a", exits(0)).unwrap();
         let jobs: Vec<_> = (0..4).map(|_| engine.job("a").unwrap().build().unwrap()).collect();
-        let starts: Vec<_> = jobs
-            .iter()
-            .cloned()
-            .map(|job| tokio::task::spawn_blocking(move || job.start()))
-            .collect();
+        let starts: Vec<_> = jobs.iter().cloned().map(|job| tokio::task::spawn_blocking(move || job.start())).collect();
         let report = engine.shutdown(Duration::from_secs(5)).await.clone();
         assert_eq!(report, ShutdownReport::default());
         for (job, start) in jobs.iter().zip(starts) {

@@ -7,7 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig, Result, Strategy,
+    Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig, Result,
+    Strategy,
 };
 
 /// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
@@ -40,7 +41,8 @@ pub(super) fn base() -> Result<Config> {
         .memory_init_cow(true)
         .guard_before_linear_memory(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
-    config.module_version(ModuleVersionStrategy::Custom(format!("{WASMTIME_VERSION}+{}", env!("CARGO_PKG_VERSION"))))?;
+    config
+        .module_version(ModuleVersionStrategy::Custom(format!("{WASMTIME_VERSION}+{}", env!("CARGO_PKG_VERSION"))))?;
     Ok(config)
 }
 

@@ -88,7 +88,9 @@ fn kind(wasm: &[u8]) -> Result<Kind, LoadError> {
         [] => Err(LoadError::NotWasm("it is empty".to_owned())),
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Kind::Module),
         [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => Ok(Kind::Component),
-        [b'\0', b'a', b's', b'm', version @ ..] => Err(LoadError::NotWasm(format!("unknown version [{}]", hex(version)))),
+        [b'\0', b'a', b's', b'm', version @ ..] => {
+            Err(LoadError::NotWasm(format!("unknown version [{}]", hex(version))))
+        }
         _ if is_text(wasm) => Err(LoadError::TextFormat),
         other => Err(LoadError::NotWasm(format!("it starts with [{}] instead of [00 61 73 6d]", hex(other)))),
     }
@@ -102,7 +104,10 @@ fn hex(bytes: &[u8]) -> String {
 /// Whether it looks like the text format: an opening bracket after white space and comments.
 fn is_text(wasm: &[u8]) -> bool {
     let start = wasm.trim_ascii_start();
-    start.starts_with(b"(module") || start.starts_with(b"(component") || start.starts_with(b";;") || start.starts_with(b"(;")
+    start.starts_with(b"(module")
+        || start.starts_with(b"(component")
+        || start.starts_with(b";;")
+        || start.starts_with(b"(;")
 }
 
 fn digest(wasm: &[u8]) -> String {
@@ -132,9 +137,19 @@ fn link_module(sandbox: &Sandbox, module: &Module) -> Result<Code, LoadError> {
         return Err(LoadError::UnknownImports(unknown));
     }
     let start = match (module.get_export("_start"), module.get_export_index("_start")) {
-        (Some(ExternType::Func(signature)), Some(start)) if signature.params().len() + signature.results().len() == 0 => start,
-        (Some(_), _) => return Err(LoadError::NotACommand("`_start` is not a function without parameters and results".into())),
-        (None, _) => return Err(LoadError::NotACommand("it exports no `_start`; build it as a program, not as a library".into())),
+        (Some(ExternType::Func(signature)), Some(start))
+            if signature.params().len() + signature.results().len() == 0 =>
+        {
+            start
+        }
+        (Some(_), _) => {
+            return Err(LoadError::NotACommand("`_start` is not a function without parameters and results".into()));
+        }
+        (None, _) => {
+            return Err(LoadError::NotACommand(
+                "it exports no `_start`; build it as a program, not as a library".into(),
+            ));
+        }
     };
     let pre = linker.instantiate_pre(module).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
     Ok(Code::Module { pre, start })
@@ -152,9 +167,12 @@ fn link_component(sandbox: &Sandbox, component: &Component) -> Result<Code, Load
     if !foreign.is_empty() {
         return Err(LoadError::UnknownImports(foreign));
     }
-    let pre = linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
+    let pre =
+        linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
     let command = CommandPre::new(pre).map_err(|_| {
-        LoadError::NotACommand("the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".into())
+        LoadError::NotACommand(
+            "the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".into(),
+        )
     })?;
     Ok(Code::Component(command))
 }

@@ -55,7 +55,10 @@ fn token(trap: Trap) -> &'static str {
 
 /// One line a frame, innermost first: the demangled function and where in the module it stood.
 fn backtrace(error: &Error) -> Vec<String> {
-    error.downcast_ref::<WasmBacktrace>().map(|frames| frames.to_string().lines().filter_map(frame).collect()).unwrap_or_default()
+    error
+        .downcast_ref::<WasmBacktrace>()
+        .map(|frames| frames.to_string().lines().filter_map(frame).collect())
+        .unwrap_or_default()
 }
 
 /// The library alone can demangle, and it writes `  0:  0x32 - module!function`, with a headline and lines of source between.
@@ -76,7 +79,10 @@ mod tests {
     #[test]
     fn frames_are_read_from_the_librarys_text() {
         assert_eq!(frame("    0:     0x32 - <unknown>!inner"), Some("inner (0x32)".to_owned()));
-        assert_eq!(frame("    1:  0x3c - app!core::ops::<impl Sub - x>"), Some("app!core::ops::<impl Sub - x> (0x3c)".to_owned()));
+        assert_eq!(
+            frame("    1:  0x3c - app!core::ops::<impl Sub - x>"),
+            Some("app!core::ops::<impl Sub - x> (0x3c)".to_owned())
+        );
         assert_eq!(frame("    0: <unknown>!down"), Some("down".to_owned()));
         assert_eq!(frame("error while executing at wasm backtrace:"), None);
     }
