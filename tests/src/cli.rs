@@ -175,7 +175,6 @@ impl Finished {
 
     /// Itself, after its exit code was compared.
     #[track_caller]
-    #[must_use]
     pub fn exited(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self

@@ -93,8 +93,14 @@ impl Client {
         }
     }
 
-    /// A run of a handler, to be filled in and sent.
+    /// A run of a handler by a client that takes trailers, and so learns the outcome however late it comes.
     pub fn run(&self, handler: &str) -> Call {
+        self.run_plain(handler).header("te", "trailers")
+    }
+
+    /// A run of a handler by a client that takes neither trailers nor frames, as most do. Where the run takes longer than the
+    /// head is held back, all that such a client learns is whether its answer was cut.
+    pub fn run_plain(&self, handler: &str) -> Call {
         self.post(&format!("/v1/handlers/{handler}/run"))
     }
 
@@ -157,16 +163,11 @@ impl Call {
         self
     }
 
-    /// Asks for the answer of a run as frames.
+    /// Asks for the answer of a run as frames, and no longer for trailers.
     #[must_use]
-    pub fn framed(self) -> Self {
+    pub fn framed(mut self) -> Self {
+        self.headers.remove(hyper::header::TE);
         self.header("accept", crate::frames::MEDIA_TYPE)
-    }
-
-    /// Says that trailers are understood.
-    #[must_use]
-    pub fn trailers(self) -> Self {
-        self.header("te", "trailers")
     }
 
     /// Speaks HTTP/2 with prior knowledge.

@@ -1,6 +1,6 @@
 //! The guest programs: those in text format, which build.rs turned to binary, and those that are compiled from source.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 
@@ -14,8 +14,9 @@ pub fn compiled(name: &str) -> Vec<u8> {
 }
 
 /// Where [`compiled`] finds a guest.
-pub fn compiled_path(name: &str) -> std::path::PathBuf {
-    root().join("target/guests").join(format!("{name}.wasm"))
+pub fn compiled_path(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("guests").join(format!("{name}.wasm"))
 }
 
 /// The root of the repository.

@@ -1,0 +1,135 @@
+//! Directories that the user grants to a run in process: what a guest can do there, and that there is no way out.
+
+use std::fs;
+use std::path::PathBuf;
+
+use capstan_tests::{Finished, guests};
+use tempfile::TempDir;
+
+use crate::alone;
+
+const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
+
+/// A folder to grant, with a file in it, beside one that must stay out of reach.
+struct Granted {
+    folder: TempDir,
+}
+
+impl Granted {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::write(folder.path().join("data/inside"), "inside").unwrap();
+        fs::write(folder.path().join("outside"), "outside").unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a probe with the folder granted as `/data`, with this access.
+    async fn ask(&self, probe: &str, access: &str, args: &[&str]) -> Finished {
+        let dir = format!("{}::/data{access}", self.path("data").display());
+        let run = alone().args(["run", "--dir", &dir]).args([guests::compiled_path(probe)]).args(args);
+        run.run().await
+    }
+}
+
+#[tokio::test]
+async fn a_granted_folder_is_read_and_listed() {
+    let granted = Granted::new();
+    for probe in PROBES {
+        for access in ["", ":ro", ":rw"] {
+            assert_eq!(
+                granted.ask(probe, access, &["read", "/data/inside"]).await.exited(0).text(),
+                "inside",
+                "{probe}{access}"
+            );
+            assert_eq!(
+                granted.ask(probe, access, &["ls", "/data"]).await.exited(0).text(),
+                "inside\n",
+                "{probe}{access}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_granted_for_writing_is_written() {
+    let granted = Granted::new();
+    // Only the module writes: components that the fallback toolchain makes cannot create files under any runtime.
+    assert_eq!(granted.ask("probe.p1", "", &["write", "/data/new", "text"]).await.exited(0).text(), "ok\n");
+    assert_eq!(fs::read_to_string(granted.path("data/new")).unwrap(), "text");
+    assert_eq!(granted.ask("probe.p1", ":rw", &["write", "/data/new", "again"]).await.exited(0).text(), "ok\n");
+    assert_eq!(fs::read_to_string(granted.path("data/new")).unwrap(), "again");
+}
+
+#[tokio::test]
+async fn a_folder_granted_for_reading_is_not_written() {
+    let granted = Granted::new();
+    for probe in PROBES {
+        for file in ["/data/new", "/data/inside"] {
+            let finished = granted.ask(probe, ":ro", &["write", file, "text"]).await.exited(1);
+            assert!(finished.text().starts_with("error: "), "{probe}: {finished:?}");
+        }
+    }
+    assert!(!granted.path("data/new").exists());
+    assert_eq!(fs::read_to_string(granted.path("data/inside")).unwrap(), "inside");
+}
+
+#[tokio::test]
+async fn there_is_no_way_out_of_a_granted_folder() {
+    let granted = Granted::new();
+    std::os::unix::fs::symlink("../outside", granted.path("data/relative")).unwrap();
+    std::os::unix::fs::symlink(granted.path("outside"), granted.path("data/absolute")).unwrap();
+    std::os::unix::fs::symlink("loop", granted.path("data/loop")).unwrap();
+    std::os::unix::fs::symlink("..", granted.path("data/up")).unwrap();
+    for probe in PROBES {
+        for path in [
+            "/data/../outside",
+            "/data/relative",
+            "/data/absolute",
+            "/data/loop",
+            "/data/up/outside",
+            "/outside",
+            "/etc/passwd",
+        ] {
+            let finished = granted.ask(probe, "", &["read", path]).await.exited(1);
+            assert!(finished.text().starts_with("error: "), "{probe} {path}: {finished:?}");
+        }
+        granted.ask(probe, "", &["write", "/data/../escaped", "x"]).await.exited(1);
+        granted.ask(probe, "", &["ls", "/data/.."]).await.exited(1);
+    }
+    assert!(!granted.path("escaped").exists());
+}
+
+#[tokio::test]
+async fn handles_are_limited() {
+    let granted = Granted::new();
+    for probe in PROBES {
+        let finished = granted.ask(probe, ":ro", &["handles", "10000", "/data/inside"]).await.exited(0);
+        let opened: usize = finished.text().trim().parse().unwrap();
+        assert!((10..=128).contains(&opened), "{probe}: {opened} files were open at a time");
+        assert!(!finished.stderr.is_empty(), "{probe}: the guest was not told of the refusal");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_folder_is_not_granted() {
+    let granted = Granted::new();
+    for dir in [
+        format!("{}::/data", granted.path("outside").display()),
+        "/nowhere::/data".to_owned(),
+        "no-guest-path".to_owned(),
+    ] {
+        let finished = alone()
+            .args(["run", "--dir", &dir])
+            .args([guests::compiled_path("probe.p1")])
+            .args(["name"])
+            .run()
+            .await
+            .exited(125);
+        assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{dir}: {finished:?}");
+    }
+}

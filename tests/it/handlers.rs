@@ -1,0 +1,346 @@
+//! The registry over the API: push, replace, inspect, fetch, remove; and programs that are refused, each with what is wrong.
+
+use capstan_tests::{Daemon, Reply, Setup, eventually, foreach_guest, guests};
+use serde_json::Value;
+
+use crate::{CAPSTAN, oracle, serving};
+
+foreach_guest!(handlers, tested);
+
+#[tokio::test]
+async fn a_handler_is_pushed_inspected_fetched_and_removed() {
+    let daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    let pushed = client.put("/v1/handlers/hello", guests::run::HELLO).send().await;
+    assert_eq!(pushed.status, 201, "{pushed:?}");
+    let handler = pushed.json();
+    assert_eq!(handler["name"], "hello");
+    assert_eq!(handler["kind"], "module");
+    assert_eq!(handler["size"], guests::run::HELLO.len());
+    assert_eq!(handler["service"], false);
+    let digest = handler["digest"].as_str().unwrap();
+    assert!(digest.starts_with("sha256:") && digest.len() == 7 + 64, "{digest}");
+    assert_eq!(pushed.header("etag"), Some(format!("\"{digest}\"").as_str()));
+    let created = handler["created"].as_str().unwrap();
+    assert!(created.contains('T') && created.ends_with('Z'), "{created} is not RFC 3339 in UTC");
+
+    let inspected = client.get("/v1/handlers/hello").send().await;
+    assert_eq!(inspected.json(), handler);
+    assert_eq!(inspected.header("etag"), pushed.header("etag"));
+    assert!(names(&client.get("/v1/handlers").send().await).contains(&"hello".to_owned()));
+
+    let fetched = client.get("/v1/handlers/hello/wasm").send().await;
+    assert_eq!(fetched.header("content-type"), Some("application/wasm"));
+    assert!(fetched.body == guests::run::HELLO, "what was pushed comes back byte by byte");
+
+    assert_eq!(client.delete("/v1/handlers/hello").send().await.status, 204);
+    client.get("/v1/handlers/hello").send().await.error(404, "unknown_handler");
+    client.get("/v1/handlers/hello/wasm").send().await.error(404, "unknown_handler");
+    client.delete("/v1/handlers/hello").send().await.error(404, "unknown_handler");
+    assert!(!names(&client.get("/v1/handlers").send().await).contains(&"hello".to_owned()));
+}
+
+fn names(list: &Reply) -> Vec<String> {
+    let json = list.json();
+    let handlers = json["handlers"].as_array().unwrap_or_else(|| panic!("no handlers in {json}"));
+    handlers.iter().map(|handler| handler["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_list_is_sorted_and_has_the_builtins() {
+    let (_daemon, client) = serving("zebra", guests::run::HELLO).await;
+    client.push("ant", guests::run::HELLO).await;
+    let reply = client.get("/v1/handlers").send().await;
+    let listed = names(&reply);
+    assert!(listed.is_sorted(), "{listed:?}");
+    for (name, service) in
+        [("commands", false), ("version", false), ("info", false), ("serveapi", true), ("acceptconnections", true)]
+    {
+        let json = reply.json();
+        let builtin = json["handlers"].as_array().unwrap().iter().find(|handler| handler["name"] == name);
+        let builtin = builtin.unwrap_or_else(|| panic!("no {name} in {listed:?}"));
+        assert_eq!(builtin["kind"], "native", "{builtin}");
+        assert_eq!(builtin["service"], service, "{builtin}");
+    }
+}
+
+#[tokio::test]
+async fn builtins_are_neither_replaced_nor_removed_and_services_are_not_run() {
+    let (mut daemon, client) = serving("hello", guests::run::HELLO).await;
+    client.put("/v1/handlers/version", guests::run::HELLO).send().await.error(403, "builtin");
+    client.delete("/v1/handlers/version").send().await.error(403, "builtin");
+    client.run("serveapi").arg("tcp://127.0.0.1:0").send().await.error(403, "service");
+    client.run("acceptconnections").send().await.error(403, "service");
+    client.run("version").send().await.ended("exited", 0);
+    let commands = client.run("commands").send().await;
+    commands.ended("exited", 0);
+    assert!(commands.text().contains("hello"), "{commands:?}");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_push_over_a_handler_replaces_it() {
+    let (_daemon, client) = serving("guest", guests::run::HELLO).await;
+    let old = client.get("/v1/handlers/guest").send().await.json();
+    let replaced = client.put("/v1/handlers/guest", guests::run::BOTH_STREAMS).send().await;
+    assert_eq!(replaced.status, 200, "{replaced:?}");
+    assert_ne!(replaced.json()["digest"], old["digest"]);
+    assert_eq!(client.run("guest").send().await.text(), "out\n");
+}
+
+#[tokio::test]
+async fn preconditions_hold() {
+    let daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    let put = |wasm: &'static [u8]| client.put("/v1/handlers/guest", wasm);
+    put(guests::run::HELLO).header("if-match", "\"sha256:00\"").send().await.error(412, "precondition_failed");
+    client.get("/v1/handlers/guest").send().await.error(404, "unknown_handler");
+
+    let first = put(guests::run::HELLO).header("if-none-match", "*").send().await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let etag = first.header("etag").unwrap().to_owned();
+    put(guests::run::CAT).header("if-none-match", "*").send().await.error(412, "precondition_failed");
+    put(guests::run::CAT).header("if-match", "\"sha256:00\"").send().await.error(412, "precondition_failed");
+    let unchanged = client.get("/v1/handlers/guest").send().await;
+    assert_eq!(unchanged.header("etag"), Some(etag.as_str()));
+
+    let second = put(guests::run::CAT).header("if-match", &etag).send().await;
+    assert_eq!(second.status, 200, "{second:?}");
+    client.delete("/v1/handlers/guest").header("if-match", &etag).send().await.error(412, "precondition_failed");
+    let etag = second.header("etag").unwrap().to_owned();
+    assert_eq!(client.delete("/v1/handlers/guest").header("if-match", &etag).send().await.status, 204);
+}
+
+#[tokio::test]
+async fn a_run_finishes_on_the_code_it_began_with() {
+    let (mut daemon, client) = serving("guest", guests::run::PRINT_THEN_EXIT).await;
+    for method in ["PUT", "DELETE"] {
+        client.push("guest", guests::run::PRINT_THEN_EXIT).await;
+        let (call, feed) = client.run("guest").arg("5").fed();
+        let mut exchange = call.open().await;
+        assert_eq!(exchange.at_least(8).await, "started\n");
+        let changed = client.call(method, "/v1/handlers/guest").body(guests::run::HELLO).send().await;
+        assert!(matches!(changed.status, 200 | 204), "{method}: {changed:?}");
+        drop(feed);
+        let reply = exchange.finish().await;
+        reply.ended("exited", 5);
+        assert_eq!(reply.text(), "ended\n", "{method}");
+    }
+    client.run("guest").send().await.error(404, "unknown_handler");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn the_same_program_pushed_by_many_at_once_is_taken_once_each() {
+    let daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    let mut pushes = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        pushes.spawn(client.put("/v1/handlers/hello", guests::run::HELLO).send());
+    }
+    let replies = pushes.join_all().await;
+    assert!(replies.iter().all(|reply| matches!(reply.status, 200 | 201)), "{replies:?}");
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1, "one of them created it");
+    assert!(replies.iter().all(|reply| reply.json()["digest"] == replies[0].json()["digest"]));
+}
+
+#[tokio::test]
+async fn names_are_validated() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    let long = "n".repeat(300);
+    for name in ["a%2Fb", "%2e%2e", "..", ".", "a%00b", "%20", "a%0Ab", "%FF", long.as_str()] {
+        let reply = client.put(&format!("/v1/handlers/{name}"), guests::run::HELLO).send().await;
+        reply.error(400, "invalid_name");
+    }
+    client.put("/v1/handlers/a/b", guests::run::HELLO).send().await.error(404, "not_found");
+    for name in ["a", "word-count", "csv2json", "v1.2_x"] {
+        client.push(name, guests::run::HELLO).await;
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+const BOUNDARY: &str = "b0undary";
+
+fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, content) in parts {
+        body.extend(
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n")
+                .bytes(),
+        );
+        body.extend(*content);
+        body.extend(b"\r\n");
+    }
+    body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+    body
+}
+
+async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
+    let call = daemon.client().put("/v1/handlers/guest", multipart(parts));
+    call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
+}
+
+#[tokio::test]
+async fn a_manifest_comes_with_its_module() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    let manifest = b"description = \"Shows what it gets\"\n[limits]\ntimeout = \"250ms\"\n[env]\nGREETING = \"hi\"\nTWICE = \"1\"\n";
+    let pushed = pushed_with(&daemon, &[("module", guests::run::ARGS_AND_ENV), ("manifest", manifest)]).await;
+    assert_eq!(pushed.status, 201, "{pushed:?}");
+    assert_eq!(pushed.json()["description"], "Shows what it gets");
+    let reply = daemon.client().run("guest").env("TWICE", "2").send().await;
+    let mut env: Vec<_> = reply.text().split_once('\n').unwrap().1.split_terminator('\0').collect();
+    env.sort_unstable();
+    assert_eq!(env, ["GREETING=hi", "TWICE=2"], "the caller's value wins over the manifest's");
+
+    // The manifest's limits narrow what the caller may have.
+    let pushed = pushed_with(&daemon, &[("manifest", manifest), ("module", guests::limits::LOOP_IN_START)]).await;
+    assert_eq!(pushed.status, 200, "{pushed:?}");
+    let framed = daemon.client().run("guest").framed().query("timeout", "1h").send().await.frames();
+    framed.ended("timed_out", 124);
+    assert_eq!(framed.outcome()["limit"], 0.25);
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_bad_manifest_is_refused_with_what_is_wrong() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    for (manifest, wrong) in [
+        ("colour = 1", "colour"),
+        ("[limits]\nmemroy = 1", "memroy"),
+        ("[limits]\ntimeout = \"soon\"", "soon"),
+        ("= =", "="),
+    ] {
+        let parts: &[(&str, &[u8])] = &[("module", guests::run::HELLO), ("manifest", manifest.as_bytes())];
+        let message = pushed_with(&daemon, parts).await.error(422, "invalid_manifest");
+        assert!(message.contains(wrong), "{manifest:?}: {message}");
+    }
+    pushed_with(&daemon, &[("manifest", b"description = \"\"")]).await.error(400, "bad_request");
+    daemon.client().get("/v1/handlers/guest").send().await.error(404, "unknown_handler");
+    oracle::still_answers(&mut daemon).await;
+}
+
+/// Pushes what must be refused, over nothing and over a handler that must stay; gives the message.
+async fn refused(wasm: &[u8], code: &str) -> String {
+    let (mut daemon, client) = serving("steady", guests::run::HELLO).await;
+    let message = client.put("/v1/handlers/bad", wasm.to_vec()).send().await.error(422, code);
+    client.get("/v1/handlers/bad").send().await.error(404, "unknown_handler");
+    client.put("/v1/handlers/steady", wasm.to_vec()).send().await.error(422, code);
+    assert_eq!(client.run("steady").send().await.text(), "hello\n");
+    oracle::still_answers(&mut daemon).await;
+    message
+}
+
+#[tokio::test]
+async fn no_start() {
+    let message = refused(guests::handlers::NO_START, "not_a_command").await;
+    assert!(message.contains("_start"), "{message}");
+}
+
+#[tokio::test]
+async fn start_with_arguments() {
+    let message = refused(guests::handlers::START_WITH_ARGUMENTS, "not_a_command").await;
+    assert!(message.contains("_start"), "{message}");
+}
+
+#[tokio::test]
+async fn component_without_run() {
+    let message = refused(guests::handlers::COMPONENT_WITHOUT_RUN, "not_a_command").await;
+    assert!(message.contains("wasi:cli/run"), "{message}");
+}
+
+#[tokio::test]
+async fn browser_imports() {
+    let message = refused(guests::handlers::BROWSER_IMPORTS, "unknown_import").await;
+    for import in ["env", "memory", "wbg", "__wbindgen_throw"] {
+        assert!(message.contains(import), "{import} is not named: {message}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_import_type() {
+    let message = refused(guests::handlers::WRONG_IMPORT_TYPE, "unknown_import").await;
+    assert!(message.contains("fd_write"), "{message}");
+}
+
+#[tokio::test]
+async fn memory64() {
+    refused(guests::handlers::MEMORY64, "feature_disabled").await;
+}
+
+#[tokio::test]
+async fn multi_memory() {
+    refused(guests::handlers::MULTI_MEMORY, "feature_disabled").await;
+}
+
+#[tokio::test]
+async fn shared_memory() {
+    refused(guests::handlers::SHARED_MEMORY, "feature_disabled").await;
+}
+
+#[tokio::test]
+async fn gc() {
+    refused(guests::handlers::GC, "feature_disabled").await;
+}
+
+#[tokio::test]
+async fn exceptions() {
+    refused(guests::handlers::EXCEPTIONS, "feature_disabled").await;
+}
+
+#[tokio::test]
+async fn what_is_no_wasm_is_refused() {
+    let message = refused(b"", "invalid_module").await;
+    assert!(message.contains("empty") || message.contains("end"), "{message}");
+    refused(b"\0", "invalid_module").await;
+    refused(b"#!/bin/sh\necho hello\n", "invalid_module").await;
+    refused(b"\0asm\x63\0\0\0", "invalid_module").await;
+    refused(&[0xff; 1000], "invalid_module").await;
+}
+
+#[tokio::test]
+async fn text_format_is_refused_with_what_to_do() {
+    refused(b"(module (func (export \"_start\")))", "text_format").await;
+    refused(b";; A comment.\n  (component)", "text_format").await;
+}
+
+#[tokio::test]
+async fn precompiled_code_is_refused() {
+    // The head of what wasmtime writes: ELF, 64 bits, its own ABI number 200, relocatable; the flags say module or component.
+    for flags in [1, 2] {
+        let mut elf = vec![0; 4096];
+        elf[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\xc8");
+        elf[16..20].copy_from_slice(&[1, 0, 62, 0]);
+        elf[20] = 1;
+        elf[48] = flags;
+        refused(&elf, "precompiled").await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_truncated_anywhere_is_refused() {
+    let (mut daemon, client) = serving("steady", guests::run::HELLO).await;
+    let whole = guests::run::CAT;
+    // Where a section ends the rest may be a whole program, though not one that runs; so the code is not compared.
+    for length in (1..whole.len()).step_by(7) {
+        let reply = client.put("/v1/handlers/bad", &whole[..length]).send().await;
+        assert_eq!(reply.status, 422, "the first {length} bytes: {reply:?}");
+        let code: Value = reply.json()["error"]["code"].clone();
+        assert!(
+            ["invalid_module", "not_a_command"].contains(&code.as_str().unwrap()),
+            "the first {length} bytes: {code}"
+        );
+    }
+    let message = client.put("/v1/handlers/bad", &whole[..whole.len() / 2]).send().await.error(422, "invalid_module");
+    assert!(message.contains("offset") || message.contains("0x"), "where it is wrong is not told: {message}");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_registry_is_of_one_daemon() {
+    let (first, _) = serving("hello", guests::run::HELLO).await;
+    let second = Setup::new(CAPSTAN).start();
+    second.client().run("hello").send().await.error(404, "unknown_handler");
+    eventually("the first to answer", async || (first.client().run("hello").send().await.status == 200).then_some(()))
+        .await;
+}

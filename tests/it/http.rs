@@ -1,0 +1,126 @@
+//! The API as HTTP: routes, versions, methods, who may call.
+
+use capstan_tests::{Client, Daemon, guests};
+
+use crate::{CAPSTAN, serving};
+
+#[tokio::test]
+async fn every_route_is_served_bare_and_under_its_version() {
+    let daemon = Daemon::start(CAPSTAN);
+    for client in [daemon.client(), daemon.unix_client()] {
+        for path in ["/_ping", "/_ready", "/version", "/info", "/handlers"] {
+            for prefix in ["", "/v1"] {
+                let reply = client.get(&format!("{prefix}{path}")).send().await;
+                assert_eq!(reply.status, 200, "{prefix}{path}: {reply:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn version_and_info_tell_what_runs() {
+    let (daemon, client) = serving("hello", guests::run::HELLO).await;
+    let version = client.get("/v1/version").send().await;
+    assert_eq!(version.header("content-type"), Some("application/json"));
+    let version = version.json();
+    assert_eq!((&version["api_version"], &version["min_api_version"]), (&"1".into(), &"1".into()), "{version}");
+    assert!(version["wasmtime"].as_str().unwrap().starts_with("48."), "{version}");
+    client.run("hello").send().await.ended("exited", 0);
+
+    let info = client.get("/v1/info").send().await.json();
+    assert_eq!(info["state"], "running");
+    assert_eq!(info["version"], version["version"]);
+    assert_eq!(info["jobs"]["running"], 0, "services are no work in flight: {info}");
+    assert!(info["jobs"]["total"].as_u64().unwrap() >= 1, "{info}");
+    assert!(info["handlers"].as_u64().unwrap() >= 6, "{info}");
+    assert_eq!(info["limits"]["memory"], 256 << 20, "{info}");
+    assert!(info["data"].as_str().unwrap().starts_with(daemon.setup().folder().to_str().unwrap()), "{info}");
+}
+
+#[tokio::test]
+async fn other_versions_are_refused_with_those_that_are_there() {
+    let daemon = Daemon::start(CAPSTAN);
+    for version in ["/v0", "/v2", "/v99", "/v1.1"] {
+        let message = daemon.client().get(&format!("{version}/_ping")).send().await.error(400, "unsupported_version");
+        assert!(message.contains('1'), "min and max are not named: {message}");
+    }
+}
+
+#[tokio::test]
+async fn paths_that_are_not_there_are_not_found() {
+    let daemon = Daemon::start(CAPSTAN);
+    for path in
+        ["/", "/v1", "/v1/", "/nothing", "/v1/nothing", "/handlers/", "/_ping/", "/v1/v1/_ping", "/version1", "//_ping"]
+    {
+        daemon.client().get(path).send().await.error(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_are_there() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    check(&client, "POST", "/_ping", &["GET", "HEAD"]).await;
+    check(&client, "PUT", "/v1/handlers", &["GET"]).await;
+    check(&client, "PATCH", "/v1/handlers/hello", &["GET", "PUT", "DELETE"]).await;
+    check(&client, "GET", "/v1/handlers/hello/run", &["POST"]).await;
+    check(&client, "BREW", "/v1/version", &["GET"]).await;
+}
+
+async fn check(client: &Client, method: &str, path: &str, allowed: &[&str]) {
+    let reply = client.call(method, path).send().await;
+    reply.error(405, "method_not_allowed");
+    let allow: Vec<_> = reply.header("allow").expect("405 has Allow").split(',').map(str::trim).collect();
+    for method in allowed {
+        assert!(allow.contains(method), "{path}: {method} is not among {allow:?}");
+    }
+    assert!(!allow.contains(&method), "{path}: {method} is among {allow:?}");
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let daemon = Daemon::start(CAPSTAN);
+    let get = daemon.client().get("/v1/version").send().await;
+    let head = daemon.client().call("HEAD", "/v1/version").send().await;
+    assert_eq!(head.status, 200);
+    assert!(head.body.is_empty());
+    assert_eq!(head.header("content-length"), get.header("content-length"));
+    assert_eq!(head.header("content-type"), get.header("content-type"));
+}
+
+#[tokio::test]
+async fn a_name_that_points_here_by_trickery_is_not_served_on_tcp() {
+    let daemon = Daemon::start(CAPSTAN);
+    let (tcp, unix) = (daemon.client(), daemon.unix_client());
+    let port = daemon.addr().port();
+    for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example"] {
+        tcp.get("/v1/_ping").header("host", host).send().await.error(403, "host_not_allowed");
+        assert_eq!(unix.get("/v1/_ping").header("host", host).send().await.status, 200, "{host}");
+    }
+    for host in
+        [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "localhost".to_owned(), "127.0.0.1".to_owned()]
+    {
+        let reply = tcp.get("/v1/_ping").header("host", &host).send().await;
+        assert_eq!(reply.status, 200, "{host}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_not_run_jobs() {
+    let (daemon, client) = serving("hello", guests::run::HELLO).await;
+    for origin in ["http://evil.example", "null", "http://127.0.0.1.evil.example"] {
+        let reply = client.run("hello").header("origin", origin).send().await;
+        assert_eq!(reply.status, 403, "{origin}: {reply:?}");
+    }
+    let own = format!("http://{}", daemon.addr());
+    client.run("hello").header("origin", &own).send().await.ended("exited", 0);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_with_prior_knowledge() {
+    let (daemon, client) = serving("cat", guests::run::CAT).await;
+    for client in [client, daemon.unix_client()] {
+        let reply = client.run("cat").http2().body("over h2").send().await;
+        reply.ended("exited", 0);
+        assert_eq!(reply.text(), "over h2");
+    }
+}

@@ -1,0 +1,46 @@
+//! The integration tests: the real daemon, over its sockets, with real guests; and the invariants of the tree.
+//!
+//! The modules `handlers`, `run` and `limits` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
+//! this does not compile.
+
+#![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests make the files that a daemon shall find, and read the tree")]
+
+/// Fails to compile unless a guest has a test of its name in the module that says `foreach_guest!(suite, tested)`.
+macro_rules! tested {
+    ($guest:ident) => {
+        const _: fn() = $guest;
+    };
+}
+
+mod boot;
+mod handlers;
+mod http;
+mod jobs;
+mod limits;
+mod malformed;
+mod oracle;
+mod run;
+mod shutdown;
+mod stream;
+mod tidy;
+mod upload;
+mod wasi;
+
+use capstan_tests::{Client, Daemon, Setup};
+
+/// The binary under test, which cargo builds before it runs these.
+const CAPSTAN: &str = env!("CARGO_BIN_EXE_capstan");
+
+/// A daemon with one handler pushed, and a client of it.
+async fn serving(handler: &str, wasm: &[u8]) -> (Daemon, Client) {
+    configured("", handler, wasm).await
+}
+
+/// As [`serving`], with a configuration file of this text.
+async fn configured(toml: &str, handler: &str, wasm: &[u8]) -> (Daemon, Client) {
+    let daemon = Setup::new(CAPSTAN).config(toml).start();
+    let client = daemon.client();
+    client.push(handler, wasm.to_vec()).await;
+    (daemon, client)
+}

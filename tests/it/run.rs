@@ -1,0 +1,285 @@
+//! Runs of well-behaved guests, and of those that trap: arguments, variables, streams, outcomes.
+
+use capstan_tests::{foreach_guest, guests};
+
+use crate::{configured, oracle, serving};
+
+foreach_guest!(run, tested);
+
+#[tokio::test]
+async fn hello() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let reply = client.run("hello").send().await;
+    reply.ended("exited", 0);
+    assert_eq!(reply.text(), "hello\n");
+    assert!(reply.header("capstan-job").is_some_and(|id| !id.is_empty()), "{reply:?}");
+}
+
+#[tokio::test]
+async fn hello_over_the_unix_socket_and_without_version() {
+    let (daemon, _) = serving("hello", guests::run::HELLO).await;
+    let reply = daemon.unix_client().post("/handlers/hello/run").header("te", "trailers").send().await;
+    reply.ended("exited", 0);
+    assert_eq!(reply.text(), "hello\n");
+}
+
+#[tokio::test]
+async fn every_job_has_an_id_of_its_own() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let first = client.run("hello").send().await;
+    let second = client.run("hello").send().await;
+    assert_ne!(first.header("capstan-job"), second.header("capstan-job"));
+}
+
+#[tokio::test]
+async fn cat() {
+    let (_daemon, client) = serving("cat", guests::run::CAT).await;
+    let reply = client.run("cat").body("over and\0out\n").send().await;
+    reply.ended("exited", 0);
+    assert_eq!(reply.text(), "over and\0out\n");
+}
+
+#[tokio::test]
+async fn no_stdin_is_the_end_of_stdin_at_once() {
+    let (_daemon, client) = serving("cat", guests::run::CAT).await;
+    let reply = client.run("cat").send().await;
+    reply.ended("exited", 0);
+    assert_eq!(reply.text(), "");
+}
+
+#[tokio::test]
+async fn exit() {
+    let (_daemon, client) = serving("exit", guests::run::EXIT).await;
+    for code in [0, 1, 2, 7, 124, 125, 126, 127, 128, 200, 255] {
+        let reply = client.run("exit").arg(&code.to_string()).send().await;
+        reply.ended("exited", code);
+    }
+}
+
+#[tokio::test]
+async fn exit_with_more_than_a_byte_is_no_success() {
+    let (mut daemon, client) = serving("exit", guests::run::EXIT).await;
+    for code in ["256", "65536", "4294967295"] {
+        let framed = client.run("exit").arg(code).framed().send().await.frames();
+        assert_ne!(framed.last["exit_code"], 0, "proc_exit({code}) gave {}", framed.last);
+        assert!(!["host_error", "lost"].contains(&framed.kind()), "{}", framed.last);
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn exit_in_start_function() {
+    let (_daemon, client) = serving("exits", guests::run::EXIT_IN_START_FUNCTION).await;
+    client.run("exits").send().await.ended("exited", 42);
+}
+
+#[tokio::test]
+async fn args_and_env() {
+    let (_daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
+    let reply = client
+        .run("show")
+        .arg("a b")
+        .arg("")
+        .arg("--c=ü&?%")
+        .env("ZED", "1")
+        .env("ALPHA", "two words")
+        .env("ZED", "3=3")
+        .env("EMPTY", "")
+        .send()
+        .await;
+    reply.ended("exited", 0);
+    let (args, env) = reply.text().split_once("\0\n").unwrap();
+    assert_eq!(args, "show\0a b\0\0--c=ü&?%");
+    // The last value wins; which place it has is the Env's own test.
+    let mut env: Vec<_> = env.split_terminator('\0').collect();
+    env.sort_unstable();
+    assert_eq!(env, ["ALPHA=two words", "EMPTY=", "ZED=3=3"]);
+}
+
+#[tokio::test]
+async fn nothing_of_the_host_environment_is_inherited() {
+    let (_daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
+    let reply = client.run("show").send().await;
+    assert_eq!(reply.text(), "show\0\n");
+}
+
+#[tokio::test]
+async fn both_streams() {
+    let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
+    let reply = client.run("both").send().await;
+    reply.ended("exited", 3);
+    assert_eq!(reply.text(), "out\n", "stderr has no place in a plain answer");
+
+    let framed = client.run("both").framed().send().await.frames();
+    framed.ended("exited", 3);
+    assert_eq!((framed.stdout.as_slice(), framed.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+}
+
+#[tokio::test]
+async fn a_framed_answer_ends_with_the_whole_story() {
+    let (_daemon, client) = serving("cat", guests::run::CAT).await;
+    let reply = client.run("cat").framed().body(vec![b'x'; 100_000]).send().await;
+    let framed = reply.frames();
+    framed.ended("exited", 0);
+    assert_eq!(framed.stdout.len(), 100_000);
+    assert_eq!(framed.last["job"], reply.header("capstan-job").unwrap());
+    assert_eq!(framed.last["handler"], "cat");
+    assert_eq!(framed.outcome()["code"], 0);
+    let usage = &framed.last["usage"];
+    assert_eq!(usage["stdin_bytes"], 100_000, "{usage}");
+    assert_eq!(usage["stdout_bytes"], 100_000, "{usage}");
+    assert_eq!(usage["stderr_bytes"], 0, "{usage}");
+    assert!(usage["memory_peak"].as_u64().unwrap() >= 65_536, "{usage}");
+    assert!(usage["run_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0 && seconds < 60.0), "{usage}");
+}
+
+#[tokio::test]
+async fn print_much() {
+    let (_daemon, client) = serving("much", guests::run::PRINT_MUCH).await;
+    let reply = client.run("much").send().await;
+    reply.ended("exited", 0);
+    assert_eq!(reply.body.len(), 1 << 20);
+    assert!(reply.body.iter().all(|byte| *byte == b'x'));
+}
+
+#[tokio::test]
+async fn print_then_exit() {
+    let (_daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
+    let reply = client.run("print").arg("7").send().await;
+    reply.ended("exited", 7);
+    assert_eq!(reply.text(), "started\nended\n");
+}
+
+#[tokio::test]
+async fn print_then_trap() {
+    let (_daemon, client) = serving("print", guests::run::PRINT_THEN_TRAP).await;
+    let reply = client.run("print").send().await;
+    reply.ended("trapped", 134);
+    assert_eq!(reply.text(), "started\n", "what was printed before the trap is not lost");
+}
+
+#[tokio::test]
+async fn sleep() {
+    let (_daemon, client) = serving("sleep", guests::run::SLEEP).await;
+    let framed = client.run("sleep").framed().send().await.frames();
+    framed.ended("exited", 0);
+    assert_eq!(framed.stdout, b"slept\n");
+    assert!(framed.last["usage"]["run_seconds"].as_f64().unwrap() >= 0.05, "{}", framed.last);
+}
+
+#[tokio::test]
+async fn sleepers_do_not_wait_for_each_other() {
+    let (_daemon, client) = serving("sleep", guests::run::SLEEP).await;
+    let began = std::time::Instant::now();
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        runs.spawn(client.run("sleep").send());
+    }
+    for reply in runs.join_all().await {
+        reply.ended("exited", 0);
+    }
+    // One behind the other they would take 5 s.
+    assert!(began.elapsed().as_secs_f64() < 4.0, "100 sleeps of 50 ms took {:?}", began.elapsed());
+}
+
+/// Runs a guest that must trap and gives the trap's token.
+async fn trap_of(wasm: &[u8], in_message: &str) -> String {
+    let (mut daemon, client) = serving("trap", wasm).await;
+    let framed = client.run("trap").framed().send().await.frames();
+    framed.ended("trapped", 134);
+    let outcome = framed.outcome();
+    assert!(outcome["message"].as_str().unwrap().contains(in_message), "{outcome}");
+    client.run("trap").send().await.ended("trapped", 134);
+    oracle::still_answers(&mut daemon).await;
+    outcome["trap"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn trap_unreachable() {
+    let (_daemon, client) = serving("trap", guests::run::TRAP_UNREACHABLE).await;
+    let framed = client.run("trap").framed().send().await.frames();
+    framed.ended("trapped", 134);
+    assert_eq!(framed.outcome()["trap"], "unreachable");
+    let frames: Vec<_> =
+        framed.outcome()["backtrace"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect();
+    assert!(frames[0].contains("innermost_culprit") && frames[1].contains("middle_caller"), "{frames:?}");
+}
+
+#[tokio::test]
+async fn trap_division() {
+    trap_of(guests::run::TRAP_DIVISION, "divide by zero").await;
+}
+
+#[tokio::test]
+async fn trap_out_of_bounds() {
+    trap_of(guests::run::TRAP_OUT_OF_BOUNDS, "out of bounds").await;
+}
+
+#[tokio::test]
+async fn trap_data_segment() {
+    trap_of(guests::run::TRAP_DATA_SEGMENT, "out of bounds").await;
+}
+
+#[tokio::test]
+async fn trap_stack_overflow() {
+    trap_of(guests::run::TRAP_STACK_OVERFLOW, "stack").await;
+}
+
+#[tokio::test]
+async fn trap_indirect_call_to_null() {
+    let null = trap_of(guests::run::TRAP_INDIRECT_CALL_TO_NULL, "uninitialized").await;
+    let wrong_type = trap_of(guests::run::TRAP_INDIRECT_CALL_OF_WRONG_TYPE, "type mismatch").await;
+    assert_ne!(null, wrong_type, "each kind of trap has a token of its own");
+}
+
+#[tokio::test]
+async fn trap_indirect_call_of_wrong_type() {
+    trap_of(guests::run::TRAP_INDIRECT_CALL_OF_WRONG_TYPE, "type mismatch").await;
+}
+
+#[tokio::test]
+async fn an_unknown_handler_is_not_found() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let message = client.run("helo").send().await.error(404, "unknown_handler");
+    assert!(message.contains("helo"), "{message}");
+}
+
+#[tokio::test]
+async fn args_and_env_that_no_guest_could_read_are_refused() {
+    let (mut daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
+    client.run("show").arg("a\0b").send().await.error(400, "invalid_arg");
+    client.run("show").env("KEY", "a\0b").send().await.error(400, "invalid_env");
+    client.run("show").env("K\0Y", "v").send().await.error(400, "invalid_env");
+    client.run("show").env("", "v").send().await.error(400, "invalid_env");
+    client.run("show").header("capstan-env", "NO_VALUE").send().await.error(400, "invalid_env");
+    client.run("show").header("capstan-env", "KEY=%FF").send().await.error(400, "invalid_env");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn parameters_that_mean_nothing_are_refused_by_name() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    for (key, value) in [("timeout", "soon"), ("timeout", "-1"), ("memory", "much"), ("memory", "-1")] {
+        let message = client.run("hello").query(key, value).send().await.error(400, "bad_request");
+        assert!(message.contains(value), "{key}={value}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_daemon_says_so_and_when_to_come_back() {
+    let (_daemon, client) = configured("[limits]\nruns = 1", "print", guests::run::PRINT_THEN_EXIT).await;
+    let (call, feed) = client.run("print").fed();
+    let first = call.open().await;
+    let reply = client.run("print").send().await;
+    reply.error(429, "busy");
+    let seconds: u64 = reply.header("retry-after").expect("429 has Retry-After").parse().unwrap();
+    assert!(seconds > 0);
+
+    drop(feed);
+    assert!(!first.finish().await.cut);
+    let next = capstan_tests::eventually("the permit", async || {
+        let reply = client.run("print").send().await;
+        (reply.status == 200).then_some(reply)
+    });
+    next.await.ended("exited", 0);
+}
