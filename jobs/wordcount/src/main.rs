@@ -1,0 +1,45 @@
+//! A job that counts the lines, words and bytes of its stdin and writes them, with the most frequent words, as JSON to stdout.
+//!
+//! Stdin is any bytes: what is not UTF-8 stands between words. It is streamed through one fixed buffer, so its length has no limit.
+
+mod count;
+mod decode;
+mod report;
+
+use std::io::{self, Read as _, Write as _};
+
+use capstan_guest::{Args, Exit};
+
+use crate::count::Count;
+
+/// One host call reads this much; wasmtime-wasi hands out 64 KiB at most.
+const BUFFER: usize = 64 * 1024;
+
+fn main() -> Exit {
+    Exit::of(wordcount(Args::of_job()))
+}
+
+fn wordcount(mut args: Args) -> Result<(), Exit> {
+    let top = args.flag("top")?.unwrap_or(10_u32);
+    args.finish()?;
+
+    let mut count = Count::default();
+    let mut decoder = decode::Decoder::default();
+    let mut stdin = io::stdin().lock();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = match stdin.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        count.bytes(&buffer[..length]);
+        decoder.feed(&buffer[..length], |text| count.text(text))?;
+    }
+    decoder.end(|text| count.text(text))?;
+
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(report::json(&count.finish()?, top).as_bytes())?;
+    Ok(stdout.flush()?)
+}
