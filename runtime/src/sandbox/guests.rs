@@ -1,7 +1,13 @@
 //! The guest runtime: threads of their own for guests, so that one that spins starves neither timers nor sockets of the daemon.
+//!
+//! Crossing to it costs a short run a third of its throughput. A program whose runs have been short therefore gets its first slice
+//! where it was asked for, and crosses over only when it has not ended by then. It earns that and loses it again; see [`Pace`].
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
@@ -13,9 +19,18 @@ use crate::outcome::Outcome;
 const MAX_BLOCKING_THREADS: usize = 64;
 /// How much the kernel prefers the daemon's own threads to those of guests.
 const NICE: i32 = 19;
+/// Runs in a row that must fit in their first slice before the next begins in place.
+const TRUST: u32 = 8;
+
+/// The work of one run.
+pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 #[derive(Debug)]
 pub(super) struct Guests(Option<Runtime>);
+
+/// How a program's runs have gone lately: whether its next may begin in place.
+#[derive(Debug, Default)]
+pub(super) struct Pace(AtomicU32);
 
 impl Guests {
     /// Starts as many threads as there are processors.
@@ -37,12 +52,59 @@ impl Guests {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs `work` here and waits for it. Dropping the future drops the work at its next yield.
-    pub(super) async fn run(&self, work: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
-        let runtime = self.0.as_ref().expect("the runtime is there until the drop");
-        match AbortOnDropHandle::new(runtime.spawn(work)).await {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::HostError { message: format!("the run broke off: {error}") },
+    /// Runs `work` to its end. Dropping the future drops the work at its next yield.
+    pub(super) async fn run(&self, mut work: Work, pace: &Pace) -> Outcome {
+        if pace.is_trusted() {
+            match self.first_slice(&mut work) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => pace.note(false),
+            }
+            return self.cross(work).await.0;
+        }
+        let (outcome, fitted) = self.cross(work).await;
+        pace.note(fitted);
+        outcome
+    }
+
+    /// Polls `work` here, once. Timers, sockets and file calls bind to the runtime that is entered, which must be the guests' own:
+    /// the work may go on there.
+    fn first_slice(&self, work: &mut Work) -> Poll<Outcome> {
+        let _entered = self.runtime().enter();
+        work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Runs `work` on the guests' threads; also whether it ended in its first slice there.
+    async fn cross(&self, mut work: Work) -> (Outcome, bool) {
+        let counted = async move {
+            let mut polls = 0_u32;
+            let outcome = std::future::poll_fn(|cx| {
+                polls = polls.saturating_add(1);
+                work.as_mut().poll(cx)
+            });
+            (outcome.await, polls == 1)
+        };
+        match AbortOnDropHandle::new(self.runtime().spawn(counted)).await {
+            Ok(ended) => ended,
+            Err(error) => (Outcome::HostError { message: format!("the run broke off: {error}") }, false),
+        }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("the runtime is there until the drop")
+    }
+}
+
+impl Pace {
+    fn is_trusted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= TRUST
+    }
+
+    /// Notes whether a run fitted in its first slice; one that did not begins the count again.
+    fn note(&self, fitted: bool) {
+        if fitted {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.0.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -53,5 +115,47 @@ impl Drop for Guests {
             // A host call that blocks for ever, on a FIFO of a mount say, must not hold the daemon back.
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_slice_in_place_is_earned_and_lost() {
+        let pace = Pace::default();
+        for _ in 0..TRUST {
+            assert!(!pace.is_trusted());
+            pace.note(true);
+        }
+        assert!(pace.is_trusted());
+        pace.note(false);
+        assert!(!pace.is_trusted());
+    }
+
+    #[tokio::test]
+    async fn what_outlasts_its_first_slice_goes_on_among_the_guests() {
+        let guests = Guests::start().unwrap();
+        let pace = Pace::default();
+        let short = || -> Work { Box::pin(async { Outcome::SUCCESS }) };
+        for _ in 0..TRUST {
+            guests.run(short(), &pace).await;
+        }
+        let here = thread::current().id();
+        let stays: Work = Box::pin(async move {
+            assert_eq!(thread::current().id(), here);
+            Outcome::SUCCESS
+        });
+        assert_eq!(guests.run(stays, &pace).await, Outcome::SUCCESS);
+        assert!(pace.is_trusted());
+        let moves: Work = Box::pin(async move {
+            assert_eq!(thread::current().id(), here);
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            assert_eq!(thread::current().name(), Some("guest"));
+            Outcome::SUCCESS
+        });
+        assert_eq!(guests.run(moves, &pace).await, Outcome::SUCCESS);
+        assert!(!pace.is_trusted());
     }
 }

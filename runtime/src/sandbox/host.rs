@@ -58,8 +58,8 @@ impl Host {
         store.limiter(|host| &mut host.limiter);
         store.set_hostcall_fuel(hostcall);
         store.epoch_deadline_async_yield_and_update(1);
-        // A new store's deadline has passed already; without this the guest yields before its first instruction.
-        store.set_epoch_deadline(1);
+        // A new store's deadline has passed already. Two ticks, since the first may come at once: a slice of one to two milliseconds.
+        store.set_epoch_deadline(2);
         store
     }
 

@@ -9,6 +9,7 @@ use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::artifact::{Artifact, Compiled};
+use super::guests::Pace;
 use super::host::Host;
 use super::{LoadError, Sandbox, run};
 use crate::env::Env;
@@ -20,6 +21,7 @@ use crate::manifest::Manifest;
 pub(super) struct Program {
     pub(super) sandbox: Sandbox,
     pub(super) code: Code,
+    pace: Pace,
     about: About,
     asked: Asked,
     env: Env,
@@ -44,7 +46,7 @@ impl Program {
             description: manifest.description,
             usage: manifest.usage,
         };
-        Ok(Self { sandbox, code, about, asked: manifest.limits, env: manifest.env, wasm })
+        Ok(Self { sandbox, code, pace: Pace::default(), about, asked: manifest.limits, env: manifest.env, wasm })
     }
 }
 
@@ -68,7 +70,8 @@ impl Handler for Program {
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
         Box::pin(async move {
             let program = self.clone();
-            self.sandbox.0.guests.run(async move { run::run(&program, call).await }).await
+            let work = Box::pin(async move { run::run(&program, call).await });
+            self.sandbox.0.guests.run(work, &self.pace).await
         })
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 /// The length of an epoch, and so of the longest slice a guest computes without yielding.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks without a run after which the thread rests. Waking it costs a run more than a tick costs the machine.
+const IDLE_TICKS: u32 = 100;
 
 #[derive(Debug)]
 pub(super) struct Ticker {
@@ -20,10 +22,11 @@ pub(super) struct Ticker {
 #[derive(Debug, Default)]
 struct Shared {
     holds: AtomicUsize,
+    resting: AtomicBool,
     stop: AtomicBool,
 }
 
-/// Keeps the ticker going; dropping the last lets it rest.
+/// Keeps the ticker going.
 #[derive(Debug)]
 pub(super) struct Ticking<'a>(&'a Ticker);
 
@@ -37,7 +40,8 @@ impl Ticker {
 
     /// Keeps the epoch going for as long as the guard lives.
     pub(super) fn hold(&self) -> Ticking<'_> {
-        if self.shared.holds.fetch_add(1, Ordering::SeqCst) == 0 {
+        self.shared.holds.fetch_add(1, Ordering::SeqCst);
+        if self.shared.resting.load(Ordering::SeqCst) {
             self.wake();
         }
         Ticking(self)
@@ -68,12 +72,23 @@ impl Drop for Ticker {
 }
 
 fn tick(engine: &Engine, shared: &Shared) {
+    let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
-        if shared.holds.load(Ordering::SeqCst) == 0 {
-            thread::park();
-        } else {
-            thread::sleep(TICK);
-            engine.increment_epoch();
+        thread::sleep(TICK);
+        engine.increment_epoch();
+        idle = if shared.holds.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
+        if idle >= IDLE_TICKS {
+            rest(shared);
+            idle = 0;
         }
     }
+}
+
+/// Sleeps until somebody holds the ticker or stops it. Announced first and checked after, so that no hold goes unseen.
+fn rest(shared: &Shared) {
+    shared.resting.store(true, Ordering::SeqCst);
+    while shared.holds.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {
+        thread::park();
+    }
+    shared.resting.store(false, Ordering::SeqCst);
 }
