@@ -106,14 +106,14 @@ async fn refused_while_others_are_served(config: &str, wasm: Vec<u8>, code: &str
 #[tokio::test]
 async fn a_program_that_takes_for_ever_to_compile_is_given_up() {
     let began = Instant::now();
-    let wasm = modules::slow_to_compile(400_000);
+    let wasm = modules::slow_to_compile(4, 300_000);
     refused_while_others_are_served("[compile]\ntimeout = \"1s\"", wasm, "compile_limit").await;
     assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn a_program_that_takes_too_much_memory_to_compile_is_given_up() {
-    let wasm = modules::slow_to_compile(400_000);
+    let wasm = modules::slow_to_compile(4, 300_000);
     refused_while_others_are_served("[compile]\ntimeout = \"60s\"\nmemory = \"256MiB\"", wasm, "compile_limit").await;
 }
 
@@ -125,9 +125,16 @@ async fn a_program_of_too_many_functions_is_refused_before_it_is_compiled() {
 }
 
 #[tokio::test]
+async fn a_program_with_one_huge_function_is_refused_before_it_is_compiled() {
+    let wasm = modules::slow_to_compile(1, 400_000);
+    let message = refused_while_others_are_served("", wasm, "module_too_complex").await;
+    assert!(message.contains("function"), "{message}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_its_program_is_compiled_changes_nothing() {
     let mut daemon = Setup::new(CAPSTAN).config("[compile]\ntimeout = \"2s\"").start();
-    let wasm = modules::slow_to_compile(400_000);
+    let wasm = modules::slow_to_compile(4, 300_000);
     let mut connection = Raw::connect(&daemon).await;
     connection
         .write(&format!("PUT /v1/handlers/slow HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: {}\r\n\r\n", wasm.len()))

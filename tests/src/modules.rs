@@ -7,14 +7,14 @@ const MEMORY: u8 = 5;
 const EXPORT: u8 = 7;
 const CODE: u8 = 10;
 
-/// A command with one function of `additions` times `i32.const 1; i32.add`: small to send, and slow to compile.
-pub fn slow_to_compile(additions: usize) -> Vec<u8> {
+/// A command of some functions of `additions` times `i32.const 1; i32.add` each, which is 3 bytes: small to send, and slow to compile.
+pub fn slow_to_compile(functions: usize, additions: usize) -> Vec<u8> {
     let mut body = vec![0, 0x41, 0];
     for _ in 0..additions {
         body.extend([0x41, 1, 0x6a]);
     }
     body.extend([0x1a, 0x0b]);
-    command(&[body])
+    command(&vec![body; functions])
 }
 
 /// A command with this many functions, all but the first empty.
