@@ -101,7 +101,7 @@ fn check(concerned: impl Fn(&Source) -> bool, paths: &[&str], allowed: &[&str]) 
 
 #[test]
 fn every_module_is_on_one_side() {
-    let neither = ["lib", "main", "app", "config", "daemon", "flags", "signal"];
+    let neither = ["lib", "main", "builtins", "daemon"];
     for source in runtime() {
         let module = source.module();
         let sides = usize::from(ENGINE.contains(&module))
