@@ -18,3 +18,5 @@ pub mod usage;
 
 pub mod engine;
 pub mod sandbox;
+
+pub mod cli;

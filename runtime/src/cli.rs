@@ -1,0 +1,220 @@
+//! The `capstan` command: what may be typed, and what each subcommand sets going.
+//!
+//! In reading order: where to ([`address`], [`environment`], [`paths`]), how to ask ([`client`], [`upload`], [`frames`]), `run` through
+//! the daemon and in process ([`run`], [`remote`], [`local`], [`ending`]), and the subcommands that only ask and show.
+//!
+//! Exit codes: a run's own (see [`Outcome::exit_code`](crate::outcome::Outcome::exit_code)), 127 for a handler that is not there, and
+//! 125 for everything else that went wrong, wrong usage included.
+
+mod about;
+mod address;
+mod client;
+mod ending;
+mod environment;
+mod error;
+mod frames;
+mod handlers;
+mod interrupt;
+mod local;
+mod output;
+mod paths;
+mod program;
+mod push;
+mod remote;
+mod run;
+mod show;
+mod upload;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use self::address::{Choice, ChoiceError};
+use self::client::Client;
+use self::environment::Environment;
+use self::error::CliError;
+use crate::sandbox::compile_child;
+
+/// Runs jobs whose code is WebAssembly, each in a fresh sandbox.
+#[derive(Debug, Parser)]
+#[command(
+    name = "capstan",
+    version,
+    after_help = "The daemon's address is -H, else CAPSTAN_HOST, else the default unix socket."
+)]
+struct Cli {
+    /// The daemon: unix://PATH or tcp://HOST:PORT.
+    #[arg(short = 'H', long, value_name = "ADDR")]
+    host: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The same option after the subcommand, where people put it as often.
+#[derive(Debug, Args)]
+struct Host {
+    /// The daemon: unix://PATH or tcp://HOST:PORT.
+    #[arg(short = 'H', long, value_name = "ADDR", global = true)]
+    host: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Push a program to the daemon, as the handler of a name.
+    Push(Asking<push::Push>),
+    /// Run a handler's program through the daemon, or a file in process.
+    ///
+    /// stdin, stdout and stderr pass through. Exits with the program's own code; 124 it timed out; 125 it could not be run; 127 there
+    /// is no such handler; 134 it trapped; 137 it was stopped, from here with Ctrl-C too, or went over a limit.
+    #[command(override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...")]
+    Run(Asking<run::Run>),
+    /// List, inspect and remove handlers.
+    Handlers(Asking<handlers::Handlers>),
+    /// Show the state of the daemon.
+    Info(Asking<about::Info>),
+    /// Show the versions of this command and of the daemon.
+    Version(Asking<about::Version>),
+    /// Print the completion script of a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Compile one program; the daemon calls this in a process that it can kill.
+    #[command(hide = true)]
+    CompileChild { order: String },
+}
+
+/// A subcommand that talks to a daemon.
+#[derive(Debug, Args)]
+struct Asking<A: Args> {
+    #[command(flatten)]
+    host: Host,
+    #[command(flatten)]
+    args: A,
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => {
+            // It fails only where nobody would read it.
+            let _ = wrong.print();
+            return if wrong.use_stderr() { ExitCode::from(error::FAILED) } else { ExitCode::SUCCESS };
+        }
+    };
+    cli.run(&Environment::of_process()).unwrap_or_else(|error| {
+        if !error.is_broken_output() {
+            output::complain(&error);
+        }
+        ExitCode::from(error.exit_code())
+    })
+}
+
+impl Cli {
+    fn run(self, environment: &Environment) -> Result<ExitCode, CliError> {
+        let outer = self.host;
+        match self.command {
+            Command::Push(push) => wait_for(push.args.run(&push.host.client(outer, environment)?.0))?,
+            Command::Run(run) => {
+                let (client, named) = run.host.client(outer, environment)?;
+                wait_for(run.args.run(client, named, environment))?
+            }
+            Command::Handlers(handlers) => wait_for(handlers.args.run(&handlers.host.client(outer, environment)?.0))?,
+            Command::Info(info) => wait_for(info.args.run(&info.host.client(outer, environment)?.0))?,
+            Command::Version(version) => wait_for(version.args.run(&version.host.client(outer, environment)?.0))?,
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "capstan", &mut script);
+                output::print(&script).map(|()| ExitCode::SUCCESS)
+            }
+            Command::CompileChild { order } => Ok(compile_child::main(&order)),
+        }
+    }
+}
+
+impl Host {
+    /// A client of the daemon to talk to, and whether the user named that daemon.
+    fn client(self, outer: Option<String>, environment: &Environment) -> Result<(Client, bool), CliError> {
+        let choice = self.choose(outer, environment)?;
+        Ok((Client::new(choice.address), choice.named))
+    }
+
+    fn choose(self, outer: Option<String>, environment: &Environment) -> Result<Choice, ChoiceError> {
+        address::choose(self.host.or(outer).as_deref(), environment)
+    }
+}
+
+/// 64 bits that nobody guesses.
+fn random() -> u64 {
+    getrandom::u64().expect("the kernel has random numbers")
+}
+
+/// Drives `future` to its end, and does not wait for reads of stdin that nobody needs any more: they may never come back.
+fn wait_for<F: Future>(future: F) -> Result<F::Output, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    let output = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_name_is_the_guests() {
+        for (line, words) in [
+            ("capstan run wc --top 3 -H x --json -- -", "wc --top 3 -H x --json -- -"),
+            ("capstan run --timeout 5s -- -odd --env", "-odd --env"),
+            ("capstan run --env A=1 ./a.wasm --env B=2", "./a.wasm --env B=2"),
+        ] {
+            let Command::Run(run) = parse(line).command else { panic!("{line} is a run") };
+            assert_eq!(run.args.words.join(std::ffi::OsStr::new(" ")), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_daemon_may_be_named_before_and_after_the_subcommand() {
+        let environment = Environment::from([("CAPSTAN_HOST", "tcp://c:3")]);
+        for (line, expected) in [
+            ("capstan -H tcp://a:1 info", "tcp://a:1"),
+            ("capstan info -H tcp://b:2", "tcp://b:2"),
+            ("capstan -H tcp://a:1 info -H tcp://b:2", "tcp://b:2"),
+            ("capstan info", "tcp://c:3"),
+        ] {
+            let cli = parse(line);
+            let Command::Info(info) = cli.command else { panic!("{line} is info") };
+            let choice = info.host.choose(cli.host, &environment).unwrap();
+            assert_eq!((choice.address.to_string().as_str(), choice.named), (expected, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_apart_from_help() {
+        for line in [
+            "capstan",
+            "capstan nonsense",
+            "capstan run",
+            "capstan run --timeout soon wc",
+            "capstan run --memory -1 wc",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).unwrap_err().use_stderr(), "{line}");
+        }
+        for line in ["capstan --help", "capstan run --help", "capstan --version"] {
+            assert!(!Cli::try_parse_from(line.split(' ')).unwrap_err().use_stderr(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `Ending`: how a run ended, as the daemon tells it, as `--outcome` writes it, and as a person reads it.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::CliError;
+use super::show;
+use crate::outcome::{CancelledBy, Outcome};
+use crate::usage::UsageReport;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ending {
+    /// The job, where it got as far as having an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) job: Option<String>,
+    pub(super) handler: String,
+    pub(super) outcome: Outcome,
+    /// What the command exits with.
+    pub(super) exit_code: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<UsageReport>,
+    /// What a later daemon may tell besides.
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+impl Ending {
+    /// A run that ended with `outcome`.
+    pub(super) fn new(job: Option<String>, handler: &str, outcome: Outcome, usage: Option<UsageReport>) -> Self {
+        let exit_code = outcome.exit_code();
+        Self { job, handler: handler.to_owned(), outcome, exit_code, usage, rest: Map::new() }
+    }
+
+    /// A run that the user stopped from here.
+    pub(super) fn stopped(job: Option<String>, handler: &str) -> Self {
+        Self::new(job, handler, Outcome::Cancelled { by: CancelledBy::Client }, None)
+    }
+
+    /// A run of which nothing came but an error.
+    pub(super) fn failed(handler: &str, error: &CliError) -> Self {
+        Self { exit_code: error.exit_code(), ..Self::new(None, handler, error.outcome(), None) }
+    }
+
+    /// Writes all of it as JSON.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(super) fn write(&self, mut file: &File) -> io::Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        file.write_all(&json)
+    }
+
+    /// What a person is told of it: nothing where the guest ended by itself, since it has said what it had to say.
+    pub(super) fn message(&self) -> Option<String> {
+        let name = &self.handler;
+        Some(match &self.outcome {
+            Outcome::Exited { .. } => return None,
+            Outcome::Trapped { trap, message, backtrace } => {
+                let mut text = format!("{name} trapped: {message} ({trap})");
+                for (depth, frame) in backtrace.iter().enumerate() {
+                    write!(text, "\n{depth:>6}: {frame}").expect("a String takes everything");
+                }
+                text
+            }
+            Outcome::TimedOut { limit } => format!("{name} was killed: it ran longer than {}", show::seconds(*limit)),
+            Outcome::CpuSpent { limit } => {
+                format!("{name} was killed: it took more than {} of processor time", show::seconds(*limit))
+            }
+            Outcome::MemoryDenied { limit } => {
+                format!("{name} was killed: it wanted more memory than {}", show::size(*limit))
+            }
+            Outcome::OutputCap { stream, limit } => {
+                format!("{name} was killed: it wrote more than {} to {stream}", show::size(*limit))
+            }
+            Outcome::DiskCap { limit } => {
+                format!("{name} was killed: it wrote more than {} to its directories", show::size(*limit))
+            }
+            Outcome::Cancelled { by: CancelledBy::Client } => format!("{name} was stopped"),
+            Outcome::Cancelled { by } => format!("{name} was stopped by the {}", cancelled_by(*by)),
+            Outcome::Refused { why } => format!("{name} was refused: {why}"),
+            Outcome::HostError { message } => format!("{name} could not go on, by no fault of its own: {message}"),
+            Outcome::Lost => format!("{name} was lost: the daemon ended while it ran"),
+        })
+    }
+}
+
+fn cancelled_by(by: CancelledBy) -> &'static str {
+    match by {
+        CancelledBy::Client => "client",
+        CancelledBy::Operator => "operator",
+        CancelledBy::Shutdown => "daemon, which shuts down",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::OutputStream;
+
+    #[track_caller]
+    fn check(outcome: Outcome, exit_code: u8, message: Option<&str>) {
+        let ending = Ending::new(None, "wc", outcome, None);
+        assert_eq!((ending.exit_code, ending.message().as_deref()), (exit_code, message));
+    }
+
+    #[test]
+    fn every_end_that_is_not_the_guests_own_is_told() {
+        check(Outcome::SUCCESS, 0, None);
+        check(Outcome::Exited { code: 255 }, 255, None);
+        check(Outcome::TimedOut { limit: 0.5 }, 124, Some("wc was killed: it ran longer than 500 ms"));
+        check(
+            Outcome::MemoryDenied { limit: 64 << 20 },
+            137,
+            Some("wc was killed: it wanted more memory than 64.0 MiB"),
+        );
+        check(
+            Outcome::OutputCap { stream: OutputStream::Stderr, limit: 10 },
+            137,
+            Some("wc was killed: it wrote more than 10 B to stderr"),
+        );
+        check(Outcome::Cancelled { by: CancelledBy::Client }, 137, Some("wc was stopped"));
+        check(Outcome::Refused { why: "full".into() }, 125, Some("wc was refused: full"));
+        let backtrace = vec!["inner".into(), "outer".into()];
+        check(
+            Outcome::Trapped { trap: "unreachable".into(), message: "unreachable executed".into(), backtrace },
+            134,
+            Some("wc trapped: unreachable executed (unreachable)\n     0: inner\n     1: outer"),
+        );
+    }
+
+    #[test]
+    fn what_the_daemon_tells_is_kept_whole() {
+        let text = r#"{"job":"00ff","handler":"wc","outcome":{"kind":"exited","code":3},"exit_code":3,"usage":{"run_seconds":0.5,"memory_peak":1,"stdin_bytes":2,"stdout_bytes":3,"stderr_bytes":4},"node":"a"}"#;
+        let ending: Ending = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&ending).unwrap(), text);
+    }
+
+    #[test]
+    fn a_run_that_never_began_is_a_refused_one() {
+        let ending = Ending::failed("wc", &CliError::NoDirectories);
+        assert_eq!((ending.outcome.kind(), ending.exit_code), ("refused", 125));
+    }
+}

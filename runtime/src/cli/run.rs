@@ -1,0 +1,158 @@
+//! `capstan run`: through the daemon, or in process.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::client::Client;
+use super::ending::Ending;
+use super::environment::Environment;
+use super::error::CliError;
+use super::interrupt::Interrupt;
+use super::paths::DirArg;
+use super::program::Target;
+use super::{local, output, paths, program, remote};
+use crate::env::Env;
+use crate::limits::Asked;
+use crate::units;
+
+/// What `capstan run` is called with.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Set a variable of the guest; without a value, the caller's own if it is set. Nothing else of the environment is handed on.
+    #[arg(long, value_name = "K[=V]")]
+    env: Vec<String>,
+    /// Grant a directory, with `:ro` for reading only. In process only.
+    #[arg(long, value_name = "HOST::GUEST[:ro]")]
+    dir: Vec<DirArg>,
+    /// Kill it when it runs longer: 5s, 500ms, 1m 30s, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    timeout: Option<Duration>,
+    /// Memory it may have in all: 64MiB, 10kB, or bytes.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    memory: Option<u64>,
+    /// Write how it ended to a file, as JSON: a guest may exit 124 itself.
+    #[arg(long, value_name = "FILE")]
+    outcome: Option<PathBuf>,
+    /// A handler of the daemon, or a program to run in process (through the daemon where one is named), and the guest's arguments.
+    #[arg(required = true, value_name = "NAME|FILE.wasm [ARGS]", trailing_var_arg = true, allow_hyphen_values = false)]
+    pub(super) words: Vec<OsString>,
+}
+
+/// What a run is to be given, whichever way it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Given {
+    pub(super) args: Vec<String>,
+    pub(super) env: Env,
+    pub(super) asked: Asked,
+}
+
+impl Run {
+    /// Runs to the end, and tells what it was: by the exit code, on stderr unless the guest ended by itself, and in the file.
+    ///
+    /// # Errors
+    /// [`CliError`]
+    pub(super) async fn run(
+        self,
+        client: Client,
+        daemon_named: bool,
+        environment: &Environment,
+    ) -> Result<ExitCode, CliError> {
+        let file = match self.outcome.as_deref() {
+            None => None,
+            Some(path) => Some((path, paths::create(path)?)),
+        };
+        let result = self.begin(&client, daemon_named, environment).await;
+        if let Some((path, file)) = file {
+            let ending = match &result {
+                Ok(ending) => ending,
+                Err(error) => &Ending::failed(&self.words[0].to_string_lossy(), error),
+            };
+            ending.write(&file).map_err(paths::at(path))?;
+        }
+        let ending = result?;
+        if let Some(message) = ending.message() {
+            output::complain(message);
+        }
+        Ok(ExitCode::from(ending.exit_code))
+    }
+
+    async fn begin(&self, client: &Client, daemon_named: bool, environment: &Environment) -> Result<Ending, CliError> {
+        let given = Given {
+            args: guest_args(&self.words[1..])?,
+            env: guest_env(&self.env, environment)?,
+            asked: Asked { timeout: self.timeout, memory: self.memory, ..Asked::default() },
+        };
+        let target = Target::of(&self.words[0], daemon_named)?;
+        let in_process = matches!(target, Target::File(_)) && !daemon_named;
+        if !in_process && !self.dir.is_empty() {
+            return Err(CliError::NoDirectories);
+        }
+        let mut interrupt = Interrupt::listen()?;
+        match target {
+            Target::Handler(name) => remote::run(client, &name, &given, &mut interrupt).await,
+            Target::File(file) if daemon_named => {
+                remote::run_file(client, program::read(&file)?, &given, &mut interrupt).await
+            }
+            Target::File(file) => {
+                let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
+                local::run(&file, given, mounts, &mut interrupt).await
+            }
+        }
+    }
+}
+
+fn guest_args(words: &[OsString]) -> Result<Vec<String>, CliError> {
+    let numbered = words.iter().enumerate();
+    numbered.map(|(at, word)| word.to_str().map(str::to_owned).ok_or(CliError::NotText(at + 1))).collect()
+}
+
+fn guest_env(args: &[String], caller: &Environment) -> Result<Env, CliError> {
+    let mut env = Env::new();
+    for arg in args {
+        if arg.contains('=') {
+            env.set_pair(arg)?;
+        } else if let Some(value) = caller.get(arg) {
+            env.set(arg, value.to_str().ok_or_else(|| CliError::VariableNotText(arg.clone()))?)?;
+        } else if arg.is_empty() {
+            env.set("", "")?;
+        }
+    }
+    Ok(env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::EnvError;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn a_variable_without_a_value_is_the_callers() {
+        let caller = Environment::from([("HOME", "/h"), ("EMPTY", ""), ("A", "caller's")]);
+        let args = ["A=1", "HOME", "NOT_SET", "EMPTY", "B=x=y", "A=2"].map(str::to_owned);
+        let env = guest_env(&args, &caller).unwrap();
+        assert_eq!(env.iter().collect::<Vec<_>>(), [("A", "2"), ("HOME", "/h"), ("EMPTY", ""), ("B", "x=y")]);
+        assert_eq!(guest_env(&[], &caller).unwrap(), Env::new());
+    }
+
+    #[test]
+    fn variables_that_cannot_be_handed_on_are_refused() {
+        let odd = OsString::from_vec(vec![0xff]);
+        let caller = Environment::from([("ODD", odd)]);
+        assert!(matches!(guest_env(&["ODD".into()], &caller), Err(CliError::VariableNotText(name)) if name == "ODD"));
+        for arg in ["", "=x"] {
+            assert!(matches!(guest_env(&[arg.into()], &caller), Err(CliError::Env(EnvError::EmptyName))), "{arg}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_text() {
+        let words = |bytes: &[u8]| [OsString::from("a"), OsString::from_vec(bytes.to_vec())];
+        assert_eq!(guest_args(&words("ü".as_bytes())).unwrap(), ["a", "ü"]);
+        assert!(matches!(guest_args(&words(b"\xff")), Err(CliError::NotText(2))));
+    }
+}
