@@ -13,6 +13,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -47,7 +48,7 @@ pub struct Config {
 pub struct Counts {
     /// Jobs that are work and go on now.
     pub running: usize,
-    /// Jobs that were started.
+    /// Jobs that were work and were started.
     pub started: u64,
     /// Handlers registered.
     pub handlers: usize,
@@ -110,6 +111,30 @@ impl Engine {
     /// [`RegistryError::Builtin`], [`RegistryError::Precondition`].
     pub fn put(&self, name: Name, handler: Arc<dyn Handler>, only_if: &Precondition) -> Result<Put, RegistryError> {
         self.0.registry.put(name, handler, only_if)
+    }
+
+    /// Whether [`Engine::put`] would be refused now: for telling so before a program is sent and compiled.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn check_put(&self, name: &Name, only_if: &Precondition) -> Result<(), RegistryError> {
+        self.0.registry.check_put(name, only_if)
+    }
+
+    /// Puts handlers back under the names and times they had.
+    ///
+    /// # Errors
+    /// [`RegistryError::Duplicate`], and then nothing is changed.
+    pub fn restore(&self, handlers: Vec<(Name, Arc<dyn Handler>, Timestamp)>) -> Result<(), RegistryError> {
+        self.0.registry.restore(handlers)
+    }
+
+    /// Runs `work` to its end even where the caller gives up; shutdown waits for it.
+    ///
+    /// # Panics
+    /// Where `work` does.
+    pub async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        self.0.tasks.spawn(work).await.expect("nobody aborts the engine's tasks")
     }
 
     /// Takes `name` out; running jobs finish.
@@ -200,7 +225,9 @@ impl Engine {
 
     pub(crate) fn start(&self, job: &Job) -> Result<(), StartError> {
         let (call, admission) = job.begin(|| self.admit(job))?;
-        self.0.started.fetch_add(1, Ordering::Relaxed);
+        if job.resolved().handler().role() == Role::Work {
+            self.0.started.fetch_add(1, Ordering::Relaxed);
+        }
         joblog::started(job);
         let job = job.clone();
         let mut going = Box::pin(async move {
@@ -226,7 +253,7 @@ impl Engine {
                 let permit = self.0.runs.clone().try_acquire_owned();
                 Some(permit.map_err(|_| StartError::Busy(self.0.config.runs))?)
             }
-            Role::Service => None,
+            Role::Query | Role::Service => None,
         };
         Ok(Admission { pass, permit })
     }
@@ -242,7 +269,7 @@ struct Admission {
 async fn run(job: &Job, call: Call) -> Outcome {
     let handler = job.resolved().handler().clone();
     let (stop, timeout) = (job.stop(), call.limits.timeout);
-    let bounded = handler.role() == Role::Work;
+    let bounded = handler.role() != Role::Service;
     let mut work = std::pin::pin!(AssertUnwindSafe(async { handler.run(call).await }).catch_unwind());
     let finished = tokio::select! {
         biased;

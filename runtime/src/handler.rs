@@ -91,6 +91,9 @@ impl Call {
 pub enum Role {
     /// It ends by itself; shutdown waits for it, a deadline bounds it.
     Work,
+    /// It asks something of the daemon and ends soon: it counts as no work and needs no slot, so that a full or a draining daemon
+    /// still says how it is.
+    Query,
     /// It runs for the life of the daemon; only the daemon may start it. The ancestor exempted one job by its name.
     Service,
 }
@@ -163,6 +166,15 @@ impl Native {
         Fut: Future<Output = Outcome> + Send + 'static,
     {
         Self::new(description, Role::Work, run)
+    }
+
+    /// A question that the daemon answers of itself.
+    pub fn query<F, Fut>(description: &'static str, run: F) -> Arc<Self>
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        Self::new(description, Role::Query, run)
     }
 
     /// A service of the daemon.

@@ -3,6 +3,8 @@
 //! In reading order:
 //! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`usage`], [`mount`], [`handler`], [`job`];
 //! - who runs it: [`engine`], the registry and the life of the daemon;
+//! - how it is reached: [`listener`] and [`listenbuffer`], bound early and opened late;
+//! - how people call it: [`cli`], the `capstan` command.
 
 pub mod env;
 pub mod outcome;
@@ -18,5 +20,13 @@ pub mod usage;
 
 pub mod engine;
 pub mod sandbox;
+pub mod store;
+
+pub mod kept;
+
+pub mod listenbuffer;
+pub mod listener;
+
+mod api;
 
 pub mod cli;

@@ -28,10 +28,10 @@ pub struct Limits {
 }
 
 /// What a manifest or a caller asks for; what is absent is not narrowed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Asked {
-    #[serde(deserialize_with = "units::deserialize_duration")]
+    #[serde(deserialize_with = "units::deserialize_duration", serialize_with = "as_optional_seconds")]
     pub timeout: Option<Duration>,
     #[serde(deserialize_with = "units::deserialize_size")]
     pub memory: Option<u64>,
@@ -85,6 +85,10 @@ impl Limits {
 
 fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+fn as_optional_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `Manifest`: what a handler says of itself, its `job.toml`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
 use crate::limits::Asked;
 
 /// A handler's manifest. Everything is optional; a key that is not known is an error that names it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
     /// The name to push under where the command gives none.

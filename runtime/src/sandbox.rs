@@ -37,6 +37,7 @@ use self::ticker::Ticker;
 use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::store::Artifacts;
 
 /// What a sandbox is made with.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Config {
     pub compile: CompileLimits,
     /// The program that compiles: this one, called with `compile-child`.
     pub compiler: PathBuf,
+    /// Where compiled code is kept; without it every load compiles.
+    pub artifacts: Option<Artifacts>,
 }
 
 /// Why the sandbox could not be built.
@@ -113,11 +116,12 @@ impl Sandbox {
         let linkers = Linkers::new(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Threads)?;
         let guests = Guests::start().map_err(SandboxError::Threads)?;
-        let compiler = Compiler::new(config.compiler, config.compile);
+        let compiler = Compiler::new(&engine, config);
         Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, ticker })))
     }
 
-    /// Compiles `wasm` in a child, checks and pre-links it. Cancel-safe: dropping the future kills the child.
+    /// Compiles `wasm` in a child unless that was done before, checks and pre-links it. Cancel-safe: dropping the future kills the
+    /// child, unless others wait for the same program.
     ///
     /// # Errors
     /// [`LoadError`] says whose fault it is: all are the program's but [`LoadError::Unavailable`].

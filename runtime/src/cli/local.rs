@@ -35,7 +35,7 @@ pub(super) async fn run(
     let ceiling = Limits::default().replaced(&given.asked);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
-    let config = sandbox::Config { ceiling, runs: 1, compile: CompileLimits::default(), compiler };
+    let config = sandbox::Config { ceiling, runs: 1, compile: CompileLimits::default(), compiler, artifacts: None };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
 

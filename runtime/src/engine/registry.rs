@@ -85,9 +85,20 @@ impl Registry {
 
     /// Registers all of `bundle` under names that are free, or nothing.
     pub(crate) fn install(&self, bundle: Vec<(Name, Arc<dyn Handler>)>, builtin: bool) -> Result<(), RegistryError> {
+        let created = Timestamp::now();
+        self.add(bundle.into_iter().map(|(name, handler)| Resolved { name, handler, builtin, created }))
+    }
+
+    /// Registers all of `handlers` with the times they were first registered, or nothing.
+    pub(crate) fn restore(&self, handlers: Vec<(Name, Arc<dyn Handler>, Timestamp)>) -> Result<(), RegistryError> {
+        let handlers = handlers.into_iter();
+        self.add(handlers.map(|(name, handler, created)| Resolved { name, handler, builtin: false, created }))
+    }
+
+    fn add(&self, all: impl Iterator<Item = Resolved>) -> Result<(), RegistryError> {
         self.change(|next| {
-            for (name, handler) in bundle {
-                let resolved = Resolved { name: name.clone(), handler, builtin, created: Timestamp::now() };
+            for resolved in all {
+                let name = resolved.name.clone();
                 if next.insert(name.clone(), Arc::new(resolved)).is_some() {
                     return Err(RegistryError::Duplicate(name));
                 }
@@ -112,6 +123,11 @@ impl Registry {
             next.insert(name, resolved.clone());
             Ok(Put { resolved, replaced })
         })
+    }
+
+    /// Whether `put` would be refused now.
+    pub(crate) fn check_put(&self, name: &Name, precondition: &Precondition) -> Result<(), RegistryError> {
+        precondition.check(name, self.snapshot.load().get(name))
     }
 
     pub(crate) fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<Resolved>, RegistryError> {

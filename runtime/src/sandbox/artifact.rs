@@ -1,7 +1,7 @@
 //! Artifacts: compiled code on its way from the child to the engine. The one file with `unsafe`.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -44,18 +44,42 @@ impl Receipt {
     }
 }
 
+/// A memory file that holds `bytes`, to be read from their beginning.
+pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = memory_file(name)?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 impl Artifact {
-    /// Seals `file` first and then checks it against `receipt`, so that what was checked is what is loaded.
-    pub(super) fn seal(mut file: File, kind: Kind, receipt: &Receipt, engine: &Engine) -> Result<Self, LoadError> {
-        let unavailable = |error: io::Error| LoadError::Unavailable(format!("cannot seal compiled code: {error}"));
-        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&file, seals).map_err(|error| unavailable(error.into()))?;
-        let mut code = Vec::new();
-        file.rewind().map_err(unavailable)?;
-        file.read_to_end(&mut code).map_err(unavailable)?;
+    /// What a child compiled into `file`. Sealed first and checked after, so that what was checked is what is loaded.
+    pub(super) fn compiled(file: File, kind: Kind, receipt: &Receipt, engine: &Engine) -> Result<Self, LoadError> {
+        let artifact = Self::seal(file, kind)?;
+        let code = artifact.code().map_err(|error| unavailable(&error))?;
         if receipt.fingerprint != profile::fingerprint(engine) || receipt.sha256 != Sha256::digest(&code).as_slice() {
             return Err(LoadError::Unavailable("compiled code is not what the compiler says it made".to_owned()));
         }
+        Ok(artifact)
+    }
+
+    /// What this daemon or an earlier one kept, proved by [`Artifacts::get`](crate::store::Artifacts::get).
+    pub(super) fn authentic(code: &[u8], kind: Kind) -> Result<Self, LoadError> {
+        Self::seal(filled("artifact", code).map_err(|error| unavailable(&error))?, kind)
+    }
+
+    /// The code itself.
+    pub(super) fn code(&self) -> io::Result<Vec<u8>> {
+        let mut file = &self.file;
+        let mut code = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut code)?;
+        Ok(code)
+    }
+
+    fn seal(file: File, kind: Kind) -> Result<Self, LoadError> {
+        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&file, seals).map_err(|error| unavailable(&error.into()))?;
         Ok(Self { file, kind })
     }
 
@@ -63,10 +87,12 @@ impl Artifact {
     #[expect(unsafe_code, reason = "loading native code is the one thing that cannot be checked by types")]
     pub(super) fn load(&self, engine: &Engine) -> Result<Compiled, LoadError> {
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        // SAFETY: the bytes are native code that the library trusts blindly, so they must be its own and unmodified. They were
-        // written by a child of this daemon that runs this very binary, into a file without a name that only the two ever held; the
-        // child is dead; the file is sealed against writing, growing and shrinking, and its digest was checked after sealing; the
-        // fingerprint says that the child's version, configuration and target are those of `engine`. `Artifact` has no other maker.
+        // SAFETY: the bytes are native code that the library trusts blindly, so they must be its own and unmodified. `Artifact` has
+        // two makers. `compiled`: they were written by a child of this daemon that runs this very binary, into a file without a name
+        // that only the two ever held; the child is dead; their digest is the one the child gave, and the fingerprint says that its
+        // version, configuration and target are those of `engine`. `authentic`: they proved themselves under the key of the data
+        // folder, for this program and this fingerprint. In both, the file was sealed against any change before it was checked or
+        // after it was filled by us alone, and is mapped as it is.
         let loaded = unsafe {
             match self.kind {
                 Kind::Component => Component::deserialize_file(engine, path).map(Compiled::Component),
@@ -76,4 +102,8 @@ impl Artifact {
         // The engine checks a program's fixed needs against the sizes of its pools here.
         loaded.map_err(|error| LoadError::TooComplex(error.root_cause().to_string()))
     }
+}
+
+fn unavailable(error: &io::Error) -> LoadError {
+    LoadError::Unavailable(format!("cannot seal compiled code: {error}"))
 }

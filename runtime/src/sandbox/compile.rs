@@ -1,21 +1,24 @@
 //! Compiling in a child that can be killed: one small upload can take the compiler minutes and gigabytes.
 
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::collections::HashMap;
+use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::Engine;
 
-use super::LoadError;
-use super::artifact::{Artifact, Receipt, memory_file};
+use super::artifact::{Artifact, Receipt, filled, memory_file};
+use super::{Config, LoadError, profile};
 use crate::handler::Kind;
+use crate::store::Artifacts;
 
 /// Children at a time; each takes a processor and up to its limit of memory.
 const CHILDREN: usize = 2;
@@ -50,17 +53,83 @@ pub(super) struct Compiler {
     program: PathBuf,
     limits: CompileLimits,
     children: Semaphore,
+    kept: Option<Artifacts>,
+    fingerprint: String,
+    going: Mutex<HashMap<String, Weak<Going>>>,
 }
 
+/// One program's way to its artifact; all who load it at the same time wait for the same.
+type Going = OnceCell<Arc<Artifact>>;
+
 impl Compiler {
-    pub(super) fn new(program: PathBuf, limits: CompileLimits) -> Self {
-        Self { program, limits, children: Semaphore::new(CHILDREN) }
+    pub(super) fn new(engine: &Engine, config: Config) -> Self {
+        let fingerprint = profile::fingerprint(engine);
+        if let Some(Err(error)) = config.artifacts.as_ref().map(|kept| kept.retain(&fingerprint)) {
+            tracing::warn!(%error, "old compiled code stays");
+        }
+        Self {
+            program: config.compiler,
+            limits: config.compile,
+            children: Semaphore::new(CHILDREN),
+            kept: config.artifacts,
+            fingerprint,
+            going: Mutex::default(),
+        }
+    }
+
+    /// The artifact of the program `wasm`, kept from before or compiled now. Cancel-safe.
+    pub(super) async fn artifact(
+        &self,
+        engine: &Engine,
+        kind: Kind,
+        wasm: &Bytes,
+        digest: &str,
+    ) -> Result<Arc<Artifact>, LoadError> {
+        let going = self.going(digest);
+        let artifact = going.get_or_try_init(|| async {
+            if let Some(code) = self.kept_code(digest).await {
+                return Artifact::authentic(&code, kind).map(Arc::new);
+            }
+            let artifact = self.compile(engine, kind, wasm).await?;
+            self.keep(digest, &artifact).await;
+            Ok(Arc::new(artifact))
+        });
+        artifact.await.cloned()
+    }
+
+    fn going(&self, digest: &str) -> Arc<Going> {
+        let mut going = self.going.lock().expect("no panic while the lock is held");
+        going.retain(|_, cell| cell.strong_count() > 0);
+        if let Some(cell) = going.get(digest).and_then(Weak::upgrade) {
+            return cell;
+        }
+        let cell = Arc::new(Going::new());
+        going.insert(digest.to_owned(), Arc::downgrade(&cell));
+        cell
+    }
+
+    async fn kept_code(&self, digest: &str) -> Option<Vec<u8>> {
+        let (kept, digest, fingerprint) = (self.kept.clone()?, digest.to_owned(), self.fingerprint.clone());
+        blocking(move || kept.get(&digest, &fingerprint)).await
+    }
+
+    /// Keeps what was compiled. A full disk costs the next start its time and this load nothing.
+    async fn keep(&self, digest: &str, artifact: &Artifact) {
+        let Some(kept) = self.kept.clone() else { return };
+        let (digest, fingerprint) = (digest.to_owned(), self.fingerprint.clone());
+        let code = artifact.code();
+        let written = blocking(move || code.map(|code| kept.put(&digest, &fingerprint, &code)));
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "compiled code is not kept"),
+            Err(error) => tracing::warn!(%error, "compiled code is not kept"),
+        }
     }
 
     /// Compiles `wasm` for `engine`. Waits for its turn. Cancel-safe: dropping the future kills the child.
-    pub(super) async fn compile(&self, engine: &Engine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
+    async fn compile(&self, engine: &Engine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
         let _turn = self.children.acquire().await.expect("the semaphore is never closed");
-        let unavailable = |error: std::io::Error| LoadError::Unavailable(format!("cannot start the compiler: {error}"));
+        let unavailable = |error: io::Error| LoadError::Unavailable(format!("cannot start the compiler: {error}"));
         let input = filled("wasm", wasm).map_err(unavailable)?;
         let code = memory_file("artifact").map_err(unavailable)?;
         let order = serde_json::to_string(&Order { kind, limits: self.limits }).expect("plain data");
@@ -78,7 +147,7 @@ impl Compiler {
             return Err(LoadError::CompileLimit(format!("{:?} of time", self.limits.timeout)));
         };
         let receipt = self.answer(&output.map_err(unavailable)?)?;
-        Artifact::seal(code, kind, &receipt, engine)
+        Artifact::compiled(code, kind, &receipt, engine)
     }
 
     fn answer(&self, output: &Output) -> Answer {
@@ -102,9 +171,7 @@ impl Compiler {
     }
 }
 
-fn filled(name: &str, bytes: &[u8]) -> std::io::Result<File> {
-    let mut file = memory_file(name)?;
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
+/// Does what blocks on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading and writing files does not panic")
 }

@@ -37,11 +37,12 @@ pub(super) enum Code {
 impl Program {
     pub(super) async fn load(sandbox: Sandbox, wasm: Bytes, manifest: Manifest) -> Result<Self, LoadError> {
         let kind = kind(&wasm)?;
-        let artifact = sandbox.0.compiler.compile(&sandbox.0.engine, kind, &wasm).await?;
+        let digest = digest(&wasm);
+        let artifact = sandbox.0.compiler.artifact(&sandbox.0.engine, kind, &wasm, &digest).await?;
         let code = link(&sandbox, &artifact)?;
         let about = About {
             kind,
-            digest: Some(digest(&wasm)),
+            digest: Some(digest),
             size: wasm.len() as u64,
             description: manifest.description,
             usage: manifest.usage,

@@ -1,0 +1,189 @@
+//! The handlers that are kept: pushed, stored, and there again after a restart.
+//!
+//! A push compiles and links first, then stores, then changes the registry; whoever fails on the way changes nothing. At start the names
+//! come back without their code: a kept handler loads its program when it is first called, so that a daemon with a thousand of them is
+//! ready as soon as one with none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::engine::{Engine, Name, Precondition, Put, RegistryError, Resolved};
+use crate::env::Env;
+use crate::handler::{About, Call, Handler, HandlerFuture};
+use crate::limits::Asked;
+use crate::manifest::Manifest;
+use crate::outcome::Outcome;
+use crate::sandbox::{LoadError, Sandbox};
+use crate::store::{Programs, Record, StoreError};
+
+/// The kept handlers of an engine; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    sandbox: Sandbox,
+    programs: Programs,
+    /// Held from the check of a precondition to the change of the registry, over the writing of files.
+    naming: Mutex<()>,
+}
+
+/// Why a handler was not pushed or removed. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Kept {
+    /// Keeps handlers of `engine` in `programs`.
+    pub fn new(engine: Engine, sandbox: Sandbox, programs: Programs) -> Self {
+        Self(Arc::new(Inner { engine, sandbox, programs, naming: Mutex::new(()) }))
+    }
+
+    /// Registers every handler that was kept; returns how many. Called once, before the gate opens. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`KeptError::Store`] where the folder cannot be read. A single damaged record is logged and left out.
+    pub fn restore(&self) -> Result<usize, KeptError> {
+        let mut restored = Vec::new();
+        for (name, record) in self.0.programs.restore()? {
+            match (Name::new(&name), record) {
+                (Ok(name), Ok(record)) => {
+                    let created = record.created;
+                    restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
+                }
+                (Err(error), _) => tracing::warn!(name, %error, "a kept handler is left out"),
+                (_, Err(error)) => tracing::warn!(name, %error, "a kept handler is left out"),
+            }
+        }
+        let count = restored.len();
+        self.0.engine.restore(restored)?;
+        Ok(count)
+    }
+
+    /// Makes `wasm` the handler `name`. Cancel-safe: until it returns, or is stored and registered at once, nothing has changed.
+    ///
+    /// # Errors
+    /// [`KeptError`] says whether the program, the name or the disk is at fault.
+    pub async fn push(
+        &self,
+        name: Name,
+        wasm: Bytes,
+        manifest: Manifest,
+        only_if: &Precondition,
+    ) -> Result<Put, KeptError> {
+        self.0.engine.check_put(&name, only_if)?;
+        let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone()).await?;
+        let record = Record { about: loaded.about(), manifest, created: Timestamp::now() };
+        let (kept, only_if) = (self.clone(), only_if.clone());
+        // A task of its own: a client that leaves between the file and the registry must not part them.
+        let change = async move {
+            let _naming = kept.0.naming.lock().await;
+            kept.0.engine.check_put(&name, &only_if)?;
+            let programs = kept.0.programs.clone();
+            let (stored_name, stored) = (name.clone(), record.clone());
+            blocking(move || programs.keep(stored_name.as_str(), &stored, &wasm)).await?;
+            let program = Program::new(&kept, record, Some(loaded));
+            Ok(kept.0.engine.put(name, program, &only_if)?)
+        };
+        self.0.engine.see_through(change).await
+    }
+
+    /// Removes the handler `name`; running jobs finish.
+    ///
+    /// # Errors
+    /// [`KeptError::Registry`], [`KeptError::Store`].
+    pub async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<Resolved>, KeptError> {
+        let (kept, name, only_if) = (self.clone(), name.to_owned(), only_if.clone());
+        let change = async move {
+            let _naming = kept.0.naming.lock().await;
+            let engine = &kept.0.engine;
+            engine.check_put(engine.resolve(&name)?.name(), &only_if)?;
+            let (programs, forgotten) = (kept.0.programs.clone(), name.clone());
+            blocking(move || programs.forget(&forgotten)).await?;
+            Ok(engine.remove(&name, &only_if)?)
+        };
+        self.0.engine.see_through(change).await
+    }
+
+    /// The program of `handler` as it was pushed; `None` for one that is not kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where it is not what it was.
+    pub async fn wasm(&self, handler: &Resolved) -> Result<Option<Bytes>, StoreError> {
+        let Some(digest) = handler.handler().about().digest else { return Ok(None) };
+        let programs = self.0.programs.clone();
+        blocking(move || programs.wasm(&digest)).await.map(Some)
+    }
+}
+
+/// A handler whose program is loaded when it is first called.
+#[derive(Debug)]
+struct Program {
+    record: Record,
+    sandbox: Sandbox,
+    programs: Programs,
+    loaded: OnceCell<Arc<dyn Handler>>,
+}
+
+impl Program {
+    fn new(kept: &Kept, record: Record, loaded: Option<Arc<dyn Handler>>) -> Arc<Self> {
+        let (sandbox, programs) = (kept.0.sandbox.clone(), kept.0.programs.clone());
+        Arc::new(Self { record, sandbox, programs, loaded: OnceCell::new_with(loaded) })
+    }
+
+    async fn loaded(&self) -> Result<&Arc<dyn Handler>, KeptError> {
+        let load = || async {
+            let digest = self.record.about.digest.clone().unwrap_or_default();
+            let programs = self.programs.clone();
+            let wasm = blocking(move || programs.wasm(&digest)).await?;
+            Ok(self.sandbox.load(wasm, self.record.manifest.clone()).await?)
+        };
+        self.loaded.get_or_try_init(load).await
+    }
+}
+
+impl Handler for Program {
+    fn about(&self) -> About {
+        self.record.about.clone()
+    }
+
+    fn asked(&self) -> Asked {
+        self.record.manifest.limits
+    }
+
+    fn env(&self) -> Env {
+        self.record.manifest.env.clone()
+    }
+
+    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
+        if let Some(loaded) = self.loaded.get() {
+            return loaded.clone().run(call);
+        }
+        Box::pin(async move {
+            let stop = call.stop.clone();
+            let loaded = tokio::select! {
+                loaded = self.loaded() => loaded,
+                outcome = stop.requested() => return outcome,
+            };
+            match loaded {
+                Ok(loaded) => loaded.clone().run(call).await,
+                Err(error) => Outcome::Refused { why: error.to_string() },
+            }
+        })
+    }
+}
+
+/// Does what blocks on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading and writing files does not panic")
+}

@@ -1,0 +1,19 @@
+//! What the daemon keeps in its data folder: programs by content, handlers by name, compiled code by both.
+//!
+//! ```text
+//! keys/artifacts               32 random bytes that seal compiled code; never leaves the folder
+//! programs/DIGEST              wasm, named by its SHA-256
+//! handlers/NAME                a record: which program, which manifest, since when
+//! artifacts/DIGEST.FINGERPRINT compiled code, sealed
+//! ```
+//!
+//! Every file is written whole under a temporary name, synced, renamed, and its folder synced; a record is written after what it names.
+//! So the folder is whole at every moment, whatever the daemon was doing when it died. What was damaged since is found when it is read.
+
+mod artifacts;
+mod folder;
+mod programs;
+
+pub use self::artifacts::Artifacts;
+pub use self::folder::{StoreError, prepare};
+pub use self::programs::{Programs, Record};
