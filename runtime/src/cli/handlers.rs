@@ -7,7 +7,7 @@ use hyper::Method;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::{Client, ClientError, URL};
 use super::error::CliError;
@@ -28,9 +28,13 @@ enum Command {
     /// List all handlers; what is done where nothing is said.
     Ls,
     /// Show all there is to know of a handler.
-    Inspect { name: String },
+    Inspect {
+        /// The handler.
+        name: String,
+    },
     /// Remove handlers; jobs that run go on to their end.
     Rm {
+        /// The handlers; one that cannot be removed does not keep the others.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
@@ -75,7 +79,7 @@ impl Handlers {
                 show(&handler, self.json)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Rm { names } => remove_all(client, &names).await,
+            Command::Rm { names } => remove_all(client, &names, self.json).await,
         }
     }
 }
@@ -88,17 +92,22 @@ pub(super) async fn remove(client: &Client, name: &str) -> Result<(), ClientErro
     client.ask(Method::DELETE, &path(name)).await.map(drop)
 }
 
-/// One that cannot be removed does not keep the others; the exit code is that of the last which could not.
-async fn remove_all(client: &Client, names: &[String]) -> Result<ExitCode, CliError> {
-    let mut exit_code = ExitCode::SUCCESS;
+/// Removes what can be removed; the exit code is that of the last which could not.
+async fn remove_all(client: &Client, names: &[String], json: bool) -> Result<ExitCode, CliError> {
+    let (mut removed, mut exit_code) = (Vec::new(), ExitCode::SUCCESS);
     for name in names {
         match remove(client, name).await.map_err(CliError::Client) {
-            Ok(()) => output::print(format!("{name}\n").as_bytes())?,
+            Ok(()) => removed.push(name),
             Err(error) => {
                 output::complain(format_args!("{name}: {error}"));
                 exit_code = ExitCode::from(error.exit_code());
             }
         }
+    }
+    if json {
+        output::print_json(&json!({"removed": removed}))?;
+    } else {
+        removed.iter().try_for_each(|name| output::print(format!("{name}\n").as_bytes()))?;
     }
     Ok(exit_code)
 }
@@ -137,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_list_is_a_table() {
-        let list: List = serde_json::from_value(serde_json::json!({"handlers": [
+        let list: List = serde_json::from_value(json!({"handlers": [
             {"name": "serveapi", "kind": "native", "size": 0, "created": "2026-01-01T00:00:00Z", "service": true, "description": "Serves"},
             {"name": "wc", "kind": "module", "digest": "sha256:0123456789abcdef", "size": 2048, "created": "2026-01-01T00:59:59Z"},
         ]}))
