@@ -2,6 +2,7 @@
 //!
 //! It finds what a name resolves to, starts jobs behind a fence, bounds each by its deadline, and shuts down: refuse, wait, cancel.
 
+mod admission;
 mod fence;
 mod joblog;
 mod registry;
@@ -14,12 +15,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
+use self::admission::{Admission, Ticket};
 use self::fence::{Fence, Pass};
 use self::registry::Registry;
 pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved};
+use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::job::{Job, JobBuilder, JobId, StartError};
 use crate::limits::Limits;
@@ -30,6 +33,9 @@ const CANCEL_BOUND: Duration = Duration::from_secs(5);
 /// How long services may take to end.
 const SERVICE_BOUND: Duration = Duration::from_secs(10);
 
+/// Jobs that may wait for a slot, by default.
+pub const DEFAULT_QUEUE: usize = 1000;
+
 /// A handle to the engine; clones are the same engine.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
@@ -39,15 +45,19 @@ pub struct Engine(Arc<Inner>);
 pub struct Config {
     /// What no run may use more of.
     pub ceiling: Limits,
-    /// How much work may be in flight at a time.
+    /// How many runs may go on at a time.
     pub runs: usize,
+    /// How many jobs may wait for one of those to end.
+    pub queue: usize,
 }
 
 /// Numbers of an engine's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Jobs that are work and go on now.
+    /// Jobs that are work and go on now, those that wait for a slot among them.
     pub running: usize,
+    /// Jobs that wait for a slot.
+    pub queued: usize,
     /// Jobs that were work and were started.
     pub started: u64,
     /// Handlers registered.
@@ -68,7 +78,8 @@ struct Inner {
     config: Config,
     registry: Registry,
     fence: Arc<Fence>,
-    runs: Arc<Semaphore>,
+    admission: Admission,
+    events: Events,
     started: AtomicU64,
     tasks: TaskTracker,
     shutdown: OnceCell<ShutdownReport>,
@@ -81,7 +92,8 @@ impl Engine {
             config,
             registry: Registry::default(),
             fence: Arc::default(),
-            runs: Arc::new(Semaphore::new(config.runs)),
+            admission: Admission::new(config),
+            events: Events::new(events::DEFAULT_CAPACITY),
             started: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             shutdown: OnceCell::new(),
@@ -110,7 +122,11 @@ impl Engine {
     /// # Errors
     /// [`RegistryError::Builtin`], [`RegistryError::Precondition`].
     pub fn put(&self, name: Name, handler: Arc<dyn Handler>, only_if: &Precondition) -> Result<Put, RegistryError> {
-        self.0.registry.put(name, handler, only_if)
+        let put = self.0.registry.put(name, handler, only_if)?;
+        let handler = put.resolved.name().to_string();
+        let digest = put.resolved.handler().about().digest;
+        self.0.events.publish(What::HandlerPut { handler, digest, replaced: put.replaced });
+        Ok(put)
     }
 
     /// Whether [`Engine::put`] would be refused now: for telling so before a program is sent and compiled.
@@ -142,7 +158,9 @@ impl Engine {
     /// # Errors
     /// [`RegistryError::Unknown`], [`RegistryError::Builtin`], [`RegistryError::Precondition`].
     pub fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<Resolved>, RegistryError> {
-        self.0.registry.remove(name, only_if)
+        let removed = self.0.registry.remove(name, only_if)?;
+        self.0.events.publish(What::HandlerRemove { handler: removed.name().to_string() });
+        Ok(removed)
     }
 
     /// What `name` resolves to now. Never waits for a load.
@@ -166,6 +184,11 @@ impl Engine {
         Ok(JobBuilder::new(self.clone(), self.resolve(name)?))
     }
 
+    /// What happens in it.
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
     /// What no run may use more of.
     pub fn ceiling(&self) -> Limits {
         self.0.config.ceiling
@@ -175,6 +198,7 @@ impl Engine {
     pub fn counts(&self) -> Counts {
         Counts {
             running: self.0.fence.work_count(),
+            queued: self.0.admission.queued(),
             started: self.0.started.load(Ordering::Relaxed),
             handlers: self.0.registry.list().len(),
         }
@@ -224,20 +248,13 @@ impl Engine {
     }
 
     pub(crate) fn start(&self, job: &Job) -> Result<(), StartError> {
-        let (call, admission) = job.begin(|| self.admit(job))?;
-        if job.resolved().handler().role() == Role::Work {
-            self.0.started.fetch_add(1, Ordering::Relaxed);
-        }
-        joblog::started(job);
-        let job = job.clone();
-        let mut going = Box::pin(async move {
-            let outcome = run(&job, call).await;
-            let Admission { pass, permit } = admission;
-            // Whoever sees the end may start the next: the slot is free by then.
-            drop(permit);
-            joblog::ended(&job, &job.finish(outcome));
-            drop(pass);
-        });
+        let role = job.resolved().handler().role();
+        let (call, (pass, ticket)) = job.begin(|| {
+            let pass = self.0.fence.enter(job, role).ok_or(StartError::ShuttingDown)?;
+            Ok((pass, self.0.admission.ticket(role)?))
+        })?;
+        let (engine, job) = (self.clone(), job.clone());
+        let mut going = Box::pin(async move { engine.carry_out(&job, call, pass, ticket).await });
         // A run that is short enough has ended by now, and costs no task; see `sandbox::guests`.
         if going.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             self.0.tasks.spawn(going);
@@ -245,24 +262,39 @@ impl Engine {
         Ok(())
     }
 
-    fn admit(&self, job: &Job) -> Result<Admission, StartError> {
-        let role = job.resolved().handler().role();
-        let pass = self.0.fence.enter(job, role).ok_or(StartError::ShuttingDown)?;
-        let permit = match role {
-            Role::Work => {
-                let permit = self.0.runs.clone().try_acquire_owned();
-                Some(permit.map_err(|_| StartError::Busy(self.0.config.runs))?)
-            }
-            Role::Query | Role::Service => None,
+    /// Takes a job that was let in to its end.
+    async fn carry_out(&self, job: &Job, call: Call, pass: Pass, ticket: Ticket) {
+        let ticket = match ticket {
+            Ticket::Place(place) => tokio::select! {
+                biased;
+                outcome = call.stop.requested() => {
+                    job.finish(outcome);
+                    return;
+                }
+                slot = self.0.admission.turn(place) => slot,
+            },
+            ticket => ticket,
         };
-        Ok(Admission { pass, permit })
+        let is_work = job.resolved().handler().role() == Role::Work;
+        job.set_running();
+        joblog::started(job);
+        if is_work {
+            self.0.started.fetch_add(1, Ordering::Relaxed);
+            let (handler, parent) = (job.name().to_owned(), job.parent());
+            self.0.events.publish(What::JobStart { job: job.id(), handler, parent });
+        }
+        let outcome = run(job, call).await;
+        // Whoever sees the end may start the next: the slot is free by then.
+        drop(ticket);
+        let end = job.finish(outcome);
+        joblog::ended(job, &end);
+        if is_work {
+            let (handler, outcome) = (job.name().to_owned(), end.outcome.kind().to_owned());
+            let exit_code = end.outcome.exit_code();
+            self.0.events.publish(What::JobEnd { job: job.id(), handler, outcome, exit_code });
+        }
+        drop(pass);
     }
-}
-
-/// What a job holds while it goes on.
-struct Admission {
-    pass: Pass,
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Runs `call` to its end. The deadline is kept here, on the control side, where no guest can starve the timer.

@@ -1,10 +1,11 @@
 //! `Job`: one piece of asked work, modelled on a unix process.
 //!
 //! ```text
-//!            start                the handler returns
-//! Created ──────────▶ Running ──────────────────────▶ Done(End)
-//!    │                                                  ▲
-//!    └── start while the engine shuts down ─────────────┘   Refused
+//!            start            a slot is free          the handler returns
+//! Created ──────────▶ Queued ─────────────────▶ Running ──────────────────▶ Done(End)
+//!    │                   │                                                    ▲
+//!    │                   └── stopped ─────────────────────────────────────────┤
+//!    └── start while the engine shuts down ───────────────────────────────────┘   Refused
 //! ```
 //!
 //! Start, wait and cancel are apart. Of any number of concurrent starts exactly one wins; `wait` may be called any number of times,
@@ -12,11 +13,12 @@
 //! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
 
 use crate::engine::{Engine, Resolved};
@@ -43,6 +45,7 @@ pub struct Job(Arc<Inner>);
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     Created,
+    Queued,
     Running,
     Done(End),
 }
@@ -93,9 +96,14 @@ pub enum StartError {
     AlreadyStarted,
     #[error("the engine is shutting down")]
     ShuttingDown,
-    #[error("{0} runs are going on, as many as may be")]
-    Busy(usize),
+    #[error("{runs} runs are going on and {queue} jobs wait, as many as may be")]
+    Busy { runs: usize, queue: usize },
 }
+
+/// A text that is not the id of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a job id is 32 hexadecimal digits")]
+pub struct BadJobId;
 
 struct Inner {
     id: JobId,
@@ -109,7 +117,15 @@ struct Inner {
     state: watch::Sender<State>,
     /// What the run takes over when it starts; who takes it has won the start.
     start: Mutex<Option<Start>>,
-    started: Mutex<Option<Instant>>,
+    clock: Mutex<Clock>,
+}
+
+/// Since when the job is where it is.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    Created,
+    Queued(Instant),
+    Running(Instant),
 }
 
 struct Start {
@@ -202,7 +218,7 @@ impl JobBuilder {
             stop: Stop::default(),
             state: watch::Sender::new(State::Created),
             start: Mutex::new(Some(start)),
-            started: Mutex::new(None),
+            clock: Mutex::new(Clock::Created),
         })))
     }
 }
@@ -223,7 +239,7 @@ impl Job {
         let done = state.wait_for(|state| matches!(state, State::Done(_))).await.expect("the job holds the sender");
         match &*done {
             State::Done(end) => end.clone(),
-            State::Created | State::Running => unreachable!("waited for the end"),
+            State::Created | State::Queued | State::Running => unreachable!("waited for the end"),
         }
     }
 
@@ -272,16 +288,18 @@ impl Job {
         if let State::Done(end) = &*self.0.state.borrow() {
             return end.usage;
         }
-        let started = *self.0.started.lock().expect("no panic while the lock is held");
-        let running = started.map_or(Duration::ZERO, |started| started.elapsed());
-        self.0.usage.report(running.as_secs_f64())
+        let running = match *self.0.clock.lock().expect("no panic while the lock is held") {
+            Clock::Running(since) => since.elapsed(),
+            Clock::Created | Clock::Queued(_) => Duration::ZERO,
+        };
+        self.0.usage.report(running)
     }
 
     pub(crate) fn stop(&self) -> &Stop {
         &self.0.stop
     }
 
-    /// Makes the job running if it was created and `admit` lets it in; of concurrent calls one wins. A refusal for good ends it.
+    /// Queues the job if it was created and `admit` lets it in; of concurrent calls one wins. A refusal for good ends it.
     pub(crate) fn begin<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
         let mut start = self.0.start.lock().expect("no panic while the lock is held");
         if start.is_none() {
@@ -298,9 +316,19 @@ impl Job {
             }
         };
         let start = start.take().expect("it was there under the same lock");
-        *self.0.started.lock().expect("no panic while the lock is held") = Some(Instant::now());
-        self.0.state.send_replace(State::Running);
+        *self.0.clock.lock().expect("no panic while the lock is held") = Clock::Queued(Instant::now());
+        self.0.state.send_replace(State::Queued);
         Ok((self.call(start), admission))
+    }
+
+    pub(crate) fn set_running(&self) {
+        let mut clock = self.0.clock.lock().expect("no panic while the lock is held");
+        if let Clock::Queued(since) = *clock {
+            self.0.usage.queue.add_time(since.elapsed());
+        }
+        *clock = Clock::Running(Instant::now());
+        drop(clock);
+        self.0.state.send_replace(State::Running);
     }
 
     pub(crate) fn finish(&self, outcome: Outcome) -> End {
@@ -346,6 +374,24 @@ impl fmt::Display for JobId {
 impl fmt::Debug for JobId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = BadJobId;
+
+    fn from_str(text: &str) -> Result<Self, BadJobId> {
+        let well_formed = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match u128::from_str_radix(text, 16) {
+            Ok(id) if well_formed => Ok(Self(id)),
+            _ => Err(BadJobId),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for JobId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

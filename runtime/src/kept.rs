@@ -5,6 +5,7 @@
 //! ready as soon as one with none.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -170,11 +171,12 @@ impl Handler for Program {
             return loaded.clone().run(call);
         }
         Box::pin(async move {
-            let stop = call.stop.clone();
+            let (stop, begun) = (call.stop.clone(), Instant::now());
             let loaded = tokio::select! {
                 loaded = self.loaded() => loaded,
                 outcome = stop.requested() => return outcome,
             };
+            call.usage.load.add_time(begun.elapsed());
             match loaded {
                 Ok(loaded) => loaded.clone().run(call).await,
                 Err(error) => Outcome::Refused { why: error.to_string() },

@@ -4,6 +4,7 @@
 //! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`usage`], [`mount`], [`handler`], [`job`];
 //! - who runs it: [`engine`], the registry and the life of the daemon;
 //! - how it is reached: [`listener`] and [`listenbuffer`], bound early and opened late;
+//! - what it says of itself and how it lives: [`builtins`], [`daemon`];
 //! - how people call it: [`cli`], the `capstan` command.
 
 pub mod env;
@@ -11,6 +12,7 @@ pub mod outcome;
 pub mod stream;
 pub mod units;
 
+pub mod events;
 pub mod handler;
 pub mod job;
 pub mod limits;
@@ -28,5 +30,8 @@ pub mod listenbuffer;
 pub mod listener;
 
 mod api;
+
+pub mod builtins;
+pub mod daemon;
 
 pub mod cli;

@@ -1,12 +1,21 @@
 //! `Usage`: what a run used, counted while it runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Counters of one run, written by the sandbox and read by anyone at any time.
+/// Counters of one run, written by the engine and the sandbox and read by anyone at any time. Times are kept in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Usage {
+    /// Waiting for a slot.
+    pub queue: Counter,
+    /// Loading the program, for the first run after a start.
+    pub load: Counter,
+    /// Making the instance.
+    pub instantiate: Counter,
+    /// Computing, on whatever threads it was.
+    pub cpu: Counter,
     pub memory_peak: Counter,
     pub stdin_bytes: Counter,
     pub stdout_bytes: Counter,
@@ -17,11 +26,20 @@ pub struct Usage {
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
-/// The counters at one moment. Sizes in bytes.
+/// The counters at one moment. Times in seconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UsageReport {
-    /// Seconds from start to end, or to now.
+    /// From being asked for to having a slot.
+    pub queue_seconds: f64,
+    /// Loading the program; 0 where it was loaded before.
+    pub load_seconds: f64,
+    /// Making the instance, a part of the run.
+    pub instantiate_seconds: f64,
+    /// From having a slot to the end, or to now.
     pub run_seconds: f64,
+    /// Processor time of the guest and its host calls.
+    pub cpu_seconds: f64,
     /// The most memory and table space held at a time.
     pub memory_peak: u64,
     pub stdin_bytes: u64,
@@ -30,10 +48,14 @@ pub struct UsageReport {
 }
 
 impl Usage {
-    /// The counters now, for a run that has been going on for `run_seconds`.
-    pub fn report(&self, run_seconds: f64) -> UsageReport {
+    /// The counters now, for a run that has been going on for `running`.
+    pub fn report(&self, running: Duration) -> UsageReport {
         UsageReport {
-            run_seconds,
+            queue_seconds: self.queue.seconds(),
+            load_seconds: self.load.seconds(),
+            instantiate_seconds: self.instantiate.seconds(),
+            run_seconds: running.as_secs_f64(),
+            cpu_seconds: self.cpu.seconds(),
             memory_peak: self.memory_peak.get(),
             stdin_bytes: self.stdin_bytes.get(),
             stdout_bytes: self.stdout_bytes.get(),
@@ -48,6 +70,11 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// Adds a time, as nanoseconds.
+    pub fn add_time(&self, time: Duration) {
+        self.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
     /// Raises the counter to `level` where it is below.
     pub fn raise(&self, level: u64) {
         self.0.fetch_max(level, Ordering::Relaxed);
@@ -56,5 +83,9 @@ impl Counter {
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.get()).as_secs_f64()
     }
 }

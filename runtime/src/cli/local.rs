@@ -48,7 +48,7 @@ pub(super) async fn run(
     let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
-    let engine = Engine::new(engine::Config { ceiling, runs: 1 });
+    let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
     let control = Control { asked: given.asked, parent: None, mounts };

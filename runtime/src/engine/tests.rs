@@ -13,7 +13,7 @@ use crate::limits::Asked;
 use crate::stream::{self, Sink};
 
 fn engine() -> Engine {
-    Engine::new(Config { ceiling: Limits::default(), runs: 8 })
+    Engine::new(Config { ceiling: Limits::default(), runs: 8, queue: 8 })
 }
 
 /// Exits with `code`.
@@ -196,18 +196,71 @@ async fn a_handler_that_panics_costs_its_job_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_full_engine_says_so_and_takes_the_job_later() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1 });
+async fn a_full_engine_queues_and_then_says_so() {
+    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 2 });
     engine.register("a", obedient()).unwrap();
-    let first = engine.job("a").unwrap().build().unwrap();
-    let second = engine.job("a").unwrap().build().unwrap();
+    let jobs: Vec<_> = (0..4).map(|_| engine.job("a").unwrap().build().unwrap()).collect();
+    for job in &jobs[..3] {
+        job.start().unwrap();
+    }
+    assert_eq!(jobs[3].start(), Err(StartError::Busy { runs: 1, queue: 2 }));
+    let states = || jobs.iter().map(Job::state).collect::<Vec<_>>();
+    assert_eq!(states(), [State::Running, State::Queued, State::Queued, State::Created]);
+    assert_eq!(engine.counts().queued, 2);
+
+    // A job that is stopped in the queue leaves it without having run.
+    jobs[1].cancel(CancelledBy::Operator);
+    assert_eq!(jobs[1].wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
+    jobs[3].start().unwrap();
+    for job in [&jobs[0], &jobs[2], &jobs[3]] {
+        while job.state() == State::Queued {
+            tokio::task::yield_now().await;
+        }
+        job.cancel(CancelledBy::Client);
+        job.wait().await;
+    }
+    engine.idle().await;
+    assert_eq!((engine.counts().queued, engine.counts().started), (0, 3));
+}
+
+#[tokio::test]
+async fn waiting_for_a_slot_is_counted_apart_from_running() {
+    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 1 });
+    let sleeps = Native::work("sleeps", |_call| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Outcome::SUCCESS
+    });
+    engine.register("a", sleeps).unwrap();
+    let (first, second) = (engine.job("a").unwrap().build().unwrap(), engine.job("a").unwrap().build().unwrap());
     first.start().unwrap();
-    assert_eq!(second.start(), Err(StartError::Busy(1)));
-    first.cancel(CancelledBy::Client);
-    first.wait().await;
     second.start().unwrap();
-    second.cancel(CancelledBy::Client);
-    second.wait().await;
+    let (first, second) = (first.wait().await, second.wait().await);
+    assert_eq!(second.outcome, Outcome::SUCCESS);
+    assert!(first.usage.queue_seconds < 0.01, "{:?}", first.usage);
+    assert!(second.usage.queue_seconds > 0.01 && second.usage.run_seconds > 0.01, "{:?}", second.usage);
+}
+
+#[tokio::test]
+async fn what_happens_is_told_in_order() {
+    let engine = engine();
+    let mut events = engine.events().after(0);
+    engine.put(Name::new("a").unwrap(), exits(3), &Precondition::None).unwrap();
+    run(&engine, "a").await;
+    engine.idle().await;
+    engine.remove("a", &Precondition::None).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+    let told: Vec<_> = told.iter().map(|item| serde_json::to_value(event(item)).unwrap()).collect();
+    let names: Vec<_> = told.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["handler.put", "job.start", "job.end", "handler.remove"]);
+    assert_eq!((&told[2]["outcome"], &told[2]["exit_code"]), (&"exited".into(), &3.into()));
+    assert_eq!(told[1]["job"], told[2]["job"]);
+}
+
+fn event(item: &crate::events::Item) -> &crate::events::Event {
+    match item {
+        crate::events::Item::Event(event) => event,
+        crate::events::Item::Gap { missed } => panic!("a gap of {missed}"),
+    }
 }
 
 #[tokio::test]

@@ -70,9 +70,9 @@ impl Handler for Program {
 
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
         Box::pin(async move {
-            let program = self.clone();
+            let (program, usage) = (self.clone(), call.usage.clone());
             let work = Box::pin(async move { run::run(&program, call).await });
-            self.sandbox.0.guests.run(work, &self.pace).await
+            self.sandbox.0.guests.run(work, usage, &self.pace).await
         })
     }
 }

@@ -1,5 +1,7 @@
 //! One run: a fresh store and instance, the call, and how it ended.
 
+use std::time::Instant;
+
 use wasmtime::{Result, Store};
 
 use super::host::Host;
@@ -7,10 +9,11 @@ use super::program::{Code, Program};
 use super::trap;
 use crate::handler::Call;
 use crate::outcome::Outcome;
+use crate::usage::Usage;
 
 /// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free.
 pub(super) async fn run(program: &Program, call: Call) -> Outcome {
-    let (stop, hostcall) = (call.stop.clone(), call.limits.hostcall);
+    let (stop, usage, hostcall) = (call.stop.clone(), call.usage.clone(), call.limits.hostcall);
     let host = match Host::new(call) {
         Ok(host) => host,
         Err(error) => return Outcome::HostError { message: format!("cannot map the call into WASI: {error:#}") },
@@ -20,7 +23,7 @@ pub(super) async fn run(program: &Program, call: Call) -> Outcome {
     let _ticking = sandbox.ticker.hold();
     let mut store = host.into_store(&sandbox.engine, hostcall);
     let ended = async {
-        let outcome = match invoke(&program.code, &mut store).await {
+        let outcome = match invoke(&program.code, &mut store, &usage).await {
             Ok(outcome) => outcome,
             Err(error) => trap::outcome(&error, store.data().limiter()),
         };
@@ -35,10 +38,12 @@ pub(super) async fn run(program: &Program, call: Call) -> Outcome {
     }
 }
 
-async fn invoke(code: &Code, store: &mut Store<Host>) -> Result<Outcome> {
+async fn invoke(code: &Code, store: &mut Store<Host>, usage: &Usage) -> Result<Outcome> {
+    let begun = Instant::now();
     match code {
         Code::Module { pre, start } => {
             let instance = pre.instantiate_async(&mut *store).await?;
+            usage.instantiate.add_time(begun.elapsed());
             let start = instance.get_module_export(&mut *store, start).and_then(wasmtime::Extern::into_func);
             let start = start.ok_or_else(|| wasmtime::format_err!("the export checked at load is gone"))?;
             start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
@@ -46,6 +51,7 @@ async fn invoke(code: &Code, store: &mut Store<Host>) -> Result<Outcome> {
         }
         Code::Component(pre) => {
             let command = pre.instantiate_async(&mut *store).await?;
+            usage.instantiate.add_time(begun.elapsed());
             let result = command.wasi_cli_run().call_run(&mut *store).await?;
             Ok(Outcome::Exited { code: result.is_err().into() })
         }
