@@ -9,6 +9,7 @@
 mod about;
 mod address;
 mod client;
+mod daemon;
 mod ending;
 mod environment;
 mod error;
@@ -61,6 +62,11 @@ struct Host {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon, until SIGTERM or SIGINT.
+    ///
+    /// Prints a line for each address it listens on, and `ready` when it answers there; logs to stderr. Exits 0 after a clean stop, 1
+    /// if it could not start or not stop cleanly, 125 for wrong usage.
+    Daemon(daemon::Daemon),
     /// Push a program to the daemon, as the handler of a name.
     Push(Asking<push::Push>),
     /// Run a handler's program through the daemon, or a file in process.
@@ -113,6 +119,7 @@ impl Cli {
     fn run(self, environment: &Environment) -> Result<ExitCode, CliError> {
         let outer = self.host;
         match self.command {
+            Command::Daemon(daemon) => Ok(crate::daemon::run(daemon.flags(outer))),
             Command::Push(push) => wait_for(push.args.run(&push.host.client(outer, environment)?.0))?,
             Command::Run(run) => {
                 let (client, named) = run.host.client(outer, environment)?;
@@ -200,6 +207,15 @@ mod tests {
             let choice = info.host.choose(cli.host, &environment).unwrap();
             assert_eq!((choice.address.to_string().as_str(), choice.named), (expected, true), "{line}");
         }
+    }
+
+    #[test]
+    fn a_daemon_listens_on_all_that_is_named_and_not_where_clients_are_sent() {
+        let line = "capstan -H unix://a daemon -H unix://b --host tcp://c:1 --data d --debug";
+        let Cli { host, command: Command::Daemon(daemon) } = parse(line) else { panic!("{line} is a daemon") };
+        let flags = daemon.flags(host);
+        assert_eq!(flags.hosts, ["unix://a", "unix://b", "tcp://c:1"]);
+        assert_eq!((flags.data, flags.config, flags.debug, flags.insecure_tcp), (Some("d".into()), None, true, false));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::client::{Client, ClientError, URL};
 use super::error::CliError;
 use super::{output, show};
 
+/// Characters of a description that a row of the list has; `inspect` shows all.
+const DESCRIPTION: usize = 56;
+
 /// What `capstan handlers` is called with.
 #[derive(Debug, Args)]
 pub(super) struct Handlers {
@@ -136,7 +139,8 @@ impl Handler {
         let kind = if self.service { format!("{}, service", self.kind) } else { self.kind };
         let size = if self.size == 0 { "-".to_owned() } else { show::size(self.size) };
         let digest = self.digest.as_deref().map_or("-", show::digest).to_owned();
-        vec![self.name, kind, size, digest, show::age(&self.created, now), self.description.unwrap_or_default()]
+        let description = show::first(DESCRIPTION, self.description.as_deref().unwrap_or_default());
+        vec![self.name, kind, size, digest, show::age(&self.created, now), description]
     }
 }
 

@@ -15,6 +15,16 @@ pub(super) fn digest(digest: &str) -> &str {
     digest.get(..end).unwrap_or(digest)
 }
 
+/// A text of one line and at most `count` characters, with the sign of an omission where it was longer.
+pub(super) fn first(count: usize, text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.len() == text.trim_end().len() && line.chars().count() <= count {
+        return line.to_owned();
+    }
+    let cut: String = line.chars().take(count.saturating_sub(1)).collect();
+    cut.trim_end().to_owned() + "…"
+}
+
 /// Seconds: `45 ms`, `1.5 s`, `1h`.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 1.0 {
@@ -112,6 +122,21 @@ mod tests {
     fn digests_are_cut() {
         assert_eq!(digest("sha256:0123456789abcdef"), "sha256:0123456789ab");
         assert_eq!(digest("sha256:0123"), "sha256:0123");
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        for (text, cut) in [
+            ("", ""),
+            ("four", "four"),
+            ("fünf!", "fün…"),
+            ("a b cd", "a b…"),
+            ("abc def", "abc…"),
+            ("a\nb", "a…"),
+            ("a\n", "a"),
+        ] {
+            assert_eq!(first(4, text), cut, "{text}");
+        }
     }
 
     #[test]
