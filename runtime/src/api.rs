@@ -1,0 +1,75 @@
+//! The API: HTTP on one side, the engine on the other. It translates, and decides nothing.
+//!
+//! The way of a request: [`server`] accepts its connection, [`connection`] speaks HTTP on it, [`router`] finds the API function, and
+//! that is in [`system`], [`handlers`] or [`run`]. What goes wrong becomes an answer in [`error`].
+
+mod body;
+mod caller;
+mod connection;
+mod error;
+mod handlers;
+mod held;
+mod request;
+mod router;
+mod run;
+mod server;
+mod system;
+mod upload;
+mod wire;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
+pub(crate) use self::server::serve;
+use crate::engine::Engine;
+use crate::listenbuffer::Gate;
+use crate::sandbox::Sandbox;
+
+/// Uploads that are held in memory at a time; more wait before they are read.
+const UPLOADS: usize = 16;
+
+/// What API functions share.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) engine: Engine,
+    gate: Gate,
+    /// Set before the gate opens.
+    sandbox: OnceLock<Sandbox>,
+    settings: Settings,
+    uploads: Semaphore,
+    /// What goes on beside connections: pumps of runs, streams of HTTP/2.
+    tasks: TaskTracker,
+}
+
+/// What the API is told by the operator.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The most bytes of a program with its manifest. Default 64 MiB.
+    pub(crate) upload: u64,
+    /// Where output that nobody reads yet may spill to, in files without a name.
+    pub(crate) spill: PathBuf,
+}
+
+impl Api {
+    /// An API of `engine`, served once `gate` opens.
+    pub(crate) fn new(engine: Engine, gate: Gate, settings: Settings) -> Self {
+        Self {
+            engine,
+            gate,
+            sandbox: OnceLock::new(),
+            settings,
+            uploads: Semaphore::new(UPLOADS),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Hands over what loads programs; the first is kept.
+    pub(crate) fn set_sandbox(&self, sandbox: Sandbox) {
+        // It is set once, by the boot.
+        let _ = self.sandbox.set(sandbox);
+    }
+}

@@ -1,0 +1,185 @@
+//! `Error`: the one place where what went wrong becomes a status, a stable code and a sentence.
+
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::body::{self, Body};
+use crate::engine::{MAX_NAME, RegistryError};
+use crate::job::{JobError, StartError};
+use crate::manifest::ManifestError;
+use crate::sandbox::LoadError;
+use crate::units::UnitError;
+
+/// Seconds after which it is worth coming back to a daemon that is full or goes away.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// What a caller is told instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+pub(crate) struct Error {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry: bool,
+    allow: Option<HeaderValue>,
+    /// What is left of the request is not read: the connection ends with the answer.
+    close: bool,
+}
+
+impl Error {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry: false, allow: None, close: false }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(crate) fn invalid_env(message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_env", message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(crate) fn too_large(limit: u64) -> Self {
+        let message = format!("the upload is larger than the {limit} bytes that are taken");
+        Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
+    }
+
+    pub(crate) fn method_not_allowed(method: &hyper::Method, allow: &str) -> Self {
+        let message = format!("{method} is not served here; {allow} are");
+        let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        Self { allow: Some(HeaderValue::from_str(allow).expect("method names are header text")), ..error }
+    }
+
+    pub(crate) fn unsupported_version(asked: &str, min: u32, max: u32) -> Self {
+        let message = format!("API version {asked} is not served; the lowest is {min} and the highest {max}");
+        Self::new(StatusCode::BAD_REQUEST, "unsupported_version", message)
+    }
+
+    pub(crate) fn host_not_allowed(what: &str, value: &str) -> Self {
+        let message = format!("{what} {value:?} is none that this address is served under");
+        Self::new(StatusCode::FORBIDDEN, "host_not_allowed", message)
+    }
+
+    pub(crate) fn service(name: &str) -> Self {
+        let message = format!("{name} is a service of the daemon, and only the daemon starts those");
+        Self::new(StatusCode::FORBIDDEN, "service", message)
+    }
+
+    pub(crate) fn starting(reason: &str) -> Self {
+        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
+    }
+
+    pub(crate) fn draining() -> Self {
+        let message = "the daemon stops and takes no more work";
+        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message) }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({"error": {"code": self.code, "message": self.message}})
+    }
+
+    /// The answer that tells it, for a connection that is closed without a look at what it asked.
+    pub(crate) fn into_text(self) -> String {
+        let (status, body) = (self.status, format!("{}\n", self.json()));
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}"
+        )
+    }
+
+    /// The answer that tells it.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = body::json(self.status, &self.json());
+        let headers = response.headers_mut();
+        if self.retry {
+            headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, allow);
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        let (status, code) = match &error {
+            RegistryError::BadName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
+            RegistryError::Duplicate(_) => (StatusCode::CONFLICT, "conflict"),
+            RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
+            RegistryError::Unknown(name) => {
+                // A name may be as long as a request's head.
+                let name: String = name.chars().take(MAX_NAME).collect();
+                return Self::new(StatusCode::NOT_FOUND, "unknown_handler", RegistryError::Unknown(name).to_string());
+            }
+            RegistryError::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<JobError> for Error {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
+            JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
+        }
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::ShuttingDown => Self::draining(),
+            StartError::Busy { .. } => {
+                Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", error.to_string()) }
+            }
+            StartError::AlreadyStarted => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        let message = error.to_string();
+        let code = match error {
+            LoadError::NotWasm(_) | LoadError::Invalid { .. } => "invalid_module",
+            LoadError::TextFormat => "text_format",
+            LoadError::Precompiled => "precompiled",
+            LoadError::FeatureDisabled(_) => "feature_disabled",
+            LoadError::TooComplex(_) => "module_too_complex",
+            LoadError::UnknownImports(_) => "unknown_import",
+            LoadError::NotACommand(_) => "not_a_command",
+            LoadError::CompileLimit(_) => "compile_limit",
+            LoadError::Unavailable(_) => {
+                let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "compile_unavailable", message);
+                return Self { retry: true, ..error };
+            }
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+}
+
+impl From<ManifestError> for Error {
+    fn from(error: ManifestError) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_manifest", error.to_string())
+    }
+}
+
+impl From<UnitError> for Error {
+    fn from(error: UnitError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}

@@ -1,0 +1,145 @@
+//! The registry over HTTP: list, inspect, push, fetch, remove.
+
+use std::sync::Arc;
+
+use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::Api;
+use super::body::{self, Body};
+use super::error::Error;
+use super::request::Request;
+use super::upload;
+use crate::engine::{Name, Precondition, Resolved};
+use crate::handler::{About, Role};
+
+/// A handler as it is listed.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    about: About,
+    created: String,
+    builtin: bool,
+    service: bool,
+}
+
+impl<'a> Listed<'a> {
+    fn new(resolved: &'a Resolved) -> Self {
+        Self {
+            name: resolved.name().as_str(),
+            about: resolved.handler().about(),
+            created: format!("{:.9}", resolved.created()),
+            builtin: resolved.is_builtin(),
+            service: resolved.handler().role() == Role::Service,
+        }
+    }
+
+    fn answer(self, status: StatusCode) -> Response<Body> {
+        let mut response = body::json(status, &self);
+        set_etag(&mut response, &self.about);
+        response
+    }
+}
+
+/// `GET /handlers`: all, by name.
+pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
+    let handlers = api.engine.handlers();
+    let listed: Vec<_> = handlers.iter().map(|resolved| Listed::new(resolved)).collect();
+    Ok(body::json(StatusCode::OK, &serde_json::json!({"handlers": listed})))
+}
+
+/// `GET /handlers/{name}`: one.
+pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    let resolved = api.engine.resolve(&request.handler()?)?;
+    Ok(Listed::new(&resolved).answer(StatusCode::OK))
+}
+
+/// `PUT /handlers/{name}`: loads a program and puts it under the name. Nothing changes unless all went well.
+pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    let name = Name::new(&request.handler()?)?;
+    let only_if = precondition(&request.head.headers)?;
+    api.engine.check_put(&name, &only_if)?;
+    if api.engine.is_shutting_down() {
+        return Err(Error::draining());
+    }
+    let sandbox = api.sandbox.get().ok_or_else(|| Error::starting("the sandbox is not ready"))?;
+    let pushed = upload::read(&api, request).await?;
+    let handler = sandbox.load(pushed.wasm, pushed.manifest).await?;
+    let put = api.engine.put(name, handler, &only_if)?;
+    let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(Listed::new(&put.resolved).answer(status))
+}
+
+/// `DELETE /handlers/{name}`: takes it out; running jobs finish.
+pub(super) async fn remove(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    api.engine.remove(&request.handler()?, &precondition(&request.head.headers)?)?;
+    Ok(body::empty(StatusCode::NO_CONTENT))
+}
+
+/// `GET /handlers/{name}/wasm`: the program as it was pushed.
+pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    let resolved = api.engine.resolve(&request.handler()?)?;
+    let handler = resolved.handler();
+    let wasm = handler.wasm().ok_or_else(|| Error::not_found(format!("handler {} is native", resolved.name())))?;
+    let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
+    set_etag(&mut response, &handler.about());
+    Ok(response)
+}
+
+fn set_etag(response: &mut Response<Body>, about: &About) {
+    if let Some(digest) = &about.digest {
+        let etag = HeaderValue::from_str(&format!("\"{digest}\"")).expect("a digest is header text");
+        response.headers_mut().insert(ETAG, etag);
+    }
+}
+
+/// What `If-Match` and `If-None-Match` ask for.
+fn precondition(headers: &HeaderMap) -> Result<Precondition, Error> {
+    match (tags(headers, &IF_MATCH)?, tags(headers, &IF_NONE_MATCH)?) {
+        (None, None) => Ok(Precondition::None),
+        (None, Some(tags)) if tags == ["*"] => Ok(Precondition::Absent),
+        (None, Some(_)) => Err(Error::bad_request("If-None-Match is served with * only")),
+        (Some(tags), None) if tags == ["*"] => Ok(Precondition::Present),
+        // A weak tag has its quotes behind W/, and matches nothing here.
+        (Some(tags), None) => Ok(Precondition::Digest(
+            tags.iter().filter_map(|tag| Some(tag.strip_prefix('"')?.strip_suffix('"')?.to_owned())).collect(),
+        )),
+        (Some(_), Some(_)) => Err(Error::bad_request("If-Match and If-None-Match exclude each other")),
+    }
+}
+
+fn tags<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Vec<&'a str>>, Error> {
+    let lines = headers.get_all(name).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>();
+    let lines = lines.map_err(|_| Error::bad_request(format!("{name} is not text")))?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(lines.into_iter().flat_map(|line| line.split(',')).map(str::trim).filter(|tag| !tag.is_empty()).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(headers: &[(HeaderName, &'static str)]) -> Result<Precondition, Error> {
+        precondition(&headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect())
+    }
+
+    #[test]
+    fn preconditions_are_read() {
+        assert_eq!(of(&[]).unwrap(), Precondition::None);
+        assert_eq!(of(&[(IF_NONE_MATCH, "*")]).unwrap(), Precondition::Absent);
+        assert_eq!(of(&[(IF_MATCH, "*")]).unwrap(), Precondition::Present);
+        let digests = |digests: &[&str]| Precondition::Digest(digests.iter().map(|digest| (*digest).to_owned()).collect());
+        assert_eq!(of(&[(IF_MATCH, "\"sha256:a\", \"sha256:b\"")]).unwrap(), digests(&["sha256:a", "sha256:b"]));
+        assert_eq!(of(&[(IF_MATCH, "W/\"sha256:a\"")]).unwrap(), digests(&[]));
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_refused() {
+        assert!(of(&[(IF_NONE_MATCH, "\"sha256:a\"")]).is_err());
+        assert!(of(&[(IF_NONE_MATCH, "*"), (IF_MATCH, "*")]).is_err());
+    }
+}

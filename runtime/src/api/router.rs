@@ -1,0 +1,147 @@
+//! The router: one table of everything that is served.
+//!
+//! Each route is served bare and under `/v1`. The table prints itself, so that what is served can be read in one place.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+
+use hyper::{Method, Response};
+
+use super::body::{self, Body};
+use super::error::Error;
+use super::request::Request;
+use super::{Api, handlers, run, system};
+
+/// The versions of the API that are served.
+pub(crate) const MIN_VERSION: u32 = 1;
+pub(crate) const MAX_VERSION: u32 = 1;
+
+/// What an API function comes to.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
+
+/// A method and a path, and the API function that they call.
+struct Route {
+    method: Method,
+    path: &'static str,
+    function: fn(Arc<Api>, Request) -> Answer,
+}
+
+const fn route(method: Method, path: &'static str, function: fn(Arc<Api>, Request) -> Answer) -> Route {
+    Route { method, path, function }
+}
+
+static ROUTES: &[Route] = &[
+    route(Method::GET, "/_ping", |api, request| Box::pin(system::ping(api, request))),
+    route(Method::GET, "/_ready", |api, request| Box::pin(system::ready(api, request))),
+    route(Method::GET, "/version", |api, request| Box::pin(system::version(api, request))),
+    route(Method::GET, "/info", |api, request| Box::pin(system::info(api, request))),
+    route(Method::GET, "/handlers", |api, request| Box::pin(handlers::list(api, request))),
+    route(Method::GET, "/handlers/{name}", |api, request| Box::pin(handlers::inspect(api, request))),
+    route(Method::PUT, "/handlers/{name}", |api, request| Box::pin(handlers::put(api, request))),
+    route(Method::DELETE, "/handlers/{name}", |api, request| Box::pin(handlers::remove(api, request))),
+    route(Method::GET, "/handlers/{name}/wasm", |api, request| Box::pin(handlers::wasm(api, request))),
+    route(Method::POST, "/handlers/{name}/run", |api, request| Box::pin(run::run(api, request))),
+];
+
+static TABLE: LazyLock<matchit::Router<Vec<&'static Route>>> = LazyLock::new(|| {
+    let mut table = matchit::Router::new();
+    for path in ROUTES.iter().map(|route| route.path) {
+        if table.at(path).is_err() {
+            let routes = ROUTES.iter().filter(|route| route.path == path).collect();
+            table.insert(path, routes).expect("the paths of the table do not overlap");
+        }
+    }
+    table
+});
+
+/// Finds the API function that `request` calls, and calls it.
+///
+/// # Errors
+/// [`Error`] where there is none, and what the function fails with.
+pub(crate) async fn call(api: Arc<Api>, mut request: Request) -> Result<Response<Body>, Error> {
+    let path = request.head.uri.path().to_owned();
+    let found = TABLE.at(unversioned(&path)?).map_err(|_| Error::not_found(format!("nothing is served at {path}")))?;
+    request.name = found.params.get("name").map(str::to_owned).unwrap_or_default();
+    let method = &request.head.method;
+    let matches = |route: &&&Route| route.method == *method || (route.method == Method::GET && *method == Method::HEAD);
+    if let Some(route) = found.value.iter().find(matches) {
+        return (route.function)(api, request).await;
+    }
+    let allow = Allow(found.value).to_string();
+    if *method == Method::OPTIONS {
+        return Ok(body::allowing(&allow));
+    }
+    Err(Error::method_not_allowed(method, &allow))
+}
+
+/// The path without the version before it.
+fn unversioned(path: &str) -> Result<&str, Error> {
+    let Some(rest) = path.strip_prefix("/v") else { return Ok(path) };
+    let version = rest.split('/').next().expect("split gives one piece at least");
+    if !version.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(path);
+    }
+    if version.parse::<u32>().is_ok_and(|number| (MIN_VERSION..=MAX_VERSION).contains(&number)) {
+        return Ok(&rest[version.len()..]);
+    }
+    Err(Error::unsupported_version(version, MIN_VERSION, MAX_VERSION))
+}
+
+/// The methods of some routes, as `Allow` has them.
+struct Allow<'a>(&'a [&'static Route]);
+
+impl fmt::Display for Allow<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for route in self.0 {
+            write!(formatter, "{}, ", route.method)?;
+            if route.method == Method::GET {
+                write!(formatter, "HEAD, ")?;
+            }
+        }
+        write!(formatter, "OPTIONS")
+    }
+}
+
+/// The table, one route a line.
+pub(crate) struct Routes;
+
+impl fmt::Display for Routes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ROUTES.iter().try_for_each(|route| writeln!(formatter, "{:<7}{}", route.method.as_str(), route.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound_and_prints_itself() {
+        LazyLock::force(&TABLE);
+        let printed = Routes.to_string();
+        assert_eq!(printed.lines().count(), ROUTES.len());
+        assert!(printed.contains("POST   /handlers/{name}/run\n"), "{printed}");
+        for (at, route) in ROUTES.iter().enumerate() {
+            let twice = ROUTES[..at].iter().any(|other| (&other.method, other.path) == (&route.method, route.path));
+            assert!(!twice, "{} {} is there twice", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn the_version_is_taken_off_or_refused() {
+        for (path, bare) in [("/info", "/info"), ("/v1/info", "/info"), ("/version", "/version"), ("/v1", ""), ("/v1/v1/x", "/v1/x"), ("/vx/y", "/vx/y")] {
+            assert_eq!(unversioned(path).unwrap(), bare);
+        }
+        for path in ["/v0/info", "/v2/info", "/v1.41/info", "/v99999999999/info", "/v2"] {
+            let error = unversioned(path).unwrap_err().to_string();
+            assert!(error.contains("unsupported_version") && error.contains("lowest is 1 and the highest 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn allow_names_the_methods_of_a_path() {
+        assert_eq!(Allow(TABLE.at("/handlers/x").unwrap().value).to_string(), "GET, HEAD, PUT, DELETE, OPTIONS");
+        assert_eq!(Allow(TABLE.at("/handlers/x/run").unwrap().value).to_string(), "POST, OPTIONS");
+    }
+}

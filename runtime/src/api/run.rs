@@ -1,0 +1,74 @@
+//! `POST /handlers/{name}/run`: a job in one exchange. The request's body is its stdin, the answer's body its stdout.
+//!
+//! ```text
+//! request body ──▶ input ──▶ stdin │ the run │ stdout ──▶ (spill) ──▶ plain ──▶ live answer
+//!                                              stdout, stderr ──────▶ framed ──▶ live answer
+//! ```
+//!
+//! Everything in between is bounded and waits: a guest that does not read holds its client back, and a client that does not read holds
+//! its guest back. The one exception is [`spill`]. A client that leaves takes its run with it.
+
+mod asked;
+mod framed;
+mod input;
+mod live;
+mod plain;
+mod spill;
+
+use std::sync::Arc;
+
+use hyper::Response;
+use hyper::header::{ACCEPT, HeaderValue};
+
+use self::asked::Asked;
+use self::input::Input;
+use self::live::Client;
+use super::Api;
+use super::body::Body;
+use super::error::Error;
+use super::request::Request;
+use crate::handler::Role;
+use crate::job::{Control, Job, JobBuilder};
+use crate::stream::{self, PIPE_CAPACITY};
+
+/// The header that names the job.
+const JOB: &str = "capstan-job";
+/// The header or trailer with the kind of the outcome.
+const OUTCOME: &str = "capstan-outcome";
+/// The header or trailer with what a shell would see.
+const EXIT_CODE: &str = "capstan-exit-code";
+
+/// Runs a handler, and answers with what it prints.
+pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    let (asked, name) = (Asked::of(&request)?, request.handler()?);
+    let client = Client::of(&request);
+    let (is_framed, takes_trailers) = (request.lists(&ACCEPT, framed::MEDIA_TYPE), request.takes_trailers());
+    let (input, stdin) = Input::of(request.body);
+    let (stdout, printed) = stream::pipe(PIPE_CAPACITY);
+    let control = Control { asked: asked.limits, ..Control::default() };
+    let job = api.engine.job(&name)?.args(asked.args).env(&asked.env).control(control).stdin(stdin).stdout(stdout);
+    let (job, mut response) = if is_framed {
+        let (stderr, complained) = stream::pipe(PIPE_CAPACITY);
+        let job = start(job.stderr(stderr))?;
+        input.feed(&api.tasks, &job);
+        let response = framed::answer(&api.tasks, &job, printed, complained, client);
+        (job, response)
+    } else {
+        let job = start(job)?;
+        let input = input.feed(&api.tasks, &job);
+        let response = plain::answer(&api, &job, printed, input, takes_trailers, client).await;
+        (job, response)
+    };
+    let id = HeaderValue::from_str(&job.id().to_string()).expect("an id is hexadecimal");
+    response.headers_mut().insert(JOB, id);
+    Ok(response)
+}
+
+fn start(job: JobBuilder) -> Result<Job, Error> {
+    let job = job.build()?;
+    if job.resolved().handler().role() == Role::Service {
+        return Err(Error::service(job.name()));
+    }
+    job.start()?;
+    Ok(job)
+}

@@ -1,0 +1,106 @@
+//! The server: accepts from all listeners once the gate opens, and stops in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::caller::Names;
+use super::router::Routes;
+use super::{Api, connection, held};
+use crate::listenbuffer::{Gate, GateState, ListenBuffer};
+use crate::listener::{Address, Listener, Stream};
+
+/// Connections that are served at a time; more wait in the backlogs of the listeners.
+const CONNECTIONS: usize = 4096;
+/// How long connections may take to finish what they are at once no work is in flight.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves `listeners` behind `gate` until `stop` ends.
+///
+/// Then it closes the listeners at once, goes on serving the connections there are until no work is in flight, and gives them 2 s to
+/// finish. Ends when the last of them has.
+pub(crate) async fn serve(api: Arc<Api>, listeners: Vec<Listener>, gate: Gate, stop: impl Future) {
+    tracing::debug!("serving\n{Routes}");
+    let server = Arc::new(Server {
+        api,
+        slots: Arc::new(Semaphore::new(CONNECTIONS)),
+        connections: TaskTracker::new(),
+        closed: CancellationToken::new(),
+        draining: CancellationToken::new(),
+        killed: CancellationToken::new(),
+    });
+    let mut acceptors = JoinSet::new();
+    for listener in listeners {
+        acceptors.spawn(server.clone().accept_from(listener, gate.clone()));
+    }
+    stop.await;
+    server.closed.cancel();
+    acceptors.join_all().await;
+    server.api.engine.idle().await;
+    server.drain().await;
+}
+
+struct Server {
+    api: Arc<Api>,
+    slots: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Nobody is accepted any more.
+    closed: CancellationToken,
+    /// Connections end with the request that goes on.
+    draining: CancellationToken,
+    /// Connections end now.
+    killed: CancellationToken,
+}
+
+impl Server {
+    /// Accepts until the listener is closed or the gate has failed, and closes the listener.
+    async fn accept_from(self: Arc<Self>, listener: Listener, gate: Gate) {
+        let bound = listener.address().clone();
+        let buffer = ListenBuffer::new(listener, gate.clone(), self.closed.clone());
+        loop {
+            let slot = tokio::select! {
+                slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+                () = self.closed.cancelled() => break,
+            };
+            let Ok(stream) = buffer.accept().await else { break };
+            let names = names_of(&bound, &stream);
+            let served = connection::serve(self.api.clone(), stream, names, self.draining.clone());
+            let killed = self.killed.clone();
+            self.connections.spawn(async move {
+                tokio::select! {
+                    () = served => {}
+                    () = killed.cancelled() => {}
+                }
+                drop(slot);
+            });
+        }
+        if let GateState::Failed(reason) = gate.state() {
+            held::refuse(&buffer, &reason).await;
+        }
+    }
+
+    async fn drain(&self) {
+        self.draining.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
+            self.killed.cancel();
+            self.connections.wait().await;
+        }
+    }
+}
+
+/// The names that a connection is served under; on a unix socket any.
+fn names_of(bound: &Address, stream: &Stream) -> Option<Names> {
+    match (bound, stream) {
+        (Address::Tcp { host, .. }, Stream::Tcp(stream)) => {
+            // A connection that is gone already has no address, and no requests either.
+            let local = stream.local_addr().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |local| local.ip());
+            Some(Names { bound: host.clone(), local })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,160 @@
+//! The handlers that are part of the daemon, run as jobs like any other.
+//!
+//! Two of them are its life: `serveapi` binds and serves until the daemon stops, `acceptconnections` opens the gate. Only the daemon
+//! starts those. The others answer what is asked of the daemon, and may be run by anyone.
+
+use std::io;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use crate::api::{self, Api};
+use crate::engine::Engine;
+use crate::handler::{Call, Handler, Native};
+use crate::limits::Limits;
+use crate::listenbuffer::{Gate, GateState};
+use crate::listener::{self, Address, BindError, Listener};
+use crate::outcome::Outcome;
+use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
+
+/// The version of this daemon.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Exit code of a service that was asked for what it never does; any other failure is 1.
+const WRONG_USAGE: u8 = 125;
+
+/// What builtins work on.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pub(crate) engine: Engine,
+    pub(crate) gate: Gate,
+    pub(crate) api: Arc<Api>,
+    pub(crate) listening: listener::Options,
+    pub(crate) facts: Facts,
+}
+
+/// What `info` tells that does not change.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) data: String,
+    pub(crate) runs: usize,
+    pub(crate) compile: CompileLimits,
+    pub(crate) upload: u64,
+    pub(crate) started: jiff::Timestamp,
+    /// Lines of the log that were dropped because nobody took them fast enough.
+    pub(crate) log_lines_dropped: fn() -> u64,
+}
+
+/// All builtins, for [`Engine::install`].
+pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler>)> {
+    let with = |work: fn(Arc<Daemon>, Call) -> Work| {
+        let daemon = daemon.clone();
+        move |call| work(daemon.clone(), call)
+    };
+    vec![
+        ("commands", Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call))))),
+        ("version", Native::query("Prints the versions, as JSON", with(|_, call| Box::pin(version(call))))),
+        ("info", Native::query("Prints the state of the daemon, as JSON", with(|daemon, call| Box::pin(info(daemon, call))))),
+        ("serveapi", Native::service("Serves the API on addresses", with(|daemon, call| Box::pin(serve_api(daemon, call))))),
+        (
+            "acceptconnections",
+            Native::service("Opens the gate to the API", with(|daemon, _| Box::pin(accept_connections(daemon)))),
+        ),
+    ]
+}
+
+type Work = std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+async fn commands(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
+    let names: String = daemon.engine.handlers().iter().map(|resolved| format!("{}\n", resolved.name())).collect();
+    print(&mut call.stdout, &names).await
+}
+
+async fn version(mut call: Call) -> Outcome {
+    let json = json!({
+        "version": VERSION,
+        "api_version": api::MAX_VERSION.to_string(),
+        "min_api_version": api::MIN_VERSION.to_string(),
+        "wasmtime": WASMTIME_VERSION,
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+    });
+    print(&mut call.stdout, &format!("{json}\n")).await
+}
+
+async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
+    let Daemon { engine, gate, facts, .. } = &*daemon;
+    let counts = engine.counts();
+    let state = match gate.state() {
+        _ if engine.is_shutting_down() => "draining",
+        GateState::Open => "running",
+        GateState::Shut | GateState::Failed(_) => "starting",
+    };
+    let Limits { timeout, memory, handles, hostcall, stdout, stderr } = engine.ceiling();
+    let json = json!({
+        "version": VERSION,
+        "wasmtime": WASMTIME_VERSION,
+        "state": state,
+        "started": format!("{:.9}", facts.started),
+        "pid": std::process::id(),
+        "data": facts.data,
+        "handlers": counts.handlers,
+        "jobs": {"running": counts.running, "total": counts.started},
+        "limits": {
+            "runs": facts.runs,
+            "timeout": timeout.as_secs_f64(),
+            "memory": memory,
+            "handles": handles,
+            "hostcall": hostcall,
+            "stdout": stdout,
+            "stderr": stderr,
+        },
+        "compile": {
+            "timeout": facts.compile.timeout.as_secs_f64(),
+            "memory": facts.compile.memory,
+            "upload": facts.upload,
+        },
+        "log_lines_dropped": (facts.log_lines_dropped)(),
+    });
+    print(&mut call.stdout, &format!("{json}\n")).await
+}
+
+/// Binds its arguments, all or none, prints each with its real port, closes its output, and serves until it is stopped.
+async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
+    let listeners = match bind(&call.args, daemon.listening).await {
+        Ok(listeners) => listeners,
+        Err((why, code)) => {
+            print(&mut call.stderr, &why).await;
+            return Outcome::Exited { code };
+        }
+    };
+    let bound: String = listeners.iter().map(|listener| format!("{}\n", listener.address())).collect();
+    print(&mut call.stdout, &bound).await;
+    let Call { stop, stdout, stderr, .. } = call;
+    drop((stdout, stderr));
+    api::serve(daemon.api.clone(), listeners, daemon.gate.clone(), stop.requested()).await;
+    Outcome::SUCCESS
+}
+
+async fn bind(addresses: &[String], options: listener::Options) -> Result<Vec<Listener>, (String, u8)> {
+    let addresses = addresses.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
+    let addresses = addresses.map_err(|error| (error.to_string(), WRONG_USAGE))?;
+    listener::bind(&addresses, options).await.map_err(|error| {
+        let code = if matches!(error, BindError::Exposed(_)) { WRONG_USAGE } else { 1 };
+        (error.to_string(), code)
+    })
+}
+
+async fn accept_connections(daemon: Arc<Daemon>) -> Outcome {
+    if daemon.gate.open() { Outcome::SUCCESS } else { Outcome::Exited { code: 1 } }
+}
+
+async fn print(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Outcome {
+    match stream.write_all(text.as_bytes()).await {
+        Ok(()) => Outcome::SUCCESS,
+        // As of a process whose reader is gone.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Exited { code: 1 },
+        Err(error) => Outcome::HostError { message: error.to_string() },
+    }
+}

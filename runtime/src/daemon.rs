@@ -1,0 +1,130 @@
+//! The daemon: from flags to a clean end.
+//!
+//! ```text
+//! settings → lock → bind and listen (job serveapi) → initialise → open the gate (job acceptconnections) → ready
+//!                                  a signal, at any of these, stops in the reverse order
+//! ```
+
+mod boot;
+mod lock;
+mod log;
+mod places;
+mod settings;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+
+use self::boot::BootError;
+use self::settings::{Settings, SettingsError};
+use self::signals::{Signal, Signals};
+use crate::engine::ShutdownReport;
+
+/// Exit code of wrong usage: flags and configuration.
+const WRONG_USAGE: u8 = 125;
+
+/// What `capstan daemon` was told.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// Addresses to listen on; none for those of the configuration, or the default.
+    pub hosts: Vec<String>,
+    /// The data folder.
+    pub data: Option<PathBuf>,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// Whether to log everything.
+    pub debug: bool,
+    /// Whether to serve TCP to other machines, which are not asked who they are.
+    pub insecure_tcp: bool,
+}
+
+/// Why the daemon did not run, or did not end well.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+    #[error("cannot listen to signals: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    #[error("{} jobs did not end when they were cancelled", .0.unfinished.len())]
+    Unfinished(ShutdownReport),
+}
+
+/// How the daemon ended.
+enum End {
+    /// In order, after a first signal.
+    Clean,
+    /// At once, by a second one.
+    AtOnce(Signal),
+}
+
+/// Runs the daemon until it is stopped. Exits 0 after a clean stop, 125 for wrong flags and configuration, 1 where it could not start
+/// or not stop cleanly, 128 and the number of the signal where a second one ended it at once.
+pub fn run(flags: Flags) -> ExitCode {
+    match run_to_end(flags) {
+        Ok(End::Clean) => ExitCode::SUCCESS,
+        Ok(End::AtOnce(signal)) => ExitCode::from(128 + signal.number()),
+        Err(failure) => {
+            eprintln!("capstan: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run_to_end(flags: Flags) -> Result<End, Failure> {
+    let settings = Settings::new(flags)?;
+    // What is still to be written is written when this is dropped.
+    let _log = log::start(settings.debug, settings.log_filter.as_deref());
+    let control =
+        Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build().map_err(Failure::Threads)?;
+    let end = control.block_on(live(settings));
+    // Nothing that matters is left on it, and what blocks there may block for ever.
+    control.shutdown_background();
+    end
+}
+
+async fn live(settings: Settings) -> Result<End, Failure> {
+    let mut signals = Signals::new().map_err(Failure::Signals)?;
+    let grace = settings.grace;
+    let boot = boot::Boot::new(settings)?;
+    let booted = tokio::select! {
+        booted = boot.run() => booted,
+        signal = signals.next() => {
+            boot.give_up("the daemon stops before it was ready");
+            tracing::info!(%signal, "stopping before the start is over");
+            Ok(())
+        }
+    };
+    if let Err(error) = &booted {
+        boot.give_up(&error.to_string());
+    } else if boot.is_ready() {
+        let signal = signals.next().await;
+        tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
+    }
+    let grace = if boot.is_ready() { grace } else { std::time::Duration::ZERO };
+    let report = tokio::select! {
+        report = boot.engine().shutdown(grace) => report.clone(),
+        signal = signals.next() => {
+            tracing::warn!(%signal, "stopping at once");
+            return Ok(End::AtOnce(signal));
+        }
+    };
+    booted?;
+    tracing::info!(cancelled = report.cancelled.len(), "stopped");
+    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report)) }
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) => WRONG_USAGE,
+            Self::Boot(error) => error.exit_code(),
+            Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
+        }
+    }
+}

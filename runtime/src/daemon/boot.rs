@@ -1,0 +1,162 @@
+//! The start, in its order: lock, bind and listen, initialise, open the gate.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt as _;
+
+use super::lock::{Lock, LockError};
+use super::settings::Settings;
+use super::{log, places};
+use crate::api::{self, Api};
+use crate::builtins::{self, Daemon, Facts};
+use crate::engine::{self, Engine};
+use crate::listenbuffer::{Gate, GateState};
+use crate::listener;
+use crate::outcome::Outcome;
+use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::stream::{self, PIPE_CAPACITY};
+
+/// A daemon on its way up. It holds the lock on its data folder until it is dropped.
+#[derive(Debug)]
+pub(super) struct Boot {
+    settings: Settings,
+    daemon: Arc<Daemon>,
+    _lock: Lock,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BootError {
+    #[error("cannot open data folder {}: {source}", path.display())]
+    Data { path: PathBuf, source: io::Error },
+    #[error("data folder {}: {source}", path.display())]
+    Lock { path: PathBuf, source: LockError },
+    #[error("{why}")]
+    Listen { why: String, exit_code: u8 },
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("{job} did not run: {why}")]
+    Builtin { job: &'static str, why: String },
+}
+
+impl Boot {
+    /// Takes the data folder, and puts together what needs nothing else.
+    ///
+    /// # Errors
+    /// [`BootError`]
+    pub(super) fn new(settings: Settings) -> Result<Self, BootError> {
+        let path = &settings.data;
+        let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
+        let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
+        let engine = Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: engine::DEFAULT_QUEUE });
+        let gate = Gate::new();
+        let api = api::Settings { upload: settings.upload, spill: path.clone() };
+        let daemon = Arc::new(Daemon {
+            api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
+            engine,
+            gate,
+            listening: listener::Options { insecure_tcp: settings.insecure_tcp, ..listener::Options::default() },
+            facts: Facts {
+                data: path.display().to_string(),
+                runs: settings.runs,
+                compile: settings.compile,
+                upload: settings.upload,
+                started: jiff::Timestamp::now(),
+                log_lines_dropped: log::dropped,
+            },
+        });
+        Ok(Self { settings, daemon, _lock: lock })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.daemon.engine
+    }
+
+    /// Whether it got to its end, and the API is served.
+    pub(super) fn is_ready(&self) -> bool {
+        self.daemon.gate.state() == GateState::Open
+    }
+
+    /// Tells everyone who waits at the gate that it will not open. Does nothing where it is open.
+    pub(super) fn give_up(&self, why: &str) {
+        self.daemon.gate.fail(why);
+    }
+
+    /// Goes through the start. Cancel-safe in so far as a shutdown of the engine puts everything back.
+    ///
+    /// # Errors
+    /// [`BootError`]; what was done by then is put back by a shutdown of the engine.
+    pub(super) async fn run(&self) -> Result<(), BootError> {
+        let install = self.engine().install(builtins::bundle(&self.daemon));
+        install.map_err(|error| builtin("install", &error))?;
+        for address in self.listen().await?.lines() {
+            say(&format!("listening on {address}"));
+        }
+        self.daemon.api.set_sandbox(self.sandbox().await?);
+        self.open().await?;
+        say("ready");
+        tracing::info!(data = %self.settings.data.display(), "ready");
+        Ok(())
+    }
+
+    /// Starts the job that listens, and waits until it does. Gives the addresses, one a line.
+    async fn listen(&self) -> Result<String, BootError> {
+        let (stdout, mut printed) = stream::pipe(PIPE_CAPACITY);
+        let (stderr, mut complained) = stream::pipe(PIPE_CAPACITY);
+        let job = self.engine().job("serveapi").map_err(|error| builtin("serveapi", &error))?;
+        let job = job.args(self.settings.hosts.iter().map(ToString::to_string)).stdout(stdout).stderr(stderr).build();
+        let job = job.map_err(|error| builtin("serveapi", &error))?;
+        job.start().map_err(|error| builtin("serveapi", &error))?;
+        let (mut addresses, mut why) = (String::new(), String::new());
+        let read = tokio::try_join!(printed.read_to_string(&mut addresses), complained.read_to_string(&mut why));
+        read.map_err(|error| builtin("serveapi", &error))?;
+        if why.is_empty() {
+            return Ok(addresses);
+        }
+        Err(BootError::Listen { why, exit_code: job.wait().await.outcome.exit_code() })
+    }
+
+    async fn sandbox(&self) -> Result<Sandbox, BootError> {
+        let config = sandbox::Config {
+            ceiling: self.settings.ceiling,
+            runs: self.settings.runs,
+            compile: self.settings.compile,
+            compiler: "/proc/self/exe".into(),
+            artifacts: None,
+        };
+        // It takes its time, in which signals are still heard.
+        let built = tokio::task::spawn_blocking(move || Sandbox::new(config)).await;
+        Ok(built.map_err(|error| builtin("initialise", &error))??)
+    }
+
+    async fn open(&self) -> Result<(), BootError> {
+        let job = self.engine().job("acceptconnections").map_err(|error| builtin("acceptconnections", &error))?;
+        let job = job.build().map_err(|error| builtin("acceptconnections", &error))?;
+        job.start().map_err(|error| builtin("acceptconnections", &error))?;
+        match job.wait().await.outcome {
+            Outcome::SUCCESS => Ok(()),
+            other => Err(builtin("acceptconnections", &other)),
+        }
+    }
+}
+
+impl BootError {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Listen { exit_code, .. } => *exit_code,
+            Self::Data { .. } | Self::Lock { .. } | Self::Sandbox(_) | Self::Builtin { .. } => 1,
+        }
+    }
+}
+
+fn builtin(job: &'static str, why: &dyn std::fmt::Display) -> BootError {
+    BootError::Builtin { job, why: why.to_string() }
+}
+
+/// Prints a line for whoever started the daemon; it may have closed its end.
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}

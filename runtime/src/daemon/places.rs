@@ -1,0 +1,104 @@
+//! Where the daemon's authority comes from: the environment, read once, and the two paths that the operator names.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use cap_std::fs::Dir;
+
+use crate::listener::Address;
+
+/// What the environment says about where things are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) is_root: bool,
+    pub(super) runtime: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
+    /// `CAPSTAN_LOG`
+    pub(super) log_filter: Option<String>,
+}
+
+impl Places {
+    /// The environment of this process.
+    pub(super) fn of_process() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the edge at which the daemon reads the environment, once")]
+        let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+        Self {
+            is_root: rustix::process::geteuid().is_root(),
+            runtime: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
+            state: variable("XDG_STATE_HOME").map(PathBuf::from),
+            home: variable("HOME").map(PathBuf::from),
+            log_filter: variable("CAPSTAN_LOG").and_then(|value| value.into_string().ok()),
+        }
+    }
+
+    /// The data folder where none is named; `None` where the environment names no place for it.
+    pub(super) fn data(&self) -> Option<PathBuf> {
+        if self.is_root {
+            return Some("/var/lib/capstan".into());
+        }
+        let state = self.state.clone().or_else(|| self.home.as_ref().map(|home| home.join(".local/state")));
+        state.map(|state| state.join("capstan"))
+    }
+
+    /// The address where none is named.
+    pub(super) fn host(&self, data: &Path) -> Address {
+        Address::Unix(match &self.runtime {
+            _ if self.is_root => "/run/capstan.sock".into(),
+            Some(runtime) => runtime.join("capstan.sock"),
+            None => data.join("capstan.sock"),
+        })
+    }
+}
+
+/// The text of the configuration file.
+#[expect(clippy::disallowed_methods, reason = "the operator named this file in --config")]
+pub(super) fn read_config(path: &Path) -> io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// The data folder; made, for this user alone, if it is not there.
+#[expect(clippy::disallowed_methods, reason = "the operator named this folder in --data, or left it at the default")]
+pub(super) fn open_data(path: &Path) -> io::Result<Dir> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    Dir::open_ambient_dir(path, cap_std::ambient_authority())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_places_of_the_user() {
+        let all = Places {
+            is_root: false,
+            runtime: Some("/run/user/1".into()),
+            state: Some("/s".into()),
+            home: Some("/h".into()),
+            log_filter: None,
+        };
+        let unix = |path: &str| Address::Unix(path.into());
+        assert_eq!(all.data(), Some("/s/capstan".into()));
+        assert_eq!(all.host(Path::new("/d")), unix("/run/user/1/capstan.sock"));
+        let bare = Places { runtime: None, state: None, ..all.clone() };
+        assert_eq!(bare.data(), Some("/h/.local/state/capstan".into()));
+        assert_eq!(bare.host(Path::new("/d")), unix("/d/capstan.sock"));
+        let root = Places { is_root: true, ..all };
+        assert_eq!(root.data(), Some("/var/lib/capstan".into()));
+        assert_eq!(root.host(Path::new("/d")), unix("/run/capstan.sock"));
+        assert_eq!(Places::default().data(), None);
+    }
+
+    #[test]
+    fn a_data_folder_is_made_for_its_user_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        open_data(&path).unwrap();
+        let mode = folder.path().join("a/b").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        open_data(&path).unwrap();
+    }
+}

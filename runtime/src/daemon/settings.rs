@@ -1,0 +1,199 @@
+//! `Settings`: what the daemon runs with. A flag wins over the configuration file, and that over the default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Flags;
+use super::places::{self, Places};
+use crate::limits::{Asked, Limits};
+use crate::listener::{Address, AddressError};
+use crate::sandbox::CompileLimits;
+use crate::units;
+
+/// Runs that may go on at a time where the operator says nothing.
+const RUNS: usize = 1000;
+/// The most that the operator may allow: each takes address space from the start.
+const MOST_RUNS: usize = 10_000;
+
+/// What the daemon runs with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    pub(super) hosts: Vec<Address>,
+    pub(super) data: PathBuf,
+    /// How long runs may go on after the daemon was asked to stop. Default 10 s.
+    pub(super) grace: Duration,
+    pub(super) ceiling: Limits,
+    pub(super) runs: usize,
+    pub(super) compile: CompileLimits,
+    /// Bytes of the largest program that may be pushed. Default 64 MiB.
+    pub(super) upload: u64,
+    pub(super) insecure_tcp: bool,
+    pub(super) debug: bool,
+    pub(super) log_filter: Option<String>,
+}
+
+/// What is wrong with flags or configuration.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingsError {
+    #[error("cannot read configuration file {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("configuration file {}: {why}", path.display())]
+    File { path: PathBuf, why: String },
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("neither HOME nor XDG_STATE_HOME is set, so there is no default data folder; name one with --data")]
+    NoData,
+    #[error("{0} runs at a time are not from 1 to {MOST_RUNS}")]
+    Runs(usize),
+}
+
+/// The configuration file. What is absent has its default; a key that is not known is an error that names it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    hosts: Vec<String>,
+    data: Option<PathBuf>,
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    grace: Option<Duration>,
+    limits: LimitsTable,
+    compile: CompileTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsTable {
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    timeout: Option<Duration>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    memory: Option<u64>,
+    handles: Option<usize>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    stdout: Option<u64>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    stderr: Option<u64>,
+    runs: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CompileTable {
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    timeout: Option<Duration>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    memory: Option<u64>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    upload: Option<u64>,
+}
+
+impl Settings {
+    /// Puts flags, configuration and environment together.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; nothing has been touched then.
+    pub(super) fn new(flags: Flags) -> Result<Self, SettingsError> {
+        let file = match &flags.config {
+            None => File::default(),
+            Some(path) => {
+                let text = places::read_config(path)
+                    .map_err(|source| SettingsError::Read { path: path.clone(), source })?;
+                let why = |error: toml::de::Error| error.to_string().trim_end().to_owned();
+                toml::from_str(&text).map_err(|error| SettingsError::File { path: path.clone(), why: why(error) })?
+            }
+        };
+        Self::merge(flags, file, Places::of_process())
+    }
+
+    fn merge(flags: Flags, file: File, places: Places) -> Result<Self, SettingsError> {
+        let data = flags.data.or(file.data).or_else(|| places.data()).ok_or(SettingsError::NoData)?;
+        let hosts = if flags.hosts.is_empty() { file.hosts } else { flags.hosts };
+        let mut hosts = hosts.iter().map(|host| host.parse()).collect::<Result<Vec<Address>, _>>()?;
+        if hosts.is_empty() {
+            hosts.push(places.host(&data));
+        }
+        let LimitsTable { timeout, memory, handles, stdout, stderr, runs } = file.limits;
+        let runs = runs.unwrap_or(RUNS);
+        if !(1..=MOST_RUNS).contains(&runs) {
+            return Err(SettingsError::Runs(runs));
+        }
+        let compile = CompileLimits::default();
+        Ok(Self {
+            hosts,
+            data,
+            grace: file.grace.unwrap_or(Duration::from_secs(10)),
+            ceiling: Limits::default().replaced(&Asked { timeout, memory, handles, stdout, stderr }),
+            runs,
+            compile: CompileLimits {
+                timeout: file.compile.timeout.unwrap_or(compile.timeout),
+                memory: file.compile.memory.unwrap_or(compile.memory),
+            },
+            upload: file.compile.upload.unwrap_or(64 << 20),
+            insecure_tcp: flags.insecure_tcp,
+            debug: flags.debug,
+            log_filter: places.log_filter,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(flags: Flags, toml: &str) -> Result<Settings, SettingsError> {
+        let places = Places { home: Some("/h".into()), ..Places::default() };
+        Settings::merge(flags, toml::from_str(toml).unwrap(), places)
+    }
+
+    fn texts(settings: &Settings) -> Vec<String> {
+        settings.hosts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_said() {
+        let settings = merged(Flags::default(), "").unwrap();
+        assert_eq!(texts(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
+        assert_eq!(settings.ceiling, Limits::default());
+        assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let toml = "hosts = [\"unix:///f\"]\ndata = \"/d\"\ngrace = \"1s\"\n[limits]\ntimeout = \"2h\"\nmemory = \"1GiB\"\nruns = 3\n\
+                    [compile]\ntimeout = 5\nmemory = \"2GiB\"\nupload = \"1MiB\"\n";
+        let settings = merged(Flags::default(), toml).unwrap();
+        assert_eq!(texts(&settings), ["unix:///f"]);
+        assert_eq!(settings.data, PathBuf::from("/d"));
+        assert_eq!(settings.ceiling.timeout, Duration::from_secs(7200), "the operator may go above the default");
+        assert_eq!((settings.ceiling.memory, settings.runs, settings.upload), (1 << 30, 3, 1 << 20));
+        assert_eq!(settings.compile, CompileLimits { timeout: Duration::from_secs(5), memory: 2 << 30 });
+        assert_eq!(settings.grace, Duration::from_secs(1));
+
+        let flags = Flags { hosts: vec!["tcp://localhost:1".into()], data: Some("/x".into()), ..Flags::default() };
+        let settings = merged(flags, toml).unwrap();
+        assert_eq!(texts(&settings), ["tcp://localhost:1"]);
+        assert_eq!(settings.data, PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_is_named() {
+        for (toml, named) in [
+            ("colour = 1", "colour"),
+            ("[limits]\nmemroy = 1", "memroy"),
+            ("[limits]\nmemory = \"lots\"", "lots"),
+            ("[compile]\ntimeout = -1", "timeout"),
+            ("grace = [1]", "grace"),
+            ("hosts = \"x", "line 1"),
+        ] {
+            let error = toml::from_str::<File>(toml).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        assert!(merged(Flags { hosts: vec!["nonsense".into()], ..Flags::default() }, "").is_err());
+        assert!(merged(Flags::default(), "[limits]\nruns = 0").is_err());
+        assert!(Settings::merge(Flags::default(), File::default(), Places::default()).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! What is bound, what is refused, and what is left untouched.
+
+#![expect(clippy::disallowed_methods, reason = "tests make the files that stand in the way")]
+
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+
+struct Place {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    Place { path: folder.path().join("s.sock"), folder }
+}
+
+impl Place {
+    fn address(&self) -> Address {
+        Address::Unix(self.path.clone())
+    }
+
+    async fn bind(&self) -> Result<Vec<Listener>, BindError> {
+        bind(&[self.address()], Options::default()).await
+    }
+
+    #[track_caller]
+    fn assert_alone(&self) {
+        let names: Vec<_> = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["s.sock"], "something else was left in the folder");
+    }
+}
+
+async fn assert_serves(listener: &Listener, path: &Path) {
+    let mut client = UnixStream::connect(path).await.unwrap();
+    client.write_all(b"x").await.unwrap();
+    let Stream::Unix(mut accepted) = listener.accept().await else { panic!("it is a unix socket") };
+    assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+}
+
+#[tokio::test]
+async fn a_unix_socket_has_its_mode_and_goes_with_its_listener() {
+    let place = place();
+    let listeners = place.bind().await.unwrap();
+    let metadata = std::fs::symlink_metadata(&place.path).unwrap();
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o660);
+    place.assert_alone();
+    assert_serves(&listeners[0], &place.path).await;
+    drop(listeners);
+    assert!(!place.path.exists());
+}
+
+#[tokio::test]
+async fn a_dead_socket_is_replaced() {
+    let place = place();
+    drop(std::os::unix::net::UnixListener::bind(&place.path).unwrap());
+    let listeners = place.bind().await.unwrap();
+    place.assert_alone();
+    assert_serves(&listeners[0], &place.path).await;
+}
+
+#[tokio::test]
+async fn a_live_socket_is_refused_and_stays() {
+    let place = place();
+    let live = place.bind().await.unwrap();
+    let error = place.bind().await.unwrap_err();
+    assert!(matches!(error, BindError::Unix { source: SocketFileError::Live, .. }), "{error}");
+    assert!(error.to_string().contains("s.sock"), "{error}");
+    place.assert_alone();
+    // To find out it was connected to, and that is the first connection.
+    drop(live[0].accept().await);
+    assert_serves(&live[0], &place.path).await;
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_refused_and_stays() {
+    let place = place();
+    let refused = async |what: &str| {
+        let error = place.bind().await.unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+        place.assert_alone();
+    };
+    std::fs::write(&place.path, "precious").unwrap();
+    refused("a file").await;
+    assert_eq!(std::fs::read_to_string(&place.path).unwrap(), "precious");
+    std::fs::remove_file(&place.path).unwrap();
+    std::os::unix::fs::symlink("/nowhere", &place.path).unwrap();
+    refused("a symbolic link").await;
+    std::fs::remove_file(&place.path).unwrap();
+    std::fs::create_dir(&place.path).unwrap();
+    refused("a folder").await;
+}
+
+#[tokio::test]
+async fn a_path_longer_than_an_address_may_be_is_bound_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("d".repeat(200));
+    std::fs::create_dir(&deep).unwrap();
+    let path = deep.join("s.sock");
+    let _listeners = bind(&[Address::Unix(path.clone())], Options::default()).await.unwrap();
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let place = place();
+    let address = Address::Unix(place.folder.path().join("nowhere/s.sock"));
+    let error = bind(&[address], Options::default()).await.unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_that_took_the_place_of_ours_stays() {
+    let place = place();
+    let listeners = place.bind().await.unwrap();
+    std::fs::remove_file(&place.path).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&place.path).unwrap();
+    drop(listeners);
+    assert!(place.path.exists(), "it is another's");
+    drop(other);
+}
+
+#[tokio::test]
+async fn all_addresses_are_bound_or_none() {
+    let place = place();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp { host: "127.0.0.1".into(), port: taken.local_addr().unwrap().port() };
+    let error = bind(&[place.address(), address.clone()], Options::default()).await.unwrap_err();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    assert!(!place.path.exists(), "a socket was left behind");
+}
+
+#[tokio::test]
+async fn the_real_port_is_told() {
+    for text in ["tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp://localhost:0"] {
+        let Ok(listeners) = bind(&[text.parse().unwrap()], Options::default()).await else {
+            // A machine may have no IPv6.
+            assert!(text.contains("::1"), "{text}");
+            continue;
+        };
+        let Address::Tcp { host, port } = listeners[0].address() else { panic!("{text} is TCP") };
+        assert_ne!(*port, 0);
+        let mut client = TcpStream::connect((host.as_str(), *port)).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        let Stream::Tcp(mut accepted) = listeners[0].accept().await else { panic!("{text} is TCP") };
+        assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+    }
+}
+
+#[tokio::test]
+async fn what_others_can_reach_needs_a_word() {
+    for text in ["tcp://0.0.0.0:0", "tcp://[::]:0"] {
+        let address: Address = text.parse().unwrap();
+        let error = bind(&[address.clone()], Options::default()).await.unwrap_err();
+        assert!(error.to_string().contains("--insecure-tcp"), "{error}");
+    }
+    let open = Options { insecure_tcp: true, ..Options::default() };
+    assert!(bind(&["tcp://0.0.0.0:0".parse().unwrap()], open).await.is_ok());
+}
