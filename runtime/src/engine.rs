@@ -24,7 +24,7 @@ use self::registry::Registry;
 pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
-use crate::job::{Job, JobBuilder, JobId, StartError};
+use crate::job::{Job, JobBuilder, JobId, StartError, State};
 use crate::limits::Limits;
 use crate::outcome::{CancelledBy, Outcome};
 
@@ -236,14 +236,15 @@ impl Engine {
             }
             let _ = tokio::time::timeout(CANCEL_BOUND, fence.idle()).await;
         }
-        let services = fence.services();
         let ends = async {
-            for service in &services {
+            for service in fence.services() {
                 service.wait().await;
             }
         };
         let _ = tokio::time::timeout(SERVICE_BOUND, ends).await;
-        report.unfinished.extend(fence.work().iter().chain(&fence.services()).map(Job::id));
+        // A job that has ended may still be on its way out of the fence.
+        let inside = fence.work().into_iter().chain(fence.services());
+        report.unfinished.extend(inside.filter(|job| !matches!(job.state(), State::Done(_))).map(|job| job.id()));
         report
     }
 

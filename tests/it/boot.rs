@@ -106,7 +106,7 @@ fn what_is_no_socket_is_not_removed() {
     let target = setup.folder().join("target");
     fs::write(&target, "precious").unwrap();
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    assert_refused(&setup.refused(), 1, "s.sock");
+    assert_refused(&setup.clone().refused(), 1, "s.sock");
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
 }
 

@@ -92,7 +92,7 @@ async fn csv2json_keeps_what_was_good_and_tells_where_it_broke() {
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "ragged.csv")).await;
     framed.ended("exited", 1);
     assert_eq!(framed.stdout, testdata("csv2json", "ragged.ndjson"));
-    assert!(String::from_utf8_lossy(&framed.stderr).contains("line 4"), "{framed:?}");
+    assert!(String::from_utf8_lossy(&framed.stderr).contains("line 5"), "{framed:?}");
 
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "unterminated.csv")).await;
     framed.ended("exited", 1);

@@ -267,7 +267,7 @@ async fn parameters_that_mean_nothing_are_refused_by_name() {
 
 #[tokio::test]
 async fn a_full_daemon_says_so_and_when_to_come_back() {
-    let (_daemon, client) = configured("[limits]\nruns = 1", "print", guests::run::PRINT_THEN_EXIT).await;
+    let (_daemon, client) = configured("[limits]\nruns = 1\nqueue = 0", "print", guests::run::PRINT_THEN_EXIT).await;
     let (call, feed) = client.run("print").fed();
     let first = call.open().await;
     let reply = client.run("print").send().await;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Flags;
 use super::places::{self, Places};
+use crate::engine;
 use crate::limits::{Asked, Limits};
 use crate::listener::{Address, AddressError};
 use crate::sandbox::CompileLimits;
@@ -16,6 +17,8 @@ use crate::units;
 const RUNS: usize = 1000;
 /// The most that the operator may allow: each takes address space from the start.
 const MOST_RUNS: usize = 10_000;
+/// The most jobs that may wait: each holds its arguments, variables and pipes.
+const MOST_QUEUED: usize = 100_000;
 
 /// What the daemon runs with.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,8 @@ pub(super) struct Settings {
     pub(super) grace: Duration,
     pub(super) ceiling: Limits,
     pub(super) runs: usize,
+    /// Jobs that may wait for one of those to end. Default [`engine::DEFAULT_QUEUE`].
+    pub(super) queue: usize,
     pub(super) compile: CompileLimits,
     /// Bytes of the largest program that may be pushed. Default 64 MiB.
     pub(super) upload: u64,
@@ -47,6 +52,8 @@ pub(super) enum SettingsError {
     NoData,
     #[error("{0} runs at a time are not from 1 to {MOST_RUNS}")]
     Runs(usize),
+    #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
+    Queue(usize),
 }
 
 /// The configuration file. What is absent has its default; a key that is not known is an error that names it.
@@ -74,6 +81,7 @@ struct LimitsTable {
     #[serde(deserialize_with = "units::deserialize_size")]
     stderr: Option<u64>,
     runs: Option<usize>,
+    queue: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -112,10 +120,14 @@ impl Settings {
         if hosts.is_empty() {
             hosts.push(places.host(&data));
         }
-        let LimitsTable { timeout, memory, handles, stdout, stderr, runs } = file.limits;
+        let LimitsTable { timeout, memory, handles, stdout, stderr, runs, queue } = file.limits;
         let runs = runs.unwrap_or(RUNS);
         if !(1..=MOST_RUNS).contains(&runs) {
             return Err(SettingsError::Runs(runs));
+        }
+        let queue = queue.unwrap_or(engine::DEFAULT_QUEUE);
+        if queue > MOST_QUEUED {
+            return Err(SettingsError::Queue(queue));
         }
         let compile = CompileLimits::default();
         Ok(Self {
@@ -124,6 +136,7 @@ impl Settings {
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
             ceiling: Limits::default().replaced(&Asked { timeout, memory, handles, stdout, stderr }),
             runs,
+            queue,
             compile: CompileLimits {
                 timeout: file.compile.timeout.unwrap_or(compile.timeout),
                 memory: file.compile.memory.unwrap_or(compile.memory),
@@ -194,6 +207,7 @@ mod tests {
     fn what_cannot_be_is_refused() {
         assert!(merged(Flags { hosts: vec!["nonsense".into()], ..Flags::default() }, "").is_err());
         assert!(merged(Flags::default(), "[limits]\nruns = 0").is_err());
+        assert!(merged(Flags::default(), "[limits]\nqueue = 1000000").is_err());
         assert!(Settings::merge(Flags::default(), File::default(), Places::default()).is_err());
     }
 }

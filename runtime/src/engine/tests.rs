@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::env::Env;
 use crate::handler::Native;
-use crate::job::{Control, JobError, State};
+use crate::job::{Control, JobError};
 use crate::limits::Asked;
 use crate::stream::{self, Sink};
 

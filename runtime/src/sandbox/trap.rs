@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 /// The outcome of a call that ended with `error`.
 pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
     if let Some(I32Exit(code)) = error.downcast_ref() {
-        return Outcome::Exited { code: low_byte(*code) };
+        return Outcome::Exited { code: exit_code(*code) };
     }
     if let Some(CapReached { stream, limit }) = error.downcast_ref() {
         return Outcome::OutputCap { stream: *stream, limit: *limit };
@@ -31,9 +31,9 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
     Outcome::Trapped { trap: trap.to_owned(), message, backtrace: backtrace(error) }
 }
 
-/// A process has eight bits for its exit code; the kernel cuts the rest off, and so does Capstan.
-fn low_byte(code: i32) -> u8 {
-    code.to_le_bytes()[0]
+/// What does not fit in the eight bits of an exit code is 255. A kernel would cut it off, and 256 would pass for success.
+fn exit_code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// The stable token of a trap.
@@ -88,9 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_are_cut_to_eight_bits_as_a_process_has_them() {
+    fn exit_codes_are_exact_and_what_is_none_is_no_success() {
         let limiter = Limiter::new(0, std::sync::Arc::default());
-        for (code, byte) in [(0, 0), (1, 1), (126, 126), (255, 255), (256, 0), (-1, 255)] {
+        for (code, byte) in [(0, 0), (1, 1), (126, 126), (255, 255), (256, 255), (-1, 255)] {
             assert_eq!(outcome(&I32Exit(code).into(), &limiter), Outcome::Exited { code: byte });
         }
     }
