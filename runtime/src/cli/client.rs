@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::http::request;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde::Deserialize;
@@ -167,21 +167,32 @@ impl Answer {
     }
 
     async fn refusal(self, address: &Address) -> ClientError {
-        #[derive(Deserialize)]
-        struct Body {
-            error: Refusal,
-        }
-        #[derive(Deserialize)]
-        struct Refusal {
-            code: String,
-            message: String,
-        }
         let status = self.response.status();
         let retry_after = self.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        match self.json(address).await.map(serde_json::from_value) {
-            Ok(Ok(Body { error: Refusal { code, message } })) => ClientError::Refused { code, message, retry_after },
-            _ => foreign(address, &format!("status {status} without a reason")),
-        }
+        let body = self.json(address).await.unwrap_or_default();
+        refused(address, status, body, retry_after)
+    }
+}
+
+/// What an answer of `status` and `body` says. A head that is too large is refused before anything of the daemon's own could say so.
+fn refused(address: &Address, status: StatusCode, body: serde_json::Value, retry_after: Option<String>) -> ClientError {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Refusal,
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        code: String,
+        message: String,
+    }
+    match (serde_json::from_value(body), status) {
+        (Ok(Body { error: Refusal { code, message } }), _) => ClientError::Refused { code, message, retry_after },
+        (Err(_), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG) => ClientError::Refused {
+            code: "too_large".to_owned(),
+            message: "the arguments and variables are more than the daemon takes with a request".to_owned(),
+            retry_after,
+        },
+        (Err(_), status) => foreign(address, &format!("status {status} without a reason")),
     }
 }
 
@@ -258,6 +269,20 @@ mod tests {
              start it with `capstan daemon` or name another with -H"
         );
         assert!(error(13).to_string().contains("permission denied; ask for access"));
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_daemons_words_where_it_has_any() {
+        let address: Address = "unix:///s".parse().unwrap();
+        let said = |status: u16, body| refused(&address, StatusCode::from_u16(status).unwrap(), body, None);
+        let body = serde_json::json!({"error": {"code": "unknown_handler", "message": "no handler wc"}});
+        assert!(
+            matches!(said(404, body), ClientError::Refused { code, message, .. } if code == "unknown_handler" && message == "no handler wc")
+        );
+        for status in [414, 431] {
+            assert!(said(status, serde_json::Value::Null).to_string().contains("arguments and variables"), "{status}");
+        }
+        assert!(matches!(said(500, serde_json::Value::Null), ClientError::Foreign { .. }));
     }
 
     #[test]

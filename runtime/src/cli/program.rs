@@ -67,21 +67,21 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(word: &str, daemon_named: bool, expected: Target) {
-        assert_eq!(Target::of(OsStr::new(word), daemon_named).unwrap(), expected, "{word}");
+    fn check(word: &str, daemon_named: bool, expected: &Target) {
+        assert_eq!(Target::of(OsStr::new(word), daemon_named).unwrap(), *expected, "{word}");
     }
 
     #[test]
     fn files_are_told_from_handlers() {
         let handler = |name: &str| Target::Handler(name.into());
         let file = |path: &str| Target::File(path.into());
-        check("wc", false, handler("wc"));
-        check("./wc", true, file("./wc"));
-        check("no-such-file.wasm", false, file("no-such-file.wasm"));
-        check("no-such-file.wasm", true, handler("no-such-file.wasm"));
+        check("wc", false, &handler("wc"));
+        check("./wc", true, &file("./wc"));
+        check("no-such-file.wasm", false, &file("no-such-file.wasm"));
+        check("no-such-file.wasm", true, &handler("no-such-file.wasm"));
         let there = tempfile::Builder::new().suffix(".wat").tempfile().unwrap();
         let path = there.path().to_str().unwrap();
-        check(path, true, file(path));
+        check(path, true, &file(path));
     }
 
     #[test]
