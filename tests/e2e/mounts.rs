@@ -108,10 +108,10 @@ async fn there_is_no_way_out_of_a_granted_folder() {
 async fn handles_are_limited() {
     let granted = Granted::new();
     for probe in PROBES {
-        let finished = granted.ask(probe, ":ro", &["handles", "10000", "/data/inside"]).await.exited(0);
-        let opened: usize = finished.text().trim().parse().unwrap();
-        assert!((10..=128).contains(&opened), "{probe}: {opened} files were open at a time");
-        assert!(!finished.stderr.is_empty(), "{probe}: the guest was not told of the refusal");
+        // Streams and the mount itself take some of the 128.
+        granted.ask(probe, ":ro", &["handles", "100", "/data/inside"]).await.exited(0);
+        let finished = granted.ask(probe, ":ro", &["handles", "10000", "/data/inside"]).await.exited(134);
+        assert!(finished.stderr.contains("handles_exhausted"), "{probe}: {finished:?}");
     }
 }
 

@@ -142,7 +142,7 @@ fn paths_are_opened_only_where_authority_is_handed_out() {
         "fs::canonicalize",
         "File::open",
         "File::create",
-        "OpenOptions::",
+        "std::fs::OpenOptions",
         "ambient_authority",
     ];
     check(|_| true, &opening, OPEN_PATHS);
