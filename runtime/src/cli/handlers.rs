@@ -102,7 +102,7 @@ async fn remove_all(client: &Client, names: &[String], json: bool) -> Result<Exi
         match remove(client, name).await.map_err(CliError::Client) {
             Ok(()) => removed.push(name),
             Err(error) => {
-                output::complain(format_args!("{name}: {error}"));
+                output::complain(&error);
                 exit_code = ExitCode::from(error.exit_code());
             }
         }
