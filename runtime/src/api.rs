@@ -73,3 +73,6 @@ impl Api {
         let _ = self.sandbox.set(sandbox);
     }
 }
+
+#[cfg(test)]
+mod tests;

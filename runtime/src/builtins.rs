@@ -53,10 +53,19 @@ pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler
         move |call| work(daemon.clone(), call)
     };
     vec![
-        ("commands", Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call))))),
+        (
+            "commands",
+            Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call)))),
+        ),
         ("version", Native::query("Prints the versions, as JSON", with(|_, call| Box::pin(version(call))))),
-        ("info", Native::query("Prints the state of the daemon, as JSON", with(|daemon, call| Box::pin(info(daemon, call))))),
-        ("serveapi", Native::service("Serves the API on addresses", with(|daemon, call| Box::pin(serve_api(daemon, call))))),
+        (
+            "info",
+            Native::query("Prints the state of the daemon, as JSON", with(|daemon, call| Box::pin(info(daemon, call)))),
+        ),
+        (
+            "serveapi",
+            Native::service("Serves the API on addresses", with(|daemon, call| Box::pin(serve_api(daemon, call)))),
+        ),
         (
             "acceptconnections",
             Native::service("Opens the gate to the API", with(|daemon, _| Box::pin(accept_connections(daemon)))),
@@ -100,7 +109,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "pid": std::process::id(),
         "data": facts.data,
         "handlers": counts.handlers,
-        "jobs": {"running": counts.running, "total": counts.started},
+        "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": {
             "runs": facts.runs,
             "timeout": timeout.as_secs_f64(),

@@ -80,8 +80,12 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let settings = Settings::new(flags)?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref());
-    let control =
-        Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build().map_err(Failure::Threads)?;
+    let control = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(Failure::Threads)?;
     let end = control.block_on(live(settings));
     // Nothing that matters is left on it, and what blocks there may block for ever.
     control.shutdown_background();

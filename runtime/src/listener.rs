@@ -6,16 +6,18 @@
 mod address;
 mod backoff;
 mod socketfile;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 pub use self::address::{Address, AddressError};
 use self::backoff::persistently;
 use self::socketfile::SocketFile;
 pub use self::socketfile::SocketFileError;
+pub use self::stream::Stream;
 use crate::listenbuffer::Listen;
 
 /// How listeners are bound.
@@ -46,17 +48,12 @@ enum Socket {
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile),
 }
 
-/// A connection of either kind.
-#[derive(Debug)]
-pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("{0} can be reached from other machines, and nobody would be asked who they are; bind a loopback address, or allow it with --insecure-tcp")]
+    #[error(
+        "{0} can be reached from other machines, and nobody would be asked who they are; bind a loopback address, or allow it with --insecure-tcp"
+    )]
     Exposed(Address),
     #[error("cannot listen on {address}: {source}")]
     Tcp { address: Address, source: io::Error },
@@ -136,18 +133,6 @@ impl Listen for Listener {
             Socket::Tcp(listener) => listener.accept().now_or_never()?.ok().map(|(stream, _)| Stream::tcp(stream)),
             Socket::Unix(listener, _) => listener.accept().now_or_never()?.ok().map(|(stream, _)| Stream::Unix(stream)),
         }
-    }
-}
-
-impl Stream {
-    fn tcp(stream: TcpStream) -> Self {
-        // Both only make it quicker: to send what is small, and to find out that a machine has gone without a word.
-        let _ = stream.set_nodelay(true);
-        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
-        let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, std::time::Duration::from_secs(15));
-        let _ = rustix::net::sockopt::set_tcp_keepintvl(&stream, std::time::Duration::from_secs(5));
-        let _ = rustix::net::sockopt::set_tcp_keepcnt(&stream, 3);
-        Self::Tcp(stream)
     }
 }
 

@@ -86,7 +86,16 @@ mod tests {
 
     #[test]
     fn own_names_are_served() {
-        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:80", "127.9.9.9", "[::1]:80", "10.0.0.7:80", "build.example", "Build.Example:1"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:80",
+            "10.0.0.7:80",
+            "build.example",
+            "Build.Example:1",
+        ] {
             check(&[("host", host)]).unwrap_or_else(|error| panic!("{host}: {error}"));
         }
     }
@@ -94,7 +103,15 @@ mod tests {
     #[test]
     fn other_names_are_not() {
         for host in [
-            "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.8", "", "a b", "user@localhost", "[::1", "0.0.0.0",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.8",
+            "",
+            "a b",
+            "user@localhost",
+            "[::1",
+            "0.0.0.0",
         ] {
             assert!(check(&[("host", host)]).is_err(), "{host:?} was served");
         }
@@ -106,7 +123,14 @@ mod tests {
     fn a_page_must_be_of_the_same_host_and_port() {
         let from = |origin| check(&[("host", "localhost:80"), ("origin", origin)]);
         assert!(from("http://localhost:80").is_ok());
-        for origin in ["null", "http://evil.example", "http://localhost", "http://localhost:81", "http://127.0.0.1:80", "file://localhost:80"] {
+        for origin in [
+            "null",
+            "http://evil.example",
+            "http://localhost",
+            "http://localhost:81",
+            "http://127.0.0.1:80",
+            "file://localhost:80",
+        ] {
             assert!(from(origin).is_err(), "{origin} was served");
         }
     }

@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(of(&[]).unwrap(), Precondition::None);
         assert_eq!(of(&[(IF_NONE_MATCH, "*")]).unwrap(), Precondition::Absent);
         assert_eq!(of(&[(IF_MATCH, "*")]).unwrap(), Precondition::Present);
-        let digests = |digests: &[&str]| Precondition::Digest(digests.iter().map(|digest| (*digest).to_owned()).collect());
+        let digests =
+            |digests: &[&str]| Precondition::Digest(digests.iter().map(|digest| (*digest).to_owned()).collect());
         assert_eq!(of(&[(IF_MATCH, "\"sha256:a\", \"sha256:b\"")]).unwrap(), digests(&["sha256:a", "sha256:b"]));
         assert_eq!(of(&[(IF_MATCH, "W/\"sha256:a\"")]).unwrap(), digests(&[]));
     }

@@ -69,7 +69,9 @@ impl Request {
 fn query(text: &str) -> Result<Vec<(String, String)>, Error> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
-        decoded(&spaced).map(Cow::into_owned).map_err(|_| Error::bad_request(format!("{text:?} in the query is not UTF-8")))
+        decoded(&spaced)
+            .map(Cow::into_owned)
+            .map_err(|_| Error::bad_request(format!("{text:?} in the query is not UTF-8")))
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())

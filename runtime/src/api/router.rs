@@ -130,12 +130,22 @@ mod tests {
 
     #[test]
     fn the_version_is_taken_off_or_refused() {
-        for (path, bare) in [("/info", "/info"), ("/v1/info", "/info"), ("/version", "/version"), ("/v1", ""), ("/v1/v1/x", "/v1/x"), ("/vx/y", "/vx/y")] {
+        for (path, bare) in [
+            ("/info", "/info"),
+            ("/v1/info", "/info"),
+            ("/version", "/version"),
+            ("/v1", ""),
+            ("/v1/v1/x", "/v1/x"),
+            ("/vx/y", "/vx/y"),
+        ] {
             assert_eq!(unversioned(path).unwrap(), bare);
         }
         for path in ["/v0/info", "/v2/info", "/v1.41/info", "/v99999999999/info", "/v2"] {
             let error = unversioned(path).unwrap_err().to_string();
-            assert!(error.contains("unsupported_version") && error.contains("lowest is 1 and the highest 1"), "{error}");
+            assert!(
+                error.contains("unsupported_version") && error.contains("lowest is 1 and the highest 1"),
+                "{error}"
+            );
         }
     }
 

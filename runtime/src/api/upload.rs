@@ -58,7 +58,9 @@ async fn form(mut form: Multipart<'_>, limit: u64) -> Result<Pushed, Error> {
         let slot = match name.as_str() {
             "module" => &mut wasm,
             "manifest" => &mut manifest,
-            _ => return Err(Error::bad_request(format!("the form has a part {name:?}; module and manifest are known"))),
+            _ => {
+                return Err(Error::bad_request(format!("the form has a part {name:?}; module and manifest are known")));
+            }
         };
         if slot.replace(field.bytes().await.map_err(|error| form_error(&error, limit))?).is_some() {
             return Err(Error::bad_request(format!("the form has two parts {name:?}")));
@@ -73,7 +75,8 @@ fn parse(manifest: &Bytes) -> Result<Manifest, Error> {
     if manifest.len() > MANIFEST {
         return Err(Error::too_large(MANIFEST as u64));
     }
-    let text = std::str::from_utf8(manifest).map_err(|error| Error::bad_request(format!("the manifest is not text: {error}")))?;
+    let text = std::str::from_utf8(manifest)
+        .map_err(|error| Error::bad_request(format!("the manifest is not text: {error}")))?;
     Ok(Manifest::parse(text)?)
 }
 

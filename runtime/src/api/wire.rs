@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::task::AtomicWaker;
-use rustix::net::Shutdown;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::listener::Stream;
 
@@ -90,9 +89,7 @@ impl Presence {
     /// Sees to it that the end of the connection is no regular one, where neither a length nor chunks tell a cut answer from a whole.
     /// Only TCP has such an end; on a unix socket a client of HTTP/1.0 cannot tell.
     pub(crate) fn reset_when_closed(&self) {
-        if let Stream::Tcp(stream) = &self.stream
-            && rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).is_ok()
-        {
+        if self.stream.reset_when_dropped() {
             self.reset.store(true, Ordering::Relaxed);
         }
     }
@@ -165,7 +162,11 @@ impl AsyncWrite for Wire {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let stream = &self.0.stream;
         loop {
             ready!(stream.poll_write_ready(cx))?;
@@ -194,67 +195,5 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.stream.shutdown())
-    }
-}
-
-/// What both kinds of stream can do by reference, so that hyper and [`Presence`] share one.
-impl Stream {
-    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        match self {
-            Self::Tcp(stream) => stream.ready(interest).await,
-            Self::Unix(stream) => stream.ready(interest).await,
-        }
-    }
-
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-        }
-    }
-
-    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
-        }
-    }
-
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
-        }
-    }
-
-    fn try_read_buf(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
-            Self::Unix(stream) => stream.try_read_buf(buffer),
-        }
-    }
-
-    fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        use rustix::net::{RecvFlags, recv};
-        let peeked = match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?)),
-            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?)),
-        };
-        peeked.map(|(copied, _)| copied)
-    }
-
-    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write_vectored(slices),
-            Self::Unix(stream) => stream.try_write_vectored(slices),
-        }
-    }
-
-    fn shutdown(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
-            Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
-        }
-        Ok(())
     }
 }

@@ -50,7 +50,8 @@ impl Boot {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
-        let engine = Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
+        let engine =
+            Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
         let gate = Gate::new();
         let api = api::Settings { upload: settings.upload, spill: path.clone() };
         let daemon = Arc::new(Daemon {

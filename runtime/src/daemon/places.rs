@@ -23,7 +23,10 @@ pub(super) struct Places {
 impl Places {
     /// The environment of this process.
     pub(super) fn of_process() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the edge at which the daemon reads the environment, once")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the edge at which the daemon reads the environment, once"
+        )]
         let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
         Self {
             is_root: rustix::process::geteuid().is_root(),
@@ -91,6 +94,7 @@ mod tests {
         assert_eq!(Places::default().data(), None);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test looks into its own folder")]
     #[test]
     fn a_data_folder_is_made_for_its_user_alone() {
         use std::os::unix::fs::PermissionsExt as _;

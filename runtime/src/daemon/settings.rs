@@ -104,8 +104,8 @@ impl Settings {
         let file = match &flags.config {
             None => File::default(),
             Some(path) => {
-                let text = places::read_config(path)
-                    .map_err(|source| SettingsError::Read { path: path.clone(), source })?;
+                let text =
+                    places::read_config(path).map_err(|source| SettingsError::Read { path: path.clone(), source })?;
                 let why = |error: toml::de::Error| error.to_string().trim_end().to_owned();
                 toml::from_str(&text).map_err(|error| SettingsError::File { path: path.clone(), why: why(error) })?
             }

@@ -21,7 +21,10 @@ pub(super) enum Signal {
 
 impl Signals {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { terminate: unix::signal(SignalKind::terminate())?, interrupt: unix::signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the next. Cancel-safe.

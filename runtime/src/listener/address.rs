@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn an_address_goes_through_text_unchanged() {
-        for text in ["unix:///run/c.sock", "unix://c.sock", "tcp://127.0.0.1:0", "tcp://[::1]:8080", "tcp://localhost:65535"] {
+        for text in
+            ["unix:///run/c.sock", "unix://c.sock", "tcp://127.0.0.1:0", "tcp://[::1]:8080", "tcp://localhost:65535"]
+        {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("localhost:80".parse::<Address>().unwrap().to_string(), "tcp://localhost:80");
@@ -92,9 +94,27 @@ mod tests {
     #[test]
     fn what_is_not_an_address_is_told_with_what_would_be() {
         for text in [
-            "", "x", "/run/c.sock", "./c.sock", "unix://", "unix:///run/", "unix://a\0b", "fd://3", "ftp://127.0.0.1:1", "tcp://",
-            "tcp://127.0.0.1", "tcp://:80", "tcp://::1:80", "tcp://[::1]", "tcp://[x]:80", "tcp://h:99999", "tcp://h:-1", "tcp://h:",
-            "tcp://a/b:80", "tcp://u@h:80", "tcp://a b:80",
+            "",
+            "x",
+            "/run/c.sock",
+            "./c.sock",
+            "unix://",
+            "unix:///run/",
+            "unix://a\0b",
+            "fd://3",
+            "ftp://127.0.0.1:1",
+            "tcp://",
+            "tcp://127.0.0.1",
+            "tcp://:80",
+            "tcp://::1:80",
+            "tcp://[::1]",
+            "tcp://[x]:80",
+            "tcp://h:99999",
+            "tcp://h:-1",
+            "tcp://h:",
+            "tcp://a/b:80",
+            "tcp://u@h:80",
+            "tcp://a b:80",
         ] {
             let error = text.parse::<Address>().expect_err(text).to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("tcp://HOST:PORT"), "{error}");

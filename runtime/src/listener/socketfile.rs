@@ -110,7 +110,12 @@ fn remove_dead(folder: &Dir, name: &OsStr) -> Result<(), SocketFileError> {
             () => "something that is no socket",
         }));
     }
-    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let probe = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
     match rustix::net::connect(&probe, &address(folder, name)?) {
         Err(rustix::io::Errno::CONNREFUSED) => Ok(folder.remove_file(name)?),
         // A full backlog too is somebody's.
@@ -128,7 +133,9 @@ fn lock(folder: &Dir) -> Result<OwnedFd, SocketFileError> {
     let began = Instant::now();
     loop {
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() > LOCK_PATIENCE => return Err(SocketFileError::Locked),
+            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() > LOCK_PATIENCE => {
+                return Err(SocketFileError::Locked);
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
             other => return Ok(other.map(|()| lock)?),
         }

@@ -44,7 +44,11 @@ fn query(parameters: Vec<(String, String)>) -> Result<Asked, Error> {
                 once(&key, asked.limits.memory.is_some())?;
                 asked.limits.memory = Some(units::size(&value)?);
             }
-            _ => return Err(Error::bad_request(format!("query parameter {key:?} is not known; arg, timeout and memory are"))),
+            _ => {
+                return Err(Error::bad_request(format!(
+                    "query parameter {key:?} is not known; arg, timeout and memory are"
+                )));
+            }
         }
     }
     Ok(asked)

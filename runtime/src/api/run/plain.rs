@@ -43,7 +43,8 @@ pub(super) async fn answer(
     }
     if !input.is_cancelled() {
         let most = job.limits().stdout;
-        stdout = spill::through(&api.tasks, stdout, Spill { folder: api.settings.spill.clone(), most, until: input }, job);
+        stdout =
+            spill::through(&api.tasks, stdout, Spill { folder: api.settings.spill.clone(), most, until: input }, job);
     }
     let (pieces, body) = client.answer(leave);
     api.tasks.spawn(tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));

@@ -159,6 +159,7 @@ mod tests {
         (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test looks into its own folder")]
     #[tokio::test]
     async fn what_is_written_before_anything_is_read_comes_out_in_order() {
         let mut pipes = spilling(u64::MAX);

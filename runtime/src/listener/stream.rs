@@ -1,0 +1,96 @@
+//! `Stream`: a connection, of either kind, whose halves are used by reference.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, Shutdown, recv, sockopt};
+use tokio::io::{Interest, ReadBuf, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connection of either kind.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) fn tcp(stream: TcpStream) -> Self {
+        // Both only make it quicker: to send what is small, and to find out that a machine has gone without a word.
+        let _ = stream.set_nodelay(true);
+        let _ = sockopt::set_socket_keepalive(&stream, true);
+        let _ = sockopt::set_tcp_keepidle(&stream, Duration::from_secs(15));
+        let _ = sockopt::set_tcp_keepintvl(&stream, Duration::from_secs(5));
+        let _ = sockopt::set_tcp_keepcnt(&stream, 3);
+        Self::Tcp(stream)
+    }
+
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Unix(stream) => stream.ready(interest).await,
+        }
+    }
+
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
+    pub(crate) fn try_read_buf(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read_buf(buffer),
+            Self::Unix(stream) => stream.try_read_buf(buffer),
+        }
+    }
+
+    pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let peeked = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?)),
+            Self::Unix(stream) => {
+                stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?))
+            }
+        };
+        peeked.map(|(copied, _)| copied)
+    }
+
+    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Unix(stream) => stream.try_write_vectored(slices),
+        }
+    }
+
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
+            Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
+        }
+        Ok(())
+    }
+
+    /// Makes the end of a TCP connection a reset; whether it will be.
+    pub(crate) fn reset_when_dropped(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => sockopt::set_socket_linger(stream, Some(Duration::ZERO)).is_ok(),
+            Self::Unix(_) => false,
+        }
+    }
+}
