@@ -24,8 +24,8 @@ demo *args: build jobs
 run *args:
     cargo run --quiet --package capstan --bin capstan -- {{ args }}
 
-# Run all tests: unit, documentation, integration and end to end.
-test *args: jobs
+# Run all tests: unit (those of guests too), documentation, integration and end to end.
+test *args: (jobs "--test")
     cargo test --workspace {{ args }}
 
 # Run only the end-to-end tests of the real command.

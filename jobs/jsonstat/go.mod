@@ -1,0 +1,3 @@
+module jsonstat
+
+go 1.21
