@@ -26,8 +26,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
 pub(crate) use self::server::serve;
 use crate::engine::Engine;
+use crate::kept::Kept;
 use crate::listenbuffer::Gate;
-use crate::sandbox::Sandbox;
 
 /// Uploads that are held in memory at a time; more wait before they are read.
 const UPLOADS: usize = 16;
@@ -38,7 +38,7 @@ pub(crate) struct Api {
     pub(crate) engine: Engine,
     gate: Gate,
     /// Set before the gate opens.
-    sandbox: OnceLock<Sandbox>,
+    kept: OnceLock<Kept>,
     settings: Settings,
     uploads: Semaphore,
     /// What goes on beside connections: pumps of runs, streams of HTTP/2.
@@ -60,17 +60,22 @@ impl Api {
         Self {
             engine,
             gate,
-            sandbox: OnceLock::new(),
+            kept: OnceLock::new(),
             settings,
             uploads: Semaphore::new(UPLOADS),
             tasks: TaskTracker::new(),
         }
     }
 
-    /// Hands over what loads programs; the first is kept.
-    pub(crate) fn set_sandbox(&self, sandbox: Sandbox) {
+    /// Hands over what handlers are pushed to; the first is kept.
+    pub(crate) fn set_kept(&self, kept: Kept) {
         // It is set once, by the boot.
-        let _ = self.sandbox.set(sandbox);
+        let _ = self.kept.set(kept);
+    }
+
+    /// What handlers are pushed to.
+    fn kept(&self) -> Result<&Kept, error::Error> {
+        self.kept.get().ok_or_else(|| error::Error::starting("the sandbox is not ready"))
     }
 }
 

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +39,6 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// The variables its manifest sets, which a caller may override.
     fn env(&self) -> Env {
         Env::new()
-    }
-
-    /// The program as it was pushed; `None` for native handlers.
-    fn wasm(&self) -> Option<Bytes> {
-        None
     }
 
     /// Begins one run.

@@ -19,7 +19,7 @@ pub struct Limits {
     pub memory: u64,
     /// Open handles: files, directories, streams. Default 128.
     pub handles: usize,
-    /// Bytes the guest may make the host copy in one host call. Default 1 MiB.
+    /// Bytes the guest may make the host copy in one host call. Default 8 MiB: some runtimes write megabytes at a stroke.
     pub hostcall: usize,
     /// Bytes of stdout. Default 1 GiB.
     pub stdout: u64,
@@ -48,7 +48,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(3600),
             memory: 256 << 20,
             handles: 128,
-            hostcall: 1 << 20,
+            hostcall: 8 << 20,
             stdout: 1 << 30,
             stderr: 16 << 20,
         }

@@ -7,8 +7,10 @@ use serde_json::json;
 use super::body::{self, Body};
 use crate::engine::{MAX_NAME, RegistryError};
 use crate::job::{JobError, StartError};
+use crate::kept::KeptError;
 use crate::manifest::ManifestError;
 use crate::sandbox::LoadError;
+use crate::store::StoreError;
 use crate::units::UnitError;
 
 /// Seconds after which it is worth coming back to a daemon that is full or goes away.
@@ -148,6 +150,27 @@ impl From<StartError> for Error {
             }
             StartError::AlreadyStarted => Self::internal(error.to_string()),
         }
+    }
+}
+
+impl From<KeptError> for Error {
+    fn from(error: KeptError) -> Self {
+        match error {
+            KeptError::Load(error) => error.into(),
+            KeptError::Registry(error) => error.into(),
+            KeptError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let (status, code) = match &error {
+            StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            StoreError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+            StoreError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

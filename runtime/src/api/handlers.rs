@@ -64,27 +64,25 @@ pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body
     if api.engine.is_shutting_down() {
         return Err(Error::draining());
     }
-    let sandbox = api.sandbox.get().ok_or_else(|| Error::starting("the sandbox is not ready"))?;
     let pushed = upload::read(&api, request).await?;
-    let handler = sandbox.load(pushed.wasm, pushed.manifest).await?;
-    let put = api.engine.put(name, handler, &only_if)?;
+    let put = api.kept()?.push(name, pushed.wasm, pushed.manifest, &only_if).await?;
     let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
     Ok(Listed::new(&put.resolved).answer(status))
 }
 
 /// `DELETE /handlers/{name}`: takes it out; running jobs finish.
 pub(super) async fn remove(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    api.engine.remove(&request.handler()?, &precondition(&request.head.headers)?)?;
+    api.kept()?.remove(&request.handler()?, &precondition(&request.head.headers)?).await?;
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 
 /// `GET /handlers/{name}/wasm`: the program as it was pushed.
 pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = api.engine.resolve(&request.handler()?)?;
-    let handler = resolved.handler();
-    let wasm = handler.wasm().ok_or_else(|| Error::not_found(format!("handler {} is native", resolved.name())))?;
+    let native = || Error::not_found(format!("handler {} is native", resolved.name()));
+    let wasm = api.kept()?.wasm(&resolved).await?.ok_or_else(native)?;
     let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
-    set_etag(&mut response, &handler.about());
+    set_etag(&mut response, &resolved.handler().about());
     Ok(response)
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cap_std::fs::Dir;
 use tokio::io::AsyncReadExt as _;
 
 use super::lock::{Lock, LockError};
@@ -12,10 +13,12 @@ use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
 use crate::engine::{self, Engine};
+use crate::kept::{Kept, KeptError};
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener;
 use crate::outcome::Outcome;
 use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 
 /// A daemon on its way up. It holds the lock on its data folder until it is dropped.
@@ -23,6 +26,7 @@ use crate::stream::{self, PIPE_CAPACITY};
 pub(super) struct Boot {
     settings: Settings,
     daemon: Arc<Daemon>,
+    data: Dir,
     _lock: Lock,
 }
 
@@ -37,6 +41,10 @@ pub(super) enum BootError {
     Listen { why: String, exit_code: u8 },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     #[error("{job} did not run: {why}")]
     Builtin { job: &'static str, why: String },
 }
@@ -49,6 +57,7 @@ impl Boot {
     pub(super) fn new(settings: Settings) -> Result<Self, BootError> {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
+        store::prepare(&data)?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         let engine =
             Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
@@ -68,7 +77,7 @@ impl Boot {
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, daemon, _lock: lock })
+        Ok(Self { settings, daemon, data, _lock: lock })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -95,7 +104,7 @@ impl Boot {
         for address in self.listen().await?.lines() {
             say(&format!("listening on {address}"));
         }
-        self.daemon.api.set_sandbox(self.sandbox().await?);
+        self.daemon.api.set_kept(self.kept().await?);
         self.open().await?;
         say("ready");
         tracing::info!(data = %self.settings.data.display(), "ready");
@@ -119,17 +128,26 @@ impl Boot {
         Err(BootError::Listen { why, exit_code: job.wait().await.outcome.exit_code() })
     }
 
-    async fn sandbox(&self) -> Result<Sandbox, BootError> {
+    /// Builds the sandbox, and puts back the handlers that were kept.
+    async fn kept(&self) -> Result<Kept, BootError> {
+        let data =
+            self.data.try_clone().map_err(|source| BootError::Data { path: self.settings.data.clone(), source })?;
         let config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
             compile: self.settings.compile,
             compiler: "/proc/self/exe".into(),
-            artifacts: None,
+            artifacts: Some(Artifacts::open(&data)?),
         };
+        let engine = self.engine().clone();
         // It takes its time, in which signals are still heard.
-        let built = tokio::task::spawn_blocking(move || Sandbox::new(config)).await;
-        Ok(built.map_err(|error| builtin("initialise", &error))??)
+        let built = tokio::task::spawn_blocking(move || {
+            let kept = Kept::new(engine, Sandbox::new(config)?, Programs::open(&data)?);
+            let handlers = kept.restore()?;
+            tracing::info!(handlers, "kept handlers are back");
+            Ok(kept)
+        });
+        built.await.map_err(|error| builtin("initialise", &error))?
     }
 
     async fn open(&self) -> Result<(), BootError> {
@@ -147,7 +165,12 @@ impl BootError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Listen { exit_code, .. } => *exit_code,
-            Self::Data { .. } | Self::Lock { .. } | Self::Sandbox(_) | Self::Builtin { .. } => 1,
+            Self::Data { .. }
+            | Self::Lock { .. }
+            | Self::Sandbox(_)
+            | Self::Store(_)
+            | Self::Kept(_)
+            | Self::Builtin { .. } => 1,
         }
     }
 }

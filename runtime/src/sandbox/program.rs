@@ -25,7 +25,6 @@ pub(super) struct Program {
     about: About,
     asked: Asked,
     env: Env,
-    wasm: Bytes,
 }
 
 /// What a run instantiates.
@@ -47,7 +46,7 @@ impl Program {
             description: manifest.description,
             usage: manifest.usage,
         };
-        Ok(Self { sandbox, code, pace: Pace::default(), about, asked: manifest.limits, env: manifest.env, wasm })
+        Ok(Self { sandbox, code, pace: Pace::default(), about, asked: manifest.limits, env: manifest.env })
     }
 }
 
@@ -62,10 +61,6 @@ impl Handler for Program {
 
     fn env(&self) -> Env {
         self.env.clone()
-    }
-
-    fn wasm(&self) -> Option<Bytes> {
-        Some(self.wasm.clone())
     }
 
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
