@@ -117,12 +117,18 @@ impl Engine {
         self.0.registry.install(named.collect::<Result<_, _>>()?, true)
     }
 
-    /// Puts `handler` under `name`, in the place of what is there; running jobs finish on the old one.
+    /// Puts `handler`, made at `created`, under `name`, in the place of what is there; running jobs finish on the old one.
     ///
     /// # Errors
     /// [`RegistryError::Builtin`], [`RegistryError::Precondition`].
-    pub fn put(&self, name: Name, handler: Arc<dyn Handler>, only_if: &Precondition) -> Result<Put, RegistryError> {
-        let put = self.0.registry.put(name, handler, only_if)?;
+    pub fn put(
+        &self,
+        name: Name,
+        handler: Arc<dyn Handler>,
+        created: Timestamp,
+        only_if: &Precondition,
+    ) -> Result<Put, RegistryError> {
+        let put = self.0.registry.put(name, handler, created, only_if)?;
         let handler = put.resolved.name().to_string();
         let digest = put.resolved.handler().about().digest;
         self.0.events.publish(What::HandlerPut { handler, digest, replaced: put.replaced });

@@ -93,8 +93,9 @@ impl Kept {
             let programs = kept.0.programs.clone();
             let (stored_name, stored) = (name.clone(), record.clone());
             blocking(move || programs.keep(stored_name.as_str(), &stored, &wasm)).await?;
+            let created = record.created;
             let program = Program::new(&kept, record, Some(loaded));
-            Ok(kept.0.engine.put(name, program, &only_if)?)
+            Ok(kept.0.engine.put(name, program, created, &only_if)?)
         };
         self.0.engine.see_through(change).await
     }

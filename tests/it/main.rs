@@ -17,6 +17,7 @@ mod boot;
 mod handlers;
 mod http;
 mod jobs;
+mod kept;
 mod limits;
 mod malformed;
 mod oracle;

@@ -112,14 +112,14 @@ impl Registry {
         &self,
         name: Name,
         handler: Arc<dyn Handler>,
+        created: Timestamp,
         precondition: &Precondition,
     ) -> Result<Put, RegistryError> {
         self.change(|next| {
             let old = next.get(&name);
             precondition.check(&name, old)?;
             let replaced = old.is_some();
-            let resolved =
-                Arc::new(Resolved { name: name.clone(), handler, builtin: false, created: Timestamp::now() });
+            let resolved = Arc::new(Resolved { name: name.clone(), handler, builtin: false, created });
             next.insert(name, resolved.clone());
             Ok(Put { resolved, replaced })
         })

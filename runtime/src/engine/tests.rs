@@ -71,7 +71,10 @@ async fn builtins_are_neither_replaced_nor_removed() {
     let engine = engine();
     engine.install(vec![("commands", exits(7))]).unwrap();
     let name = Name::new("commands").unwrap();
-    assert!(matches!(engine.put(name, exits(0), &Precondition::None), Err(RegistryError::Builtin(_))));
+    assert!(matches!(
+        engine.put(name, exits(0), Timestamp::now(), &Precondition::None),
+        Err(RegistryError::Builtin(_))
+    ));
     assert!(matches!(engine.remove("commands", &Precondition::None), Err(RegistryError::Builtin(_))));
     assert_eq!(run(&engine, "commands").await, Outcome::Exited { code: 7 });
 }
@@ -95,7 +98,7 @@ async fn running_jobs_finish_on_the_handler_they_started_with() {
     running.start().unwrap();
     let created = engine.job("a").unwrap().build().unwrap();
 
-    let put = engine.put(Name::new("a").unwrap(), exits(2), &Precondition::Present).unwrap();
+    let put = engine.put(Name::new("a").unwrap(), exits(2), Timestamp::now(), &Precondition::Present).unwrap();
     assert!(put.replaced);
     assert_eq!(run(&engine, "a").await, Outcome::Exited { code: 2 });
     engine.remove("a", &Precondition::None).unwrap();
@@ -112,10 +115,10 @@ async fn running_jobs_finish_on_the_handler_they_started_with() {
 fn preconditions_decide_under_the_writers_lock() {
     let engine = engine();
     let name = || Name::new("a").unwrap();
-    assert!(engine.put(name(), exits(0), &Precondition::Present).is_err());
-    assert!(!engine.put(name(), exits(0), &Precondition::Absent).unwrap().replaced);
-    assert!(engine.put(name(), exits(0), &Precondition::Absent).is_err());
-    assert!(engine.put(name(), exits(0), &Precondition::Digest(vec!["sha256:0".into()])).is_err());
+    assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Present).is_err());
+    assert!(!engine.put(name(), exits(0), Timestamp::now(), &Precondition::Absent).unwrap().replaced);
+    assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Absent).is_err());
+    assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Digest(vec!["sha256:0".into()])).is_err());
     assert!(matches!(engine.remove("b", &Precondition::None), Err(RegistryError::Unknown(_))));
 }
 
@@ -244,7 +247,7 @@ async fn waiting_for_a_slot_is_counted_apart_from_running() {
 async fn what_happens_is_told_in_order() {
     let engine = engine();
     let mut events = engine.events().after(0);
-    engine.put(Name::new("a").unwrap(), exits(3), &Precondition::None).unwrap();
+    engine.put(Name::new("a").unwrap(), exits(3), Timestamp::now(), &Precondition::None).unwrap();
     run(&engine, "a").await;
     engine.idle().await;
     engine.remove("a", &Precondition::None).unwrap();

@@ -1,0 +1,238 @@
+//! What a daemon keeps: handlers are there after a stop and after a crash, and what was damaged is found and costs nothing else.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use capstan_tests::{Client, Daemon, Setup, eventually, guests, modules};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::CAPSTAN;
+
+/// A daemon with two handlers of different programs.
+async fn with_two() -> Daemon {
+    let daemon = Daemon::start(CAPSTAN);
+    daemon.client().push("hello", guests::run::HELLO).await;
+    daemon.client().push("print", guests::run::PRINT_THEN_EXIT).await;
+    daemon
+}
+
+/// Ends a daemon as a crash does, and starts another on its folder.
+fn crashed_and_started(daemon: Daemon) -> Daemon {
+    let setup = daemon.setup();
+    drop(daemon);
+    setup.start()
+}
+
+fn folder(daemon: &Daemon, name: &str) -> PathBuf {
+    daemon.setup().folder().join("data").join(name)
+}
+
+fn files(daemon: &Daemon, name: &str) -> Vec<PathBuf> {
+    fs::read_dir(folder(daemon, name)).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What is listed of the handlers that were pushed.
+async fn pushed(daemon: &Daemon) -> Vec<Value> {
+    let list = daemon.client().get("/handlers").send().await.json();
+    list["handlers"].as_array().unwrap().iter().filter(|handler| handler["builtin"] == false).cloned().collect()
+}
+
+/// The program of a handler, as a file.
+async fn program(daemon: &Daemon, handler: &str) -> PathBuf {
+    let etag = daemon.client().get(&format!("/handlers/{handler}")).send().await.json()["digest"].clone();
+    folder(daemon, "programs").join(etag.as_str().unwrap().trim_start_matches("sha256:"))
+}
+
+async fn says_hello(client: &Client) {
+    let reply = client.run("hello").send().await;
+    reply.ended("exited", 0);
+    assert_eq!(reply.text(), "hello\n");
+}
+
+async fn is_refused(client: &Client, handler: &str) {
+    let framed = client.run(handler).framed().send().await.frames();
+    framed.ended("refused", 125);
+    let why = framed.last["outcome"]["why"].as_str().unwrap();
+    assert!(why.contains("damaged") && why.contains("push it again"), "{why}");
+}
+
+#[tokio::test]
+async fn handlers_are_there_after_a_stop_and_after_a_crash() {
+    let mut daemon = with_two().await;
+    let before = pushed(&daemon).await;
+    assert_eq!(before.len(), 2);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_exit().await.code(), Some(0));
+    let daemon = crashed_and_started(daemon);
+    assert_eq!(pushed(&daemon).await, before);
+    let daemon = crashed_and_started(daemon);
+    assert_eq!(pushed(&daemon).await, before);
+    says_hello(&daemon.client()).await;
+    let wasm = daemon.client().get("/handlers/hello/wasm").send().await;
+    assert_eq!(wasm.body, guests::run::HELLO);
+}
+
+#[tokio::test]
+async fn what_was_removed_stays_away() {
+    let daemon = with_two().await;
+    assert_eq!(daemon.client().delete("/handlers/hello").send().await.status, 204);
+    let daemon = crashed_and_started(daemon);
+    daemon.client().run("hello").send().await.error(404, "unknown_handler");
+    assert_eq!((files(&daemon, "programs").len(), files(&daemon, "handlers").len()), (1, 1));
+}
+
+/// With a compiler that has no time, only code that was kept can run.
+#[tokio::test]
+async fn a_restart_compiles_nothing_unless_the_code_is_damaged() {
+    let daemon = with_two().await;
+    let setup = daemon.setup();
+    drop(daemon);
+    let daemon = setup.clone().config("[compile]\ntimeout = \"1ms\"").start();
+    says_hello(&daemon.client()).await;
+
+    for artifact in files(&daemon, "artifacts") {
+        let mut code = fs::read(&artifact).unwrap();
+        let middle = code.len() / 2;
+        code[middle] ^= 1;
+        fs::write(&artifact, code).unwrap();
+    }
+    let daemon = crashed_and_started(daemon);
+    let framed = daemon.client().run("hello").framed().send().await.frames();
+    framed.ended("refused", 125);
+    assert!(daemon.log().contains("does not prove itself"), "{}", daemon.log());
+
+    drop(daemon);
+    says_hello(&setup.start().client()).await;
+}
+
+#[tokio::test]
+async fn a_damaged_program_costs_its_handler_alone_and_a_push_mends_it() {
+    let mut daemon = with_two().await;
+    let (hello, print) = (program(&daemon, "hello").await, program(&daemon, "print").await);
+    let (whole, other) = (fs::read(&hello).unwrap(), fs::read(&print).unwrap());
+    for damaged in [Some(&whole[..whole.len() / 2]), Some(&other[..]), None] {
+        match damaged {
+            Some(bytes) => fs::write(&hello, bytes).unwrap(),
+            None => fs::remove_file(&hello).unwrap(),
+        }
+        // What a daemon has loaded, it goes on with.
+        says_hello(&daemon.client()).await;
+        daemon = crashed_and_started(daemon);
+        is_refused(&daemon.client(), "hello").await;
+        daemon.client().get("/handlers/hello/wasm").send().await.error(500, "damaged");
+        daemon.client().run("print").send().await.ended("exited", 0);
+        daemon.client().push("hello", guests::run::HELLO).await;
+        says_hello(&daemon.client()).await;
+    }
+    says_hello(&crashed_and_started(daemon).client()).await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_costs_its_name_alone() {
+    let daemon = with_two().await;
+    fs::write(folder(&daemon, "handlers/print"), "{\"about\":").unwrap();
+    let daemon = crashed_and_started(daemon);
+    says_hello(&daemon.client()).await;
+    daemon.client().run("print").send().await.error(404, "unknown_handler");
+    assert!(daemon.log().contains("print") && daemon.log().contains("left out"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn of_two_pushes_of_a_name_at_once_one_wins_in_memory_and_on_disk() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    for _ in 0..5 {
+        let client = daemon.client();
+        let (hello, print) =
+            (client.put("/handlers/x", guests::run::HELLO), client.put("/handlers/x", guests::run::CAT));
+        let (first, second) = tokio::join!(hello.send(), print.send());
+        assert!(first.status < 300 && second.status < 300, "{first:?} {second:?}");
+        let now = client.get("/handlers/x").send().await.json();
+        daemon = crashed_and_started(daemon);
+        assert_eq!(daemon.client().get("/handlers/x").send().await.json(), now);
+        assert_eq!(files(&daemon, "programs").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn one_program_pushed_by_64_at_once_is_compiled_once() {
+    let daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    let began = Instant::now();
+    client.push("first", modules::slow_to_compile(4, 20_000)).await;
+    let one = began.elapsed();
+
+    let wasm = modules::slow_to_compile(4, 20_001);
+    let began = Instant::now();
+    let pushes = (0..64).map(|number| client.put(&format!("/handlers/p{number}"), wasm.clone()).send());
+    let pushes: Vec<_> = pushes.map(tokio::spawn).collect();
+    for push in pushes {
+        assert_eq!(push.await.unwrap().status, 201);
+    }
+    let all = began.elapsed();
+    assert!(all < one * 16 + Duration::from_secs(2), "one push took {one:?}, and 64 took {all:?}");
+    assert_eq!(files(&daemon, "programs").len(), 2);
+}
+
+/// 200 crashes while two names are pushed; at every start all that is listed is whole.
+#[tokio::test]
+async fn a_crash_during_a_push_leaves_a_whole_store() {
+    let setup = Setup::new(CAPSTAN);
+    let mut begun = 0;
+    for crash in 0..200_u32 {
+        let daemon = setup.clone().start();
+        let client = daemon.client();
+        for handler in pushed(&daemon).await {
+            let name = handler["name"].as_str().unwrap();
+            let wasm = client.get(&format!("/handlers/{name}/wasm")).send().await;
+            assert_eq!(wasm.status, 200, "crash {crash}: {}", wasm.text());
+            assert_eq!(wasm.body.len() as u64, handler["size"], "crash {crash}: {name}");
+        }
+        let program = if crash % 2 == 0 { guests::run::HELLO } else { guests::run::CAT };
+        let push = tokio::spawn({
+            let (client, name) = (daemon.client(), format!("/handlers/n{}", crash % 3));
+            async move { client.put(&name, program).try_open().await.is_ok() }
+        });
+        // From before the program is read until after it is stored and told.
+        let until = Instant::now() + Duration::from_micros(u64::from(crash) * 100);
+        while Instant::now() < until && !push.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        drop(daemon);
+        begun += usize::from(push.await.unwrap());
+    }
+    assert!(
+        (1..200).contains(&begun),
+        "{begun} of 200 pushes were answered: the crashes came all too early or too late"
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_kept_handlers_are_listed_and_run() {
+    let daemon = with_two().await;
+    let record = fs::read(folder(&daemon, "handlers/hello")).unwrap();
+    for number in 0..1000 {
+        fs::write(folder(&daemon, &format!("handlers/h{number}")), &record).unwrap();
+    }
+    let daemon = crashed_and_started(daemon);
+    assert_eq!(pushed(&daemon).await.len(), 1002);
+    for name in ["h0", "h999"] {
+        daemon.client().run(name).send().await.ended("exited", 0);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_enter_is_refused() {
+    let setup = Setup::new(CAPSTAN);
+    let data = setup.folder().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = setup.clone().refused();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("chmod 700"), "{}", refused.stderr);
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    let daemon = setup.start();
+    eventually("an answer", async || (daemon.client().get("/_ping").send().await.status == 200).then_some(())).await;
+}
