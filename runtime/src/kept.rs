@@ -18,7 +18,7 @@ use crate::limits::Asked;
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
 use crate::sandbox::{LoadError, Sandbox};
-use crate::store::{Programs, Record, StoreError};
+use crate::store::{Programs, Record, StoreError, blocking};
 
 /// The kept handlers of an engine; clones are the same.
 #[derive(Clone, Debug)]
@@ -184,9 +184,4 @@ impl Handler for Program {
             }
         })
     }
-}
-
-/// Does what blocks on a thread for that.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("reading and writing files does not panic")
 }

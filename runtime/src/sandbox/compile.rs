@@ -18,7 +18,7 @@ use wasmtime::Engine;
 use super::artifact::{Artifact, Receipt, filled, memory_file};
 use super::{Config, LoadError, profile};
 use crate::handler::Kind;
-use crate::store::Artifacts;
+use crate::store::{Artifacts, blocking};
 
 /// Children at a time; each takes a processor and up to its limit of memory.
 const CHILDREN: usize = 2;
@@ -169,9 +169,4 @@ impl Compiler {
             _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
         }
     }
-}
-
-/// Does what blocks on a thread for that.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("reading and writing files does not panic")
 }
