@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use tokio::runtime::Builder;
 
 use self::boot::BootError;
+pub(crate) use self::places::Places;
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
 use crate::engine::ShutdownReport;

@@ -1,8 +1,9 @@
 //! Which daemon a command talks to.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::environment::Environment;
+use crate::daemon::Places;
 use crate::listener::{Address, AddressError};
 
 /// Why there is no address.
@@ -33,21 +34,23 @@ pub(super) fn choose(flag: Option<&str>, environment: &Environment) -> Result<Ch
     if let Some(text) = flag.or(variable.as_deref()) {
         return Ok(Choice { address: text.parse()?, named: true });
     }
-    let address = default(environment, rustix::process::geteuid().is_root())?;
+    let address = default(&places(environment, rustix::process::geteuid().is_root()))?;
     Ok(Choice { address, named: false })
 }
 
-fn default(environment: &Environment, root: bool) -> Result<Address, ChoiceError> {
-    if root {
-        return Ok(Address::Unix("/run/capstan.sock".into()));
+fn places(environment: &Environment, is_root: bool) -> Places {
+    let folder = |name: &str| environment.filled(name).map(PathBuf::from);
+    let (runtime, state, home) = (folder("XDG_RUNTIME_DIR"), folder("XDG_STATE_HOME"), folder("HOME"));
+    Places { is_root, runtime, state, home, log_filter: None }
+}
+
+/// Where a daemon of this user listens that was told nothing.
+fn default(places: &Places) -> Result<Address, ChoiceError> {
+    match (places.data(), &places.runtime) {
+        (None, None) => Err(ChoiceError::NoDefault),
+        // The socket is in the data folder only where there is none for sockets.
+        (data, _) => Ok(places.host(&data.unwrap_or_default())),
     }
-    let folder = |name: &str| environment.filled(name).map(Path::new);
-    folder("XDG_RUNTIME_DIR")
-        .map(|runtime| runtime.join("capstan.sock"))
-        .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("capstan/capstan.sock")))
-        .or_else(|| folder("HOME").map(|home| home.join(".local/state/capstan/capstan.sock")))
-        .map(Address::Unix)
-        .ok_or(ChoiceError::NoDefault)
 }
 
 #[cfg(test)]
@@ -71,16 +74,15 @@ mod tests {
     #[test]
     fn the_default_is_a_socket_that_the_user_owns() {
         let all = [("XDG_RUNTIME_DIR", "/r"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")];
+        let at = |environment: &Environment, is_root| default(&places(environment, is_root));
         let unix = |path: &str| Ok(Address::Unix(path.into()));
-        assert_eq!(default(&Environment::from(all), true), unix("/run/capstan.sock"));
-        assert_eq!(default(&Environment::from(all), false), unix("/r/capstan.sock"));
-        let [_, state, home] = all;
-        assert_eq!(
-            default(&Environment::from([("XDG_RUNTIME_DIR", ""), state]), false),
-            unix("/s/capstan/capstan.sock")
-        );
-        assert_eq!(default(&Environment::from([home]), false), unix("/h/.local/state/capstan/capstan.sock"));
-        assert_eq!(default(&Environment::default(), false), Err(ChoiceError::NoDefault));
+        assert_eq!(at(&Environment::from(all), true), unix("/run/capstan.sock"));
+        assert_eq!(at(&Environment::from(all), false), unix("/r/capstan.sock"));
+        let [runtime, state, home] = all;
+        assert_eq!(at(&Environment::from([runtime]), false), unix("/r/capstan.sock"));
+        assert_eq!(at(&Environment::from([("XDG_RUNTIME_DIR", ""), state]), false), unix("/s/capstan/capstan.sock"));
+        assert_eq!(at(&Environment::from([home]), false), unix("/h/.local/state/capstan/capstan.sock"));
+        assert_eq!(at(&Environment::default(), false), Err(ChoiceError::NoDefault));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use crate::listener::Address;
 
 /// What the environment says about where things are.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    pub(super) is_root: bool,
-    pub(super) runtime: Option<PathBuf>,
-    pub(super) state: Option<PathBuf>,
-    pub(super) home: Option<PathBuf>,
+pub(crate) struct Places {
+    pub(crate) is_root: bool,
+    pub(crate) runtime: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
     /// `CAPSTAN_LOG`
-    pub(super) log_filter: Option<String>,
+    pub(crate) log_filter: Option<String>,
 }
 
 impl Places {
@@ -38,7 +38,7 @@ impl Places {
     }
 
     /// The data folder where none is named; `None` where the environment names no place for it.
-    pub(super) fn data(&self) -> Option<PathBuf> {
+    pub(crate) fn data(&self) -> Option<PathBuf> {
         if self.is_root {
             return Some("/var/lib/capstan".into());
         }
@@ -46,8 +46,8 @@ impl Places {
         state.map(|state| state.join("capstan"))
     }
 
-    /// The address where none is named.
-    pub(super) fn host(&self, data: &Path) -> Address {
+    /// The address where none is named, for the daemon and for its clients.
+    pub(crate) fn host(&self, data: &Path) -> Address {
         Address::Unix(match &self.runtime {
             _ if self.is_root => "/run/capstan.sock".into(),
             Some(runtime) => runtime.join("capstan.sock"),

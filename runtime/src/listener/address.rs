@@ -1,10 +1,10 @@
-//! `Address`: where the daemon is to listen, or listens.
+//! `Address`: where a daemon listens, for itself and for its clients.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// An address to listen on.
+/// Where a daemon listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `unix://PATH`
@@ -15,7 +15,7 @@ pub enum Address {
 
 /// Why a text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an address to listen on: {why}; use unix://PATH or tcp://HOST:PORT")]
+#[error("{text:?} is not an address: {why}; use unix://PATH or tcp://HOST:PORT")]
 pub struct AddressError {
     text: String,
     why: &'static str,
@@ -28,7 +28,7 @@ impl FromStr for Address {
         let parsed = match text.split_once("://") {
             Some(("unix", path)) => unix(path),
             Some(("tcp", rest)) => tcp(rest),
-            Some(_) => Err("this scheme is not served"),
+            Some(_) => Err("this scheme is not known"),
             None if text.starts_with(['/', '.']) => Err("a path needs unix:// before it"),
             None => tcp(text),
         };
