@@ -1,7 +1,9 @@
 //! The `capstan` command: what may be typed, and what each subcommand sets going.
 //!
 //! In reading order: where to ([`address`], [`environment`], [`paths`]), how to ask ([`client`], [`upload`], [`frames`]), `run` through
-//! the daemon and in process ([`run`], [`remote`], [`local`], [`ending`]), and the subcommands that only ask and show.
+//! the daemon and in process ([`run`], [`remote`], [`local`], [`ending`]), runs that are left to the daemon ([`submit`]) and what becomes
+//! of them ([`jobs`], [`ps`], [`logs`], [`wait`], [`control`], [`inspect`], [`stats`], [`events`]), and the subcommands that only ask
+//! and show.
 //!
 //! Exit codes: a run's own (see [`Outcome::exit_code`](crate::outcome::Outcome::exit_code)), 127 for a handler that is not there, and
 //! 125 for everything else that went wrong, wrong usage included.
@@ -9,22 +11,32 @@
 mod about;
 mod address;
 mod client;
+mod control;
 mod daemon;
 mod ending;
 mod environment;
 mod error;
+mod events;
 mod frames;
 mod handlers;
+mod inspect;
 mod interrupt;
+mod jobs;
 mod local;
+mod logs;
+mod moment;
 mod output;
 mod paths;
 mod program;
+mod ps;
 mod push;
 mod remote;
 mod run;
 mod show;
+mod stats;
+mod submit;
 mod upload;
+mod wait;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -77,6 +89,26 @@ enum Command {
     Run(Asking<run::Run>),
     /// List, inspect and remove handlers.
     Handlers(Asking<handlers::Handlers>),
+    /// List the jobs that run or wait, or all.
+    Ps(Asking<ps::Ps>),
+    /// Print what a job has written, stdout to stdout and stderr to stderr.
+    Logs(Asking<logs::Logs>),
+    /// Wait until jobs have ended, and print the exit code of each.
+    ///
+    /// Exits with the code of the last job that is named; 125 where there is none, as for a job that is not known.
+    Wait(Asking<wait::Wait>),
+    /// Ask jobs to end, and kill those that do not.
+    Cancel(Asking<control::Cancel>),
+    /// End jobs at once.
+    Kill(Asking<control::Kill>),
+    /// Show all there is to know of a job, as JSON.
+    Inspect(Asking<inspect::Inspect>),
+    /// Have the daemon forget jobs that have ended, with what they wrote.
+    Rm(Asking<control::Rm>),
+    /// Show what running jobs use, once a second.
+    Stats(Asking<stats::Stats>),
+    /// Show what happens at the daemon, as it happens.
+    Events(Asking<events::Events>),
     /// Show the state of the daemon.
     Info(Asking<about::Info>),
     /// Show the versions of this command and of the daemon.
@@ -126,6 +158,15 @@ impl Cli {
                 wait_for(run.args.run(client, named, environment))?
             }
             Command::Handlers(handlers) => wait_for(handlers.args.run(&handlers.host.client(outer, environment)?.0))?,
+            Command::Ps(ps) => wait_for(ps.args.run(&ps.host.client(outer, environment)?.0))?,
+            Command::Logs(logs) => wait_for(logs.args.run(&logs.host.client(outer, environment)?.0))?,
+            Command::Wait(wait) => wait_for(wait.args.run(&wait.host.client(outer, environment)?.0))?,
+            Command::Cancel(cancel) => wait_for(cancel.args.run(&cancel.host.client(outer, environment)?.0))?,
+            Command::Kill(kill) => wait_for(kill.args.run(&kill.host.client(outer, environment)?.0))?,
+            Command::Inspect(inspect) => wait_for(inspect.args.run(&inspect.host.client(outer, environment)?.0))?,
+            Command::Rm(rm) => wait_for(rm.args.run(&rm.host.client(outer, environment)?.0))?,
+            Command::Stats(stats) => wait_for(stats.args.run(&stats.host.client(outer, environment)?.0))?,
+            Command::Events(events) => wait_for(events.args.run(&events.host.client(outer, environment)?.0))?,
             Command::Info(info) => wait_for(info.args.run(&info.host.client(outer, environment)?.0))?,
             Command::Version(version) => wait_for(version.args.run(&version.host.client(outer, environment)?.0))?,
             Command::Completions { shell } => {
@@ -226,6 +267,14 @@ mod tests {
             "capstan run",
             "capstan run --timeout soon wc",
             "capstan run --memory -1 wc",
+            "capstan run -d --outcome o.json wc",
+            "capstan ps --quiet --json",
+            "capstan logs",
+            "capstan logs --since soon 00ff",
+            "capstan wait",
+            "capstan cancel --grace soon 00ff",
+            "capstan rm",
+            "capstan events --filter job.end",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).unwrap_err().use_stderr(), "{line}");
         }

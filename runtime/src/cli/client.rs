@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -63,7 +63,7 @@ pub(super) enum ClientError {
     NoAnswer(hyper::Error),
     #[error("{message}{}", later(.retry_after))]
     Refused { code: String, message: String, retry_after: Option<String> },
-    #[error("the connection broke before the outcome")]
+    #[error("the connection broke before the end")]
     Broken,
     #[error("what answers at {address} is no Capstan daemon, or not of this version: {why}")]
     Foreign { address: Address, why: String },
@@ -82,8 +82,32 @@ impl Client {
     /// # Errors
     /// [`ClientError`]
     pub(super) async fn ask(&self, method: Method, path: &str) -> Result<serde_json::Value, ClientError> {
-        let request = request(method, path).body(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let request = request(method, path).body(empty()).expect("the path is encoded");
+        self.send(request, Some(ANSWER)).await?.json(&self.address).await
+    }
+
+    /// Sends JSON and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub(super) async fn tell(
+        &self,
+        method: Method,
+        path: &str,
+        json: &serde_json::Value,
+    ) -> Result<serde_json::Value, ClientError> {
+        let body = Full::from(json.to_string()).map_err(|never| match never {}).boxed_unsync();
+        let request = request(method, path).header(CONTENT_TYPE, "application/json").body(body);
         self.send(request.expect("the path is encoded"), Some(ANSWER)).await?.json(&self.address).await
+    }
+
+    /// Asks for an answer that streams, and may go on for ever.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub(super) async fn follow(&self, path: &str, accept: &str) -> Result<Answer, ClientError> {
+        let request = request(Method::GET, path).header(ACCEPT, accept).body(empty()).expect("the path is encoded");
+        self.send(request, Some(ANSWER)).await
     }
 
     /// Sends a request whose body ends by itself, and waits for as long as the daemon takes: it bounds what it does.
@@ -196,6 +220,17 @@ fn refused(address: &Address, status: StatusCode, body: serde_json::Value, retry
     }
 }
 
+/// A path with a query, its values encoded here.
+pub(super) fn with_query<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let pairs: Vec<_> =
+        query.into_iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, URL))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
 /// The head of a request for `path` of version 1, which must be encoded.
 pub(super) fn request(method: Method, path: &str) -> request::Builder {
     Request::builder().method(method).uri(format!("/v1{path}"))
@@ -283,6 +318,13 @@ mod tests {
             assert!(said(status, serde_json::Value::Null).to_string().contains("arguments and variables"), "{status}");
         }
         assert!(matches!(said(500, serde_json::Value::Null), ClientError::Foreign { .. }));
+    }
+
+    #[test]
+    fn a_query_is_encoded() {
+        assert_eq!(with_query("/jobs", []), "/jobs");
+        let query = [("filter", "handler=a&b".to_owned()), ("filter", "ü".to_owned()), ("limit", "3".to_owned())];
+        assert_eq!(with_query("/jobs", query), "/jobs?filter=handler%3Da%26b&filter=%C3%BC&limit=3");
     }
 
     #[test]

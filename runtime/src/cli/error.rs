@@ -2,10 +2,14 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::address::ChoiceError;
 use super::client::ClientError;
+use super::jobs::IdError;
+use super::show::{seconds, size};
 use crate::env::EnvError;
+use crate::job::JobId;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
 
 /// Capstan or the daemon failed or refused, or was called wrongly.
@@ -42,6 +46,12 @@ pub(super) enum CliError {
     TooManyArguments(usize, usize),
     #[error("{0}")]
     Program(String),
+    #[error(transparent)]
+    Id(#[from] IdError),
+    #[error("stdin has more than {} that can be sent with a job; use `run` without -d to stream it", size(*.0))]
+    StdinTooLarge(u64),
+    #[error("job {id} did not end within {}", seconds(.timeout.as_secs_f64()))]
+    StillRunning { id: JobId, timeout: Duration },
     #[error("stdin: {}", sentence(.0))]
     Stdin(io::Error),
     #[error("{stream}: {}", sentence(source))]

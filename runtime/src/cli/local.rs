@@ -51,7 +51,7 @@ pub(super) async fn run(
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
-    let control = Control { asked: given.asked, parent: None, mounts };
+    let control = Control { asked: given.asked, mounts, ..Control::default() };
     let job = engine.job(&name).map_err(|error| refuse(&error))?.args(given.args).env(&given.env).control(control);
     let job = job.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).build();
     let job = job.map_err(|error| refuse(&error))?;

@@ -49,11 +49,19 @@ where
 {
     let mut buf = Vec::with_capacity(PIPE_CAPACITY);
     while source.read_buf(&mut buf).await? != 0 {
-        output.write_all(&buf).await?;
-        output.flush().await?;
+        pass_on(&mut output, &buf).await?;
         buf.clear();
     }
     Ok(())
+}
+
+/// Writes some of a guest's output at once.
+///
+/// # Errors
+/// What `output` says.
+pub(super) async fn pass_on(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    output.write_all(bytes).await?;
+    output.flush().await
 }
 
 /// For `map_err`: the system's complaint with the stream that it is about.

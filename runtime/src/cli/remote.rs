@@ -10,7 +10,6 @@ use hyper::body::Frame;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Method, Request};
 use percent_encoding::utf8_percent_encode;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::client::{Body, Client, ClientError, URL, request};
@@ -47,7 +46,7 @@ pub(super) async fn run(
     ended.unwrap_or_else(|| Ok(Ending::stopped(job, name)))
 }
 
-/// Pushes a program under a name that nobody else has, runs it, and removes it again however that ended.
+/// Runs a program that the daemon has for this run only.
 ///
 /// # Errors
 /// [`CliError`]
@@ -57,15 +56,29 @@ pub(super) async fn run_file(
     given: &Given,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
+    let ended = with_pushed(client, wasm, interrupt, async |name, interrupt| run(client, name, given, interrupt).await);
+    Ok(ended.await?.unwrap_or_else(|name| Ending::stopped(None, &name)))
+}
+
+/// Pushes a program under a name that nobody else has, does `work` with it, and removes it again however that ended. Gives the name
+/// back where the user interrupted before the work began.
+///
+/// # Errors
+/// [`CliError`]
+pub(super) async fn with_pushed<T>(
+    client: &Client,
+    wasm: Bytes,
+    interrupt: &mut Interrupt,
+    work: impl AsyncFnOnce(&str, &mut Interrupt) -> Result<T, CliError>,
+) -> Result<Result<T, String>, CliError> {
     let name = format!("run-{:016x}", super::random());
     let pushed = tokio::select! {
         pushed = push::put(client, &name, wasm, None) => pushed.map(Some),
         () = interrupt.received() => Ok(None),
     };
-    let ended = match pushed {
-        Ok(Some(_)) => run(client, &name, given, interrupt).await,
-        Ok(None) => Ok(Ending::stopped(None, &name)),
-        Err(error) => return Err(error),
+    let done = match pushed? {
+        Some(_) => work(&name, interrupt).await.map(Ok),
+        None => Ok(Err(name.clone())),
     };
     tokio::select! {
         removed = handlers::remove(client, &name) => match removed {
@@ -76,7 +89,7 @@ pub(super) async fn run_file(
         },
         () = interrupt.received() => output::complain(format_args!("handler {name} is left on the daemon")),
     }
-    ended
+    done
 }
 
 async fn exchange(client: &Client, name: &str, given: &Given, job: &mut Option<String>) -> Result<Ending, CliError> {
@@ -103,8 +116,12 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
         frames.push(&bytes);
         while let Some(piece) = frames.next().map_err(ClientError::Frame)? {
             match piece {
-                Piece::Stdout(bytes) => write(&mut stdout, &bytes).await.map_err(output::to(OutputStream::Stdout))?,
-                Piece::Stderr(bytes) => write(&mut stderr, &bytes).await.map_err(output::to(OutputStream::Stderr))?,
+                Piece::Stdout(bytes) => {
+                    output::pass_on(&mut stdout, &bytes).await.map_err(output::to(OutputStream::Stdout))?
+                }
+                Piece::Stderr(bytes) => {
+                    output::pass_on(&mut stderr, &bytes).await.map_err(output::to(OutputStream::Stderr))?
+                }
                 Piece::Outcome(json) => return read_ending(&json),
             }
         }
@@ -115,11 +132,6 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
 fn read_ending(json: &[u8]) -> Result<Ending, CliError> {
     let unreadable = |error: serde_json::Error| ClientError::Frame(FrameError::Outcome(error.to_string()));
     Ok(serde_json::from_slice(json).map_err(unreadable)?)
-}
-
-async fn write(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    output.write_all(bytes).await?;
-    output.flush().await
 }
 
 /// Stdin as it comes: the next piece is read when the daemon has taken the one before.

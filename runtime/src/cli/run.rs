@@ -14,7 +14,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::paths::DirArg;
 use super::program::Target;
-use super::{local, output, paths, program, remote};
+use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
 use crate::limits::Asked;
 use crate::units;
@@ -22,6 +22,9 @@ use crate::units;
 /// What `capstan run` is called with.
 #[derive(Debug, Args)]
 pub(super) struct Run {
+    /// Leave it to the daemon: print the id of the job and return. Up to 1 MiB of stdin goes with it, unless that is a terminal.
+    #[arg(short, long, conflicts_with = "outcome")]
+    detach: bool,
     /// Set a variable of the guest; without a value, the caller's own if it is set. Nothing else of the environment is handed on.
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
@@ -61,6 +64,9 @@ impl Run {
         daemon_named: bool,
         environment: &Environment,
     ) -> Result<ExitCode, CliError> {
+        if self.detach {
+            return self.submit(&client, environment).await;
+        }
         let file = match self.outcome.as_deref() {
             None => None,
             Some(path) => Some((path, paths::create(path)?)),
@@ -81,11 +87,7 @@ impl Run {
     }
 
     async fn begin(&self, client: &Client, daemon_named: bool, environment: &Environment) -> Result<Ending, CliError> {
-        let given = Given {
-            args: guest_args(&self.words[1..])?,
-            env: guest_env(&self.env, environment)?,
-            asked: Asked { timeout: self.timeout, memory: self.memory, ..Asked::default() },
-        };
+        let given = self.given(environment)?;
         let target = Target::of(&self.words[0], daemon_named)?;
         let in_process = matches!(target, Target::File(_)) && !daemon_named;
         if !in_process && !self.dir.is_empty() {
@@ -102,6 +104,22 @@ impl Run {
                 local::run(&file, given, mounts, &mut interrupt).await
             }
         }
+    }
+
+    /// Leaves the run to the daemon, which is asked even where the user named none: there is no other place to leave it.
+    async fn submit(&self, client: &Client, environment: &Environment) -> Result<ExitCode, CliError> {
+        if !self.dir.is_empty() {
+            return Err(CliError::NoDirectories);
+        }
+        submit::submit(client, Target::of(&self.words[0], true)?, &self.given(environment)?).await
+    }
+
+    fn given(&self, environment: &Environment) -> Result<Given, CliError> {
+        Ok(Given {
+            args: guest_args(&self.words[1..])?,
+            env: guest_env(&self.env, environment)?,
+            asked: Asked { timeout: self.timeout, memory: self.memory, ..Asked::default() },
+        })
     }
 }
 

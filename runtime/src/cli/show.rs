@@ -4,6 +4,12 @@ use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::job::JobId;
+use crate::outcome::Outcome;
+
+/// Digits of a job's id that a table shows.
+const SHORT: usize = 12;
+
 /// Bytes: `10 B`, `1.2 MiB`.
 pub(super) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
@@ -23,6 +29,29 @@ pub(super) fn first(count: usize, text: &str) -> String {
     }
     let cut: String = line.chars().take(count.saturating_sub(1)).collect();
     cut.trim_end().to_owned() + "…"
+}
+
+/// The first digits of a job's id, which tell it from others.
+pub(super) fn short(id: JobId) -> String {
+    let mut text = id.to_string();
+    text.truncate(SHORT);
+    text
+}
+
+/// An outcome in a few words: `exited 0`, `trapped unreachable`, `timed out`.
+pub(super) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited { code } => format!("exited {code}"),
+        Outcome::Trapped { trap, .. } => format!("trapped {trap}"),
+        Outcome::OutputCap { stream, .. } => format!("{stream} cap"),
+        Outcome::Cancelled { by } => format!("cancelled by {by}"),
+        other => words(other.kind()),
+    }
+}
+
+/// A token in words: `timed out` for `timed_out`.
+pub(super) fn words(token: &str) -> String {
+    token.replace('_', " ")
 }
 
 /// Seconds: `45 ms`, `1.5 s`, `1h`.
@@ -115,6 +144,23 @@ mod tests {
             (3661.0, "1h 1m 1s"),
         ] {
             assert_eq!(seconds(value), text);
+        }
+    }
+
+    #[test]
+    fn outcomes_are_told_in_a_few_words() {
+        use crate::outcome::{CancelledBy, OutputStream};
+        for (value, text) in [
+            (Outcome::SUCCESS, "exited 0"),
+            (
+                Outcome::Trapped { trap: "unreachable".into(), message: "m".into(), backtrace: vec![] },
+                "trapped unreachable",
+            ),
+            (Outcome::TimedOut { limit: 1.0 }, "timed out"),
+            (Outcome::OutputCap { stream: OutputStream::Stdout, limit: 1 }, "stdout cap"),
+            (Outcome::Cancelled { by: CancelledBy::Client }, "cancelled by client"),
+        ] {
+            assert_eq!(outcome(&value), text);
         }
     }
 
