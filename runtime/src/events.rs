@@ -231,7 +231,11 @@ mod tests {
         std::thread::scope(|scope| {
             for publisher in 0..8 {
                 let events = &events;
-                scope.spawn(move || (0..1000).for_each(|_| drop(events.publish(removed(publisher)))));
+                scope.spawn(move || {
+                    for _ in 0..1000 {
+                        events.publish(removed(publisher));
+                    }
+                });
             }
         });
         assert_eq!(seqs(&mut events.after(0)), (1..=8000).collect::<Vec<_>>());
