@@ -97,7 +97,7 @@ enum Command {
     ///
     /// Exits with the code of the last job that is named; 125 where there is none, as for a job that is not known.
     Wait(Asking<wait::Wait>),
-    /// Ask jobs to end, and kill those that do not.
+    /// Cancel jobs, now or after a time of grace.
     Cancel(Asking<control::Cancel>),
     /// End jobs at once.
     Kill(Asking<control::Kill>),
@@ -220,6 +220,18 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn completions_know_every_subcommand() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "capstan", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+                assert!(script.contains(command.get_name()), "{shell} does not know {}", command.get_name());
+            }
+        }
     }
 
     #[test]

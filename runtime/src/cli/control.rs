@@ -15,7 +15,7 @@ use crate::units;
 /// What `capstan cancel` is called with.
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
-    /// Let them end by themselves for this time before they are killed: 5s, 500ms, or seconds. Default: the daemon's.
+    /// Let them go on for this time, in which they may end by themselves: 5s, 500ms, or seconds. Default: end them now.
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     grace: Option<Duration>,
     /// The jobs, each by its id or the first of that; one that cannot be cancelled does not keep the others.
@@ -43,7 +43,7 @@ pub(super) struct Rm {
 }
 
 impl Cancel {
-    /// Asks each to end, and does not wait for it.
+    /// Has each ended, now or after the time of grace, and does not wait for it.
     ///
     /// # Errors
     /// [`CliError`]
