@@ -50,7 +50,7 @@ lint *args:
 
 # Build the documentation; a broken link is an error.
 doc *args:
-    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps {{ args }}
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items {{ args }}
 
 # Check the dependencies' licences, sources and duplicates.
 deny: _cargo-deny
