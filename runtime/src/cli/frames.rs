@@ -1,7 +1,8 @@
-//! The framed answer of a run, taken apart as it arrives: eight bytes of head (stream, three zeros, length in big endian), then the
-//! payload. Output is handed on in the pieces in which it comes; only the outcome is collected.
+//! The framed answer of a run or of logs, taken apart as it arrives: eight bytes of head (stream, three zeros, length in big endian), then the
+//! payload. Output is handed on in the pieces in which it comes; only what is JSON is collected.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use serde::Deserialize;
 
 /// What a client accepts to get frames.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
@@ -18,6 +19,8 @@ pub(super) enum Piece {
     Stderr(Bytes),
     /// All of the outcome, which is the last.
     Outcome(Bytes),
+    /// Bytes of output that the daemon does not have any more; in logs only.
+    Gap(u64),
 }
 
 /// What makes an answer unreadable; completes the sentence "the daemon sent …".
@@ -31,6 +34,10 @@ pub(super) enum FrameError {
     TooLong(usize),
     #[error("an outcome that cannot be read: {0}")]
     Outcome(String),
+    #[error("a gap that cannot be read: {0}")]
+    Gap(String),
+    #[error("a gap in the output of a run")]
+    Missing,
 }
 
 /// Takes an answer apart; in a state between two frames, or within one.
@@ -46,6 +53,12 @@ enum Stream {
     Stdout,
     Stderr,
     Outcome,
+    Gap,
+}
+
+#[derive(Deserialize)]
+struct Gap {
+    gap: u64,
 }
 
 impl Frames {
@@ -68,7 +81,7 @@ impl Frames {
                 },
             };
             let whole = self.received.len() >= left;
-            if !whole && (matches!(stream, Stream::Outcome) || self.received.is_empty()) {
+            if !whole && (matches!(stream, Stream::Outcome | Stream::Gap) || self.received.is_empty()) {
                 self.frame = Some((stream, left));
                 return Ok(None);
             }
@@ -76,6 +89,11 @@ impl Frames {
             self.frame = (!whole).then(|| (stream, left - payload.len()));
             match stream {
                 Stream::Outcome => return Ok(Some(Piece::Outcome(payload))),
+                Stream::Gap => {
+                    let gap: Gap =
+                        serde_json::from_slice(&payload).map_err(|error| FrameError::Gap(error.to_string()))?;
+                    return Ok(Some(Piece::Gap(gap.gap)));
+                }
                 Stream::Stdout | Stream::Stderr if payload.is_empty() => {}
                 Stream::Stdout => return Ok(Some(Piece::Stdout(payload))),
                 Stream::Stderr => return Ok(Some(Piece::Stderr(payload))),
@@ -90,6 +108,7 @@ impl Frames {
             1 => Stream::Stdout,
             2 => Stream::Stderr,
             3 => Stream::Outcome,
+            4 => Stream::Gap,
             unknown => return Err(FrameError::UnknownStream(unknown)),
         };
         if [a, b, c] != [0; 3] {
@@ -121,6 +140,7 @@ mod tests {
                     Piece::Stdout(bytes) => stdout.extend(bytes),
                     Piece::Stderr(bytes) => stderr.extend(bytes),
                     Piece::Outcome(bytes) => outcome = Some(bytes),
+                    Piece::Gap(_) => panic!("there is no gap in it"),
                 }
             }
         }
@@ -146,10 +166,21 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_is_read_whole() {
+        let mut frames = Frames::default();
+        frames.push(b"\x04\0\0\0\0\0\0\x09{\"gap\"");
+        assert_eq!(frames.next(), Ok(None));
+        frames.push(b":7}");
+        assert_eq!(frames.next(), Ok(Some(Piece::Gap(7))));
+        frames.push(b"\x04\0\0\0\0\0\0\x02{}");
+        assert!(matches!(frames.next(), Err(FrameError::Gap(_))));
+    }
+
+    #[test]
     fn what_is_no_frame_is_refused() {
         for (bytes, error) in [
             (b"\x00\0\0\0\0\0\0\0", FrameError::UnknownStream(0)),
-            (b"\x04\0\0\0\0\0\0\0", FrameError::UnknownStream(4)),
+            (b"\x05\0\0\0\0\0\0\0", FrameError::UnknownStream(5)),
             (b"\x01\0\0\x01\0\0\0\0", FrameError::Reserved),
             (b"\x01\0\0\0\x01\0\0\x01", FrameError::TooLong((16 << 20) + 1)),
         ] {

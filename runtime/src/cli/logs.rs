@@ -58,6 +58,10 @@ impl Logs {
                     Piece::Stdout(bytes) => (OutputStream::Stdout, output::pass_on(&mut stdout, &bytes).await),
                     Piece::Stderr(bytes) => (OutputStream::Stderr, output::pass_on(&mut stderr, &bytes).await),
                     Piece::Outcome(_) => return Ok(ExitCode::SUCCESS),
+                    Piece::Gap(missed) => {
+                        output::complain(format_args!("{missed} bytes of output are missing here"));
+                        continue;
+                    }
                 };
                 written.map_err(output::to(stream))?;
             }

@@ -123,6 +123,7 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
                     output::pass_on(&mut stderr, &bytes).await.map_err(output::to(OutputStream::Stderr))?
                 }
                 Piece::Outcome(json) => return read_ending(&json),
+                Piece::Gap(_) => return Err(ClientError::Frame(FrameError::Missing).into()),
             }
         }
     }
