@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod handlers;
 mod held;
+mod metrics;
 mod request;
 mod router;
 mod run;
@@ -28,6 +29,7 @@ pub(crate) use self::server::serve;
 use crate::engine::Engine;
 use crate::kept::Kept;
 use crate::listenbuffer::Gate;
+use crate::sandbox::Sandbox;
 
 /// Uploads that are held in memory at a time; more wait before they are read.
 const UPLOADS: usize = 16;
@@ -40,6 +42,7 @@ pub(crate) struct Api {
     /// Set before the gate opens.
     kept: OnceLock<Kept>,
     settings: Settings,
+    requests: metrics::Requests,
     uploads: Semaphore,
     /// What goes on beside connections: pumps of runs, streams of HTTP/2.
     tasks: TaskTracker,
@@ -62,6 +65,7 @@ impl Api {
             gate,
             kept: OnceLock::new(),
             settings,
+            requests: router::requests(),
             uploads: Semaphore::new(UPLOADS),
             tasks: TaskTracker::new(),
         }
@@ -71,6 +75,16 @@ impl Api {
     pub(crate) fn set_kept(&self, kept: Kept) {
         // It is set once, by the boot.
         let _ = self.kept.set(kept);
+    }
+
+    /// The requests that were answered.
+    pub(crate) fn requests(&self) -> &metrics::Counts {
+        self.requests.counts()
+    }
+
+    /// The sandbox, once there is one.
+    pub(crate) fn sandbox(&self) -> Option<&Sandbox> {
+        self.kept.get().map(Kept::sandbox)
     }
 
     /// What handlers are pushed to.

@@ -3,6 +3,8 @@
 //! Two of them are its life: `serveapi` binds and serves until the daemon stops, `acceptconnections` opens the gate. Only the daemon
 //! starts those. The others answer what is asked of the daemon, and may be run by anyone.
 
+mod metrics;
+
 use std::io;
 use std::sync::Arc;
 
@@ -61,6 +63,13 @@ pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler
         (
             "info",
             Native::query("Prints the state of the daemon, as JSON", with(|daemon, call| Box::pin(info(daemon, call)))),
+        ),
+        (
+            "metrics",
+            Native::query(
+                "Prints what is counted, for Prometheus",
+                with(|daemon, call| Box::pin(metrics(daemon, call))),
+            ),
         ),
         (
             "serveapi",
@@ -127,6 +136,10 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "log_lines_dropped": (facts.log_lines_dropped)(),
     });
     print(&mut call.stdout, &format!("{json}\n")).await
+}
+
+async fn metrics(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
+    print(&mut call.stdout, &metrics::page(&daemon)).await
 }
 
 /// Binds its arguments, all or none, prints each with its real port, closes its output, and serves until it is stopped.

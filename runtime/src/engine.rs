@@ -26,6 +26,7 @@ use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::job::{Job, JobBuilder, JobId, StartError, State};
 use crate::limits::Limits;
+use crate::metrics::Runs;
 use crate::outcome::{CancelledBy, Outcome};
 
 /// How long work that was cancelled may take to end before shutdown goes on without it.
@@ -58,6 +59,8 @@ pub struct Counts {
     pub running: usize,
     /// Jobs that wait for a slot.
     pub queued: usize,
+    /// Slots that are free.
+    pub free: usize,
     /// Jobs that were work and were started.
     pub started: u64,
     /// Handlers registered.
@@ -76,6 +79,7 @@ pub struct ShutdownReport {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    runs: Runs,
     registry: Registry,
     fence: Arc<Fence>,
     admission: Admission,
@@ -90,6 +94,7 @@ impl Engine {
     pub fn new(config: Config) -> Self {
         Self(Arc::new(Inner {
             config,
+            runs: Runs::new(),
             registry: Registry::default(),
             fence: Arc::default(),
             admission: Admission::new(config),
@@ -205,9 +210,15 @@ impl Engine {
         Counts {
             running: self.0.fence.work_count(),
             queued: self.0.admission.queued(),
+            free: self.0.admission.free(),
             started: self.0.started.load(Ordering::Relaxed),
             handlers: self.0.registry.list().len(),
         }
+    }
+
+    /// How its runs ended, and how long they took.
+    pub(crate) fn runs(&self) -> &Runs {
+        &self.0.runs
     }
 
     /// Whether it refuses jobs because it stops.
@@ -294,6 +305,9 @@ impl Engine {
         // Whoever sees the end may start the next: the slot is free by then.
         drop(ticket);
         let end = job.finish(outcome);
+        if job.resolved().handler().role() == Role::Work {
+            self.0.runs.ended(&end);
+        }
         joblog::ended(job, &end);
         if is_work {
             let (handler, outcome) = (job.name().to_owned(), end.outcome.kind().to_owned());

@@ -5,6 +5,7 @@
 //! finds a gap, and is told how long it is.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -26,6 +27,8 @@ struct Inner {
     ring: Mutex<VecDeque<Arc<Event>>>,
     /// The number of the last event; 0 before the first.
     last: watch::Sender<u64>,
+    /// Gaps that subscribers were told of.
+    gaps: AtomicU64,
 }
 
 /// Something that happened.
@@ -84,7 +87,7 @@ impl Events {
     /// A sequencer that keeps the last `capacity` events.
     pub fn new(capacity: usize) -> Self {
         let ring = Mutex::new(VecDeque::with_capacity(capacity));
-        Self(Arc::new(Inner { capacity: capacity.max(1), ring, last: watch::Sender::new(0) }))
+        Self(Arc::new(Inner { capacity: capacity.max(1), ring, last: watch::Sender::new(0), gaps: AtomicU64::new(0) }))
     }
 
     /// Numbers and keeps `what`; returns its number.
@@ -102,6 +105,11 @@ impl Events {
     /// The number of the last event; 0 before the first.
     pub fn last(&self) -> u64 {
         *self.0.last.borrow()
+    }
+
+    /// How often a subscriber was told of a gap.
+    pub fn gaps(&self) -> u64 {
+        self.0.gaps.load(Ordering::Relaxed)
     }
 
     /// Reads everything after the event numbered `seq`.
@@ -140,7 +148,10 @@ impl Subscription {
         let item = self.events.get(self.next)?;
         self.next += match &item {
             Item::Event(_) => 1,
-            Item::Gap { missed } => *missed,
+            Item::Gap { missed } => {
+                self.events.0.gaps.fetch_add(1, Ordering::Relaxed);
+                *missed
+            }
         };
         Some(item)
     }
@@ -199,6 +210,7 @@ mod tests {
         }
         assert_eq!(slow.try_next(), Some(Item::Gap { missed: 6 }));
         assert_eq!(seqs(&mut slow), [7, 8, 9, 10]);
+        assert_eq!(events.gaps(), 1);
     }
 
     #[test]

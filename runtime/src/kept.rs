@@ -50,6 +50,11 @@ impl Kept {
         Self(Arc::new(Inner { engine, sandbox, programs, naming: Mutex::new(()) }))
     }
 
+    /// Where their programs run.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.0.sandbox
+    }
+
     /// Registers every handler that was kept; returns how many. Called once, before the gate opens. Blocks on the disk.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub mod manifest;
 pub mod mount;
 pub mod usage;
 
+mod metrics;
+
 pub mod engine;
 pub mod sandbox;
 pub mod store;

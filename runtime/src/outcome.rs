@@ -65,6 +65,21 @@ impl Outcome {
     /// The end of a run that did what was asked.
     pub const SUCCESS: Self = Self::Exited { code: 0 };
 
+    /// The tokens of all kinds.
+    pub const KINDS: [&str; 11] = [
+        "exited",
+        "trapped",
+        "timed_out",
+        "cpu_spent",
+        "memory_denied",
+        "output_cap",
+        "disk_cap",
+        "cancelled",
+        "refused",
+        "host_error",
+        "lost",
+    ];
+
     /// The wall clock ran out at `limit`.
     pub fn timed_out(limit: Duration) -> Self {
         Self::TimedOut { limit: limit.as_secs_f64() }
@@ -77,18 +92,23 @@ impl Outcome {
 
     /// The stable token of the kind, as in JSON and in `Capstan-Outcome`.
     pub fn kind(&self) -> &'static str {
+        Self::KINDS[self.kind_index()]
+    }
+
+    /// The place of the kind in [`Outcome::KINDS`].
+    pub(crate) fn kind_index(&self) -> usize {
         match self {
-            Self::Exited { .. } => "exited",
-            Self::Trapped { .. } => "trapped",
-            Self::TimedOut { .. } => "timed_out",
-            Self::CpuSpent { .. } => "cpu_spent",
-            Self::MemoryDenied { .. } => "memory_denied",
-            Self::OutputCap { .. } => "output_cap",
-            Self::DiskCap { .. } => "disk_cap",
-            Self::Cancelled { .. } => "cancelled",
-            Self::Refused { .. } => "refused",
-            Self::HostError { .. } => "host_error",
-            Self::Lost => "lost",
+            Self::Exited { .. } => 0,
+            Self::Trapped { .. } => 1,
+            Self::TimedOut { .. } => 2,
+            Self::CpuSpent { .. } => 3,
+            Self::MemoryDenied { .. } => 4,
+            Self::OutputCap { .. } => 5,
+            Self::DiskCap { .. } => 6,
+            Self::Cancelled { .. } => 7,
+            Self::Refused { .. } => 8,
+            Self::HostError { .. } => 9,
+            Self::Lost => 10,
         }
     }
 
@@ -155,6 +175,7 @@ mod tests {
         assert_eq!(serde_json::to_string(outcome).unwrap(), json);
         assert_eq!(serde_json::from_str::<Outcome>(json).unwrap(), *outcome);
         assert!(json.contains(outcome.kind()));
+        assert!(Outcome::KINDS.contains(&outcome.kind()));
         assert_eq!(outcome.exit_code(), exit_code);
     }
 

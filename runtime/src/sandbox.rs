@@ -28,7 +28,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::compile::CompileLimits;
-use self::compile::Compiler;
+use self::compile::{Compiler, Compiles};
 use self::guests::Guests;
 use self::linkers::Linkers;
 pub use self::profile::WASMTIME_VERSION;
@@ -118,6 +118,16 @@ impl Sandbox {
         let guests = Guests::start().map_err(SandboxError::Threads)?;
         let compiler = Compiler::new(&engine, config);
         Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, ticker })))
+    }
+
+    /// How compiling goes.
+    pub(crate) fn compiles(&self) -> Compiles {
+        self.0.compiler.compiles()
+    }
+
+    /// Slots of each pool that runs use now.
+    pub(crate) fn slots_used(&self) -> [(&'static str, usize); 5] {
+        profile::slots_used(&self.0.engine)
     }
 
     /// Compiles `wasm` in a child unless that was done before, checks and pre-links it. Cancel-safe: dropping the future kills the

@@ -20,6 +20,7 @@ mod jobs;
 mod kept;
 mod limits;
 mod malformed;
+mod metrics;
 mod oracle;
 mod run;
 mod shutdown;

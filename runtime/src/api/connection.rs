@@ -75,14 +75,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let allowed = names.map_or(Ok(()), |names| names.check(&head));
     let request = Request { head, body, name: String::new(), presence };
-    let answer = match allowed {
-        Ok(()) => router::call(api, request).await,
-        Err(error) => Err(error),
-    };
-    Ok(answer.unwrap_or_else(|error| {
-        tracing::debug!(%error, "refused a request");
-        error.into_response()
-    }))
+    Ok(router::call(api, request, allowed).await)
 }
 
 /// Whether the client begins as HTTP/2 does; `None` where it leaves before that is clear.

@@ -10,6 +10,7 @@ use hyper::{Method, Response};
 
 use super::body::{self, Body};
 use super::error::Error;
+use super::metrics::{self, Requests};
 use super::request::Request;
 use super::{Api, handlers, run, system};
 
@@ -36,6 +37,7 @@ static ROUTES: &[Route] = &[
     route(Method::GET, "/_ready", |api, request| Box::pin(system::ready(api, request))),
     route(Method::GET, "/version", |api, request| Box::pin(system::version(api, request))),
     route(Method::GET, "/info", |api, request| Box::pin(system::info(api, request))),
+    route(Method::GET, "/metrics", |api, request| Box::pin(metrics::metrics(api, request))),
     route(Method::GET, "/handlers", |api, request| Box::pin(handlers::list(api, request))),
     route(Method::GET, "/handlers/{name}", |api, request| Box::pin(handlers::inspect(api, request))),
     route(Method::PUT, "/handlers/{name}", |api, request| Box::pin(handlers::put(api, request))),
@@ -55,17 +57,41 @@ static TABLE: LazyLock<matchit::Router<Vec<&'static Route>>> = LazyLock::new(|| 
     table
 });
 
-/// Finds the API function that `request` calls, and calls it.
-///
-/// # Errors
-/// [`Error`] where there is none, and what the function fails with.
-pub(crate) async fn call(api: Arc<Api>, mut request: Request) -> Result<Response<Body>, Error> {
+/// What counts the requests of the table.
+pub(super) fn requests() -> Requests {
+    Requests::new(ROUTES.iter().map(|route| (known(&route.method), route.path)))
+}
+
+/// The name of a method of the table.
+fn known(method: &Method) -> &'static str {
+    ["GET", "PUT", "POST", "DELETE"].into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}
+
+/// Finds the API function that `request` calls, calls it, and counts the answer. Whoever may not call anything comes with what is
+/// answered instead.
+pub(crate) async fn call(api: Arc<Api>, request: Request, allowed: Result<(), Error>) -> Response<Body> {
+    let mut route = None;
+    let answer = match allowed {
+        Ok(()) => routed(api.clone(), request, &mut route).await,
+        Err(error) => Err(error),
+    };
+    let response = answer.unwrap_or_else(|error| {
+        tracing::debug!(%error, "refused a request");
+        error.into_response()
+    });
+    api.requests.count(route, response.status());
+    response
+}
+
+/// Notes in `taken` the place of the route in the table.
+async fn routed(api: Arc<Api>, mut request: Request, taken: &mut Option<usize>) -> Result<Response<Body>, Error> {
     let path = request.head.uri.path().to_owned();
     let found = TABLE.at(unversioned(&path)?).map_err(|_| Error::not_found(format!("nothing is served at {path}")))?;
     request.name = found.params.get("name").map(str::to_owned).unwrap_or_default();
     let method = &request.head.method;
     let matches = |route: &&&Route| route.method == *method || (route.method == Method::GET && *method == Method::HEAD);
     if let Some(route) = found.value.iter().find(matches) {
+        *taken = ROUTES.element_offset(route);
         return (route.function)(api, request).await;
     }
     let allow = Allow(found.value).to_string();

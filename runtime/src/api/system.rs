@@ -13,6 +13,9 @@ use super::request::Request;
 use crate::listenbuffer::GateState;
 use crate::stream::{self, PIPE_CAPACITY};
 
+/// What the builtins below print.
+const JSON: &str = "application/json";
+
 /// `GET /_ping`: that it answers.
 pub(super) async fn ping(_api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
     Ok(body::typed(StatusCode::OK, "text/plain; charset=utf-8", body::whole("OK\n")))
@@ -32,24 +35,24 @@ pub(super) async fn ready(api: Arc<Api>, _request: Request) -> Result<Response<B
 
 /// `GET /version`: the job `version`.
 pub(super) async fn version(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
-    printed(&api, "version").await
+    printed(&api, "version", JSON).await
 }
 
 /// `GET /info`: the job `info`.
 pub(super) async fn info(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
-    printed(&api, "info").await
+    printed(&api, "info", JSON).await
 }
 
-/// Runs a builtin that prints JSON, and answers with that.
-async fn printed(api: &Api, name: &str) -> Result<Response<Body>, Error> {
+/// Runs a builtin that prints this type, and answers with that.
+pub(super) async fn printed(api: &Api, name: &str, content_type: &'static str) -> Result<Response<Body>, Error> {
     let (stdout, mut printed) = stream::pipe(PIPE_CAPACITY);
     let job = api.engine.job(name)?.stdout(stdout).build()?;
     job.start()?;
-    let mut json = Vec::new();
-    printed.read_to_end(&mut json).await.map_err(|error| Error::internal(error.to_string()))?;
+    let mut text = Vec::new();
+    printed.read_to_end(&mut text).await.map_err(|error| Error::internal(error.to_string()))?;
     let end = job.wait().await;
     if !end.outcome.is_success() {
         return Err(Error::internal(format!("{name}: {}", end.outcome)));
     }
-    Ok(body::typed(StatusCode::OK, "application/json", body::whole(json)))
+    Ok(body::typed(StatusCode::OK, content_type, body::whole(text)))
 }

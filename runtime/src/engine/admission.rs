@@ -50,6 +50,11 @@ impl Admission {
         Ticket::Slot(slot)
     }
 
+    /// Slots that nobody has.
+    pub(super) fn free(&self) -> usize {
+        self.runs.available_permits()
+    }
+
     /// Jobs that wait.
     pub(super) fn queued(&self) -> usize {
         self.config.queue - self.places.available_permits()

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -18,6 +19,7 @@ use wasmtime::Engine;
 use super::artifact::{Artifact, Receipt, filled, memory_file};
 use super::{Config, LoadError, profile};
 use crate::handler::Kind;
+use crate::metrics::Labelled;
 use crate::store::{Artifacts, blocking};
 
 /// Children at a time; each takes a processor and up to its limit of memory.
@@ -56,6 +58,28 @@ pub(super) struct Compiler {
     kept: Option<Artifacts>,
     fingerprint: String,
     going: Mutex<HashMap<String, Weak<Going>>>,
+    results: Labelled<1, Counter>,
+}
+
+/// What came of a load that nobody else was at: the place is that in [`RESULTS`].
+#[derive(Clone, Copy, Debug)]
+enum Came {
+    Kept,
+    Compiled,
+    Refused,
+    OverLimit,
+    Unavailable,
+}
+
+const RESULTS: [&str; 5] = ["kept", "compiled", "refused", "over_limit", "unavailable"];
+
+/// Compiling, at one moment.
+#[derive(Debug)]
+pub(crate) struct Compiles {
+    /// Children that compile now.
+    pub(crate) going: usize,
+    /// What came of programs that were asked for.
+    pub(crate) results: Labelled<1, Counter>,
 }
 
 /// One program's way to its artifact; all who load it at the same time wait for the same.
@@ -74,7 +98,16 @@ impl Compiler {
             kept: config.artifacts,
             fingerprint,
             going: Mutex::default(),
+            results: Labelled::new(RESULTS.map(|result| [("result", result)])),
         }
+    }
+
+    pub(super) fn compiles(&self) -> Compiles {
+        Compiles { going: CHILDREN - self.children.available_permits(), results: self.results.clone() }
+    }
+
+    fn count(&self, came: Came) {
+        self.results.at(came as usize).inc();
     }
 
     /// The artifact of the program `wasm`, kept from before or compiled now. Cancel-safe.
@@ -88,9 +121,12 @@ impl Compiler {
         let going = self.going(digest);
         let artifact = going.get_or_try_init(|| async {
             if let Some(code) = self.kept_code(digest).await {
+                self.count(Came::Kept);
                 return Artifact::authentic(&code, kind).map(Arc::new);
             }
-            let artifact = self.compile(engine, kind, wasm).await?;
+            let compiled = self.compile(engine, kind, wasm).await;
+            self.count(Came::of(&compiled));
+            let artifact = compiled?;
             self.keep(digest, &artifact).await;
             Ok(Arc::new(artifact))
         });
@@ -167,6 +203,17 @@ impl Compiler {
             }
             Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
             _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
+        }
+    }
+}
+
+impl Came {
+    fn of(compiled: &Result<Artifact, LoadError>) -> Self {
+        match compiled {
+            Ok(_) => Self::Compiled,
+            Err(LoadError::CompileLimit(_)) => Self::OverLimit,
+            Err(LoadError::Unavailable(_)) => Self::Unavailable,
+            Err(_) => Self::Refused,
         }
     }
 }

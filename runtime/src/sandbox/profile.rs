@@ -7,8 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig, Result,
-    Strategy,
+    Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
+    PoolingAllocatorMetrics, Result, Strategy,
 };
 
 /// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
@@ -70,6 +70,19 @@ pub(super) fn run_engine(config: &super::Config) -> Result<Engine> {
     let mut engine = base()?;
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&engine)
+}
+
+/// Slots of each pool of `engine` that are used now.
+pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
+    let pools = engine.pooling_allocator_metrics();
+    let used = |of: fn(&PoolingAllocatorMetrics) -> usize| pools.as_ref().map_or(0, of);
+    [
+        ("component_instances", used(|pools| usize::try_from(pools.component_instances()).unwrap_or(usize::MAX))),
+        ("core_instances", used(|pools| usize::try_from(pools.core_instances()).unwrap_or(usize::MAX))),
+        ("memories", used(PoolingAllocatorMetrics::memories)),
+        ("tables", used(PoolingAllocatorMetrics::tables)),
+        ("stacks", used(PoolingAllocatorMetrics::stacks)),
+    ]
 }
 
 /// The engine that compiles. Single-threaded: a thread pool would multiply the address space its limit must leave room for.
