@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, Ticket};
@@ -24,7 +25,8 @@ use self::registry::Registry;
 pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
-use crate::job::{Job, JobBuilder, JobId, StartError, State};
+use crate::history::{Bounds, History, Records};
+use crate::job::{End, Job, JobBuilder, JobId, StartError, State};
 use crate::limits::Limits;
 use crate::metrics::Runs;
 use crate::outcome::{CancelledBy, Outcome};
@@ -84,14 +86,22 @@ struct Inner {
     fence: Arc<Fence>,
     admission: Admission,
     events: Events,
+    records: Arc<dyn Records>,
+    /// Cancelled once new jobs are refused.
+    stopping: CancellationToken,
     started: AtomicU64,
     tasks: TaskTracker,
     shutdown: OnceCell<ShutdownReport>,
 }
 
 impl Engine {
-    /// An engine without handlers.
+    /// An engine without handlers, which remembers its jobs in memory.
     pub fn new(config: Config) -> Self {
+        Self::with_records(config, Arc::new(History::new(Bounds::default())))
+    }
+
+    /// An engine without handlers, which remembers its jobs in `records`.
+    pub fn with_records(config: Config, records: Arc<dyn Records>) -> Self {
         Self(Arc::new(Inner {
             config,
             runs: Runs::new(),
@@ -99,6 +109,8 @@ impl Engine {
             fence: Arc::default(),
             admission: Admission::new(config),
             events: Events::new(events::DEFAULT_CAPACITY),
+            records,
+            stopping: CancellationToken::new(),
             started: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             shutdown: OnceCell::new(),
@@ -200,6 +212,11 @@ impl Engine {
         &self.0.events
     }
 
+    /// Its jobs, those that have ended among them.
+    pub fn records(&self) -> &Arc<dyn Records> {
+        &self.0.records
+    }
+
     /// What no run may use more of.
     pub fn ceiling(&self) -> Limits {
         self.0.config.ceiling
@@ -226,6 +243,12 @@ impl Engine {
         self.0.fence.is_closed()
     }
 
+    /// Waits until it stops and no work is in flight: nothing of note happens any more. Cancel-safe.
+    pub async fn drained(&self) {
+        self.0.stopping.cancelled().await;
+        self.idle().await;
+    }
+
     /// Waits until no work is in flight. Cancel-safe.
     pub async fn idle(&self) {
         self.0.fence.idle().await;
@@ -242,6 +265,7 @@ impl Engine {
     async fn shut_down(&self, grace: Duration) -> ShutdownReport {
         let fence = &self.0.fence;
         fence.close();
+        self.0.stopping.cancel();
         for service in fence.services() {
             service.cancel(CancelledBy::Shutdown);
         }
@@ -269,7 +293,11 @@ impl Engine {
         let role = job.resolved().handler().role();
         let (call, (pass, ticket)) = job.begin(|| {
             let pass = self.0.fence.enter(job, role).ok_or(StartError::ShuttingDown)?;
-            Ok((pass, self.0.admission.ticket(role)?))
+            let ticket = self.0.admission.ticket(role)?;
+            if is_recorded(job) {
+                self.0.records.begin(job)?;
+            }
+            Ok((pass, ticket))
         })?;
         let (engine, job) = (self.clone(), job.clone());
         let mut going = Box::pin(async move { engine.carry_out(&job, call, pass, ticket).await });
@@ -286,17 +314,18 @@ impl Engine {
             Ticket::Place(place) => tokio::select! {
                 biased;
                 outcome = call.stop.requested() => {
-                    job.finish(outcome);
+                    // Its streams are closed before anybody hears of the end.
+                    drop(call);
+                    self.tell_end(job, &job.finish(outcome));
                     return;
                 }
                 slot = self.0.admission.turn(place) => slot,
             },
             ticket => ticket,
         };
-        let is_work = job.resolved().handler().role() == Role::Work;
         job.set_running();
         joblog::started(job);
-        if is_work {
+        if is_work(job) {
             self.0.started.fetch_add(1, Ordering::Relaxed);
             let (handler, parent) = (job.name().to_owned(), job.parent());
             self.0.events.publish(What::JobStart { job: job.id(), handler, parent });
@@ -309,13 +338,30 @@ impl Engine {
             self.0.runs.ended(&end);
         }
         joblog::ended(job, &end);
-        if is_work {
+        self.tell_end(job, &end);
+        drop(pass);
+    }
+
+    /// Tells those who remember and those who watch that a job has ended.
+    fn tell_end(&self, job: &Job, end: &End) {
+        if is_recorded(job) {
+            self.0.records.end(job, end);
+        }
+        if is_work(job) {
             let (handler, outcome) = (job.name().to_owned(), end.outcome.kind().to_owned());
             let exit_code = end.outcome.exit_code();
             self.0.events.publish(What::JobEnd { job: job.id(), handler, outcome, exit_code });
         }
-        drop(pass);
     }
+}
+
+fn is_work(job: &Job) -> bool {
+    job.resolved().handler().role() == Role::Work
+}
+
+/// Whether a job is remembered: one that is work, and one that somebody will ask for later.
+fn is_recorded(job: &Job) -> bool {
+    is_work(job) || job.log().is_some()
 }
 
 /// Runs `call` to its end. The deadline is kept here, on the control side, where no guest can starve the timer.

@@ -12,6 +12,9 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The most variables that are read from an object: setting one looks at all before it.
+const MAX_READ: usize = 4096;
+
 /// An ordered list of variables; the last value set for a name wins and keeps the place of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Env {
@@ -174,6 +177,9 @@ impl<'de> Visitor<'de> for EnvVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Env, A::Error> {
         let mut env = Env::new();
         while let Some((name, value)) = map.next_entry::<String, String>()? {
+            if env.len() == MAX_READ {
+                return Err(serde::de::Error::custom(format_args!("there are more than {MAX_READ} variables")));
+            }
             env.set(name, value).map_err(serde::de::Error::custom)?;
         }
         Ok(env)

@@ -4,6 +4,8 @@
 //! are the same reading, so nothing is lost or repeated where they join. Publishing never waits for anybody: whoever reads too slowly
 //! finds a gap, and is told how long it is.
 
+mod filter;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use self::filter::{Filter, FilterError};
 use crate::job::JobId;
 
 /// Events kept for those who come later, by default.
@@ -172,7 +175,7 @@ impl Subscription {
 mod tests {
     use super::*;
 
-    fn removed(handler: impl ToString) -> What {
+    fn removed(handler: u64) -> What {
         What::HandlerRemove { handler: handler.to_string() }
     }
 
@@ -232,9 +235,9 @@ mod tests {
         let events = Events::new(10);
         let mut live = events.live();
         let (item, ()) = tokio::join!(live.next(), async {
-            events.publish(removed("a"));
+            events.publish(removed(1));
         });
-        assert!(matches!(item, Item::Event(event) if event.what == removed("a")));
+        assert!(matches!(item, Item::Event(event) if event.what == removed(1)));
     }
 
     #[test]
@@ -256,12 +259,12 @@ mod tests {
     #[test]
     fn an_event_is_one_flat_object() {
         let events = Events::new(1);
-        events.publish(removed("a"));
+        events.publish(removed(1));
         let Some(Item::Event(event)) = events.after(0).try_next() else { panic!("no event") };
         let json = serde_json::to_value(&*event).unwrap();
         assert_eq!(
             (&json["seq"], &json["event"], &json["handler"]),
-            (&1.into(), &"handler.remove".into(), &"a".into())
+            (&1.into(), &"handler.remove".into(), &"1".into())
         );
         assert_eq!(serde_json::from_value::<Event>(json).unwrap(), *event);
     }

@@ -12,30 +12,28 @@
 //! before and after the end. A job holds what it was given as data, its streams until they are handed to the run, and nothing of the
 //! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
 
+mod id;
+
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
 
-use crate::engine::{Engine, Resolved};
+pub use self::id::{BadJobId, JobId};
+use crate::engine::{Engine, Name, Resolved};
 use crate::env::Env;
-use crate::handler::{Call, Stop};
+use crate::handler::{About, Call, Stop};
+use crate::history::{Key, Log};
 use crate::limits::{Asked, Limits};
 use crate::mount::Mount;
-use crate::outcome::{CancelledBy, Outcome};
-use crate::stream::{Sink, Source};
+use crate::outcome::{CancelledBy, Outcome, OutputStream};
+use crate::stream::{self, PIPE_CAPACITY, Sink, Source};
 use crate::usage::{Usage, UsageReport};
 
 /// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
 pub const MAX_ARGS_AND_ENV: usize = 1 << 20;
-
-/// A job's id: 128 random bits, so that nobody guesses another's.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct JobId(u128);
 
 /// A handle to a job; clones are the same job.
 #[derive(Clone)]
@@ -48,6 +46,23 @@ pub enum State {
     Queued,
     Running,
     Done(End),
+}
+
+/// What a job was made of: it does not change, and outlives the job for as long as anybody remembers it.
+#[derive(Debug)]
+pub struct Given {
+    pub id: JobId,
+    pub handler: Name,
+    /// What the handler was when the job was bound to it.
+    pub about: Arc<About>,
+    pub args: Vec<String>,
+    /// The limits that hold for it.
+    pub limits: Limits,
+    /// The job that asked for it.
+    pub parent: Option<JobId>,
+    /// By which its caller makes sure that it is made once.
+    pub key: Option<Key>,
+    pub created: Timestamp,
 }
 
 /// The end of a job.
@@ -67,6 +82,8 @@ pub struct Control {
     pub parent: Option<JobId>,
     /// Directories granted to this run.
     pub mounts: Vec<Mount>,
+    /// By which the caller makes sure that the job is made once.
+    pub key: Option<Key>,
 }
 
 /// A job that is being described; see [`Engine::job`].
@@ -78,6 +95,8 @@ pub struct JobBuilder {
     env: Env,
     control: Control,
     streams: Streams,
+    later: Option<Sink>,
+    log: Option<Log>,
 }
 
 /// Why a job could not be made.
@@ -98,20 +117,21 @@ pub enum StartError {
     ShuttingDown,
     #[error("{runs} runs are going on and {queue} jobs wait, as many as may be")]
     Busy { runs: usize, queue: usize },
+    #[error("job {job} has been made under the same key")]
+    Taken {
+        job: JobId,
+        /// Whether both were asked for with the same request.
+        same: bool,
+    },
 }
 
-/// A text that is not the id of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a job id is 32 hexadecimal digits")]
-pub struct BadJobId;
-
 struct Inner {
-    id: JobId,
+    given: Arc<Given>,
     engine: Engine,
     resolved: Arc<Resolved>,
-    args: Vec<String>,
-    limits: Limits,
-    parent: Option<JobId>,
+    log: Option<Log>,
+    /// The other end of a stdin that is fed after the start; who takes it feeds it.
+    later: Mutex<Option<Sink>>,
     usage: Arc<Usage>,
     stop: Stop,
     state: watch::Sender<State>,
@@ -125,7 +145,7 @@ struct Inner {
 enum Clock {
     Created,
     Queued(Instant),
-    Running(Instant),
+    Running(Instant, Timestamp),
 }
 
 struct Start {
@@ -145,7 +165,7 @@ impl JobBuilder {
     pub(crate) fn new(engine: Engine, resolved: Arc<Resolved>) -> Self {
         let streams = Streams { stdin: Source::empty(), stdout: Sink::discard(), stderr: Sink::discard() };
         let env = resolved.handler().env();
-        Self { engine, resolved, args: Vec::new(), env, control: Control::default(), streams }
+        Self { engine, resolved, args: Vec::new(), env, control: Control::default(), streams, later: None, log: None }
     }
 
     /// Appends arguments; the guest finds the handler's name before them.
@@ -190,6 +210,23 @@ impl JobBuilder {
         self
     }
 
+    /// Leaves stdin open, to be fed through [`Job::take_stdin`].
+    #[must_use]
+    pub fn stdin_later(mut self) -> Self {
+        let (sink, stdin) = stream::pipe(PIPE_CAPACITY);
+        self.later = Some(sink);
+        self.stdin(stdin)
+    }
+
+    /// Keeps stdout and stderr in a log of the job's own.
+    #[must_use]
+    pub fn logged(mut self) -> Self {
+        let log = self.engine.records().log();
+        self.log = Some(log.clone());
+        let sink = |stream| Sink::new(log.writer(stream));
+        self.stdout(sink(OutputStream::Stdout)).stderr(sink(OutputStream::Stderr))
+    }
+
     /// The job, in state `Created` and bound to the handler as it is now.
     ///
     /// # Errors
@@ -207,13 +244,22 @@ impl JobBuilder {
         }
         let limits = self.engine.ceiling().narrowed(&self.resolved.handler().asked()).narrowed(&self.control.asked);
         let start = Start { env: self.env, mounts: self.control.mounts, streams: self.streams };
-        Ok(Job(Arc::new(Inner {
+        let given = Given {
             id: JobId::random(),
-            engine: self.engine,
-            resolved: self.resolved,
+            handler: self.resolved.name().clone(),
+            about: self.resolved.about().clone(),
             args: self.args,
             limits,
             parent: self.control.parent,
+            key: self.control.key,
+            created: Timestamp::now(),
+        };
+        Ok(Job(Arc::new(Inner {
+            given: Arc::new(given),
+            engine: self.engine,
+            resolved: self.resolved,
+            log: self.log,
+            later: Mutex::new(self.later),
             usage: Arc::default(),
             stop: Stop::default(),
             state: watch::Sender::new(State::Created),
@@ -228,7 +274,7 @@ impl Job {
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`] for every start but the first; [`StartError::ShuttingDown`], which ends the job as refused;
-    /// [`StartError::Busy`], after which it may be tried again.
+    /// [`StartError::Busy`], after which it may be tried again; [`StartError::Taken`] where there is a job with its key.
     pub fn start(&self) -> Result<(), StartError> {
         self.0.engine.clone().start(self)
     }
@@ -250,27 +296,50 @@ impl Job {
 
     /// Its id.
     pub fn id(&self) -> JobId {
-        self.0.id
+        self.0.given.id
+    }
+
+    /// What it was made of.
+    pub fn given(&self) -> &Arc<Given> {
+        &self.0.given
     }
 
     /// The job that asked for it.
     pub fn parent(&self) -> Option<JobId> {
-        self.0.parent
+        self.0.given.parent
     }
 
     /// The name of its handler.
     pub fn name(&self) -> &str {
-        self.0.resolved.name().as_str()
+        self.0.given.handler.as_str()
     }
 
     /// Its arguments, without the name.
     pub fn args(&self) -> &[String] {
-        &self.0.args
+        &self.0.given.args
     }
 
     /// The limits that hold for it.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.0.given.limits
+    }
+
+    /// What it has printed, where that is kept.
+    pub fn log(&self) -> Option<&Log> {
+        self.0.log.as_ref()
+    }
+
+    /// The other end of a stdin that was left open, for the first who asks; dropping it is the end of that stdin.
+    pub fn take_stdin(&self) -> Option<Sink> {
+        self.0.later.lock().expect("no panic while the lock is held").take()
+    }
+
+    /// When its run began.
+    pub fn started(&self) -> Option<Timestamp> {
+        match *self.0.clock.lock().expect("no panic while the lock is held") {
+            Clock::Running(_, at) => Some(at),
+            Clock::Created | Clock::Queued(_) => None,
+        }
     }
 
     /// What it was bound to when it was made.
@@ -289,7 +358,7 @@ impl Job {
             return end.usage;
         }
         let running = match *self.0.clock.lock().expect("no panic while the lock is held") {
-            Clock::Running(since) => since.elapsed(),
+            Clock::Running(since, _) => since.elapsed(),
             Clock::Created | Clock::Queued(_) => Duration::ZERO,
         };
         self.0.usage.report(running)
@@ -326,12 +395,13 @@ impl Job {
         if let Clock::Queued(since) = *clock {
             self.0.usage.queue.add_time(since.elapsed());
         }
-        *clock = Clock::Running(Instant::now());
+        *clock = Clock::Running(Instant::now(), Timestamp::now());
         drop(clock);
         self.0.state.send_replace(State::Running);
     }
 
     pub(crate) fn finish(&self, outcome: Outcome) -> End {
+        drop(self.take_stdin());
         let end = End { outcome, at: Timestamp::now(), usage: self.usage() };
         self.0.state.send_replace(State::Done(end.clone()));
         end
@@ -339,14 +409,14 @@ impl Job {
 
     fn call(&self, start: Start) -> Call {
         Call {
-            job: self.0.id,
+            job: self.id(),
             name: self.name().to_owned(),
-            args: self.0.args.clone(),
+            args: self.0.given.args.clone(),
             env: start.env,
             stdin: start.streams.stdin,
             stdout: start.streams.stdout,
             stderr: start.streams.stderr,
-            limits: self.0.limits,
+            limits: self.0.given.limits,
             mounts: start.mounts,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
@@ -354,55 +424,23 @@ impl Job {
     }
 }
 
-impl JobId {
-    /// The id of no job.
-    pub(crate) const NONE: Self = Self(0);
+impl State {
+    /// The tokens of all states, as in JSON.
+    pub const TOKENS: [&str; 4] = ["created", "queued", "running", "done"];
 
-    fn random() -> Self {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the kernel's random source answers once the machine has booted");
-        Self(u128::from_ne_bytes(bytes))
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
-}
-
-impl FromStr for JobId {
-    type Err = BadJobId;
-
-    fn from_str(text: &str) -> Result<Self, BadJobId> {
-        let well_formed = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match u128::from_str_radix(text, 16) {
-            Ok(id) if well_formed => Ok(Self(id)),
-            _ => Err(BadJobId),
+    /// The stable token of the state, as in JSON.
+    pub fn token(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done(_) => "done",
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for JobId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for JobId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Job").field("id", &self.0.id).field("name", &self.name()).finish_non_exhaustive()
+        formatter.debug_struct("Job").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,8 @@
 //! - what it says of itself and how it lives: [`builtins`], [`daemon`];
 //! - how people call it: [`cli`], the `capstan` command.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
+
 pub mod env;
 pub mod outcome;
 pub mod stream;
@@ -14,6 +16,7 @@ pub mod units;
 
 pub mod events;
 pub mod handler;
+pub mod history;
 pub mod job;
 pub mod limits;
 pub mod manifest;

@@ -3,10 +3,12 @@
 //! Writing waits while the pipe is full, so a slow reader slows its writer and nobody else. Dropping an end closes it: the reader
 //! then sees the end of the stream, the writer a broken pipe. Nothing else closes a stream, so it is closed once and by its owner.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// Bytes a pipe holds before its writer waits.
@@ -14,51 +16,86 @@ pub const PIPE_CAPACITY: usize = 64 * 1024;
 
 /// The end that is written to.
 #[derive(Debug)]
-pub struct Sink(Option<DuplexStream>);
+pub struct Sink(To);
 
 /// The end that is read from.
 #[derive(Debug)]
-pub struct Source(Option<DuplexStream>);
+pub struct Source(Of);
+
+enum To {
+    Pipe(DuplexStream),
+    Writer(Box<dyn AsyncWrite + Send + Sync + Unpin>),
+    Nowhere,
+}
+
+#[derive(Debug)]
+enum Of {
+    Pipe(DuplexStream),
+    Memory(Bytes),
+}
 
 /// A pipe that holds at most `capacity` bytes.
 pub fn pipe(capacity: usize) -> (Sink, Source) {
     let (write, read) = tokio::io::duplex(capacity);
-    (Sink(Some(write)), Source(Some(read)))
+    (Sink(To::Pipe(write)), Source(Of::Pipe(read)))
 }
 
 impl Sink {
     /// A sink that takes everything and keeps nothing.
     pub fn discard() -> Self {
-        Self(None)
+        Self(To::Nowhere)
+    }
+
+    /// A sink that is `writer`; dropping it is its end.
+    pub fn new(writer: impl AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
+        Self(To::Writer(Box::new(writer)))
     }
 }
 
 impl Source {
     /// A source that is at its end: what a job without stdin reads.
     pub fn empty() -> Self {
-        Self(None)
+        Self::of(Bytes::new())
+    }
+
+    /// A source of these bytes.
+    pub fn of(bytes: impl Into<Bytes>) -> Self {
+        Self(Of::Memory(bytes.into()))
+    }
+}
+
+impl fmt::Debug for To {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pipe(_) => "Pipe",
+            Self::Writer(_) => "Writer",
+            Self::Nowhere => "Nowhere",
+        })
     }
 }
 
 impl AsyncWrite for Sink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Some(stream) => Pin::new(stream).poll_write(cx, buf),
-            None => Poll::Ready(Ok(buf.len())),
+            To::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            To::Writer(writer) => Pin::new(writer).poll_write(cx, buf),
+            To::Nowhere => Poll::Ready(Ok(buf.len())),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Some(stream) => Pin::new(stream).poll_flush(cx),
-            None => Poll::Ready(Ok(())),
+            To::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
+            To::Writer(writer) => Pin::new(writer).poll_flush(cx),
+            To::Nowhere => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Some(stream) => Pin::new(stream).poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
+            To::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
+            To::Writer(writer) => Pin::new(writer).poll_shutdown(cx),
+            To::Nowhere => Poll::Ready(Ok(())),
         }
     }
 }
@@ -66,8 +103,12 @@ impl AsyncWrite for Sink {
 impl AsyncRead for Source {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Some(stream) => Pin::new(stream).poll_read(cx, buf),
-            None => Poll::Ready(Ok(())),
+            Of::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            Of::Memory(bytes) => {
+                let count = bytes.len().min(buf.remaining());
+                buf.put_slice(&bytes.split_to(count));
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -102,6 +143,16 @@ mod tests {
     async fn no_stdin_is_the_end_at_once_and_discard_takes_all() {
         assert_eq!(Source::empty().read(&mut [0; 4]).await.unwrap(), 0);
         Sink::discard().write_all(&[0; 1 << 20]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_source_of_bytes_is_read_to_its_end_in_any_portions() {
+        let mut source = Source::of("hello");
+        let mut two = [0; 2];
+        source.read_exact(&mut two).await.unwrap();
+        let mut rest = String::new();
+        source.read_to_string(&mut rest).await.unwrap();
+        assert_eq!((&two, rest.as_str()), (b"he", "llo"));
     }
 
     async fn futures_poll<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {

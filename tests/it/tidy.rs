@@ -16,7 +16,7 @@ const SPAWN: &[&str] = &[];
 
 /// Modules of `runtime/src` on the engine's side of the boundary.
 const ENGINE: &[&str] = &[
-    "engine", "env", "events", "handler", "job", "kept", "limits", "manifest", "metrics", "mount", "outcome",
+    "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount", "outcome",
     "sandbox", "store", "stream", "units", "usage",
 ];
 

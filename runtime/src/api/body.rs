@@ -32,9 +32,14 @@ pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: Body) 
 
 /// An answer in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    typed(status, "application/json", whole(json_line(value)))
+}
+
+/// A line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> Bytes {
     let mut bytes = serde_json::to_vec(value).expect("what is answered has text keys and no failing Serialize");
     bytes.push(b'\n');
-    typed(status, "application/json", whole(bytes))
+    bytes.into()
 }
 
 /// An answer without a body.

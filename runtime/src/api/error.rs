@@ -5,8 +5,11 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::{self, Body};
+use super::run::{self, JOB};
 use crate::engine::{MAX_NAME, RegistryError};
-use crate::job::{JobError, StartError};
+use crate::events::FilterError;
+use crate::history::RemoveError;
+use crate::job::{JobError, JobId, StartError};
 use crate::kept::KeptError;
 use crate::manifest::ManifestError;
 use crate::sandbox::LoadError;
@@ -17,6 +20,7 @@ use crate::units::UnitError;
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What a caller is told instead of an answer.
+#[expect(clippy::error_impl_error, reason = "the one error of its side of the boundary: `api::error::Error`")]
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
 pub(crate) struct Error {
@@ -25,13 +29,15 @@ pub(crate) struct Error {
     message: String,
     retry: bool,
     allow: Option<HeaderValue>,
+    /// The job that it is about.
+    job: Option<Box<JobId>>,
     /// What is left of the request is not read: the connection ends with the answer.
     close: bool,
 }
 
 impl Error {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, allow: None, close: false }
+        Self { status, code, message: message.into(), retry: false, allow: None, job: None, close: false }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -46,8 +52,28 @@ impl Error {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    pub(crate) fn unknown_job(id: &str) -> Self {
+        // An id in a path may be as long as a request's head.
+        let id: String = id.chars().take(32).collect();
+        Self::new(StatusCode::NOT_FOUND, "unknown_job", format!("no job {id}"))
+    }
+
+    pub(crate) fn no_logs(job: JobId) -> Self {
+        let message = format!("what job {job} printed went to whoever ran it, and was not kept");
+        Self { job: Some(job.into()), ..Self::new(StatusCode::NOT_FOUND, "no_logs", message) }
+    }
+
+    pub(crate) fn job_ended(job: JobId) -> Self {
+        let message = format!("job {job} has ended");
+        Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_ended", message) }
+    }
+
+    pub(crate) fn conflict(job: JobId, message: impl Into<String>) -> Self {
+        Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "conflict", message) }
+    }
+
     pub(crate) fn too_large(limit: u64) -> Self {
-        let message = format!("the upload is larger than the {limit} bytes that are taken");
+        let message = format!("the body is larger than the {limit} bytes that are taken");
         Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 
@@ -86,7 +112,11 @@ impl Error {
     }
 
     fn json(&self) -> serde_json::Value {
-        json!({"error": {"code": self.code, "message": self.message}})
+        let mut json = json!({"error": {"code": self.code, "message": self.message}});
+        if let Some(job) = &self.job {
+            json["error"]["job"] = json!(job);
+        }
+        json
     }
 
     /// The answer that tells it, for a connection that is closed without a look at what it asked.
@@ -104,6 +134,9 @@ impl Error {
         let headers = response.headers_mut();
         if self.retry {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        if let Some(job) = &self.job {
+            headers.insert(JOB, run::job_id(**job));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);
@@ -148,7 +181,19 @@ impl From<StartError> for Error {
             StartError::Busy { .. } => {
                 Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", error.to_string()) }
             }
+            StartError::Taken { job, .. } => Self::conflict(job, error.to_string()),
             StartError::AlreadyStarted => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<RemoveError> for Error {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Unknown(job) => Self::unknown_job(&job.to_string()),
+            RemoveError::GoesOn(job) => {
+                Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_running", error.to_string()) }
+            }
         }
     }
 }
@@ -198,6 +243,12 @@ impl From<LoadError> for Error {
 impl From<ManifestError> for Error {
     fn from(error: ManifestError) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_manifest", error.to_string())
+    }
+}
+
+impl From<FilterError> for Error {
+    fn from(error: FilterError) -> Self {
+        Self::bad_request(format!("filter: {error}"))
     }
 }
 

@@ -11,13 +11,14 @@ use percent_encoding::percent_decode_str;
 
 use super::error::Error;
 use super::wire::Presence;
+use crate::job::JobId;
 
 /// A request on its way to its API function.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) head: Parts,
     pub(crate) body: Incoming,
-    /// The name of a handler in the path, still encoded; empty where the route has none.
+    /// The name of a handler or the id of a job in the path, still encoded; empty where the route has neither.
     pub(crate) name: String,
     /// The connection it came on.
     pub(crate) presence: Arc<Presence>,
@@ -32,6 +33,14 @@ impl Request {
         decoded(&self.name)
             .map(Cow::into_owned)
             .map_err(|_| crate::engine::RegistryError::BadName(self.name.clone()).into())
+    }
+
+    /// The id of a job in the path.
+    ///
+    /// # Errors
+    /// [`Error`] where it is none, as for a job that is not known.
+    pub(crate) fn job(&self) -> Result<JobId, Error> {
+        self.name.parse().map_err(|_| Error::unknown_job(&self.name))
     }
 
     /// The parameters of the query in their order, decoded.

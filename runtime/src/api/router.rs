@@ -12,7 +12,7 @@ use super::body::{self, Body};
 use super::error::Error;
 use super::metrics::{self, Requests};
 use super::request::Request;
-use super::{Api, handlers, run, system};
+use super::{Api, events, handlers, jobs, run, system};
 
 /// The versions of the API that are served.
 pub(crate) const MIN_VERSION: u32 = 1;
@@ -44,6 +44,16 @@ static ROUTES: &[Route] = &[
     route(Method::DELETE, "/handlers/{name}", |api, request| Box::pin(handlers::remove(api, request))),
     route(Method::GET, "/handlers/{name}/wasm", |api, request| Box::pin(handlers::wasm(api, request))),
     route(Method::POST, "/handlers/{name}/run", |api, request| Box::pin(run::run(api, request))),
+    route(Method::POST, "/jobs", |api, request| Box::pin(jobs::submit(api, request))),
+    route(Method::GET, "/jobs", |api, request| Box::pin(jobs::list(api, request))),
+    route(Method::GET, "/jobs/{id}", |api, request| Box::pin(jobs::inspect(api, request))),
+    route(Method::DELETE, "/jobs/{id}", |api, request| Box::pin(jobs::remove(api, request))),
+    route(Method::GET, "/jobs/{id}/logs", |api, request| Box::pin(jobs::logs(api, request))),
+    route(Method::POST, "/jobs/{id}/wait", |api, request| Box::pin(jobs::wait(api, request))),
+    route(Method::POST, "/jobs/{id}/cancel", |api, request| Box::pin(jobs::cancel(api, request))),
+    route(Method::POST, "/jobs/{id}/kill", |api, request| Box::pin(jobs::kill(api, request))),
+    route(Method::PUT, "/jobs/{id}/stdin", |api, request| Box::pin(jobs::stdin(api, request))),
+    route(Method::GET, "/events", |api, request| Box::pin(events::events(api, request))),
 ];
 
 static TABLE: LazyLock<matchit::Router<Vec<&'static Route>>> = LazyLock::new(|| {
@@ -87,7 +97,7 @@ pub(crate) async fn call(api: Arc<Api>, request: Request, allowed: Result<(), Er
 async fn routed(api: Arc<Api>, mut request: Request, taken: &mut Option<usize>) -> Result<Response<Body>, Error> {
     let path = request.head.uri.path().to_owned();
     let found = TABLE.at(unversioned(&path)?).map_err(|_| Error::not_found(format!("nothing is served at {path}")))?;
-    request.name = found.params.get("name").map(str::to_owned).unwrap_or_default();
+    request.name = found.params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let method = &request.head.method;
     let matches = |route: &&&Route| route.method == *method || (route.method == Method::GET && *method == Method::HEAD);
     if let Some(route) = found.value.iter().find(matches) {

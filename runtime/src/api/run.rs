@@ -9,9 +9,7 @@
 //! its guest back. The one exception is [`spill`]. A client that leaves takes its run with it.
 
 mod asked;
-mod framed;
-mod input;
-mod live;
+pub(super) mod framed;
 mod plain;
 mod spill;
 
@@ -21,18 +19,20 @@ use hyper::Response;
 use hyper::header::{ACCEPT, HeaderValue};
 
 use self::asked::Asked;
-use self::input::Input;
-use self::live::Client;
 use super::Api;
 use super::body::Body;
 use super::error::Error;
+use super::input::Input;
+use super::key;
+use super::live::Client;
 use super::request::Request;
 use crate::handler::Role;
-use crate::job::{Control, Job, JobBuilder};
+use crate::history::Key;
+use crate::job::{Control, Job, JobBuilder, JobId};
 use crate::stream::{self, PIPE_CAPACITY};
 
 /// The header that names the job.
-const JOB: &str = "capstan-job";
+pub(super) const JOB: &str = "capstan-job";
 /// The header or trailer with the kind of the outcome.
 const OUTCOME: &str = "capstan-outcome";
 /// The header or trailer with what a shell would see.
@@ -43,9 +43,10 @@ pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body
     let (asked, name) = (Asked::of(&request)?, request.handler()?);
     let client = Client::of(&request);
     let (is_framed, takes_trailers) = (request.lists(&ACCEPT, framed::MEDIA_TYPE), request.takes_trailers());
+    let key = key::of(&request.head.headers)?.map(|text| Key { text, request: None });
+    let control = Control { asked: asked.limits, key, ..Control::default() };
     let (input, stdin) = Input::of(request.body);
     let (stdout, printed) = stream::pipe(PIPE_CAPACITY);
-    let control = Control { asked: asked.limits, ..Control::default() };
     let job = api.engine.job(&name)?.args(asked.args).env(&asked.env).control(control).stdin(stdin).stdout(stdout);
     let (job, mut response) = if is_framed {
         let (stderr, complained) = stream::pipe(PIPE_CAPACITY);
@@ -59,16 +60,31 @@ pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body
         let response = plain::answer(&api, &job, printed, input, takes_trailers, client).await;
         (job, response)
     };
-    let id = HeaderValue::from_str(&job.id().to_string()).expect("an id is hexadecimal");
-    response.headers_mut().insert(JOB, id);
+    name_job(&mut response, job.id());
     Ok(response)
 }
 
 fn start(job: JobBuilder) -> Result<Job, Error> {
     let job = job.build()?;
-    if job.resolved().handler().role() == Role::Service {
-        return Err(Error::service(job.name()));
-    }
+    refuse_service(&job)?;
     job.start()?;
     Ok(job)
+}
+
+/// Refuses a job that only the daemon starts.
+///
+/// # Errors
+/// [`Error`], 403 `service`.
+pub(super) fn refuse_service(job: &Job) -> Result<(), Error> {
+    if job.resolved().handler().role() == Role::Service { Err(Error::service(job.name())) } else { Ok(()) }
+}
+
+/// Puts the id of a job into the head of an answer.
+pub(super) fn name_job(response: &mut Response<Body>, job: JobId) {
+    response.headers_mut().insert(JOB, job_id(job));
+}
+
+/// The id of a job as the value of a header.
+pub(super) fn job_id(job: JobId) -> HeaderValue {
+    HeaderValue::from_str(&job.to_string()).expect("an id is hexadecimal")
 }

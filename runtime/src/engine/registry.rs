@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use crate::handler::Handler;
+use crate::handler::{About, Handler};
 
 /// Bytes of the longest name.
 pub const MAX_NAME: usize = 128;
@@ -24,6 +24,7 @@ pub struct Name(Arc<str>);
 pub struct Resolved {
     name: Name,
     handler: Arc<dyn Handler>,
+    about: Arc<About>,
     builtin: bool,
     created: Timestamp,
 }
@@ -86,13 +87,13 @@ impl Registry {
     /// Registers all of `bundle` under names that are free, or nothing.
     pub(crate) fn install(&self, bundle: Vec<(Name, Arc<dyn Handler>)>, builtin: bool) -> Result<(), RegistryError> {
         let created = Timestamp::now();
-        self.add(bundle.into_iter().map(|(name, handler)| Resolved { name, handler, builtin, created }))
+        self.add(bundle.into_iter().map(|(name, handler)| Resolved::new(name, handler, builtin, created)))
     }
 
     /// Registers all of `handlers` with the times they were first registered, or nothing.
     pub(crate) fn restore(&self, handlers: Vec<(Name, Arc<dyn Handler>, Timestamp)>) -> Result<(), RegistryError> {
         let handlers = handlers.into_iter();
-        self.add(handlers.map(|(name, handler, created)| Resolved { name, handler, builtin: false, created }))
+        self.add(handlers.map(|(name, handler, created)| Resolved::new(name, handler, false, created)))
     }
 
     fn add(&self, all: impl Iterator<Item = Resolved>) -> Result<(), RegistryError> {
@@ -119,7 +120,7 @@ impl Registry {
             let old = next.get(&name);
             precondition.check(&name, old)?;
             let replaced = old.is_some();
-            let resolved = Arc::new(Resolved { name: name.clone(), handler, builtin: false, created });
+            let resolved = Arc::new(Resolved::new(name.clone(), handler, false, created));
             next.insert(name, resolved.clone());
             Ok(Put { resolved, replaced })
         })
@@ -166,6 +167,11 @@ impl Precondition {
 }
 
 impl Resolved {
+    fn new(name: Name, handler: Arc<dyn Handler>, builtin: bool, created: Timestamp) -> Self {
+        let about = Arc::new(handler.about());
+        Self { name, handler, about, builtin, created }
+    }
+
     /// The name it was registered under.
     pub fn name(&self) -> &Name {
         &self.name
@@ -174,6 +180,11 @@ impl Resolved {
     /// What runs.
     pub fn handler(&self) -> &Arc<dyn Handler> {
         &self.handler
+    }
+
+    /// What it is.
+    pub fn about(&self) -> &Arc<About> {
+        &self.about
     }
 
     /// Whether it is part of the daemon and cannot be replaced.

@@ -11,15 +11,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::task::TaskTracker;
 
 use super::super::body::{self, Body};
-use super::live::{Client, Leave, Pieces};
-use crate::job::{End, Job};
+use super::super::live::{Client, Leave, Pieces};
+use crate::job::{End, Given, Job};
 use crate::stream::Source;
 
 /// What a client accepts to get frames.
-pub(super) const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
+pub(in super::super) const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
 
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
+pub(in super::super) const STDOUT: u8 = 1;
+pub(in super::super) const STDERR: u8 = 2;
 const OUTCOME: u8 = 3;
 
 const HEAD: usize = 8;
@@ -48,7 +48,7 @@ async fn tell(job: Job, mut stdout: Source, mut stderr: Source, pieces: Pieces) 
     }
     let end = job.wait().await;
     // A client that has left needs no end.
-    let _ = pieces.send(Ok(Frame::data(outcome(&job, &end)))).await;
+    let _ = pieces.send(Ok(Frame::data(outcome(job.given(), &end)))).await;
 }
 
 /// One stream on its way into frames.
@@ -81,16 +81,18 @@ impl Output {
     }
 }
 
-fn head(stream: u8, length: usize) -> [u8; HEAD] {
+/// The head of a frame of `stream` with a payload of `length` bytes.
+pub(in super::super) fn head(stream: u8, length: usize) -> [u8; HEAD] {
     let length = u32::try_from(length).expect("no frame comes near 4 GiB");
     let [a, b, c, d] = length.to_be_bytes();
     [stream, 0, 0, 0, a, b, c, d]
 }
 
-fn outcome(job: &Job, end: &End) -> Bytes {
+/// The frame that tells how a job has ended.
+pub(in super::super) fn outcome(given: &Given, end: &End) -> Bytes {
     let json = json!({
-        "job": job.id(),
-        "handler": job.name(),
+        "job": given.id,
+        "handler": given.handler.as_str(),
         "outcome": end.outcome,
         "exit_code": end.outcome.exit_code(),
         "usage": end.usage,

@@ -10,8 +10,8 @@ use tokio::io::AsyncReadExt as _;
 
 use super::super::Api;
 use super::super::body::{self, Abort, Body};
-use super::input::InputEnd;
-use super::live::{Client, Leave, Pieces};
+use super::super::input::InputEnd;
+use super::super::live::{Client, Leave, Pieces};
 use super::spill::{self, Spill};
 use super::{EXIT_CODE, OUTCOME};
 use crate::job::{End, Job};

@@ -1,4 +1,4 @@
-//! An answer that goes on while its run does, and the client that it is for.
+//! An answer that goes on while something does, and the client that it is for.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::super::body::{Abort, Body};
-use super::super::request::Request;
-use super::super::wire::{self, Presence};
+use super::body::{Abort, Body};
+use super::request::Request;
+use super::wire::{self, Presence};
 use crate::job::Job;
 use crate::outcome::CancelledBy;
 
@@ -44,12 +44,13 @@ impl Client {
         }
     }
 
-    /// An answer to this client of unknown length. Dropping it is what a client that leaves comes to.
-    pub(super) fn answer(self, leave: Leave) -> (Pieces, Body) {
+    /// An answer to this client of unknown length. Dropping it, and `guard` with it, is what a client that leaves comes to.
+    pub(super) fn answer(self, guard: impl Send + 'static) -> (Pieces, Body) {
         let (pieces, received) = mpsc::channel(1);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let live = Live { client: self, pieces: received, look, probed: false, aborted: false, _leave: leave };
+        let live =
+            Live { client: self, pieces: received, look, probed: false, aborted: false, _guard: Box::new(guard) };
         (pieces, live.boxed_unsync())
     }
 }
@@ -72,7 +73,7 @@ struct Live {
     look: Interval,
     probed: bool,
     aborted: bool,
-    _leave: Leave,
+    _guard: Box<dyn Send>,
 }
 
 impl HttpBody for Live {

@@ -37,7 +37,7 @@ impl Input {
         let (job, ended) = (job.clone(), end.clone().drop_guard());
         tasks.spawn(async move {
             tokio::select! {
-                () = pump(body, sink, &job) => {}
+                _ = pump(body, sink, &job) => {}
                 // A client that sends nothing, and does not end, shall not outlive its run either.
                 _ = job.wait() => {}
             }
@@ -47,19 +47,21 @@ impl Input {
     }
 }
 
-/// Hands on the body piece by piece, each when the guest has room for it. A guest that reads no more ends it quietly.
-async fn pump(mut body: Incoming, mut sink: Sink, job: &Job) {
+/// Hands on the body piece by piece, each when the guest has room for it; whether it came to its end. A guest that reads no more ends
+/// it quietly.
+pub(super) async fn pump(mut body: Incoming, mut sink: Sink, job: &Job) -> bool {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             // It was broken off. Half an input is no input: the guest must not take this for its end.
             job.cancel(CancelledBy::Client);
             job.wait().await;
-            return;
+            return false;
         };
         if let Ok(data) = frame.into_data()
             && sink.write_all(&data).await.is_err()
         {
-            return;
+            return false;
         }
     }
+    true
 }

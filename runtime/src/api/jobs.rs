@@ -1,0 +1,183 @@
+//! Jobs over HTTP: submit, list, inspect, wait, stop, feed, forget.
+//!
+//! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`].
+
+mod asked;
+mod cursor;
+mod list;
+mod logs;
+mod told;
+
+use std::sync::Arc;
+
+use hyper::body::Frame;
+use hyper::header::{CONNECTION, HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use self::asked::{Asked, Input};
+pub(super) use self::cursor::Cursors;
+pub(super) use self::list::list;
+pub(super) use self::logs::logs;
+use self::told::Told;
+use super::Api;
+use super::body::{self, Body};
+use super::error::Error;
+use super::input;
+use super::live::Client;
+use super::query::Parameters;
+use super::request::Request;
+use super::run::{name_job, refuse_service};
+use crate::history::Record;
+use crate::job::{Control, Job, JobId, StartError, State};
+use crate::outcome::CancelledBy;
+use crate::stream::Source;
+
+/// `POST /jobs`: a job that goes on by itself.
+pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::of(&request, &[], &[])?;
+    let asked = Asked::read(request).await?;
+    // Before anything else: a job that was made is told of even where another could not start.
+    if let Some(key) = &asked.key
+        && let Err(taken) = api.engine.records().check(key)
+    {
+        return submitted_before(&api, taken);
+    }
+    let control = Control { asked: asked.policy, key: asked.key, ..Control::default() };
+    let job = api.engine.job(&asked.handler)?.args(asked.args).env(&asked.env).control(control).logged();
+    let job = match asked.stdin {
+        Input::Whole(bytes) => job.stdin(Source::of(bytes)).build()?,
+        Input::Later => job.stdin_later().build()?,
+    };
+    refuse_service(&job)?;
+    match job.start() {
+        Ok(()) => Ok(submitted(StatusCode::ACCEPTED, job.id(), &job.state())),
+        Err(error) => submitted_before(&api, error),
+    }
+}
+
+/// Tells of the job that was made of the same request under the same key.
+fn submitted_before(api: &Api, error: StartError) -> Result<Response<Body>, Error> {
+    if let StartError::Taken { job, same: true } = error
+        && let Some(record) = api.engine.records().find(job)
+    {
+        return Ok(submitted(StatusCode::OK, job, &record.state()));
+    }
+    Err(error.into())
+}
+
+fn submitted(status: StatusCode, job: JobId, state: &State) -> Response<Body> {
+    let mut response = body::json(status, &json!({"id": job, "durable": false, "state": state.token()}));
+    let location = HeaderValue::from_str(&format!("/v1/jobs/{job}")).expect("an id is hexadecimal");
+    response.headers_mut().insert(LOCATION, location);
+    name_job(&mut response, job);
+    response
+}
+
+/// `GET /jobs/{id}`: all that is known of it.
+pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::of(&request, &[], &[])?;
+    let record = find(&api, &request)?;
+    Ok(body::json(StatusCode::OK, &Told::new(&record)))
+}
+
+/// `DELETE /jobs/{id}`: forgets one that has ended.
+pub(super) async fn remove(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::of(&request, &[], &[])?;
+    api.engine.records().remove(request.job()?)?;
+    Ok(body::empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /jobs/{id}/wait`: the job once it has ended, or as it is when the time is over.
+///
+/// Whoever waits is told even where the job is removed meanwhile.
+pub(super) async fn wait(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    let parameters = Parameters::of(&request, &["timeout"], &[])?;
+    let timeout = parameters.duration("timeout")?;
+    let record = find(&api, &request)?;
+    let Some(job) = going(&record).cloned() else { return Ok(body::json(StatusCode::OK, &Told::new(&record))) };
+    // The head goes out at once, so that a client that leaves is noticed; the job follows.
+    let (pieces, body) = Client::of(&request).answer(());
+    api.tasks.spawn(async move {
+        let over = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = job.wait() => {}
+            () = over => {}
+            () = pieces.closed() => return,
+        }
+        let told = body::json_line(&Told::new(&record));
+        // A client that has left needs no answer.
+        let _ = pieces.send(Ok(Frame::data(told))).await;
+    });
+    Ok(body::typed(StatusCode::OK, "application/json", body))
+}
+
+/// `POST /jobs/{id}/cancel`: ends it, after a time of grace where one is given. Answers at once.
+pub(super) async fn cancel(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    let grace = Parameters::of(&request, &["grace"], &[])?.duration("grace")?.unwrap_or_default();
+    let (record, job) = find_going(&api, &request)?;
+    if grace.is_zero() {
+        job.cancel(CancelledBy::Client);
+    } else {
+        api.tasks.spawn(async move {
+            // It may end by itself until then.
+            let _ = tokio::time::timeout(grace, job.wait()).await;
+            job.cancel(CancelledBy::Client);
+        });
+    }
+    Ok(body::json(StatusCode::ACCEPTED, &Told::new(&record)))
+}
+
+/// `POST /jobs/{id}/kill`: ends it now.
+pub(super) async fn kill(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::of(&request, &[], &[])?;
+    let (record, job) = find_going(&api, &request)?;
+    job.cancel(CancelledBy::Client);
+    Ok(body::json(StatusCode::ACCEPTED, &Told::new(&record)))
+}
+
+/// `PUT /jobs/{id}/stdin`: feeds a stdin that was left open, and ends it. Done once.
+pub(super) async fn stdin(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::of(&request, &[], &[])?;
+    let (_, job) = find_going(&api, &request)?;
+    let taken = || Error::conflict(job.id(), format!("the stdin of job {} is not open, or was fed before", job.id()));
+    let sink = job.take_stdin().ok_or_else(taken)?;
+    let fed = job.clone();
+    // A task of its own: half an input must not look like a whole one, however this client leaves.
+    let feeding = api.tasks.spawn(async move {
+        tokio::select! {
+            whole = input::pump(request.body, sink, &fed) => whole,
+            _ = fed.wait() => false,
+        }
+    });
+    let whole = feeding.await.map_err(|error| Error::internal(error.to_string()))?;
+    let mut response = body::empty(StatusCode::NO_CONTENT);
+    if !whole {
+        // The rest of the request will not be read.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn find(api: &Api, request: &Request) -> Result<Record, Error> {
+    let id = request.job()?;
+    api.engine.records().find(id).ok_or_else(|| Error::unknown_job(&id.to_string()))
+}
+
+/// The job of the path, which must not have ended.
+fn find_going(api: &Api, request: &Request) -> Result<(Record, Job), Error> {
+    let record = find(api, request)?;
+    match going(&record).cloned() {
+        Some(job) => Ok((record, job)),
+        None => Err(Error::job_ended(record.given.id)),
+    }
+}
+
+fn going(record: &Record) -> Option<&Job> {
+    record.job().filter(|_| !record.has_ended())
+}

@@ -1,0 +1,178 @@
+//! The body of `POST /jobs`.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::super::error::Error;
+use super::super::key;
+use super::super::request::Request;
+use crate::env::Env;
+use crate::history::Key;
+use crate::limits::Asked as Policy;
+
+/// Bytes of the longest body. More input than fits is sent to `PUT /jobs/{id}/stdin`.
+const BODY: u64 = 4 << 20;
+/// How long a client may pause in the middle of a body.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The job that is asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) handler: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: Env,
+    pub(super) stdin: Input,
+    pub(super) policy: Policy,
+    pub(super) key: Option<Key>,
+}
+
+/// Where its stdin comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    Whole(Bytes),
+    /// It comes later, through `PUT /jobs/{id}/stdin`.
+    Later,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json {
+    handler: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: Env,
+    stdin: Option<String>,
+    stdin_base64: Option<String>,
+    #[serde(default)]
+    stdin_later: bool,
+    #[serde(default)]
+    policy: Policy,
+    key: Option<String>,
+}
+
+impl Asked {
+    /// Reads the body of `request`.
+    ///
+    /// # Errors
+    /// [`Error`]: 413 where it is too large; 400 where it is cut, stalls, or is not as it should be, saying what and where.
+    pub(super) async fn read(request: Request) -> Result<Self, Error> {
+        if request.content_length().is_some_and(|length| length > BODY) {
+            return Err(Error::too_large(BODY));
+        }
+        let key = key::of(&request.head.headers)?;
+        parse(&whole(request.body).await?, key)
+    }
+}
+
+async fn whole(mut body: Incoming) -> Result<Bytes, Error> {
+    let mut read = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(PAUSE, body.frame()).await;
+        let frame = frame.map_err(|_| Error::bad_request(format!("nothing came for {} s", PAUSE.as_secs())))?;
+        let Some(frame) = frame else { return Ok(read.freeze()) };
+        let frame = frame.map_err(|_| Error::bad_request("the body was broken off"))?;
+        if let Ok(data) = frame.into_data() {
+            if read.len() as u64 + data.len() as u64 > BODY {
+                return Err(Error::too_large(BODY));
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+}
+
+fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
+    let json: Json = serde_json::from_slice(body).map_err(|error| Error::bad_request(format!("the body: {error}")))?;
+    let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
+        (None, None, true) => Input::Later,
+        (None, None, false) => Input::Whole(Bytes::new()),
+        (Some(text), None, false) => Input::Whole(text.into()),
+        (None, Some(encoded), false) => Input::Whole(
+            STANDARD.decode(encoded).map_err(|error| Error::bad_request(format!("stdin_base64: {error}")))?.into(),
+        ),
+        _ => return Err(Error::bad_request("stdin, stdin_base64 and stdin_later exclude each other")),
+    };
+    let text = match (header, json.key) {
+        (Some(header), Some(key)) if header != key => {
+            return Err(Error::bad_request("Idempotency-Key and key are not the same"));
+        }
+        (Some(header), _) => Some(header),
+        (None, key) => key.map(key::checked).transpose()?,
+    };
+    let key = text.map(|text| Key { text, request: Some(Sha256::digest(body).into()) });
+    Ok(Asked { handler: json.handler, args: json.args, env: json.env, stdin, policy: json.policy, key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(json: &str) -> Result<Asked, Error> {
+        parse(json.as_bytes(), None)
+    }
+
+    #[test]
+    fn a_job_is_read_whole() {
+        let asked = asked(
+            r#"{"handler":"wc","args":["-l",""],"env":{"A":"1"},"stdin":"hi","policy":{"timeout":"5s","memory":65536},"key":"k"}"#,
+        )
+        .unwrap();
+        assert_eq!((asked.handler.as_str(), asked.args.as_slice()), ("wc", &["-l".to_owned(), String::new()][..]));
+        assert_eq!(asked.env.get("A"), Some("1"));
+        assert_eq!(asked.stdin, Input::Whole("hi".into()));
+        assert_eq!((asked.policy.timeout, asked.policy.memory), (Some(Duration::from_secs(5)), Some(65536)));
+        assert_eq!(asked.key.unwrap().text, "k");
+    }
+
+    #[test]
+    fn stdin_comes_in_one_way() {
+        for (json, input) in [
+            (r#"{"handler":"a"}"#, Input::Whole(Bytes::new())),
+            (r#"{"handler":"a","stdin":null}"#, Input::Whole(Bytes::new())),
+            (r#"{"handler":"a","stdin_base64":"AP8="}"#, Input::Whole(Bytes::from_static(b"\0\xff"))),
+            (r#"{"handler":"a","stdin_later":true}"#, Input::Later),
+        ] {
+            assert_eq!(asked(json).unwrap().stdin, input, "{json}");
+        }
+        assert!(asked(r#"{"handler":"a","stdin":"x","stdin_base64":"AP8="}"#).is_err());
+        assert!(asked(r#"{"handler":"a","stdin":"x","stdin_later":true}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_not_as_it_should_be_is_named() {
+        for (json, named) in [
+            ("", "the body"),
+            ("[]", "the body"),
+            (r#"{"args":[]}"#, "handler"),
+            (r#"{"handler":"a","memroy":1}"#, "memroy"),
+            (r#"{"handler":"a","policy":{"memroy":1}}"#, "memroy"),
+            (r#"{"handler":"a","policy":{"timeout":"soon"}}"#, "soon"),
+            (r#"{"handler":"a","args":"x"}"#, "sequence"),
+            (r#"{"handler":"a","args":[1]}"#, "integer"),
+            (r#"{"handler":"a","env":{"A=B":"x"}}"#, "A=B"),
+            (r#"{"handler":"a","stdin_base64":"!"}"#, "stdin_base64"),
+            (r#"{"handler":"a","key":""}"#, "key"),
+            (r#"{"handler":"a"} x"#, "trailing"),
+        ] {
+            let error = asked(json).expect_err(json).to_string();
+            assert!(error.starts_with("bad_request") && error.contains(named), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_stands_in_the_head_or_in_the_body() {
+        let json = br#"{"handler":"a","key":"k"}"#;
+        assert_eq!(parse(json, Some("k".into())).unwrap().key.unwrap().text, "k");
+        assert!(parse(json, Some("other".into())).is_err());
+        let same = |a: &str, b: &str| asked(a).unwrap().key.unwrap().is_same_request(&asked(b).unwrap().key.unwrap());
+        assert!(same(r#"{"handler":"a","key":"k"}"#, r#"{"handler":"a","key":"k"}"#));
+        assert!(!same(r#"{"handler":"a","key":"k"}"#, r#"{"handler":"b","key":"k"}"#));
+    }
+}
