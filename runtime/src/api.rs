@@ -1,14 +1,20 @@
 //! The API: HTTP on one side, the engine on the other. It translates, and decides nothing.
 //!
 //! The way of a request: [`server`] accepts its connection, [`connection`] speaks HTTP on it, [`router`] finds the API function, and
-//! that is in [`system`], [`handlers`] or [`run`]. What goes wrong becomes an answer in [`error`].
+//! that is in [`system`], [`handlers`], [`run`], [`jobs`] or [`events`]. What goes wrong becomes an answer in [`error`].
 
 mod body;
 mod caller;
 mod connection;
 mod error;
+mod events;
 mod handlers;
 mod held;
+mod input;
+mod jobs;
+mod key;
+mod live;
+mod query;
 mod metrics;
 mod request;
 mod router;
@@ -44,6 +50,7 @@ pub(crate) struct Api {
     settings: Settings,
     requests: metrics::Requests,
     uploads: Semaphore,
+    cursors: jobs::Cursors,
     /// What goes on beside connections: pumps of runs, streams of HTTP/2.
     tasks: TaskTracker,
 }
@@ -67,6 +74,7 @@ impl Api {
             settings,
             requests: router::requests(),
             uploads: Semaphore::new(UPLOADS),
+            cursors: jobs::Cursors::new(),
             tasks: TaskTracker::new(),
         }
     }
