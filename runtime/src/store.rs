@@ -16,7 +16,7 @@ mod programs;
 
 pub use self::artifacts::Artifacts;
 pub use self::folder::{StoreError, prepare};
-pub use self::programs::{Programs, Record};
+pub use self::programs::{Found, Programs, Record};
 
 /// Reads or writes files on a thread for what blocks. Cancel-safe in that the work goes on to its end.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -159,7 +159,7 @@ async fn the_real_port_is_told() {
 async fn what_others_can_reach_needs_a_word() {
     for text in ["tcp://0.0.0.0:0", "tcp://[::]:0"] {
         let address: Address = text.parse().unwrap();
-        let error = bind(&[address.clone()], Options::default()).await.unwrap_err();
+        let error = bind(std::slice::from_ref(&address), Options::default()).await.unwrap_err();
         assert!(error.to_string().contains("--insecure-tcp"), "{error}");
     }
     let open = Options { insecure_tcp: true, ..Options::default() };

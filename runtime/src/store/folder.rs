@@ -135,3 +135,44 @@ fn random() -> u64 {
     getrandom::fill(&mut bytes).expect("the kernel's random source answers once the machine has booted");
     u64::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Dir) {
+        let temp = tempfile::tempdir().unwrap();
+        let data = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
+        (temp, data)
+    }
+
+    #[test]
+    fn a_full_disk_and_a_spent_quota_are_told_apart_from_other_faults() {
+        for full in [Errno::NOSPC, Errno::DQUOT] {
+            assert!(matches!(StoreError::io("write", full.into()), StoreError::Full));
+        }
+        assert!(matches!(StoreError::io("write", Errno::IO.into()), StoreError::Io { .. }));
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there_and_nothing_else() {
+        let (temp, data) = folder();
+        let folder = Folder::open(&data, "f").unwrap();
+        folder.write("a", &[b"old"]).unwrap();
+        // A folder stands where the file should go, so that the last step fails.
+        folder.0.create_dir("b").unwrap();
+        assert!(folder.write("b", &[b"new"]).is_err());
+        assert_eq!(folder.read("a").unwrap().as_deref(), Some(&b"old"[..]));
+        assert_eq!(std::fs::read_dir(temp.path().join("f")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_kept_is_readable_by_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (temp, data) = folder();
+        Folder::open(&data, "f").unwrap().write("a", &[b"x", b"y"]).unwrap();
+        let file = temp.path().join("f/a");
+        assert_eq!(std::fs::read(&file).unwrap(), b"xy");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

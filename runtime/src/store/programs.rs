@@ -40,6 +40,9 @@ pub struct Record {
     pub created: Timestamp,
 }
 
+/// A name, and the record that was found for it.
+pub type Found = (String, Result<Record, StoreError>);
+
 impl Programs {
     /// Opens the programs of `data`.
     ///
@@ -84,7 +87,7 @@ impl Programs {
     ///
     /// # Errors
     /// [`StoreError::Io`] where the folder cannot be listed.
-    pub fn restore(&self) -> Result<Vec<(String, Result<Record, StoreError>)>, StoreError> {
+    pub fn restore(&self) -> Result<Vec<Found>, StoreError> {
         let mut digests = self.digests();
         let mut found = Vec::new();
         for name in self.0.records.names()? {
