@@ -103,11 +103,11 @@ async fn histograms_grow_to_their_count() {
     let page = Page::read(&text);
     assert_eq!(page.types["capstan_run_phase_seconds"], "histogram");
     for phase in ["queue", "load", "instantiate", "run"] {
-        let prefix = format!("capstan_run_phase_seconds_bucket{{le=\"");
+        let prefix = "capstan_run_phase_seconds_bucket{le=\"";
         let of_phase = format!("\",phase=\"{phase}\"}}");
         let buckets: Vec<f64> = text
             .lines()
-            .filter_map(|line| line.strip_prefix(&prefix)?.split_once(&of_phase))
+            .filter_map(|line| line.strip_prefix(prefix)?.split_once(&of_phase))
             .map(|(_, count)| count.trim().parse().unwrap())
             .collect();
         assert_eq!(buckets.len(), 26, "{phase}: {text}");
