@@ -1,6 +1,6 @@
 //! Jobs over HTTP: submit, list, inspect, wait, stop, feed, forget.
 //!
-//! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`].
+//! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`](mod@logs).
 
 mod asked;
 mod cursor;
