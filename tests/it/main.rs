@@ -14,11 +14,15 @@ macro_rules! tested {
 }
 
 mod boot;
+mod events;
 mod handlers;
+mod history;
 mod http;
 mod jobs;
+mod jobs_api;
 mod kept;
 mod limits;
+mod logs;
 mod malformed;
 mod metrics;
 mod oracle;

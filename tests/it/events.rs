@@ -1,0 +1,168 @@
+//! What happens, as it is told to whoever asks: from when, until when, which, and how.
+
+use capstan_tests::{Client, Exchange, Reply, eventually, guests};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::jobs_api::{ended, submit};
+use crate::{configured, serving};
+
+/// Events as they were sent, one a line.
+fn events(reply: &Reply) -> Vec<Value> {
+    reply.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn ask(client: &Client, query: &str) -> Vec<Value> {
+    let reply = client.get(&format!("/v1/events?{query}")).send().await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/x-ndjson")), "{reply:?}");
+    events(&reply)
+}
+
+fn kinds(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap_or_else(|| panic!("{event}"))).collect()
+}
+
+/// The next event of an answer that goes on.
+async fn next(exchange: &mut Exchange) -> Value {
+    let piece = exchange.piece().await.expect("the answer goes on");
+    serde_json::from_slice(&piece).unwrap()
+}
+
+/// Waits until the event of this number has been; jobs are told to have ended a moment before.
+async fn happened(client: &Client, seq: usize) {
+    eventually(format!("event {seq}"), async || (ask(client, "since=0&until=0s").await.len() >= seq).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn what_was_is_told_in_order_and_in_part() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let id = submit(&client, &json!({"handler": "hello"})).await;
+    ended(&client, &id).await;
+    happened(&client, 3).await;
+    client.delete("/v1/handlers/hello").send().await;
+    let all = ask(&client, "since=0&until=4").await;
+    assert_eq!(kinds(&all), ["handler.put", "job.start", "job.end", "handler.remove"]);
+    assert_eq!(all.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!((&all[2]["job"], &all[2]["outcome"], &all[2]["exit_code"]), (&json!(id), &json!("exited"), &json!(0)));
+    let at = all[2]["at"].as_str().unwrap();
+    for (query, expected) in [
+        ("since=2&until=4".to_owned(), &[3, 4][..]),
+        ("since=1&until=2".to_owned(), &[2]),
+        ("since=0&until=1h".to_owned(), &[]),
+        ("since=1h&until=0s".to_owned(), &[1, 2, 3, 4]),
+        (format!("since={at}&until=0s"), &[3, 4]),
+        (format!("since=0&until={at}"), &[1, 2, 3]),
+        ("until=0s".to_owned(), &[]),
+        ("until=1".to_owned(), &[]),
+        ("since=2100-01-01T00:00:00Z&until=0s".to_owned(), &[]),
+        ("since=4&until=0s".to_owned(), &[]),
+        ("since=0&until=4&filter=event=job.end".to_owned(), &[3]),
+        ("since=0&until=4&filter=event%3Djob.end&filter=event=job.start".to_owned(), &[2, 3]),
+        ("since=0&until=4&filter=handler=hello&filter=event=handler.put".to_owned(), &[1]),
+        (format!("since=0&until=4&filter=job={id}"), &[2, 3]),
+        ("since=0&until=4&filter=outcome=exited".to_owned(), &[3]),
+        ("since=0&until=4&filter=outcome=trapped".to_owned(), &[]),
+        ("since=0&until=4&filter=handler=other".to_owned(), &[]),
+    ] {
+        let seqs: Vec<_> = ask(&client, &query).await.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        assert_eq!(seqs, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_is_told_as_it_happens() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let mut live = client.get("/v1/events?filter=event=job.end").open().await;
+    let mut all = client.get("/v1/events?since=0").open().await;
+    assert_eq!(next(&mut all).await["event"], "handler.put");
+    for _ in 0..3 {
+        let id = submit(&client, &json!({"handler": "hello"})).await;
+        assert_eq!(next(&mut live).await["job"], id);
+        assert_eq!(next(&mut all).await["event"], "job.start");
+        assert_eq!(next(&mut all).await["event"], "job.end");
+    }
+    let until = client.get("/v1/events?until=9").open().await;
+    submit(&client, &json!({"handler": "hello"})).await;
+    assert_eq!(
+        kinds(&events(&until.finish().await)),
+        ["job.start", "job.end"],
+        "it ends with the event that it waits for"
+    );
+}
+
+#[tokio::test]
+async fn server_sent_events_are_resumed_where_they_broke_off() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    client.push("again", guests::run::HELLO).await;
+    let call = |path: &str| client.get(path).header("accept", "text/event-stream");
+    let reply = call("/v1/events?since=0&until=2").send().await;
+    assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+    let messages: Vec<_> =
+        reply.text().split_terminator("\n\n").map(|text| text.split_once("\ndata: ").unwrap()).collect();
+    assert_eq!([messages[0].0, messages[1].0], ["id: 1", "id: 2"]);
+    assert_eq!(serde_json::from_str::<Value>(messages[1].1).unwrap()["handler"], "again");
+    let resumed = call("/v1/events?since=0&until=2").header("last-event-id", "1").send().await;
+    assert!(resumed.text().starts_with("id: 2\n"), "{resumed:?}");
+    let of_another_life = call("/v1/events?until=2").header("last-event-id", "5000").send().await;
+    assert!(of_another_life.text().starts_with("id: 1\n"), "{of_another_life:?}");
+    call("/v1/events").header("last-event-id", "x").send().await.error(400, "bad_request");
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_costs_nobody_and_is_told_the_gap() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let stopped = client.get("/v1/events?since=0&until=6001").open().await;
+    for _ in 0..3000 {
+        client.run("hello").send().await.ended("exited", 0);
+    }
+    let mut expected = 1;
+    let reply = stopped.finish().await;
+    assert!(!reply.cut);
+    for event in events(&reply) {
+        match event["gap"].as_u64() {
+            Some(missed) => expected += missed,
+            None => {
+                assert_eq!(event["seq"], expected);
+                expected += 1;
+            }
+        }
+    }
+    assert_eq!(expected, 6002);
+    let late = ask(&client, "since=0&until=6001").await;
+    assert!(late[0]["gap"].as_u64().is_some_and(|gap| gap >= 1900), "{}", late[0]);
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_refused() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    for query in [
+        "since=soon",
+        "since=-1",
+        "since=1000000",
+        "until=never",
+        "filter=job.end",
+        "filter=evnet=job.end",
+        "filter=event=job.ended",
+        "filter=job=1",
+        "filter=outcome=good",
+        "since=1&since=2",
+        "tail=1",
+    ] {
+        client.get(&format!("/v1/events?{query}")).send().await.error(400, "bad_request");
+    }
+}
+
+#[tokio::test]
+async fn the_stream_ends_with_the_daemon_after_the_end_of_the_last_job() {
+    let (mut daemon, client) = configured("grace = \"60s\"", "spin", guests::limits::LOOP_IN_START).await;
+    submit(&client, &json!({"handler": "spin", "policy": {"timeout": "500ms"}})).await;
+    let stream = client.get("/v1/events?since=1").open().await;
+    daemon.signal(Signal::TERM);
+    let reply = stream.finish().await;
+    assert!(!reply.cut, "{reply:?}");
+    let told = events(&reply);
+    assert_eq!(kinds(&told), ["job.start", "job.end"]);
+    assert_eq!(told[1]["outcome"], "timed_out");
+    assert_eq!(daemon.wait_exit().await.code(), Some(0));
+}
