@@ -4,6 +4,7 @@
 //! come back without their code: a kept handler loads its program when it is first called, so that a daemon with a thousand of them is
 //! ready as soon as one with none.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::limits::Asked;
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
 use crate::sandbox::{LoadError, Sandbox};
-use crate::store::{Programs, Record, StoreError, blocking};
+use crate::store::{Artifacts, Programs, Record, StoreError, blocking};
 
 /// The kept handlers of an engine; clones are the same.
 #[derive(Clone, Debug)]
@@ -55,16 +56,17 @@ impl Kept {
         &self.0.sandbox
     }
 
-    /// Registers every handler that was kept; returns how many. Called once, before the gate opens. Blocks on the disk.
+    /// Registers every handler that was kept and clears `artifacts` of all other code; returns how many. Called once, before the gate opens. Blocks on the disk.
     ///
     /// # Errors
     /// [`KeptError::Store`] where the folder cannot be read. A single damaged record is logged and left out.
-    pub fn restore(&self) -> Result<usize, KeptError> {
-        let mut restored = Vec::new();
+    pub fn restore(&self, artifacts: &Artifacts) -> Result<usize, KeptError> {
+        let (mut restored, mut digests) = (Vec::new(), HashSet::new());
         for (name, record) in self.0.programs.restore()? {
             match (Name::new(&name), record) {
                 (Ok(name), Ok(record)) => {
                     let created = record.created;
+                    digests.extend(record.about.digest.clone());
                     restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
                 }
                 (Err(error), _) => tracing::warn!(name, %error, "a kept handler is left out"),
@@ -72,6 +74,7 @@ impl Kept {
             }
         }
         let count = restored.len();
+        artifacts.retain_programs(&digests)?;
         self.0.engine.restore(restored)?;
         Ok(count)
     }

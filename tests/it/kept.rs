@@ -81,7 +81,8 @@ async fn what_was_removed_stays_away() {
     assert_eq!(daemon.client().delete("/handlers/hello").send().await.status, 204);
     let daemon = crashed_and_started(daemon);
     daemon.client().run("hello").send().await.error(404, "unknown_handler");
-    assert_eq!((files(&daemon, "programs").len(), files(&daemon, "handlers").len()), (1, 1));
+    let counts = ["programs", "handlers", "artifacts"].map(|folder| files(&daemon, folder).len());
+    assert_eq!(counts, [1, 1, 1]);
 }
 
 /// With a compiler that has no time, only code that was kept can run.

@@ -132,18 +132,19 @@ impl Boot {
     async fn kept(&self) -> Result<Kept, BootError> {
         let data =
             self.data.try_clone().map_err(|source| BootError::Data { path: self.settings.data.clone(), source })?;
+        let artifacts = Artifacts::open(&data)?;
         let config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
             compile: self.settings.compile,
             compiler: "/proc/self/exe".into(),
-            artifacts: Some(Artifacts::open(&data)?),
+            artifacts: Some(artifacts.clone()),
         };
         let engine = self.engine().clone();
         // It takes its time, in which signals are still heard.
         let built = tokio::task::spawn_blocking(move || {
             let kept = Kept::new(engine, Sandbox::new(config)?, Programs::open(&data)?);
-            let handlers = kept.restore()?;
+            let handlers = kept.restore(&artifacts)?;
             tracing::info!(handlers, "kept handlers are back");
             Ok(kept)
         });

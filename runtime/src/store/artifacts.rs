@@ -5,6 +5,8 @@
 //! library, configuration, target), the digest of the program and the code. What does not prove itself does not exist: it is removed,
 //! and the program is compiled again.
 
+use std::collections::HashSet;
+
 use cap_std::fs::Dir;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -75,6 +77,20 @@ impl Artifacts {
         Ok(())
     }
 
+    /// Removes what was compiled from any other program than those with `digests`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]
+    pub fn retain_programs(&self, digests: &HashSet<String>) -> Result<(), StoreError> {
+        for name in self.folder.names()? {
+            let known = name.split_once('.').is_some_and(|(hex, _)| digests.contains(&format!("sha256:{hex}")));
+            if !known {
+                self.folder.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     fn mac(&self, digest: &str, fingerprint: &str, code: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
         for part in [digest.as_bytes(), fingerprint.as_bytes(), code] {
@@ -119,8 +135,12 @@ mod tests {
         assert_eq!(artifacts.get("sha256:aa", "48-1").as_deref(), Some(&b"code"[..]));
         assert_eq!(artifacts.get("sha256:bb", "48-1"), None);
         assert_eq!(artifacts.get("sha256:aa", "48-2"), None);
-        artifacts.retain("48-2").unwrap();
+        artifacts.put("sha256:cc", "48-1", b"code").unwrap();
+        artifacts.retain_programs(&HashSet::from(["sha256:cc".to_owned()])).unwrap();
         assert_eq!(artifacts.get("sha256:aa", "48-1"), None);
+        assert!(artifacts.get("sha256:cc", "48-1").is_some());
+        artifacts.retain("48-2").unwrap();
+        assert_eq!(artifacts.get("sha256:cc", "48-1"), None);
     }
 
     #[test]
