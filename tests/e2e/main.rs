@@ -4,8 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 mod ask;
+mod detached;
+mod follow;
 mod in_process;
 mod interrupt;
+mod jobs;
 mod mounts;
 mod through_daemon;
 
@@ -29,4 +32,10 @@ async fn serving(handler: &str, wasm: &[u8]) -> Daemon {
     let daemon = Daemon::start(CAPSTAN);
     daemon.client().push(handler, wasm.to_vec()).await;
     daemon
+}
+
+/// Leaves a run to the daemon, with nothing on stdin; gives the id of the job.
+async fn submit(daemon: &Daemon, args: &[&str]) -> String {
+    let submitted = told_of(daemon).args(["run", "-d"]).args(args).run().await.exited(0);
+    submitted.text().trim().to_owned()
 }
