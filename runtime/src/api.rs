@@ -14,8 +14,8 @@ mod input;
 mod jobs;
 mod key;
 mod live;
-mod query;
 mod metrics;
+mod query;
 mod request;
 mod router;
 mod run;
@@ -25,7 +25,7 @@ mod upload;
 mod wire;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -50,6 +50,10 @@ pub(crate) struct Api {
     settings: Settings,
     requests: metrics::Requests,
     uploads: Semaphore,
+    /// Room for input that came with jobs, in blocks.
+    input: Arc<Semaphore>,
+    /// Places for jobs that are to be cancelled after a time of grace.
+    graces: Arc<Semaphore>,
     cursors: jobs::Cursors,
     /// What goes on beside connections: pumps of runs, streams of HTTP/2.
     tasks: TaskTracker,
@@ -74,6 +78,8 @@ impl Api {
             settings,
             requests: router::requests(),
             uploads: Semaphore::new(UPLOADS),
+            input: Arc::new(Semaphore::new(jobs::INPUT_BLOCKS)),
+            graces: Arc::new(Semaphore::new(jobs::GRACES)),
             cursors: jobs::Cursors::new(),
             tasks: TaskTracker::new(),
         }

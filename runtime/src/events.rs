@@ -120,11 +120,15 @@ impl Events {
         Subscription { events: self.clone(), next: seq.saturating_add(1), last: self.0.last.subscribe() }
     }
 
-    /// Reads everything from `time` on that is still kept.
+    /// Reads everything from `time` on that is still kept. Where that is all there is, what was dropped is a gap: it may have been later.
     pub fn since(&self, time: Timestamp) -> Subscription {
         let ring = self.0.ring.lock().expect("no panic while the lock is held");
         let before = ring.partition_point(|event| event.at < time);
-        let seq = ring.get(before).map_or_else(|| *self.0.last.borrow(), |event| event.seq - 1);
+        let seq = match ring.get(before) {
+            Some(_) if before == 0 => 0,
+            Some(event) => event.seq - 1,
+            None => *self.0.last.borrow(),
+        };
         drop(ring);
         self.after(seq)
     }
@@ -224,6 +228,11 @@ mod tests {
         events.publish(removed(2));
         assert_eq!(seqs(&mut events.since(between)), [2]);
         assert_eq!(seqs(&mut events.since(Timestamp::UNIX_EPOCH)), [1, 2]);
+        let short = Events::new(2);
+        (1..=5).for_each(|name| {
+            short.publish(removed(name));
+        });
+        assert_eq!(short.since(Timestamp::UNIX_EPOCH).try_next(), Some(Item::Gap { missed: 3 }));
         let mut future = events.since(Timestamp::MAX);
         assert_eq!(future.try_next(), None);
         events.publish(removed(3));

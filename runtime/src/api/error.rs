@@ -102,6 +102,10 @@ impl Error {
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
     }
 
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
+    }
+
     pub(crate) fn draining() -> Self {
         let message = "the daemon stops and takes no more work";
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message) }
@@ -178,9 +182,7 @@ impl From<StartError> for Error {
     fn from(error: StartError) -> Self {
         match error {
             StartError::ShuttingDown => Self::draining(),
-            StartError::Busy { .. } => {
-                Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", error.to_string()) }
-            }
+            StartError::Busy { .. } => Self::busy(error.to_string()),
             StartError::Taken { job, .. } => Self::conflict(job, error.to_string()),
             StartError::AlreadyStarted => Self::internal(error.to_string()),
         }

@@ -10,10 +10,12 @@ mod told;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::asked::{Asked, Input};
 pub(super) use self::cursor::Cursors;
@@ -33,10 +35,17 @@ use crate::job::{Control, Job, JobId, StartError, State};
 use crate::outcome::CancelledBy;
 use crate::stream::Source;
 
+/// Bytes of the blocks in which input is counted that came with jobs, and was not let go by them.
+const INPUT_BLOCK: usize = 1024;
+/// How many blocks of it there may be: 256 MiB.
+pub(super) const INPUT_BLOCKS: usize = 256 << 10;
+/// Jobs that may be in their time of grace.
+pub(super) const GRACES: usize = 1024;
+
 /// `POST /jobs`: a job that goes on by itself.
 pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::of(&request, &[], &[])?;
-    let asked = Asked::read(request).await?;
+    let asked = Asked::read(&api, request).await?;
     // Before anything else: a job that was made is told of even where another could not start.
     if let Some(key) = &asked.key
         && let Err(taken) = api.engine.records().check(key)
@@ -46,7 +55,7 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
     let control = Control { asked: asked.policy, key: asked.key, ..Control::default() };
     let job = api.engine.job(&asked.handler)?.args(asked.args).env(&asked.env).control(control).logged();
     let job = match asked.stdin {
-        Input::Whole(bytes) => job.stdin(Source::of(bytes)).build()?,
+        Input::Whole(bytes) => job.stdin(Source::of(held(&api, bytes)?)).build()?,
         Input::Later => job.stdin_later().build()?,
     };
     refuse_service(&job)?;
@@ -54,6 +63,20 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
         Ok(()) => Ok(submitted(StatusCode::ACCEPTED, job.id(), &job.state())),
         Err(error) => submitted_before(&api, error),
     }
+}
+
+/// `input`, counted for as long as anybody holds it: a job may wait with it in the queue.
+fn held(api: &Api, input: Bytes) -> Result<Bytes, Error> {
+    struct Held(Bytes, #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let blocks = u32::try_from(input.len().div_ceil(INPUT_BLOCK)).expect("a body is bounded");
+    let room = api.input.clone().try_acquire_many_owned(blocks);
+    let room = room.map_err(|_| Error::busy("jobs that have not read their input yet hold too much of it"))?;
+    Ok(Bytes::from_owner(Held(input, room)))
 }
 
 /// Tells of the job that was made of the same request under the same key.
@@ -124,7 +147,10 @@ pub(super) async fn cancel(api: Arc<Api>, request: Request) -> Result<Response<B
     if grace.is_zero() {
         job.cancel(CancelledBy::Client);
     } else {
+        let place = api.graces.clone().try_acquire_owned();
+        let place = place.map_err(|_| Error::busy("too many jobs are in their time of grace"))?;
         api.tasks.spawn(async move {
+            let _place = place;
             // It may end by itself until then.
             let _ = tokio::time::timeout(grace, job.wait()).await;
             job.cancel(CancelledBy::Client);

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::super::Api;
 use super::super::error::Error;
 use super::super::key;
 use super::super::request::Request;
@@ -19,6 +20,8 @@ use crate::limits::Asked as Policy;
 
 /// Bytes of the longest body. More input than fits is sent to `PUT /jobs/{id}/stdin`.
 const BODY: u64 = 4 << 20;
+/// Bytes of a body that is read at once. Of larger ones, and of those that do not say, only so many as of pushes are read at a time.
+const SMALL: u64 = 64 << 10;
 /// How long a client may pause in the middle of a body.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -63,10 +66,15 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error`]: 413 where it is too large; 400 where it is cut, stalls, or is not as it should be, saying what and where.
-    pub(super) async fn read(request: Request) -> Result<Self, Error> {
-        if request.content_length().is_some_and(|length| length > BODY) {
+    pub(super) async fn read(api: &Api, request: Request) -> Result<Self, Error> {
+        let length = request.content_length().unwrap_or(u64::MAX);
+        if request.content_length().is_some() && length > BODY {
             return Err(Error::too_large(BODY));
         }
+        let _one_of_few = match length {
+            ..=SMALL => None,
+            _ => Some(api.uploads.acquire().await.expect("the semaphore is never closed")),
+        };
         let key = key::of(&request.head.headers)?;
         parse(&whole(request.body).await?, key)
     }
