@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use bytes::BytesMut;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,7 +35,7 @@ pub(super) struct Events {
 
 /// Lines of a text that arrives in pieces.
 #[derive(Debug, Default)]
-struct Lines(Vec<u8>);
+struct Lines(BytesMut);
 
 impl Events {
     /// Prints events until the daemon ends, the user interrupts, or `--until` is reached.
@@ -66,11 +67,10 @@ impl Events {
 
 impl Lines {
     /// The next whole line that is not empty, without its end.
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<BytesMut> {
         loop {
             let end = self.0.iter().position(|byte| *byte == b'\n')?;
-            let rest = self.0.split_off(end + 1);
-            let mut line = std::mem::replace(&mut self.0, rest);
+            let mut line = self.0.split_to(end + 1);
             line.truncate(line.trim_ascii_end().len());
             if !line.is_empty() {
                 return Some(line);
@@ -164,8 +164,8 @@ mod tests {
                 lines.0.extend_from_slice(piece);
                 found.extend(std::iter::from_fn(|| lines.next()));
             }
-            assert_eq!(found, [b"{\"a\":1}".to_vec(), b"{}".to_vec()], "{size}");
-            assert_eq!(lines.0, b"{\"b");
+            assert_eq!(found, [&b"{\"a\":1}"[..], b"{}"], "{size}");
+            assert_eq!(lines.0, &b"{\"b"[..]);
         }
     }
 
