@@ -16,8 +16,8 @@ const SPAWN: &[&str] = &[];
 
 /// Modules of `runtime/src` on the engine's side of the boundary.
 const ENGINE: &[&str] = &[
-    "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount", "outcome",
-    "sandbox", "store", "stream", "units", "usage",
+    "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount",
+    "outcome", "sandbox", "store", "stream", "units", "usage",
 ];
 
 /// Modules of `runtime/src` on the side of the API and the command.
