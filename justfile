@@ -32,9 +32,13 @@ test *args: (jobs "--test")
 e2e *args: jobs
     cargo test --package capstan --test e2e {{ args }}
 
-# Run the benchmarks, under the profile of the tests so that no dependency is built twice.
-bench *args: jobs
-    cargo bench --profile dev --package capstan {{ args }}
+# Measure requests a second against a bare server, processes, and a crowd, under the profile of the tests.
+bench *args: build jobs
+    cargo bench --profile dev --package capstan --bench requests {{ args }}
+
+# Run 200,000 jobs of all kinds, and see that memory, files and threads end where they began.
+soak *args: build jobs
+    cargo bench --profile dev --package capstan --bench soak {{ args }}
 
 # Format the sources.
 fmt:

@@ -41,6 +41,8 @@ pub(crate) struct Daemon {
 pub(crate) struct Facts {
     pub(crate) data: String,
     pub(crate) runs: usize,
+    /// The most runs that this machine allows.
+    pub(crate) runs_ceiling: usize,
     pub(crate) compile: CompileLimits,
     pub(crate) upload: u64,
     pub(crate) started: jiff::Timestamp,
@@ -121,6 +123,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": {
             "runs": facts.runs,
+            "runs_ceiling": facts.runs_ceiling,
             "timeout": timeout.as_secs_f64(),
             "memory": memory,
             "handles": handles,

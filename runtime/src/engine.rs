@@ -334,7 +334,7 @@ impl Engine {
         // Whoever sees the end may start the next: the slot is free by then.
         drop(ticket);
         let end = job.finish(outcome);
-        if job.resolved().handler().role() == Role::Work {
+        if is_work(job) {
             self.0.runs.ended(&end);
         }
         joblog::ended(job, &end);

@@ -31,7 +31,7 @@ pub use self::compile::CompileLimits;
 use self::compile::{Compiler, Compiles};
 use self::guests::Guests;
 use self::linkers::Linkers;
-pub use self::profile::WASMTIME_VERSION;
+pub use self::profile::{WASMTIME_VERSION, runs_within};
 use self::program::Program;
 use self::ticker::Ticker;
 use crate::handler::Handler;

@@ -136,6 +136,9 @@ async fn what_goes_on_is_told() {
     ] {
         assert!((idle.value(series) - value).abs() < f64::EPSILON, "{series} is {}", idle.value(series));
     }
+    let info = client.get("/info").send().await.json();
+    let (limit, ceiling) = (info["limits"]["runs"].as_f64().unwrap(), info["limits"]["runs_ceiling"].as_f64().unwrap());
+    assert!((idle.value("capstan_runs_limit") - limit).abs() < f64::EPSILON && limit <= ceiling, "{info}");
     let (free, handlers) = (idle.value("capstan_runs_free"), idle.value("capstan_handlers"));
     assert!(free >= 1.0 && (free - idle.value("capstan_runs_limit")).abs() < f64::EPSILON);
     assert!(handlers >= 6.0);

@@ -59,6 +59,14 @@ impl Boot {
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         store::prepare(&data)?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
+        if settings.runs < settings.runs_asked {
+            let (asked, runs) = (settings.runs_asked, settings.runs);
+            tracing::warn!(
+                asked,
+                runs,
+                "fewer runs may go on at a time than asked for: raise vm.max_map_count for more"
+            );
+        }
         let engine =
             Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
         let gate = Gate::new();
@@ -71,6 +79,7 @@ impl Boot {
             facts: Facts {
                 data: path.display().to_string(),
                 runs: settings.runs,
+                runs_ceiling: settings.runs_ceiling,
                 compile: settings.compile,
                 upload: settings.upload,
                 started: jiff::Timestamp::now(),

@@ -2,7 +2,7 @@
 //!
 //! Where lines come faster than they are taken, lines are dropped and counted; `info` tells how many.
 
-use std::io::IsTerminal as _;
+use std::io::{BufWriter, IsTerminal as _};
 use std::sync::OnceLock;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -10,6 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Lines that wait to be written.
 const LINES: usize = 16 << 10;
+
+/// Bytes that are written at a time where lines come fast; the writer flushes whenever no line waits.
+const BUFFER: usize = 64 << 10;
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
@@ -19,7 +22,7 @@ pub(super) fn start(debug: bool, filter: Option<&str>) -> WorkerGuard {
         .lossy(true)
         .buffered_lines_limit(LINES)
         .thread_name("log")
-        .finish(std::io::stderr());
+        .finish(BufWriter::with_capacity(BUFFER, std::io::stderr()));
     let _ = DROPPED.set(writer.error_counter());
     let filter = EnvFilter::new(filter.unwrap_or(if debug { "debug" } else { "info" }));
     let subscriber = tracing_subscriber::fmt()

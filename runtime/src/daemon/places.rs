@@ -56,6 +56,12 @@ impl Places {
     }
 }
 
+/// What `vm.max_map_count` is set to; `None` where the kernel does not say.
+#[expect(clippy::disallowed_methods, reason = "a setting of the kernel, under the name that it alone gives out")]
+pub(super) fn max_maps() -> Option<usize> {
+    std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
+}
+
 /// The text of the configuration file.
 #[expect(clippy::disallowed_methods, reason = "the operator named this file in --config")]
 pub(super) fn read_config(path: &Path) -> io::Result<String> {

@@ -10,7 +10,7 @@ use super::places::{self, Places};
 use crate::engine;
 use crate::limits::{Asked, Limits};
 use crate::listener::{Address, AddressError};
-use crate::sandbox::CompileLimits;
+use crate::sandbox::{self, CompileLimits};
 use crate::units;
 
 /// Runs that may go on at a time where the operator says nothing.
@@ -29,6 +29,10 @@ pub(super) struct Settings {
     pub(super) grace: Duration,
     pub(super) ceiling: Limits,
     pub(super) runs: usize,
+    /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
+    pub(super) runs_asked: usize,
+    /// The most runs that this machine allows.
+    pub(super) runs_ceiling: usize,
     /// Jobs that may wait for one of those to end. Default [`engine::DEFAULT_QUEUE`].
     pub(super) queue: usize,
     pub(super) compile: CompileLimits,
@@ -110,10 +114,10 @@ impl Settings {
                 toml::from_str(&text).map_err(|error| SettingsError::File { path: path.clone(), why: why(error) })?
             }
         };
-        Self::merge(flags, file, Places::of_process())
+        Self::merge(flags, file, Places::of_process(), places::max_maps())
     }
 
-    fn merge(flags: Flags, file: File, places: Places) -> Result<Self, SettingsError> {
+    fn merge(flags: Flags, file: File, places: Places, max_maps: Option<usize>) -> Result<Self, SettingsError> {
         let data = flags.data.or(file.data).or_else(|| places.data()).ok_or(SettingsError::NoData)?;
         let hosts = if flags.hosts.is_empty() { file.hosts } else { flags.hosts };
         let mut hosts = hosts.iter().map(|host| host.parse()).collect::<Result<Vec<Address>, _>>()?;
@@ -121,10 +125,11 @@ impl Settings {
             hosts.push(places.host(&data));
         }
         let LimitsTable { timeout, memory, handles, stdout, stderr, runs, queue } = file.limits;
-        let runs = runs.unwrap_or(RUNS);
-        if !(1..=MOST_RUNS).contains(&runs) {
-            return Err(SettingsError::Runs(runs));
+        let runs_asked = runs.unwrap_or(RUNS);
+        if !(1..=MOST_RUNS).contains(&runs_asked) {
+            return Err(SettingsError::Runs(runs_asked));
         }
+        let runs_ceiling = max_maps.map_or(MOST_RUNS, |maps| sandbox::runs_within(maps).min(MOST_RUNS));
         let queue = queue.unwrap_or(engine::DEFAULT_QUEUE);
         if queue > MOST_QUEUED {
             return Err(SettingsError::Queue(queue));
@@ -135,7 +140,9 @@ impl Settings {
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
             ceiling: Limits::default().replaced(&Asked { timeout, memory, handles, stdout, stderr }),
-            runs,
+            runs: runs_asked.min(runs_ceiling),
+            runs_asked,
+            runs_ceiling,
             queue,
             compile: CompileLimits {
                 timeout: file.compile.timeout.unwrap_or(compile.timeout),
@@ -155,7 +162,7 @@ mod tests {
 
     fn merged(flags: Flags, toml: &str) -> Result<Settings, SettingsError> {
         let places = Places { home: Some("/h".into()), ..Places::default() };
-        Settings::merge(flags, toml::from_str(toml).unwrap(), places)
+        Settings::merge(flags, toml::from_str(toml).unwrap(), places, None)
     }
 
     fn texts(settings: &Settings) -> Vec<String> {
@@ -204,10 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn runs_stay_below_what_the_kernel_has_maps_for() {
+        let within = |max_maps, toml| {
+            let places = Places { home: Some("/h".into()), ..Places::default() };
+            let settings = Settings::merge(Flags::default(), toml::from_str(toml).unwrap(), places, max_maps).unwrap();
+            (settings.runs, settings.runs_asked, settings.runs_ceiling)
+        };
+        assert_eq!(within(Some(65_530), "[limits]\nruns = 10000"), (10_000, 10_000, 10_000));
+        assert_eq!(within(None, "[limits]\nruns = 10000"), (10_000, 10_000, 10_000));
+        let (runs, asked, ceiling) = within(Some(30_000), "[limits]\nruns = 10000");
+        assert!(runs == ceiling && asked == 10_000 && (4000..5000).contains(&runs), "{runs} of {asked}");
+        assert_eq!(within(Some(1), "").0, 1);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         assert!(merged(Flags { hosts: vec!["nonsense".into()], ..Flags::default() }, "").is_err());
         assert!(merged(Flags::default(), "[limits]\nruns = 0").is_err());
         assert!(merged(Flags::default(), "[limits]\nqueue = 1000000").is_err());
-        assert!(Settings::merge(Flags::default(), File::default(), Places::default()).is_err());
+        assert!(Settings::merge(Flags::default(), File::default(), Places::default(), None).is_err());
     }
 }

@@ -22,6 +22,12 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// Core instances of one component; a Python component has about thirty.
 const INSTANCES_A_RUN: u32 = 64;
 
+/// Maps of a process that one run takes: two of its slots from the start, for the guard of its stack, and four while it goes on, for its
+/// memory and its table. Measured by the benchmark of the crowd, the same for modules and components of Rust.
+const MAPS_A_RUN: usize = 6;
+/// Maps of everything else: libraries, threads, the heap, and the code of loaded programs.
+const MAPS_BESIDE_RUNS: usize = 4096;
+
 /// Tables of one module.
 const TABLES_A_MODULE: u32 = 16;
 
@@ -44,6 +50,11 @@ pub(super) fn base() -> Result<Config> {
     config
         .module_version(ModuleVersionStrategy::Custom(format!("{WASMTIME_VERSION}+{}", env!("CARGO_PKG_VERSION"))))?;
     Ok(config)
+}
+
+/// Runs that may go on at a time where a process may have `maps` maps: beyond them the kernel gives none, to nobody in the process.
+pub fn runs_within(maps: usize) -> usize {
+    (maps.saturating_sub(MAPS_BESIDE_RUNS) / MAPS_A_RUN).max(1)
 }
 
 /// The engine that runs: instances, memories and stacks come from pools that are reserved now.

@@ -1,0 +1,67 @@
+//! The bare server: hyper as it comes, with an answer that is always the same.
+
+use std::convert::Infallible;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+/// Says to this program that it shall be the server.
+const ASKED: &str = "--bare-server";
+
+pub(crate) fn is_asked_for() -> bool {
+    std::env::args().any(|arg| arg == ASKED)
+}
+
+/// Serves on a free port, which it prints, until it is killed.
+pub(crate) fn serve() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let hello = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello\n")))) });
+            connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), hello));
+        }
+    });
+}
+
+/// The server in a process of its own; dropping it ends the process.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut process = command.arg(ASKED).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { process, address: line.trim().parse().unwrap() }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,120 @@
+//! The soak: 200,000 runs of all kinds against one daemon, whose memory, files and threads must end where they began.
+//!
+//! Of twenty runs seven are of a module, seven of a component, two trap, two are stopped by a deadline, and two lose their client. Each is a
+//! connection of its own, over the unix socket, sixteen at a time. What is where it stays after the first 20,000 is what the rest is
+//! held against: pools have slots by then, and the history and the events are full.
+//!
+//! `CAPSTAN_SOAK_RUNS` sets another number of runs. It gives up after half an hour.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "it reports by panicking, and reads the figures of a process"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use capstan_tests::{Client, Daemon, Setup, eventually, guests};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+const RUNS: usize = 200_000;
+/// Runs before the first look.
+const WARM: usize = 20_000;
+/// Runs at a time.
+const AT_A_TIME: usize = 16;
+const MOST: Duration = Duration::from_secs(30 * 60);
+/// The part of the resident memory by which the end may differ from the beginning.
+const DRIFT: f64 = 0.05;
+
+fn main() {
+    let runs = std::env::var("CAPSTAN_SOAK_RUNS").map_or(RUNS, |runs| runs.parse().unwrap());
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let soaked = runtime.block_on(async { tokio::time::timeout(MOST, soak(runs)).await });
+    assert!(soaked.is_ok(), "not done within {MOST:?}");
+}
+
+async fn soak(runs: usize) {
+    let daemon = Setup::new(env!("CARGO_BIN_EXE_capstan")).start();
+    let client = daemon.unix_client();
+    client.push("p1", guests::compiled("hello.p1")).await;
+    client.push("p2", guests::compiled("hello.p2")).await;
+    client.push("trap", guests::run::TRAP_UNREACHABLE).await;
+    client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
+
+    run_all(&client, WARM).await;
+    let before = Held::settled(&daemon, &client, None).await;
+    let begun = Instant::now();
+    run_all(&client, runs).await;
+    let took = begun.elapsed();
+    let after = Held::settled(&daemon, &client, Some(before)).await;
+
+    // A daemon that sees a failure prints its log, which is long.
+    drop(daemon);
+    println!("{runs} runs in {took:.1?}, {:.0} a second, {AT_A_TIME} at a time", runs as f64 / took.as_secs_f64());
+    println!("{:<10} {:>14} {:>8} {:>8}", "", "resident bytes", "files", "threads");
+    for (when, held) in [("before", before), ("after", after)] {
+        println!("{when:<10} {:>14} {:>8} {:>8}", held.resident, held.files, held.threads);
+    }
+    let drift = after.resident as f64 / before.resident as f64 - 1.0;
+    println!("memory moved by {:.1} %", 100.0 * drift);
+    assert!(drift < DRIFT, "the daemon holds more than before");
+}
+
+async fn run_all(client: &Client, runs: usize) {
+    let (next, mut workers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..AT_A_TIME {
+        let (next, client) = (next.clone(), client.clone());
+        workers.spawn(async move {
+            loop {
+                let run = next.fetch_add(1, Ordering::Relaxed);
+                if run >= runs {
+                    return;
+                }
+                one(&client, run).await;
+            }
+        });
+    }
+    workers.join_all().await;
+}
+
+async fn one(client: &Client, run: usize) {
+    match run % 20 {
+        0..7 => client.run("p1").send().await.ended("exited", 0),
+        7..14 => client.run("p2").send().await.ended("exited", 0),
+        14..16 => client.run("trap").send().await.ended("trapped", 134),
+        16..18 => client.run("sleep").query("timeout", "0.02").send().await.ended("timed_out", 124),
+        // The head comes before the end; dropping the rest is what a client does that leaves.
+        _ => drop(client.run("sleep").open().await),
+    }
+}
+
+/// What the daemon holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    resident: u64,
+    files: usize,
+    threads: usize,
+}
+
+impl Held {
+    /// What it holds once nothing runs, and no more files and threads than `before`.
+    async fn settled(daemon: &Daemon, client: &Client, before: Option<Self>) -> Self {
+        let settled = async || {
+            let idle = client.running().await == 0;
+            let held = Self::now(daemon);
+            let back = before.is_none_or(|before| held.files <= before.files && held.threads <= before.threads);
+            (idle && back).then_some(held)
+        };
+        eventually("files and threads to be what they were", settled).await
+    }
+
+    fn now(daemon: &Daemon) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
+        Self { resident, files: daemon.open_files(), threads: daemon.threads() }
+    }
+}
