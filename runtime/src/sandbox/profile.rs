@@ -19,6 +19,8 @@ const GUEST_STACK: usize = 512 << 10;
 const FIBER_STACK: usize = 2 << 20;
 /// Bytes of a slot that stay in memory when its run ends: what a small program touches, so that the next one finds it there.
 const KEEP_RESIDENT: usize = 256 << 10;
+/// Used slots that may lie idle before a run of another program takes one of them and not a fresh one. Each keeps its residue for good.
+const WARM_SLOTS: u32 = 32;
 /// Core instances of one component; a Python component has about thirty.
 const INSTANCES_A_RUN: u32 = 64;
 
@@ -77,6 +79,7 @@ pub(super) fn run_engine(config: &super::Config) -> Result<Engine> {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .async_stack_keep_resident(KEEP_RESIDENT)
+        .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
     let mut engine = base()?;
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
