@@ -82,8 +82,11 @@ impl HttpBody for Live {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         let live = self.get_mut();
-        if let Some(connection) = &live.client.connection {
-            connection.probe(false);
+        if let Some(connection) = &live.client.connection
+            && connection.probe(false)
+        {
+            // The wish was taken back before anything was sent: the client is still to be asked.
+            live.probed = false;
         }
         if !live.aborted {
             match live.pieces.poll_recv(cx) {

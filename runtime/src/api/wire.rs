@@ -70,9 +70,9 @@ impl Presence {
     }
 
     /// Asks for the probe, or takes the wish back. For an answer in chunks only, and only while its body waits: what it sends must be
-    /// followed by a chunk.
-    pub(crate) fn probe(&self, wanted: bool) {
-        self.probe.store(wanted && matches!(self.stream, Stream::Tcp(_)), Ordering::Relaxed);
+    /// followed by a chunk. Returns whether an earlier wish was still unsent.
+    pub(crate) fn probe(&self, wanted: bool) -> bool {
+        self.probe.swap(wanted && matches!(self.stream, Stream::Tcp(_)), Ordering::Relaxed)
     }
 
     /// Notes that hyper was given something to send.
