@@ -80,7 +80,7 @@ pub fn run(flags: Flags) -> ExitCode {
 fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let settings = Settings::new(flags)?;
     // What is still to be written is written when this is dropped.
-    let _log = log::start(settings.debug, settings.log_filter.as_deref());
+    let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
     let control = Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
