@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of lines that wait to be written; lines beyond are dropped.
 const CAPACITY: usize = 4 << 20;
+/// Bytes that are kept for lines to come.
+const USUAL: usize = 64 << 10;
 /// How long lines gather while they come one after the other. The first after a rest is written at once.
 const GATHER: Duration = Duration::from_millis(5);
 /// How long the end waits for a reader that takes nothing.
@@ -82,6 +84,7 @@ impl Lines {
             // There is nowhere left to tell of a failure.
             let _ = to.write_all(&text).and_then(|()| to.flush());
             text.clear();
+            text.shrink_to(USUAL);
             if ended {
                 self.lock().written = true;
                 self.0.changed.notify_all();
