@@ -365,17 +365,18 @@ async fn ping(connection: &mut Raw) {
 async fn who_leaves_while_waiting_costs_nothing_and_stops_nothing() {
     let (daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let id = submit(&client, &json!({"handler": "sleep"})).await;
-    // On a unix socket the kernel tells who has left.
-    let client = daemon.unix_client();
-    let mut waiting = Vec::new();
-    for _ in 0..20 {
-        waiting.push(client.post(&format!("/v1/jobs/{id}/wait")).open().await);
-        waiting.push(client.get(&format!("/v1/jobs/{id}/logs?follow=1")).open().await);
-        waiting.push(client.get("/v1/events").open().await);
+    // On a unix socket the kernel tells who has left; over TCP the client is asked.
+    for client in [daemon.unix_client(), daemon.client()] {
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            waiting.push(client.post(&format!("/v1/jobs/{id}/wait")).open().await);
+            waiting.push(client.get(&format!("/v1/jobs/{id}/logs?follow=1")).open().await);
+            waiting.push(client.get("/v1/events").open().await);
+        }
+        let open = daemon.open_files();
+        assert!(open > 60);
+        drop(waiting);
+        eventually("connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
     }
-    let open = daemon.open_files();
-    assert!(open > 60);
-    drop(waiting);
-    eventually("connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
     assert_eq!(state(&client, &id).await, "running");
 }
