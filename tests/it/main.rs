@@ -28,6 +28,7 @@ mod metrics;
 mod oracle;
 mod run;
 mod shutdown;
+mod sinks;
 mod stream;
 mod tidy;
 mod upload;
