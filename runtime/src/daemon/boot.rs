@@ -13,6 +13,8 @@ use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
 use crate::engine::{self, Engine};
+use crate::events::Events;
+use crate::history::History;
 use crate::kept::{Kept, KeptError};
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener;
@@ -67,8 +69,9 @@ impl Boot {
                 "fewer runs may go on at a time than asked for: raise vm.max_map_count for more"
             );
         }
-        let engine =
-            Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
+        let config = engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue };
+        let history = Arc::new(History::new(settings.history));
+        let engine = Engine::with(config, history, Events::new(settings.events));
         let gate = Gate::new();
         let api = api::Settings { upload: settings.upload, spill: path.clone() };
         let daemon = Arc::new(Daemon {
