@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod boot;
 mod events;
+mod folder;
 mod handlers;
 mod history;
 mod http;
