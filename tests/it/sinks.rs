@@ -10,9 +10,14 @@ use capstan::handler::{Call, Native};
 use capstan::history::Piece as Logged;
 use capstan::job::{Control, Job, JobBuilder};
 use capstan::limits::{Asked, Limits};
+use capstan::manifest::Manifest;
 use capstan::outcome::{Outcome, OutputStream};
+use capstan::sandbox::{self, CompileLimits, Sandbox};
 use capstan::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
+use capstan_tests::guests;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::CAPSTAN;
 
 /// An engine whose handler `says` prints its arguments: the first to stdout, the second to stderr, and the third how many times.
 fn engine() -> Engine {
@@ -88,6 +93,43 @@ async fn a_job_that_is_logged_has_live_readers_too() {
     }
     assert_eq!(logged, [(OutputStream::Stdout, "out\n".into()), (OutputStream::Stderr, "err\n".into())]);
     assert_eq!(job.sink_errors(), []);
+}
+
+#[tokio::test]
+async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
+    let config = sandbox::Config {
+        ceiling: Limits::default(),
+        runs: 2,
+        compile: CompileLimits::default(),
+        compiler: CAPSTAN.into(),
+        artifacts: None,
+    };
+    let sandbox = Sandbox::new(config).unwrap();
+    let engine = engine();
+    engine
+        .register("probe", sandbox.load(guests::compiled("probe.p1").into(), Manifest::default()).await.unwrap())
+        .unwrap();
+    let (fan_out, stdout) = FanOut::new();
+    let mut tap = fan_out.tap(Policy::Drop, 100);
+    let (live, of_live) = stream::pipe(64);
+    let job = engine.job("probe").unwrap().args(["lines", "10000"]);
+    let job = job.logged().stdout(Sink::new(Full(5000))).stdout(live).stdout(stdout).build().unwrap();
+    job.start().unwrap();
+    let expected: String = (0..10_000).map(|line| format!("line {line}\n")).collect();
+    assert!(text(of_live).await == expected);
+    assert_eq!(job.wait().await.outcome, Outcome::SUCCESS);
+    let errors: Vec<_> = job.sink_errors().into_iter().map(|(_, error)| (error.number, error.taken)).collect();
+    assert_eq!(errors, [(2, 5000)], "the log is the first");
+    let end = &expected.as_bytes()[expected.len() - 100..];
+    let missed = expected.len() as u64 - 100;
+    assert_eq!(tap.next().await, Ok(Some(Piece::Gap { missed })));
+    assert_eq!(tap.next().await, Ok(Some(Piece::Bytes(end.to_vec().into()))));
+    let mut log = job.log().unwrap().follow();
+    let mut logged = Vec::new();
+    while let Some(Logged::Output { bytes, .. }) = log.next().await {
+        logged.extend(bytes);
+    }
+    assert!(logged == expected.as_bytes());
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ use super::tap::{Policy, Queue, Tap};
 
 /// Bytes that sinks are given at a time.
 const PIECE: usize = 16 << 10;
+/// How many errors are kept: of readers that come and leave for ever, the first tell enough.
+const MOST_ERRORS: usize = 100;
 
 /// A stream to many; clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +110,7 @@ impl FanOut {
         inside.sinks.len() + inside.queues.iter().filter(|queue| !queue.is_evicted()).count()
     }
 
-    /// The sinks that have failed, in the order in which they did.
+    /// The first hundred sinks that have failed, in the order in which they did.
     pub fn errors(&self) -> Vec<SinkError> {
         self.lock().errors.clone()
     }
@@ -162,7 +164,9 @@ impl Inside {
         self.sinks.retain_mut(|taking| match poll(taking) {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(error)) => {
-                errors.push(taking.error(&error));
+                if errors.len() < MOST_ERRORS {
+                    errors.push(taking.error(&error));
+                }
                 false
             }
             Poll::Pending => {

@@ -199,6 +199,16 @@ async fn a_sink_that_fails_is_taken_out_and_told_beside() {
 }
 
 #[tokio::test]
+async fn readers_that_leave_for_ever_fill_no_memory_with_errors() {
+    let (fan_out, mut sink) = FanOut::new();
+    for _ in 0..1000 {
+        fan_out.add(pipe(1).0);
+        sink.write_all(b"x").await.unwrap();
+    }
+    assert_eq!((fan_out.readers(), fan_out.errors().len()), (0, 100));
+}
+
+#[tokio::test]
 async fn a_tap_is_carried_to_a_sink_with_its_gaps() {
     let (fan_out, mut sink) = FanOut::new();
     let tap = fan_out.tap(Policy::Drop, 4);
