@@ -63,9 +63,11 @@ impl Setup {
     #[must_use]
     pub fn unprivileged(mut self) -> Self {
         if rustix::process::geteuid().is_root() {
-            // The tester's build need not be where others may go.
+            // The tester's build need not be where others may go. Another process copies it: a child that another test starts meanwhile
+            // would have this one's file open for writing, and then nobody could run it.
             let binary = self.folder().join("capstan");
-            fs::copy(&self.binary, &binary).unwrap();
+            let copied = Command::new("cp").args([&self.binary, &binary]).status().unwrap();
+            assert!(copied.success(), "cp {}", self.binary.display());
             self.binary = binary;
             self.user = Some(NOBODY);
             chown(self.folder(), Some(NOBODY), Some(NOBODY)).unwrap();
