@@ -22,6 +22,7 @@ pub(crate) use self::places::Places;
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
 use crate::engine::ShutdownReport;
+use crate::events::What;
 
 /// Exit code of wrong usage: flags and configuration.
 const WRONG_USAGE: u8 = 125;
@@ -110,6 +111,7 @@ async fn live(settings: Settings) -> Result<End, Failure> {
     } else if boot.is_ready() {
         let signal = signals.next().await;
         tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
+        boot.engine().events().publish(What::DaemonStop);
     }
     let grace = if boot.is_ready() { grace } else { std::time::Duration::ZERO };
     let report = tokio::select! {

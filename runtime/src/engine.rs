@@ -102,13 +102,18 @@ impl Engine {
 
     /// An engine without handlers, which remembers its jobs in `records`.
     pub fn with_records(config: Config, records: Arc<dyn Records>) -> Self {
+        Self::with(config, records, Events::new(events::DEFAULT_CAPACITY))
+    }
+
+    /// An engine without handlers, which remembers its jobs in `records` and tells what happens in `events`.
+    pub fn with(config: Config, records: Arc<dyn Records>, events: Events) -> Self {
         Self(Arc::new(Inner {
             config,
             runs: Runs::new(),
             registry: Registry::default(),
             fence: Arc::default(),
             admission: Admission::new(config),
-            events: Events::new(events::DEFAULT_CAPACITY),
+            events,
             records,
             stopping: CancellationToken::new(),
             started: AtomicU64::new(0),
@@ -310,6 +315,9 @@ impl Engine {
 
     /// Takes a job that was let in to its end.
     async fn carry_out(&self, job: &Job, call: Call, pass: Pass, ticket: Ticket) {
+        if matches!(ticket, Ticket::Place(_)) {
+            self.0.events.publish(What::JobQueue { job: job.id(), handler: job.name().to_owned() });
+        }
         let ticket = match ticket {
             Ticket::Place(place) => tokio::select! {
                 biased;

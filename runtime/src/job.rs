@@ -29,7 +29,7 @@ use crate::history::{Key, Log};
 use crate::limits::{Asked, Limits};
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
-use crate::stream::{self, PIPE_CAPACITY, Sink, Source};
+use crate::stream::{self, FanOut, Outlet, PIPE_CAPACITY, Sink, SinkError, Source};
 use crate::usage::{Usage, UsageReport};
 
 /// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
@@ -130,6 +130,8 @@ struct Inner {
     engine: Engine,
     resolved: Arc<Resolved>,
     log: Option<Log>,
+    /// Its streams that go to several sinks.
+    fan_outs: Vec<(OutputStream, FanOut)>,
     /// The other end of a stdin that is fed after the start; who takes it feeds it.
     later: Mutex<Option<Sink>>,
     usage: Arc<Usage>,
@@ -157,13 +159,13 @@ struct Start {
 #[derive(Debug)]
 struct Streams {
     stdin: Source,
-    stdout: Sink,
-    stderr: Sink,
+    stdout: Outlet,
+    stderr: Outlet,
 }
 
 impl JobBuilder {
     pub(crate) fn new(engine: Engine, resolved: Arc<Resolved>) -> Self {
-        let streams = Streams { stdin: Source::empty(), stdout: Sink::discard(), stderr: Sink::discard() };
+        let streams = Streams { stdin: Source::empty(), stdout: Outlet::Nowhere, stderr: Outlet::Nowhere };
         let env = resolved.handler().env();
         Self { engine, resolved, args: Vec::new(), env, control: Control::default(), streams, later: None, log: None }
     }
@@ -196,17 +198,18 @@ impl JobBuilder {
         self
     }
 
-    /// Where stdout goes; by default nowhere.
+    /// Where stdout goes; by default nowhere. Of several sinks each gets all of it: one that is slow holds the job back, and one that
+    /// fails is taken out and told of in [`Job::sink_errors`]. Readers that may be too slow have a [`stream::Tap`].
     #[must_use]
     pub fn stdout(mut self, stdout: Sink) -> Self {
-        self.streams.stdout = stdout;
+        self.streams.stdout = self.streams.stdout.and(stdout);
         self
     }
 
-    /// Where stderr goes; by default nowhere.
+    /// Where stderr goes, as [`JobBuilder::stdout`].
     #[must_use]
     pub fn stderr(mut self, stderr: Sink) -> Self {
-        self.streams.stderr = stderr;
+        self.streams.stderr = self.streams.stderr.and(stderr);
         self
     }
 
@@ -243,6 +246,10 @@ impl JobBuilder {
             return Err(JobError::TooLarge(size));
         }
         let limits = self.engine.ceiling().narrowed(&self.resolved.handler().asked()).narrowed(&self.control.asked);
+        let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
+        let Streams { stdout, stderr, .. } = &self.streams;
+        let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
+        let fan_outs = fan_outs.collect();
         let start = Start { env: self.env, mounts: self.control.mounts, streams: self.streams };
         let given = Given {
             id: JobId::random(),
@@ -259,6 +266,7 @@ impl JobBuilder {
             engine: self.engine,
             resolved: self.resolved,
             log: self.log,
+            fan_outs,
             later: Mutex::new(self.later),
             usage: Arc::default(),
             stop: Stop::default(),
@@ -327,6 +335,13 @@ impl Job {
     /// What it has printed, where that is kept.
     pub fn log(&self) -> Option<&Log> {
         self.0.log.as_ref()
+    }
+
+    /// The sinks that have failed, of a stream that goes to several. They change nothing about how the job ends. The only sink of a
+    /// stream is the job's own affair, as the pipe of a process is.
+    pub fn sink_errors(&self) -> Vec<(OutputStream, SinkError)> {
+        let errors = self.0.fan_outs.iter().map(|(stream, fan_out)| (*stream, fan_out.errors()));
+        errors.flat_map(|(stream, errors)| errors.into_iter().map(move |error| (stream, error))).collect()
     }
 
     /// The other end of a stdin that was left open, for the first who asks; dropping it is the end of that stdin.
@@ -402,6 +417,9 @@ impl Job {
 
     pub(crate) fn finish(&self, outcome: Outcome) -> End {
         drop(self.take_stdin());
+        for (stream, error) in self.sink_errors() {
+            tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
+        }
         let end = End { outcome, at: Timestamp::now(), usage: self.usage() };
         self.0.state.send_replace(State::Done(end.clone()));
         end
@@ -414,8 +432,8 @@ impl Job {
             args: self.0.given.args.clone(),
             env: start.env,
             stdin: start.streams.stdin,
-            stdout: start.streams.stdout,
-            stderr: start.streams.stderr,
+            stdout: start.streams.stdout.into_sink(),
+            stderr: start.streams.stderr.into_sink(),
             limits: self.0.given.limits,
             mounts: start.mounts,
             stop: self.0.stop.clone(),

@@ -308,11 +308,14 @@ async fn a_synchronous_run_is_made_once_under_its_key_and_remembered_without_out
 
 #[tokio::test]
 async fn jobs_in_flight_finish_on_the_code_they_began_with() {
-    let (_daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
+    let toml = "[limits]\nruns = 1000\n[history]\njobs = 2000";
+    let (_daemon, client) = configured(toml, "print", guests::run::PRINT_THEN_EXIT).await;
     let mut jobs = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..1000 {
         jobs.push(submit(&client, &json!({"handler": "print", "stdin_later": true})).await);
     }
+    let info = client.get("/info").send().await.json();
+    assert_eq!((&info["jobs"]["running"], &info["jobs"]["queued"]), (&json!(1000), &json!(0)));
     let old = client.get("/v1/handlers/print").send().await.json()["digest"].clone();
     client.push("print", guests::run::HELLO).await;
     for id in &jobs {

@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod boot;
 mod events;
+mod folder;
 mod handlers;
 mod history;
 mod http;
@@ -28,6 +29,7 @@ mod metrics;
 mod oracle;
 mod run;
 mod shutdown;
+mod sinks;
 mod stream;
 mod tidy;
 mod upload;

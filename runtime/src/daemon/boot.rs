@@ -13,6 +13,8 @@ use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
 use crate::engine::{self, Engine};
+use crate::events::Events;
+use crate::history::History;
 use crate::kept::{Kept, KeptError};
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener;
@@ -41,10 +43,10 @@ pub(super) enum BootError {
     Listen { why: String, exit_code: u8 },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Kept(#[from] KeptError),
+    #[error("data folder {}: {source}", path.display())]
+    Store { path: PathBuf, source: StoreError },
+    #[error("data folder {}: {source}", path.display())]
+    Kept { path: PathBuf, source: KeptError },
     #[error("{job} did not run: {why}")]
     Builtin { job: &'static str, why: String },
 }
@@ -57,7 +59,7 @@ impl Boot {
     pub(super) fn new(settings: Settings) -> Result<Self, BootError> {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
-        store::prepare(&data)?;
+        store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         if settings.runs < settings.runs_asked {
             let (asked, runs) = (settings.runs_asked, settings.runs);
@@ -67,8 +69,9 @@ impl Boot {
                 "fewer runs may go on at a time than asked for: raise vm.max_map_count for more"
             );
         }
-        let engine =
-            Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
+        let config = engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue };
+        let history = Arc::new(History::new(settings.history));
+        let engine = Engine::with(config, history, Events::new(settings.events));
         let gate = Gate::new();
         let api = api::Settings { upload: settings.upload, spill: path.clone() };
         let daemon = Arc::new(Daemon {
@@ -139,9 +142,13 @@ impl Boot {
 
     /// Builds the sandbox, and puts back the handlers that were kept.
     async fn kept(&self) -> Result<Kept, BootError> {
-        let data =
-            self.data.try_clone().map_err(|source| BootError::Data { path: self.settings.data.clone(), source })?;
-        let artifacts = Artifacts::open(&data)?;
+        let path = self.settings.data.clone();
+        let data = self.data.try_clone().map_err(|source| BootError::Data { path: path.clone(), source })?;
+        let store = {
+            let path = path.clone();
+            move |source| BootError::Store { path: path.clone(), source }
+        };
+        let artifacts = Artifacts::open(&data).map_err(&store)?;
         let config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
@@ -152,8 +159,8 @@ impl Boot {
         let engine = self.engine().clone();
         // It takes its time, in which signals are still heard.
         let built = tokio::task::spawn_blocking(move || {
-            let kept = Kept::new(engine, Sandbox::new(config)?, Programs::open(&data)?);
-            let handlers = kept.restore(&artifacts)?;
+            let kept = Kept::new(engine, Sandbox::new(config)?, Programs::open(&data).map_err(store)?);
+            let handlers = kept.restore(&artifacts).map_err(|source| BootError::Kept { path, source })?;
             tracing::info!(handlers, "kept handlers are back");
             Ok(kept)
         });
@@ -178,8 +185,8 @@ impl BootError {
             Self::Data { .. }
             | Self::Lock { .. }
             | Self::Sandbox(_)
-            | Self::Store(_)
-            | Self::Kept(_)
+            | Self::Store { .. }
+            | Self::Kept { .. }
             | Self::Builtin { .. } => 1,
         }
     }

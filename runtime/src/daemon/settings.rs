@@ -8,6 +8,8 @@ use serde::Deserialize;
 use super::Flags;
 use super::places::{self, Places};
 use crate::engine;
+use crate::events;
+use crate::history::Bounds;
 use crate::limits::{Asked, Limits};
 use crate::listener::{Address, AddressError};
 use crate::sandbox::{self, CompileLimits};
@@ -19,6 +21,10 @@ const RUNS: usize = 1000;
 const MOST_RUNS: usize = 10_000;
 /// The most jobs that may wait: each holds its arguments, variables and pipes.
 const MOST_QUEUED: usize = 100_000;
+/// The most events that may be kept: each takes a few hundred bytes.
+const MOST_EVENTS: usize = 1_000_000;
+/// The most jobs that may be remembered after their end: each takes about a kilobyte besides its output.
+const MOST_REMEMBERED: usize = 10_000_000;
 
 /// What the daemon runs with.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +44,10 @@ pub(super) struct Settings {
     pub(super) compile: CompileLimits,
     /// Bytes of the largest program that may be pushed. Default 64 MiB.
     pub(super) upload: u64,
+    /// What is remembered of jobs.
+    pub(super) history: Bounds,
+    /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
+    pub(super) events: usize,
     pub(super) insecure_tcp: bool,
     pub(super) debug: bool,
     pub(super) log_filter: Option<String>,
@@ -58,6 +68,10 @@ pub(super) enum SettingsError {
     Runs(usize),
     #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
     Queue(usize),
+    #[error("{0} events to keep are not from 1 to {MOST_EVENTS}")]
+    Events(usize),
+    #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
+    History(usize),
 }
 
 /// The configuration file. What is absent has its default; a key that is not known is an error that names it.
@@ -70,6 +84,22 @@ struct File {
     grace: Option<Duration>,
     limits: LimitsTable,
     compile: CompileTable,
+    history: HistoryTable,
+    events: EventsTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HistoryTable {
+    jobs: Option<usize>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EventsTable {
+    keep: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -134,6 +164,11 @@ impl Settings {
         if queue > MOST_QUEUED {
             return Err(SettingsError::Queue(queue));
         }
+        let history = file.history.bounds()?;
+        let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
+        if !(1..=MOST_EVENTS).contains(&events) {
+            return Err(SettingsError::Events(events));
+        }
         let compile = CompileLimits::default();
         Ok(Self {
             hosts,
@@ -149,10 +184,24 @@ impl Settings {
                 memory: file.compile.memory.unwrap_or(compile.memory),
             },
             upload: file.compile.upload.unwrap_or(64 << 20),
+            history,
+            events,
             insecure_tcp: flags.insecure_tcp,
             debug: flags.debug,
             log_filter: places.log_filter,
         })
+    }
+}
+
+impl HistoryTable {
+    fn bounds(self) -> Result<Bounds, SettingsError> {
+        let default = Bounds::default();
+        let jobs = self.jobs.unwrap_or(default.jobs);
+        if !(1..=MOST_REMEMBERED).contains(&jobs) {
+            return Err(SettingsError::History(jobs));
+        }
+        let bytes = self.bytes.map_or(default.bytes, |bytes| bytes.try_into().unwrap_or(usize::MAX));
+        Ok(Bounds { jobs, bytes })
     }
 }
 
@@ -174,6 +223,7 @@ mod tests {
         let settings = merged(Flags::default(), "").unwrap();
         assert_eq!(texts(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
         assert_eq!(settings.ceiling, Limits::default());
+        assert_eq!((settings.history, settings.events), (Bounds::default(), events::DEFAULT_CAPACITY));
         assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
     }
 
@@ -189,6 +239,9 @@ mod tests {
         assert_eq!(settings.compile, CompileLimits { timeout: Duration::from_secs(5), memory: 2 << 30 });
         assert_eq!(settings.grace, Duration::from_secs(1));
 
+        let settings = merged(Flags::default(), "[history]\njobs = 5\nbytes = \"1MiB\"\n[events]\nkeep = 7").unwrap();
+        assert_eq!((settings.history, settings.events), (Bounds { jobs: 5, bytes: 1 << 20 }, 7));
+
         let flags = Flags { hosts: vec!["tcp://localhost:1".into()], data: Some("/x".into()), ..Flags::default() };
         let settings = merged(flags, toml).unwrap();
         assert_eq!(texts(&settings), ["tcp://localhost:1"]);
@@ -202,6 +255,8 @@ mod tests {
             ("[limits]\nmemroy = 1", "memroy"),
             ("[limits]\nmemory = \"lots\"", "lots"),
             ("[compile]\ntimeout = -1", "timeout"),
+            ("[history]\nbytes = \"all\"", "all"),
+            ("[events]\nring = 1", "ring"),
             ("grace = [1]", "grace"),
             ("hosts = \"x", "line 1"),
         ] {
@@ -229,6 +284,13 @@ mod tests {
         assert!(merged(Flags { hosts: vec!["nonsense".into()], ..Flags::default() }, "").is_err());
         assert!(merged(Flags::default(), "[limits]\nruns = 0").is_err());
         assert!(merged(Flags::default(), "[limits]\nqueue = 1000000").is_err());
+        for (toml, named) in [
+            ("[events]\nkeep = 0", "0 events"),
+            ("[events]\nkeep = 1000001", "1000001 events"),
+            ("[history]\njobs = 0", "0 jobs to remember"),
+        ] {
+            assert!(merged(Flags::default(), toml).unwrap_err().to_string().contains(named), "{toml}");
+        }
         assert!(Settings::merge(Flags::default(), File::default(), Places::default(), None).is_err());
     }
 }
