@@ -21,6 +21,7 @@ mod router;
 mod run;
 mod server;
 mod system;
+mod upgrade;
 mod upload;
 mod wire;
 

@@ -349,6 +349,14 @@ impl Job {
         self.0.later.lock().expect("no panic while the lock is held").take()
     }
 
+    /// Leaves a stdin that was taken to the next who asks.
+    pub(crate) fn return_stdin(&self, sink: Sink) {
+        *self.0.later.lock().expect("no panic while the lock is held") = Some(sink);
+        if matches!(*self.0.state.borrow(), State::Done(_)) {
+            drop(self.take_stdin());
+        }
+    }
+
     /// When its run began.
     pub fn started(&self) -> Option<Timestamp> {
         match *self.0.clock.lock().expect("no panic while the lock is held") {

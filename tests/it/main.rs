@@ -13,6 +13,7 @@ macro_rules! tested {
     };
 }
 
+mod attach;
 mod boot;
 mod events;
 mod folder;

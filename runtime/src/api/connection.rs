@@ -1,7 +1,7 @@
 //! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, under limits; each of its requests goes to the router.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +18,7 @@ use super::body::Body;
 use super::caller::Names;
 use super::request::Request;
 use super::router;
+use super::upgrade::Afterwards;
 use super::wire::{Presence, Wire};
 use crate::listener::Stream;
 
@@ -36,32 +36,43 @@ const STREAMS: u32 = 64;
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves the requests of a connection until it ends; once `draining` is cancelled, that is after the request that goes on.
+/// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
+/// last is the one that goes on.
 pub(crate) async fn serve(api: Arc<Api>, stream: Stream, names: Option<Names>, draining: CancellationToken) {
     let presence = Presence::new(stream);
     let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIMEOUT, speaks_http2(&presence)).await else { return };
     let tasks = api.tasks.clone();
+    let afterwards = Afterwards::default();
     let service = service_fn({
-        let presence = presence.clone();
-        move |request| answer(api.clone(), names.clone(), presence.clone(), request)
+        let (presence, afterwards) = (presence.clone(), afterwards.clone());
+        move |request| answer(api.clone(), names.clone(), presence.clone(), afterwards.clone(), request)
     });
     let io = TokioIo::new(Wire::new(presence.clone()));
     let ended = if is_http2 {
-        until_drained(http2(tasks).serve_connection(io, service), &draining).await
+        let connection = http2(tasks).serve_connection(io, service);
+        until_drained(connection, |connection| connection.graceful_shutdown(), &draining).await
     } else {
-        until_drained(http1().serve_connection(io, service), &draining).await
+        let connection = http1().serve_connection(io, service).with_upgrades();
+        until_drained(connection, |connection| connection.graceful_shutdown(), &draining).await
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended in the middle of something");
     }
+    if let Some(session) = afterwards.take() {
+        session.await;
+    }
     presence.close().await;
 }
 
-async fn until_drained<C: GracefulConnection>(connection: C, draining: &CancellationToken) -> C::Output {
+async fn until_drained<C: Future>(
+    connection: C,
+    shut_down: fn(Pin<&mut C>),
+    draining: &CancellationToken,
+) -> C::Output {
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = draining.cancelled() => shut_down(connection.as_mut()),
     }
     connection.await
 }
@@ -70,11 +81,12 @@ async fn answer(
     api: Arc<Api>,
     names: Option<Names>,
     presence: Arc<Presence>,
+    afterwards: Afterwards,
     request: HttpRequest<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let allowed = names.map_or(Ok(()), |names| names.check(&head));
-    let request = Request { head, body, name: String::new(), presence };
+    let request = Request { head, body, name: String::new(), presence, afterwards };
     Ok(router::call(api, request, allowed).await)
 }
 

@@ -1,6 +1,6 @@
 //! `Error`: the one place where what went wrong becomes a status, a stable code and a sentence.
 
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
@@ -29,6 +29,8 @@ pub(crate) struct Error {
     message: String,
     retry: bool,
     allow: Option<HeaderValue>,
+    /// The protocol that is to be asked for.
+    upgrade: Option<&'static str>,
     /// The job that it is about.
     job: Option<Box<JobId>>,
     /// What is left of the request is not read: the connection ends with the answer.
@@ -37,7 +39,16 @@ pub(crate) struct Error {
 
 impl Error {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, allow: None, job: None, close: false }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry: false,
+            allow: None,
+            upgrade: None,
+            job: None,
+            close: false,
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -81,6 +92,11 @@ impl Error {
         let message = format!("{method} is not served here; {allow} are");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         Self { allow: Some(HeaderValue::from_str(allow).expect("method names are header text")), ..error }
+    }
+
+    pub(crate) fn upgrade_required(protocol: &'static str) -> Self {
+        let message = format!("ask with HTTP/1.1 and the headers Connection: Upgrade and Upgrade: {protocol}");
+        Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
     }
 
     pub(crate) fn unsupported_version(asked: &str, min: u32, max: u32) -> Self {
@@ -144,6 +160,10 @@ impl Error {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);
+        }
+        if let Some(protocol) = self.upgrade {
+            headers.insert(UPGRADE, HeaderValue::from_static(protocol));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

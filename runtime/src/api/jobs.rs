@@ -1,8 +1,9 @@
-//! Jobs over HTTP: submit, list, inspect, wait, stop, feed, forget.
+//! Jobs over HTTP: submit, list, inspect, wait, stop, feed, attach, forget.
 //!
 //! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`](mod@logs).
 
 mod asked;
+mod attach;
 mod cursor;
 mod list;
 mod logs;
@@ -18,6 +19,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::asked::{Asked, Input};
+pub(super) use self::attach::attach;
 pub(super) use self::cursor::Cursors;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;
