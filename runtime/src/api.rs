@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod connection;
+mod debug;
 mod error;
 mod events;
 mod handlers;
@@ -31,6 +32,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::debug::ProcessNumbers;
 pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
 pub(crate) use self::server::serve;
 use crate::engine::Engine;
@@ -49,6 +51,8 @@ pub(crate) struct Api {
     /// Set before the gate opens.
     kept: OnceLock<Kept>,
     settings: Settings,
+    /// There in debug mode only.
+    debug: Option<debug::Debug>,
     requests: metrics::Requests,
     uploads: Semaphore,
     /// Room for input that came with jobs, in blocks.
@@ -67,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) upload: u64,
     /// Where output that nobody reads yet may spill to, in files without a name.
     pub(crate) spill: PathBuf,
+    /// What is told of the process; there in debug mode only.
+    pub(crate) debug: Option<ProcessNumbers>,
 }
 
 impl Api {
@@ -76,6 +82,7 @@ impl Api {
             engine,
             gate,
             kept: OnceLock::new(),
+            debug: settings.debug.map(debug::Debug::new),
             settings,
             requests: router::requests(),
             uploads: Semaphore::new(UPLOADS),

@@ -36,7 +36,7 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// The configuration file.
     pub config: Option<PathBuf>,
-    /// Whether to log everything.
+    /// Whether to log everything, and to serve what tells of the process.
     pub debug: bool,
     /// Whether to serve TCP to other machines, which are not asked who they are.
     pub insecure_tcp: bool,

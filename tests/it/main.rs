@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod attach;
 mod boot;
+mod debug;
 mod events;
 mod folder;
 mod handlers;

@@ -41,7 +41,7 @@ impl Served {
         let addresses = [Address::Unix(path.clone()), "tcp://127.0.0.1:0".parse().unwrap()];
         let listeners = listener::bind(&addresses, listener::Options::default()).await.unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
-        let settings = Settings { upload: 1 << 20, spill: folder.path().to_owned() };
+        let settings = Settings { upload: 1 << 20, spill: folder.path().to_owned(), debug: None };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();

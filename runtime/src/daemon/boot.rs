@@ -73,7 +73,11 @@ impl Boot {
         let history = Arc::new(History::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
         let gate = Gate::new();
-        let api = api::Settings { upload: settings.upload, spill: path.clone() };
+        let api = api::Settings {
+            upload: settings.upload,
+            spill: path.clone(),
+            debug: settings.debug.then_some(places::process_numbers as api::ProcessNumbers),
+        };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
             engine,
