@@ -127,7 +127,11 @@ async fn who_leaves_without_ending_stdin_leaves_the_job_and_its_stdin() {
     hasty.write(&"x".repeat(100_000)).await;
     drop(hasty);
     eventually("all of it to be printed", async || (printed(&client, &id).await.len() == 100_000).then_some(())).await;
-    assert_eq!(client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await.status, 204);
+    eventually("its stdin to be open for another", async || {
+        let fed = client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await;
+        (fed.status == 204).then_some(())
+    })
+    .await;
     ended(&client, &id).await;
 }
 

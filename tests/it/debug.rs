@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::jobs_api::submit;
 use crate::{CAPSTAN, oracle, serving};
 
-const PATHS: [&str; 4] = ["/debug/vars", "/debug/cmdline", "/debug/pprof/", "/debug/pprof/profile?seconds=1"];
+const PATHS: [&str; 5] =
+    ["/debug/vars", "/debug/tasks", "/debug/cmdline", "/debug/pprof/", "/debug/pprof/profile?seconds=1"];
 
 /// A daemon in debug mode, with a job that computes and never ends.
 async fn computing() -> (Daemon, Client) {
@@ -38,12 +39,27 @@ async fn the_process_tells_of_itself() {
     let number = |name: &str| vars["process"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {vars}"));
     assert!(number("memory_bytes") > 1 << 20 && number("memory_peak_bytes") >= number("memory_bytes"));
     assert!(number("threads") > 2 && number("address_space_bytes") > number("memory_bytes"));
+    let tasks = client.get("/debug/tasks").send().await.json();
+    let mut ages = Vec::new();
+    let mut names: Vec<_> = Vec::new();
+    for task in tasks["tasks"].as_array().unwrap() {
+        ages.push(task["age_seconds"].as_f64().unwrap());
+        names.push((task["owner"].as_str().unwrap(), task["name"].as_str().unwrap()));
+    }
+    assert!(ages.is_sorted_by(|one, other| one >= other) && ages.iter().all(|age| *age >= 0.0), "{tasks}");
+    // The one that asks is there too.
+    let connection =
+        names.iter().rposition(|name| name.0 == "api" && name.1.starts_with("connection at tcp://127.0.0.1"));
+    let spin = names.iter().position(|name| *name == ("engine", "spin")).unwrap_or_else(|| panic!("{tasks}"));
+    assert!(connection.is_some_and(|connection| connection > spin), "{tasks}");
+    assert_eq!(tasks["tasks"][spin]["state"], "running");
+    assert!(names.contains(&("engine", "serveapi")), "{tasks}");
     let words = client.get("/debug/cmdline").send().await;
     let words: Vec<_> = words.text().split('\0').collect();
     assert_eq!(vars["cmdline"], json!(words));
     assert!(words[0].ends_with("capstan") && words[1] == "daemon" && words.contains(&"--debug"), "{words:?}");
     let index = client.get("/debug/pprof/").send().await;
-    for path in ["/debug/vars", "/debug/cmdline", "/debug/pprof/profile?seconds=30&format=flamegraph"] {
+    for path in ["/debug/vars", "/debug/tasks", "/debug/cmdline", "/debug/pprof/profile?seconds=30&format=flamegraph"] {
         assert!(index.text().contains(path), "{index:?}");
     }
 }
@@ -86,15 +102,22 @@ async fn a_profile_tells_what_computes_while_work_goes_on() {
     }
     let picture = drawing.finish().await;
     assert!(!picture.cut);
-    // The thread that guests compute on is at the bottom of their stacks.
-    assert!(picture.text().contains("<svg") && picture.text().contains("<title>guest"), "{}", picture.text());
+    assert!(picture.text().contains("<svg"), "{}", picture.text());
 
-    let profile = client.get("/debug/pprof/profile?seconds=1").send().await;
-    assert_eq!(profile.header("content-type"), Some("application/octet-stream"));
-    let has = |text: &str| profile.body.windows(text.len()).any(|window| window == text.as_bytes());
-    for text in ["samples", "nanoseconds", "guest"] {
-        assert!(has(text), "{text} is not in a profile of {} bytes", profile.body.len());
-    }
+    // Guests compute when nobody else wants to, and on a busy machine that may take a while.
+    eventually("the thread that guests compute on to be at the bottom of a stack", async || {
+        let picture = client.get("/debug/pprof/profile?seconds=1&format=flamegraph").send().await;
+        picture.text().contains("<title>guest (").then_some(())
+    })
+    .await;
+    eventually("a profile to tell of the sandbox", async || {
+        let profile = client.get("/debug/pprof/profile?seconds=1").send().await;
+        assert_eq!(profile.header("content-type"), Some("application/octet-stream"));
+        let has = |text: &str| profile.body.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(has("samples") && has("nanoseconds"), "{} bytes without units", profile.body.len());
+        has("capstan::sandbox").then_some(())
+    })
+    .await;
     oracle::still_answers(&mut daemon).await;
 }
 

@@ -1,6 +1,7 @@
 //! What a daemon in debug mode says of its own process. Without `--debug` nothing of it is served.
 
 mod profile;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use serde_json::{Map, json};
 use tokio::sync::Semaphore;
 
 pub(super) use self::profile::profile;
+pub(super) use self::tasks::{Connection, tasks};
 use super::Api;
 use super::body::{self, Body};
 use super::error::Error;
 use super::query::Parameters;
 use super::request::Request;
+use crate::listener::Address;
 
 /// Numbers that the kernel has of this process.
 pub(crate) type ProcessNumbers = fn() -> Vec<(&'static str, u64)>;
@@ -24,13 +27,19 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub(super) struct Debug {
     process: ProcessNumbers,
+    connections: tasks::Connections,
     /// The one profile that is taken at a time.
     profiling: Arc<Semaphore>,
 }
 
 impl Debug {
     pub(super) fn new(process: ProcessNumbers) -> Self {
-        Self { process, profiling: Arc::new(Semaphore::new(1)) }
+        Self { process, connections: tasks::Connections::default(), profiling: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Notes a connection that came in at `address`, for as long as it is served.
+    pub(super) fn connection(&self, address: &Address) -> Connection {
+        self.connections.note(address.to_string())
     }
 }
 
@@ -50,7 +59,6 @@ pub(super) async fn vars(api: Arc<Api>, request: Request) -> Result<Response<Bod
             "started": counts.started,
             "handlers": counts.handlers,
         },
-        "tasks": {"beside_connections": api.tasks.len()},
     });
     Ok(body::json(StatusCode::OK, &vars))
 }
@@ -71,6 +79,7 @@ const INDEX: &str = "\
 /debug/cmdline                                    the words that the daemon was called with, NUL between them
 /debug/pprof/profile?seconds=30                   where processor time goes, for pprof
 /debug/pprof/profile?seconds=30&format=flamegraph the same as a picture, SVG
+/debug/tasks                                      connections and jobs that go on, JSON
 /debug/vars                                       numbers of the process and of the engine, JSON
 ";
 

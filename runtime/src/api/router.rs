@@ -1,6 +1,7 @@
 //! The router: one table of everything that is served.
 //!
-//! Each route is served bare and under `/v1`; those of debug mode bare only, and only there. The table prints itself, so that what is served can be read in one place.
+//! Each route is served bare and under `/v1`; those of debug mode bare only, and only there. The table prints itself, so that what is
+//! served can be read in one place.
 
 use std::fmt;
 use std::pin::Pin;
@@ -60,6 +61,7 @@ static ROUTES: &[Route] = &[
 /// What is served in debug mode besides, without a version: no program should rely on it.
 static DEBUG_ROUTES: &[Route] = &[
     route(Method::GET, "/debug/cmdline", |api, request| Box::pin(debug::cmdline(api, request))),
+    route(Method::GET, "/debug/tasks", |api, request| Box::pin(debug::tasks(api, request))),
     route(Method::GET, "/debug/vars", |api, request| Box::pin(debug::vars(api, request))),
     route(Method::GET, "/debug/pprof/", |api, request| Box::pin(debug::index(api, request))),
     route(Method::GET, "/debug/pprof/profile", |api, request| Box::pin(debug::profile(api, request))),

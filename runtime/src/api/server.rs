@@ -70,12 +70,13 @@ impl Server {
             let names = names_of(&bound, &stream);
             let served = connection::serve(self.api.clone(), stream, names, self.draining.clone());
             let killed = self.killed.clone();
+            let noted = self.api.debug.as_ref().map(|debug| debug.connection(&bound));
             self.connections.spawn(async move {
                 tokio::select! {
                     () = served => {}
                     () = killed.cancelled() => {}
                 }
-                drop(slot);
+                drop((slot, noted));
             });
         }
         if let GateState::Failed(reason) = gate.state() {
