@@ -6,7 +6,7 @@
 mod metrics;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::handler::{Call, Handler, Native};
 use crate::limits::Limits;
 use crate::listenbuffer::{Gate, GateState};
-use crate::listener::{self, Address, BindError, Listener};
+use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
 use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
 
@@ -33,6 +33,10 @@ pub(crate) struct Daemon {
     pub(crate) gate: Gate,
     pub(crate) api: Arc<Api>,
     pub(crate) listening: listener::Options,
+    /// What was passed to the daemon to listen on.
+    pub(crate) inherited: Inherited,
+    /// Connections that waited when the gate opened, where the kernel tells.
+    pub(crate) held_at_opening: OnceLock<Option<usize>>,
     pub(crate) facts: Facts,
 }
 
@@ -109,8 +113,9 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     let state = match gate.state() {
         _ if engine.is_shutting_down() => "draining",
         GateState::Open => "running",
-        GateState::Shut | GateState::Failed(_) => "starting",
+        GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
+    let held_at_opening = daemon.held_at_opening.get().copied().flatten();
     let Limits { timeout, memory, handles, hostcall, stdout, stderr } = engine.ceiling();
     let json = json!({
         "version": VERSION,
@@ -119,6 +124,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "started": format!("{:.9}", facts.started),
         "pid": std::process::id(),
         "data": facts.data,
+        "connections": {"held": daemon.api.held(), "held_at_opening": held_at_opening},
         "handlers": counts.handlers,
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": {
@@ -147,7 +153,7 @@ async fn metrics(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
 
 /// Binds its arguments, all or none, prints each with its real port, closes its output, and serves until it is stopped.
 async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
-    let listeners = match bind(&call.args, daemon.listening).await {
+    let listeners = match bind(&call.args, &daemon).await {
         Ok(listeners) => listeners,
         Err((why, code)) => {
             print(&mut call.stderr, &why).await;
@@ -158,21 +164,29 @@ async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     print(&mut call.stdout, &bound).await;
     let Call { stop, stdout, stderr, .. } = call;
     drop((stdout, stderr));
-    api::serve(daemon.api.clone(), listeners, daemon.gate.clone(), stop.requested()).await;
+    api::serve(daemon.api.clone(), listeners, stop.requested()).await;
     Outcome::SUCCESS
 }
 
-async fn bind(addresses: &[String], options: listener::Options) -> Result<Vec<Listener>, (String, u8)> {
-    let addresses = addresses.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
-    let addresses = addresses.map_err(|error| (error.to_string(), WRONG_USAGE))?;
-    listener::bind(&addresses, options).await.map_err(|error| {
+async fn bind(hosts: &[String], daemon: &Daemon) -> Result<Vec<Listener>, (String, u8)> {
+    let hosts = hosts.iter().map(|text| text.parse()).collect::<Result<Vec<Host>, _>>();
+    let hosts = hosts.map_err(|error| (error.to_string(), WRONG_USAGE))?;
+    listener::bind(&hosts, daemon.listening, &daemon.inherited).await.map_err(|error| {
         let code = if matches!(error, BindError::Exposed(_)) { WRONG_USAGE } else { 1 };
         (error.to_string(), code)
     })
 }
 
+/// Opens the gate, before it is waited for as well as after, and as often as is asked.
 async fn accept_connections(daemon: Arc<Daemon>) -> Outcome {
-    if daemon.gate.open() { Outcome::SUCCESS } else { Outcome::Exited { code: 1 } }
+    let held = daemon.api.held();
+    if !daemon.gate.open() {
+        return Outcome::Exited { code: 1 };
+    }
+    if daemon.held_at_opening.set(held).is_ok() {
+        tracing::info!(held, "the gate is open");
+    }
+    Outcome::SUCCESS
 }
 
 async fn print(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Outcome {
@@ -183,3 +197,6 @@ async fn print(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Outcome {
         Err(error) => Outcome::HostError { message: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,20 +8,27 @@
 mod boot;
 mod lock;
 mod log;
+mod notify;
 mod places;
 mod settings;
 mod signals;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
 use self::boot::BootError;
+use self::notify::Notify;
 pub(crate) use self::places::Places;
+use self::places::Supervisor;
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
 use crate::engine::ShutdownReport;
+use crate::listener::Inherited;
 
 /// Exit code of wrong usage: flags and configuration.
 const WRONG_USAGE: u8 = 125;
@@ -39,6 +46,16 @@ pub struct Flags {
     pub debug: bool,
     /// Whether to serve TCP to other machines, which are not asked who they are.
     pub insecure_tcp: bool,
+    /// How long the start may take.
+    pub boot_deadline: Option<Duration>,
+    /// What becomes of connections while the daemon starts: `hold` or `answer`.
+    pub while_booting: Option<String>,
+    /// Connections that the kernel holds for each listener.
+    pub backlog: Option<u32>,
+    /// The mode of unix sockets, in octal.
+    pub socket_mode: Option<String>,
+    /// The group of unix sockets, by name or number.
+    pub socket_group: Option<String>,
 }
 
 /// Why the daemon did not run, or did not end well.
@@ -78,6 +95,9 @@ pub fn run(flags: Flags) -> ExitCode {
 }
 
 fn run_to_end(flags: Flags) -> Result<End, Failure> {
+    let supervisor = Supervisor::of_process();
+    // Before anything is opened that could have the number of what was passed.
+    let inherited = Inherited::take(&supervisor.activation, places::is_open);
     let settings = Settings::new(flags)?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref());
@@ -87,31 +107,57 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::Threads)?;
-    let end = control.block_on(live(settings));
+    allow_open_files();
+    let end = control.block_on(live(settings, inherited, supervisor));
     // Nothing that matters is left on it, and what blocks there may block for ever.
     control.shutdown_background();
     end
 }
 
-async fn live(settings: Settings) -> Result<End, Failure> {
-    let mut signals = Signals::new().map_err(Failure::Signals)?;
+/// Each connection is an open file, and a login's limit on those is for programs that still use `select`: all that may be had are taken.
+fn allow_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor) -> Result<End, Failure> {
+    let signals = Signals::new().map_err(Failure::Signals)?;
+    let notify = Notify::to(supervisor.notify.as_deref());
+    notify.starting(settings.deadline);
     let grace = settings.grace;
-    let boot = boot::Boot::new(settings)?;
+    let boot = boot::Boot::new(settings, inherited, notify.clone())?;
+    tokio::select! {
+        end = live_to_end(&boot, signals, grace, &notify) => end,
+        never = watchdog::watch(&notify, boot.engine(), supervisor.watchdog) => match never {},
+    }
+}
+
+async fn live_to_end(
+    boot: &boot::Boot,
+    mut signals: Signals,
+    grace: Duration,
+    notify: &Notify,
+) -> Result<End, Failure> {
     let booted = tokio::select! {
         booted = boot.run() => booted,
         signal = signals.next() => {
+            notify.stopping("stopping before the start is over");
             boot.give_up("the daemon stops before it was ready");
             tracing::info!(%signal, "stopping before the start is over");
             Ok(())
         }
     };
     if let Err(error) = &booted {
+        notify.stopping(&format!("the start failed: {error}"));
         boot.give_up(&error.to_string());
     } else if boot.is_ready() {
         let signal = signals.next().await;
+        notify.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
         tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
     }
-    let grace = if boot.is_ready() { grace } else { std::time::Duration::ZERO };
+    let grace = if boot.is_ready() { grace } else { Duration::ZERO };
     let report = tokio::select! {
         report = boot.engine().shutdown(grace) => report.clone(),
         signal = signals.next() => {

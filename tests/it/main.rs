@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod boot;
 mod events;
+mod gate;
 mod handlers;
 mod history;
 mod http;
@@ -22,6 +23,7 @@ mod jobs;
 mod jobs_api;
 mod kept;
 mod limits;
+mod listeners;
 mod logs;
 mod malformed;
 mod metrics;
@@ -29,6 +31,7 @@ mod oracle;
 mod run;
 mod shutdown;
 mod stream;
+mod supervised;
 mod tidy;
 mod upload;
 mod wasi;

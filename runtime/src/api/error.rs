@@ -11,6 +11,7 @@ use crate::events::FilterError;
 use crate::history::RemoveError;
 use crate::job::{JobError, JobId, StartError};
 use crate::kept::KeptError;
+use crate::listenbuffer::Phase;
 use crate::manifest::ManifestError;
 use crate::sandbox::LoadError;
 use crate::store::StoreError;
@@ -31,13 +32,15 @@ pub(crate) struct Error {
     allow: Option<HeaderValue>,
     /// The job that it is about.
     job: Option<Box<JobId>>,
+    /// What the start is at.
+    phase: Option<Phase>,
     /// What is left of the request is not read: the connection ends with the answer.
     close: bool,
 }
 
 impl Error {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, allow: None, job: None, close: false }
+        Self { status, code, message: message.into(), retry: false, allow: None, job: None, phase: None, close: false }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -102,6 +105,10 @@ impl Error {
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
     }
 
+    pub(crate) fn booting(phase: Phase) -> Self {
+        Self { phase: Some(phase), ..Self::starting(&format!("the daemon starts: {phase}")) }
+    }
+
     pub(crate) fn busy(message: impl Into<String>) -> Self {
         Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
     }
@@ -119,6 +126,9 @@ impl Error {
         let mut json = json!({"error": {"code": self.code, "message": self.message}});
         if let Some(job) = &self.job {
             json["error"]["job"] = json!(job);
+        }
+        if let Some(phase) = self.phase {
+            json["error"]["phase"] = json!(phase.name());
         }
         json
     }

@@ -2,20 +2,22 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use tokio::io::AsyncReadExt as _;
 
 use super::lock::{Lock, LockError};
+use super::notify::Notify;
 use super::settings::Settings;
 use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
 use crate::engine::{self, Engine};
 use crate::kept::{Kept, KeptError};
-use crate::listenbuffer::{Gate, GateState};
-use crate::listener;
+use crate::listenbuffer::{Gate, GateState, Phase};
+use crate::listener::Inherited;
 use crate::outcome::Outcome;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
@@ -25,6 +27,7 @@ use crate::stream::{self, PIPE_CAPACITY};
 #[derive(Debug)]
 pub(super) struct Boot {
     settings: Settings,
+    notify: Notify,
     daemon: Arc<Daemon>,
     data: Dir,
     _lock: Lock,
@@ -47,6 +50,8 @@ pub(super) enum BootError {
     Kept(#[from] KeptError),
     #[error("{job} did not run: {why}")]
     Builtin { job: &'static str, why: String },
+    #[error("the start was not over within {deadline:?}; it was still {phase}")]
+    Deadline { deadline: Duration, phase: String },
 }
 
 impl Boot {
@@ -54,7 +59,7 @@ impl Boot {
     ///
     /// # Errors
     /// [`BootError`]
-    pub(super) fn new(settings: Settings) -> Result<Self, BootError> {
+    pub(super) fn new(settings: Settings, inherited: Inherited, notify: Notify) -> Result<Self, BootError> {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         store::prepare(&data)?;
@@ -67,15 +72,25 @@ impl Boot {
                 "fewer runs may go on at a time than asked for: raise vm.max_map_count for more"
             );
         }
+        if let Some(most) = places::max_backlog().filter(|most| settings.listening.backlog > *most) {
+            let asked = settings.listening.backlog;
+            tracing::warn!(
+                asked,
+                most,
+                "fewer connections are held for a listener than asked for: raise net.core.somaxconn for more"
+            );
+        }
         let engine =
             Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
         let gate = Gate::new();
-        let api = api::Settings { upload: settings.upload, spill: path.clone() };
+        let api = api::Settings { upload: settings.upload, spill: path.clone(), policy: settings.policy };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
             engine,
             gate,
-            listening: listener::Options { insecure_tcp: settings.insecure_tcp, ..listener::Options::default() },
+            listening: settings.listening,
+            inherited,
+            held_at_opening: OnceLock::new(),
             facts: Facts {
                 data: path.display().to_string(),
                 runs: settings.runs,
@@ -86,7 +101,7 @@ impl Boot {
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, daemon, data, _lock: lock })
+        Ok(Self { settings, notify, daemon, data, _lock: lock })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -103,18 +118,32 @@ impl Boot {
         self.daemon.gate.fail(why);
     }
 
-    /// Goes through the start. Cancel-safe in so far as a shutdown of the engine puts everything back.
+    /// Goes through the start, within its deadline. Cancel-safe in so far as a shutdown of the engine puts everything back.
     ///
     /// # Errors
     /// [`BootError`]; what was done by then is put back by a shutdown of the engine.
     pub(super) async fn run(&self) -> Result<(), BootError> {
+        let deadline = self.settings.deadline;
+        tokio::time::timeout(deadline, self.start()).await.unwrap_or_else(|_| {
+            let phase = match self.daemon.gate.state() {
+                GateState::Shut(phase) => phase.to_string(),
+                GateState::Open | GateState::Failed(_) => Phase::Opening.to_string(),
+            };
+            Err(BootError::Deadline { deadline, phase })
+        })
+    }
+
+    async fn start(&self) -> Result<(), BootError> {
+        enter(&self.daemon.gate, &self.notify, Phase::Binding);
         let install = self.engine().install(builtins::bundle(&self.daemon));
         install.map_err(|error| builtin("install", &error))?;
         for address in self.listen().await?.lines() {
             say(&format!("listening on {address}"));
         }
         self.daemon.api.set_kept(self.kept().await?);
+        enter(&self.daemon.gate, &self.notify, Phase::Opening);
         self.open().await?;
+        self.notify.ready();
         say("ready");
         tracing::info!(data = %self.settings.data.display(), "ready");
         Ok(())
@@ -141,18 +170,22 @@ impl Boot {
     async fn kept(&self) -> Result<Kept, BootError> {
         let data =
             self.data.try_clone().map_err(|source| BootError::Data { path: self.settings.data.clone(), source })?;
-        let artifacts = Artifacts::open(&data)?;
-        let config = sandbox::Config {
+        let mut config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
             compile: self.settings.compile,
             compiler: "/proc/self/exe".into(),
-            artifacts: Some(artifacts.clone()),
+            artifacts: None,
         };
-        let engine = self.engine().clone();
-        // It takes its time, in which signals are still heard.
+        let (engine, gate, notify) = (self.engine().clone(), self.daemon.gate.clone(), self.notify.clone());
+        // It takes its time, in which signals are still heard and the deadline holds.
         let built = tokio::task::spawn_blocking(move || {
-            let kept = Kept::new(engine, Sandbox::new(config)?, Programs::open(&data)?);
+            enter(&gate, &notify, Phase::Loading);
+            let artifacts = Artifacts::open(&data)?;
+            config.artifacts = Some(artifacts.clone());
+            let sandbox = Sandbox::new(config)?;
+            enter(&gate, &notify, Phase::Installing);
+            let kept = Kept::new(engine, sandbox, Programs::open(&data)?);
             let handlers = kept.restore(&artifacts)?;
             tracing::info!(handlers, "kept handlers are back");
             Ok(kept)
@@ -180,9 +213,16 @@ impl BootError {
             | Self::Sandbox(_)
             | Self::Store(_)
             | Self::Kept(_)
-            | Self::Builtin { .. } => 1,
+            | Self::Builtin { .. }
+            | Self::Deadline { .. } => 1,
         }
     }
+}
+
+/// Notes what the start is at, for those who wait.
+fn enter(gate: &Gate, notify: &Notify, phase: Phase) {
+    gate.enter(phase);
+    notify.status(&format!("starting: {phase}"));
 }
 
 fn builtin(job: &'static str, why: &dyn std::fmt::Display) -> BootError {
