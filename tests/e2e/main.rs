@@ -11,6 +11,7 @@ mod interrupt;
 mod jobs;
 mod mounts;
 mod through_daemon;
+mod units;
 
 use capstan_tests::{Cli, Daemon};
 
