@@ -127,7 +127,8 @@ async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor) 
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
     let grace = settings.grace;
-    let boot = boot::Boot::new(settings, inherited, notify.clone())?;
+    let boot = boot::Boot::new(settings, inherited, notify.clone())
+        .inspect_err(|error| notify.stopping(&format!("the start failed: {error}")))?;
     tokio::select! {
         end = live_to_end(&boot, signals, grace, &notify) => end,
         never = watchdog::watch(&notify, boot.engine(), supervisor.watchdog) => match never {},

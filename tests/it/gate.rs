@@ -134,6 +134,9 @@ async fn a_thousand_clients_who_come_before_the_gate_opens_are_answered_after_it
             _ => (1..=2 * CLIENTS as u64).contains(&held),
         };
         assert!(at_opening.as_u64().map_or(at_opening.is_null(), all), "{policy}: {info}");
+        let page = held.daemon.client().get("/metrics").send().await;
+        let known = !info["connections"]["held"].is_null();
+        assert_eq!(page.text().contains("\ncapstan_connections_held 0\n"), known, "{}", page.text());
         oracle::still_answers(&mut held.daemon).await;
     }
 }

@@ -262,6 +262,7 @@ fn a_socket_has_the_mode_and_the_group_that_it_is_given() {
     let toml = format!("[listen]\nsocket_mode = \"0666\"\nsocket_group = \"{group}\"");
     let daemon = Setup::new(CAPSTAN).config(&toml).start();
     assert_eq!(mode_and_group(&daemon.unix()), (0o666, group));
+    assert!(daemon.log().contains("everyone on this machine"), "{}", daemon.log());
     let daemon =
         Setup::new(CAPSTAN).config(&toml).arg("--socket-mode").arg("0640").arg("-G").arg(own.to_string()).start();
     assert_eq!(mode_and_group(&daemon.unix()), (0o640, own), "a flag goes before the file");

@@ -92,6 +92,17 @@ fn the_service_manager_never_hears_that_a_start_that_fails_is_ready() {
 }
 
 #[test]
+fn the_service_manager_hears_why_a_start_ends_before_it_has_begun() {
+    let setup = Setup::new(CAPSTAN);
+    let manager = Manager::at_a_path(setup.folder());
+    std::fs::write(setup.folder().join("data"), "no folder").unwrap();
+    let refused = manager.of(setup).refused();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = manager.told_until("STOPPING=1");
+    assert!(told.last().unwrap().contains("cannot open data folder"), "{told:?}");
+}
+
+#[test]
 fn the_watchdog_is_fed_for_as_long_as_it_wants() {
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::at_a_path(setup.folder());

@@ -80,6 +80,9 @@ impl Boot {
                 "fewer connections are held for a listener than asked for: raise net.core.somaxconn for more"
             );
         }
+        if settings.listening.access.mode & 0o002 != 0 {
+            tracing::warn!("everyone on this machine may use the API: others may write to its sockets");
+        }
         let engine =
             Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
         let gate = Gate::new();
