@@ -14,10 +14,11 @@ mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
-use futures_util::FutureExt as _;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::task::coop::unconstrained;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 pub use self::access::{Access, AccessError};
 pub use self::address::{Address, AddressError};
@@ -178,17 +179,23 @@ impl Listen for Listener {
         }
     }
 
+    /// Asks the kernel itself: tokio knows of those who wait only once it has looked, and lets a task take some hundred at a time.
     fn try_accept(&self) -> Option<Stream> {
-        // A task may take some hundred of anything before tokio has it look busy; here all that wait are wanted.
-        match &self.socket {
-            Socket::Tcp(listener) => {
-                let (stream, _) = unconstrained(listener.accept()).now_or_never()?.ok()?;
-                Some(Stream::tcp(stream))
-            }
-            Socket::Unix(listener, _) => {
-                let (stream, _) = unconstrained(listener.accept()).now_or_never()?.ok()?;
-                Some(Stream::Unix(stream))
-            }
+        let stream = match &self.socket {
+            Socket::Tcp(listener) => TcpStream::from_std(accept_now(listener)?.into()).map(Stream::tcp),
+            Socket::Unix(listener, _) => UnixStream::from_std(accept_now(listener)?.into()).map(Stream::Unix),
+        };
+        stream.ok()
+    }
+}
+
+/// The next connection if one waits; who has gone meanwhile is passed over.
+fn accept_now(listener: impl AsFd) -> Option<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    loop {
+        match rustix::net::accept_with(&listener, flags) {
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            accepted => return accepted.ok(),
         }
     }
 }

@@ -95,9 +95,9 @@ impl Client {
     }
 
     /// What is answered until the end, which must be a regular one.
-    fn answer(mut self) -> String {
+    fn answer(mut self, policy: &str) -> String {
         let mut answer = String::new();
-        self.0.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{error} after {answer:?}"));
+        self.0.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{policy}: {error} after {answer:?}"));
         answer
     }
 }
@@ -121,7 +121,7 @@ async fn a_thousand_clients_who_come_before_the_gate_opens_are_answered_after_it
         assert!(clients.iter().all(Client::has_heard_nothing), "{policy}: somebody was answered before");
         held.let_go();
         for client in clients {
-            let answer = client.answer();
+            let answer = client.answer(policy);
             assert!(answer.starts_with("HTTP/1.1 200 "), "{policy}: {answer:?}");
         }
         held.daemon.wait_for_line("ready").unwrap();
@@ -145,7 +145,7 @@ async fn a_thousand_clients_who_come_before_the_gate_opens_are_answered_after_it
 #[track_caller]
 fn assert_told(clients: Vec<Client>, policy: &str, reason: &str) {
     for client in clients {
-        let answer = client.answer();
+        let answer = client.answer(policy);
         assert!(answer.starts_with("HTTP/1.1 503 "), "{policy}: {answer:?}");
         assert!(answer.contains("\"starting\"") && answer.contains(reason), "{policy}: {answer:?}");
     }
@@ -208,7 +208,7 @@ async fn those_who_left_before_the_gate_opens_cost_the_others_nothing() {
         }
         held.let_go();
         for client in stay {
-            assert!(client.answer().starts_with("HTTP/1.1 200 "), "{policy}");
+            assert!(client.answer(policy).starts_with("HTTP/1.1 200 "), "{policy}");
         }
     }
 }
@@ -233,7 +233,7 @@ async fn a_backlog_that_is_full_lets_nobody_in_and_is_worked_off() {
         client.0.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").unwrap();
     }
     for client in clients {
-        assert!(client.answer().starts_with("HTTP/1.0 200 "));
+        assert!(client.answer("hold").starts_with("HTTP/1.0 200 "));
     }
 }
 
@@ -249,7 +249,7 @@ async fn a_request_is_read_whole_though_its_client_has_said_all_before_the_gate_
             .unwrap();
         tcp.shutdown(Shutdown::Write).unwrap();
         held.let_go();
-        let answer = client.answer();
+        let answer = client.answer(policy);
         assert!(answer.starts_with("HTTP/1.1 422 ") && answer.contains("invalid_module"), "{policy}: {answer}");
     }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
 
@@ -234,4 +233,22 @@ async fn a_listener_counts_whom_it_holds() {
     let _clients = (UnixStream::connect(&place.path).await.unwrap(), UnixStream::connect(&place.path).await.unwrap());
     // Where the kernel does not tell, there is nothing to compare.
     assert!(matches!(backlog.waiting(), None | Some(2)), "{:?}", backlog.waiting());
+}
+
+#[tokio::test]
+async fn all_who_wait_are_taken_at_once_whether_tokio_has_looked_or_not() {
+    let place = place();
+    let addresses = [place.address(), "tcp://127.0.0.1:0".parse().unwrap()];
+    let listeners = bind(&addresses, Options::default()).await.unwrap();
+    let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
+    let _clients: Vec<_> = (0..500)
+        .map(|_| {
+            // Without a turn of the runtime in between.
+            let unix = std::os::unix::net::UnixStream::connect(&place.path).unwrap();
+            (unix, std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        })
+        .collect();
+    for listener in &listeners {
+        assert_eq!(std::iter::from_fn(|| listener.try_accept()).count(), 500);
+    }
 }
