@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use self::admission::{Admission, Ticket};
 use self::fence::{Fence, Pass};
 use self::registry::Registry;
-pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved};
+pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved, Source};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, Records};
@@ -122,16 +122,26 @@ impl Engine {
     /// # Errors
     /// [`RegistryError::BadName`], [`RegistryError::Duplicate`].
     pub fn register(&self, name: &str, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
-        self.0.registry.install(vec![(Name::new(name)?, handler)], false)
+        self.0.registry.install(vec![(Name::new(name)?, handler)], Source::Pushed)
     }
 
-    /// Registers all of `bundle` as handlers that cannot be replaced or removed, or none of it.
+    /// Registers all of `bundle` as handlers that cannot be replaced or removed, or none of it. A part of the daemon brings its own as
+    /// such a bundle; those of several parts are put together, and then stand or fall together.
     ///
     /// # Errors
     /// As [`Engine::register`].
     pub fn install(&self, bundle: Vec<(&str, Arc<dyn Handler>)>) -> Result<(), RegistryError> {
         let named = bundle.into_iter().map(|(name, handler)| Ok((Name::new(name)?, handler)));
-        self.0.registry.install(named.collect::<Result<_, _>>()?, true)
+        self.0.registry.install(named.collect::<Result<_, _>>()?, Source::Builtin)
+    }
+
+    /// Registers what answers to every valid name that nobody has. Whatever is registered under a name, before or after, goes before
+    /// it there. Lists are of names, and do not have it.
+    ///
+    /// # Errors
+    /// [`RegistryError::DuplicateCatchAll`]: the first registered stays.
+    pub fn register_catch_all(&self, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
+        self.0.registry.install_catch_all(handler)
     }
 
     /// Puts `handler`, made at `created`, under `name`, in the place of what is there; running jobs finish on the old one.
@@ -229,7 +239,7 @@ impl Engine {
             queued: self.0.admission.queued(),
             free: self.0.admission.free(),
             started: self.0.started.load(Ordering::Relaxed),
-            handlers: self.0.registry.list().len(),
+            handlers: self.0.registry.count(),
         }
     }
 

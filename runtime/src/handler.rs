@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
@@ -62,6 +63,13 @@ pub struct Call {
 }
 
 impl Call {
+    /// Says on stderr why the work failed, as a line of its own; gives the outcome that goes with it.
+    pub async fn fail(&mut self, code: u8, why: impl fmt::Display) -> Outcome {
+        // Where nobody reads it, the code says it alone.
+        let _ = self.stderr.write_all(format!("{why}\n").as_bytes()).await;
+        Outcome::Exited { code }
+    }
+
     /// A call that was given nothing.
     pub(crate) fn nothing() -> Self {
         Self {
@@ -148,6 +156,7 @@ impl Stop {
 /// A handler that is a function of the daemon.
 pub struct Native {
     description: &'static str,
+    usage: Option<&'static str>,
     role: Role,
     run: Box<dyn Fn(Call) -> HandlerFuture + Send + Sync>,
 }
@@ -185,13 +194,21 @@ impl Native {
         F: Fn(Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
-        Arc::new(Self { description, role, run: Box::new(move |call| Box::pin(run(call))) })
+        Arc::new(Self { description, usage: None, role, run: Box::new(move |call| Box::pin(run(call))) })
+    }
+
+    /// The same with a line that says how it is called, before it is shared.
+    #[must_use]
+    pub fn with_usage(mut self: Arc<Self>, usage: &'static str) -> Arc<Self> {
+        Arc::get_mut(&mut self).expect("it was just made, and nobody else has it").usage = Some(usage);
+        self
     }
 }
 
 impl Handler for Native {
     fn about(&self) -> About {
-        About { kind: Kind::Native, digest: None, size: 0, description: Some(self.description.to_owned()), usage: None }
+        let (description, usage) = (Some(self.description.to_owned()), self.usage.map(str::to_owned));
+        About { kind: Kind::Native, digest: None, size: 0, description, usage }
     }
 
     fn role(&self) -> Role {

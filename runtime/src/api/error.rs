@@ -156,7 +156,7 @@ impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         let (status, code) = match &error {
             RegistryError::BadName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
-            RegistryError::Duplicate(_) => (StatusCode::CONFLICT, "conflict"),
+            RegistryError::Duplicate(_) | RegistryError::DuplicateCatchAll => (StatusCode::CONFLICT, "conflict"),
             RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
             RegistryError::Unknown(name) => {
                 // A name may be as long as a request's head.

@@ -134,6 +134,7 @@ impl Boot {
         if why.is_empty() {
             return Ok(addresses);
         }
+        let why = why.trim_end().to_owned();
         Err(BootError::Listen { why, exit_code: job.wait().await.outcome.exit_code() })
     }
 

@@ -1,3 +1,5 @@
+mod catch_all;
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
