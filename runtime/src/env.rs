@@ -12,8 +12,8 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most variables that are read from an object: setting one looks at all before it.
-const MAX_READ: usize = 4096;
+/// The most variables that are read from a text: setting one looks at all before it.
+pub(crate) const MAX_READ: usize = 4096;
 
 /// An ordered list of variables; the last value set for a name wins and keeps the place of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
 
 mod id;
+mod line;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use self::id::{BadJobId, JobId};
+pub use self::line::{Line, LineError};
 use crate::engine::{Engine, Name, Resolved};
 use crate::env::Env;
 use crate::handler::{About, Call, Stop};

@@ -9,7 +9,7 @@ use super::run::{self, JOB};
 use crate::engine::{MAX_NAME, RegistryError};
 use crate::events::FilterError;
 use crate::history::RemoveError;
-use crate::job::{JobError, JobId, StartError};
+use crate::job::{JobError, JobId, LineError, StartError};
 use crate::kept::KeptError;
 use crate::manifest::ManifestError;
 use crate::sandbox::LoadError;
@@ -175,6 +175,12 @@ impl From<JobError> for Error {
             JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
             JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
         }
+    }
+}
+
+impl From<LineError> for Error {
+    fn from(error: LineError) -> Self {
+        Self::bad_request(format!("command: {error}"))
     }
 }
 
