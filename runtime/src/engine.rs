@@ -1,11 +1,12 @@
 //! `Engine`: the registry of handlers and the life of the daemon.
 //!
-//! It finds what a name resolves to, starts jobs behind a fence, bounds each by its deadline, and shuts down: refuse, wait, cancel.
+//! It finds what a name resolves to, starts jobs behind a fence, and bounds each by its deadline. Its end is in [`shutdown`].
 
 mod admission;
 mod fence;
 mod joblog;
 mod registry;
+mod shutdown;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,18 +23,15 @@ use self::admission::{Admission, Ticket};
 use self::fence::{Fence, Pass};
 use self::registry::Registry;
 pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved, Source};
+use self::shutdown::Shutdown;
+pub use self::shutdown::{ShutdownReport, TooLate, Unfinished};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, Records};
-use crate::job::{End, Job, JobBuilder, JobId, StartError, State};
+use crate::job::{End, Job, JobBuilder, StartError};
 use crate::limits::Limits;
 use crate::metrics::Runs;
-use crate::outcome::{CancelledBy, Outcome};
-
-/// How long work that was cancelled may take to end before shutdown goes on without it.
-const CANCEL_BOUND: Duration = Duration::from_secs(5);
-/// How long services may take to end.
-const SERVICE_BOUND: Duration = Duration::from_secs(10);
+use crate::outcome::Outcome;
 
 /// Jobs that may wait for a slot, by default.
 pub const DEFAULT_QUEUE: usize = 1000;
@@ -69,15 +66,6 @@ pub struct Counts {
     pub handlers: usize,
 }
 
-/// How a shutdown went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Work that was cancelled when its grace was over.
-    pub cancelled: Vec<JobId>,
-    /// Work and services that did not end even then.
-    pub unfinished: Vec<JobId>,
-}
-
 #[derive(Debug)]
 struct Inner {
     config: Config,
@@ -91,7 +79,9 @@ struct Inner {
     stopping: CancellationToken,
     started: AtomicU64,
     tasks: TaskTracker,
-    shutdown: OnceCell<ShutdownReport>,
+    /// What is seen through to its end.
+    changes: TaskTracker,
+    shutdown: Shutdown,
 }
 
 impl Engine {
@@ -113,7 +103,8 @@ impl Engine {
             stopping: CancellationToken::new(),
             started: AtomicU64::new(0),
             tasks: TaskTracker::new(),
-            shutdown: OnceCell::new(),
+            changes: TaskTracker::new(),
+            shutdown: Shutdown::default(),
         }))
     }
 
@@ -183,7 +174,7 @@ impl Engine {
     /// # Panics
     /// Where `work` does.
     pub async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        self.0.tasks.spawn(work).await.expect("nobody aborts the engine's tasks")
+        self.0.changes.spawn(work).await.expect("nobody aborts the engine's tasks")
     }
 
     /// Takes `name` out; running jobs finish.
@@ -262,41 +253,6 @@ impl Engine {
     /// Waits until no work is in flight. Cancel-safe.
     pub async fn idle(&self) {
         self.0.fence.idle().await;
-    }
-
-    /// Refuses new jobs, asks services to end, gives work in flight `grace` to finish, then cancels it.
-    ///
-    /// Takes `grace` plus 15 s at most. Everyone who calls it waits for the same end. Not cancel-safe: where the first caller gives
-    /// up, the next begins again.
-    pub async fn shutdown(&self, grace: Duration) -> &ShutdownReport {
-        self.0.shutdown.get_or_init(|| self.shut_down(grace)).await
-    }
-
-    async fn shut_down(&self, grace: Duration) -> ShutdownReport {
-        let fence = &self.0.fence;
-        fence.close();
-        self.0.stopping.cancel();
-        for service in fence.services() {
-            service.cancel(CancelledBy::Shutdown);
-        }
-        let mut report = ShutdownReport::default();
-        if tokio::time::timeout(grace, fence.idle()).await.is_err() {
-            for job in fence.work() {
-                job.cancel(CancelledBy::Shutdown);
-                report.cancelled.push(job.id());
-            }
-            let _ = tokio::time::timeout(CANCEL_BOUND, fence.idle()).await;
-        }
-        let ends = async {
-            for service in fence.services() {
-                service.wait().await;
-            }
-        };
-        let _ = tokio::time::timeout(SERVICE_BOUND, ends).await;
-        // A job that has ended may still be on its way out of the fence.
-        let inside = fence.work().into_iter().chain(fence.services());
-        report.unfinished.extend(inside.filter(|job| !matches!(job.state(), State::Done(_))).map(|job| job.id()));
-        report
     }
 
     pub(crate) fn start(&self, job: &Job) -> Result<(), StartError> {

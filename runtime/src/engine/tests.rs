@@ -1,4 +1,5 @@
 mod catch_all;
+mod shutdown;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
@@ -10,8 +11,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::env::Env;
 use crate::handler::Native;
-use crate::job::{Control, JobError};
+use crate::job::{Control, JobError, State};
 use crate::limits::Asked;
+use crate::outcome::CancelledBy;
 use crate::stream::{self, Sink};
 
 fn engine() -> Engine {
@@ -299,68 +301,6 @@ fn arguments_that_no_guest_could_see_are_refused() {
     let mut env = Env::new();
     env.set("A", "x".repeat(10 << 20)).unwrap();
     assert!(matches!(engine.job("a").unwrap().env(&env).build().unwrap_err(), JobError::TooLarge(_)));
-}
-
-/// The ancestor's case: a hung job, and a shutdown that must end all the same.
-#[tokio::test(start_paused = true)]
-async fn shutdown_waits_for_its_grace_and_then_cancels() {
-    let engine = engine();
-    engine.register("obedient", obedient()).unwrap();
-    engine.register("hung", hung()).unwrap();
-    let obedient = engine.job("obedient").unwrap().build().unwrap();
-    let hung = engine.job("hung").unwrap().build().unwrap();
-    obedient.start().unwrap();
-    hung.start().unwrap();
-
-    let before = Instant::now();
-    let report = engine.shutdown(Duration::from_secs(5)).await;
-    assert_eq!(before.elapsed().as_secs(), 10);
-    assert_eq!(obedient.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
-    assert_eq!(report.cancelled.len(), 2);
-    assert_eq!(report.unfinished, [hung.id()]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn everyone_who_shuts_down_waits_for_the_same_end() {
-    let engine = engine();
-    engine.register("hung", hung()).unwrap();
-    engine.job("hung").unwrap().build().unwrap().start().unwrap();
-    let before = Instant::now();
-    let (first, second) = tokio::join!(engine.shutdown(Duration::from_secs(5)), engine.shutdown(Duration::ZERO));
-    assert_eq!(first, second);
-    assert_eq!(before.elapsed().as_secs(), 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn services_are_not_work_in_flight() {
-    let engine = engine();
-    let service = Native::service("serves", |call: Call| async move { call.stop.requested().await });
-    engine.register("serveapi", service).unwrap();
-    let job = engine.job("serveapi").unwrap().build().unwrap();
-    job.start().unwrap();
-    assert_eq!(engine.counts().running, 0);
-    let before = Instant::now();
-    assert_eq!(engine.shutdown(Duration::from_secs(5)).await, &ShutdownReport::default());
-    assert!(before.elapsed() < Duration::from_secs(1));
-    assert_eq!(job.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_races_the_fence_is_counted_or_refused() {
-    for _ in 0..200 {
-        let engine = engine();
-        engine.register("a", exits(0)).unwrap();
-        let jobs: Vec<_> = (0..4).map(|_| engine.job("a").unwrap().build().unwrap()).collect();
-        let starts: Vec<_> = jobs.iter().cloned().map(|job| tokio::task::spawn_blocking(move || job.start())).collect();
-        let report = engine.shutdown(Duration::from_secs(5)).await.clone();
-        assert_eq!(report, ShutdownReport::default());
-        for (job, start) in jobs.iter().zip(starts) {
-            let refused = start.await.unwrap() == Err(StartError::ShuttingDown);
-            let end = job.wait().await.outcome;
-            assert_eq!(refused, matches!(end, Outcome::Refused { .. }), "{end}");
-        }
-        assert_eq!(engine.counts().running, 0);
-    }
 }
 
 /// A log writer that keeps what it is given.
