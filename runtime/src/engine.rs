@@ -12,7 +12,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -28,7 +27,7 @@ pub use self::shutdown::{ShutdownReport, TooLate, Unfinished};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, Records};
-use crate::job::{End, Job, JobBuilder, StartError};
+use crate::job::{End, Job, JobBuilder, StartError, State};
 use crate::limits::Limits;
 use crate::metrics::Runs;
 use crate::outcome::Outcome;
@@ -257,14 +256,20 @@ impl Engine {
 
     pub(crate) fn start(&self, job: &Job) -> Result<(), StartError> {
         let role = job.resolved().handler().role();
-        let (call, (pass, ticket)) = job.begin(|| {
+        let begun = job.begin(|| {
             let pass = self.0.fence.enter(job, role).ok_or(StartError::ShuttingDown)?;
-            let ticket = self.0.admission.ticket(role)?;
+            let ticket = self.0.admission.ticket(job)?;
             if is_recorded(job) {
                 self.0.records.begin(job)?;
             }
             Ok((pass, ticket))
-        })?;
+        });
+        if begun.as_ref().err() == Some(&StartError::ShuttingDown)
+            && let State::Done(end) = job.state()
+        {
+            joblog::ended(job, &end);
+        }
+        let (call, (pass, ticket)) = begun?;
         let (engine, job) = (self.clone(), job.clone());
         let mut going = Box::pin(async move { engine.carry_out(&job, call, pass, ticket).await });
         // A run that is short enough has ended by now, and costs no task; see `sandbox::guests`.
@@ -282,10 +287,12 @@ impl Engine {
                 outcome = call.stop.requested() => {
                     // Its streams are closed before anybody hears of the end.
                     drop(call);
-                    self.tell_end(job, &job.finish(outcome));
+                    let end = job.finish(outcome);
+                    joblog::ended(job, &end);
+                    self.tell_end(job, &end);
                     return;
                 }
-                slot = self.0.admission.turn(place) => slot,
+                slot = self.0.admission.turn(job, place) => slot,
             },
             ticket => ticket,
         };
@@ -297,6 +304,11 @@ impl Engine {
             self.0.events.publish(What::JobStart { job: job.id(), handler, parent });
         }
         let outcome = run(job, call).await;
+        if job.kin().has_children() {
+            // What it started ends with it.
+            job.stop().end_children();
+            job.kin().take_back().await;
+        }
         // Whoever sees the end may start the next: the slot is free by then.
         drop(ticket);
         let end = job.finish(outcome);

@@ -10,10 +10,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
-use crate::job::JobId;
+use crate::job::{JobId, Parent};
 use crate::limits::{Asked, Limits};
-use crate::outcome::Outcome;
-use crate::stream::{Sink, Source};
+use crate::outcome::{CancelledBy, Outcome};
+use crate::stream::{Overheard, Sink, Source};
 use crate::usage::Usage;
 
 /// The work of one call, and how it ended.
@@ -50,6 +50,8 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Call {
     pub job: JobId,
+    /// The job as the parent of others, for [`JobBuilder::child_of`](crate::job::JobBuilder::child_of).
+    pub as_parent: Parent,
     pub name: String,
     pub args: Vec<String>,
     pub env: Env,
@@ -74,6 +76,7 @@ impl Call {
     pub(crate) fn nothing() -> Self {
         Self {
             job: JobId::NONE,
+            as_parent: Parent::nobody(),
             name: String::new(),
             args: Vec::new(),
             env: Env::new(),
@@ -144,7 +147,18 @@ impl Stop {
     /// Waits for the request. Cancel-safe.
     pub async fn requested(&self) -> Outcome {
         self.token.cancelled().await;
-        self.outcome.get().expect("the token is cancelled after the outcome is set").clone()
+        // Where nobody asked for this one, it is the parent that is stopped.
+        self.outcome.get_or_init(|| Outcome::Cancelled { by: CancelledBy::Parent }).clone()
+    }
+
+    /// What stops a child: its own request, and the end of this.
+    pub(crate) fn child(&self) -> Self {
+        Self { token: self.token.child_token(), outcome: Arc::default() }
+    }
+
+    /// Stops all children.
+    pub(crate) fn end_children(&self) {
+        self.token.cancel();
     }
 
     /// Whether the end was asked for.
@@ -215,7 +229,9 @@ impl Handler for Native {
         self.role
     }
 
-    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
+    fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {
+        let stderr = std::mem::replace(&mut call.stderr, Sink::discard());
+        call.stderr = Sink::new(Overheard::new(stderr, call.usage.clone()));
         (self.run)(call)
     }
 }

@@ -3,6 +3,9 @@
 //! Writing waits while the pipe is full, so a slow reader slows its writer and nobody else. Dropping an end closes it: the reader
 //! then sees the end of the stream, the writer a broken pipe. Nothing else closes a stream, so it is closed once and by its owner.
 
+mod lending;
+mod overheard;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -10,6 +13,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+pub use self::lending::Lending;
+pub(crate) use self::overheard::Overheard;
 
 /// Bytes a pipe holds before its writer waits.
 pub const PIPE_CAPACITY: usize = 64 * 1024;

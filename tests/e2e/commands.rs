@@ -3,7 +3,7 @@
 use capstan_tests::{Daemon, guests};
 use serde_json::Value;
 
-use crate::{CAPSTAN, serving, told_of};
+use crate::{CAPSTAN, serving, submit, told_of};
 
 #[tokio::test]
 async fn commands_are_listed_by_name_as_the_builtin_lists_them() {
@@ -41,6 +41,24 @@ async fn what_commands_does_not_know_is_refused_with_its_usage() {
         let refused = told_of(&daemon).args(["run", "commands"]).args(args).stdin("").run().await.exited(125);
         assert_eq!((refused.text(), refused.stderr.as_str()), ("", "usage: commands [--json]\n"));
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_job_and_who_lists_it_is_told_why_it_failed() {
+    let daemon = serving("both", guests::run::BOTH_STREAMS).await;
+    let id = submit(&daemon, &["both"]).await;
+    let waited = told_of(&daemon).args(["wait", &id]).run().await.exited(3);
+    assert_eq!(
+        (waited.text(), waited.stderr.as_str()),
+        ("3\n", format!("capstan: both {}: err\n", &id[..12]).as_str())
+    );
+    let table = told_of(&daemon).args(["ps", "-a"]).run().await.exited(0);
+    assert!(table.text().lines().nth(1).unwrap().ends_with("  err"), "{}", table.text());
+    let job = told_of(&daemon).args(["inspect", &id]).run().await.exited(0).json();
+    assert_eq!(job["error"], "err");
+    let run = told_of(&daemon).args(["run", "--outcome", "o.json", "both"]).stdin("").run().await.exited(3);
+    let outcome: Value = serde_json::from_slice(&run.read("o.json")).unwrap();
+    assert_eq!(outcome["error"], "err");
 }
 
 #[tokio::test]

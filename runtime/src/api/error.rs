@@ -173,6 +173,8 @@ impl From<JobError> for Error {
     fn from(error: JobError) -> Self {
         match error {
             JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
+            // Only jobs that run have children.
+            JobError::TooDeep => Self::internal(error.to_string()),
             JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
         }
     }

@@ -1,8 +1,13 @@
 mod catch_all;
+mod children;
+mod failures;
+mod log;
+mod registry;
 mod shutdown;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
@@ -11,7 +16,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::env::Env;
 use crate::handler::Native;
-use crate::job::{Control, JobError, State};
+use crate::job::{Control, JobError};
 use crate::limits::Asked;
 use crate::outcome::CancelledBy;
 use crate::stream::{self, Sink};
@@ -337,20 +342,20 @@ async fn the_job_log_has_the_lines_of_the_ancestor_and_the_ids_as_fields() {
     let engine = engine();
     engine.register("x", exits(0)).unwrap();
     engine.register("y", exits(3)).unwrap();
-    let parent = engine.job("x").unwrap().args(["a", "b\nc"]).stdout(Sink::discard()).build().unwrap();
+    let job = engine.job("x").unwrap().args(["a", "b\nc"]).stdout(Sink::discard()).build().unwrap();
+    job.start().unwrap();
+    job.wait().await;
+    engine.register("z", children::starts(&engine, "y")).unwrap();
+    let parent = engine.job("z").unwrap().build().unwrap();
     parent.start().unwrap();
     parent.wait().await;
-    let control = Control { parent: Some(parent.id()), ..Control::default() };
-    let child = engine.job("y").unwrap().control(control).build().unwrap();
-    child.start().unwrap();
-    child.wait().await;
     engine.idle().await;
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
-    assert!(lines[0].contains("+job x(a, b\\nc)") && lines[0].contains(&format!("id={}", parent.id())), "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
+    assert!(lines[0].contains("+job x(a, b\\nc)") && lines[0].contains(&format!("id={}", job.id())), "{text}");
     assert!(lines[1].contains("-job x(a, b\\nc) = OK (0)") && lines[1].contains("seconds="), "{text}");
-    assert!(lines[2].contains("+job y()") && lines[2].contains(&format!("parent={}", parent.id())), "{text}");
-    assert!(lines[3].contains("-job y() = ERR (3)") && lines[3].contains("outcome=exited 3"), "{text}");
+    assert!(lines[3].contains("+job y()") && lines[3].contains(&format!("parent={}", parent.id())), "{text}");
+    assert!(lines[4].contains("-job y() = ERR (3)") && lines[4].contains("outcome=exited 3"), "{text}");
 }
