@@ -307,7 +307,9 @@ impl Engine {
         if job.kin().has_children() {
             // What it started ends with it.
             job.stop().end_children();
-            job.kin().take_back().await;
+            if is_work(job) {
+                job.kin().take_back().await;
+            }
         }
         // Whoever sees the end may start the next: the slot is free by then.
         drop(ticket);

@@ -9,7 +9,7 @@ use super::kin::{Kin, MAX_DEPTH, Parent};
 use super::{Clock, Control, Given, Inner, Job, JobId, MAX_ARGS_AND_ENV, Start, State, Streams};
 use crate::engine::{Engine, Resolved};
 use crate::env::Env;
-use crate::handler::Stop;
+use crate::handler::{Role, Stop};
 use crate::history::Log;
 use crate::outcome::OutputStream;
 use crate::stream::{self, PIPE_CAPACITY, Sink, Source};
@@ -142,7 +142,8 @@ impl JobBuilder {
         if size > MAX_ARGS_AND_ENV {
             return Err(JobError::TooLarge(size));
         }
-        let kin = Kin::of(self.parent).ok_or(JobError::TooDeep)?;
+        let is_work = self.resolved.handler().role() == Role::Work;
+        let kin = Kin::of(self.parent, is_work).ok_or(JobError::TooDeep)?;
         let limits = self.engine.ceiling().narrowed(&self.resolved.handler().asked()).narrowed(&self.control.asked);
         let start = Start { env: self.env, mounts: self.control.mounts, streams: self.streams };
         let given = Given {

@@ -39,8 +39,8 @@ impl Parent {
 }
 
 impl Kin {
-    /// The kin of a child of `parent`; `None` where that would be too deep.
-    pub(super) fn of(parent: Option<Job>) -> Option<Self> {
+    /// The kin of a child of `parent`, which lends its slot if it will have one; `None` where that would be too deep.
+    pub(super) fn of(parent: Option<Job>, will_have_slot: bool) -> Option<Self> {
         let depth = parent.as_ref().map_or(0, |parent| parent.kin().depth + 1);
         if depth > MAX_DEPTH {
             return None;
@@ -48,7 +48,7 @@ impl Kin {
         if let Some(parent) = &parent {
             parent.kin().has_children.store(true, Ordering::Relaxed);
         }
-        Some(Self { parent, depth, has_children: AtomicBool::new(false), slot: Semaphore::new(1) })
+        Some(Self { parent, depth, has_children: AtomicBool::new(false), slot: Semaphore::new(will_have_slot.into()) })
     }
 
     pub(crate) fn parent(&self) -> Option<&Job> {

@@ -220,6 +220,27 @@ async fn a_slot_is_lent_to_one_child_at_a_time() {
     assert_eq!((now.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (0, 1));
 }
 
+#[tokio::test]
+async fn who_has_no_slot_lends_none() {
+    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 0 });
+    engine.register("waits", obedient()).unwrap();
+    let inside = engine.clone();
+    let asks = Native::query("starts a child", move |call: Call| {
+        let child = inside.job("waits").unwrap().child_of(&call.as_parent).build().unwrap();
+        let started = child.start();
+        async move {
+            assert_eq!(started, Err(StartError::Busy { runs: 1, queue: 0 }));
+            Outcome::SUCCESS
+        }
+    });
+    engine.register("asks", asks).unwrap();
+    let busy = engine.job("waits").unwrap().build().unwrap();
+    busy.start().unwrap();
+    assert_eq!(run(&engine, "asks").await, Outcome::SUCCESS);
+    busy.cancel(CancelledBy::Client);
+    busy.wait().await;
+}
+
 /// What the ancestor's flag was for: a job that is on its way to its end may need another for it.
 #[tokio::test(start_paused = true)]
 async fn a_job_that_finishes_in_its_grace_may_start_children_and_nobody_else_may() {
