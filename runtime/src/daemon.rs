@@ -21,7 +21,7 @@ use self::boot::BootError;
 pub(crate) use self::places::Places;
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
-use crate::engine::ShutdownReport;
+use crate::engine::{ShutdownReport, Unfinished};
 use crate::events::What;
 
 /// Exit code of wrong usage: flags and configuration.
@@ -53,8 +53,8 @@ enum Failure {
     Signals(std::io::Error),
     #[error(transparent)]
     Boot(#[from] BootError),
-    #[error("{} jobs did not end when they were cancelled", .0.unfinished.len())]
-    Unfinished(ShutdownReport),
+    #[error("it did not stop cleanly: {}", list(.0))]
+    Unfinished(Vec<Unfinished>),
 }
 
 /// How the daemon ended.
@@ -122,8 +122,20 @@ async fn live(settings: Settings) -> Result<End, Failure> {
         }
     };
     booted?;
-    tracing::info!(cancelled = report.cancelled.len(), "stopped");
-    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report)) }
+    judge(report)
+}
+
+/// Tells of everything that did not end, which makes the stop an unclean one.
+fn judge(report: ShutdownReport) -> Result<End, Failure> {
+    for left in &report.unfinished {
+        tracing::error!("{left}");
+    }
+    tracing::info!(cancelled = report.cancelled.len(), unfinished = report.unfinished.len(), "stopped");
+    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report.unfinished)) }
+}
+
+fn list(unfinished: &[Unfinished]) -> String {
+    unfinished.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Failure {
@@ -133,5 +145,23 @@ impl Failure {
             Self::Boot(error) => error.exit_code(),
             Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_end_is_named_and_makes_the_exit_code_1() {
+        assert!(matches!(judge(ShutdownReport::default()), Ok(End::Clean)));
+        let unfinished = vec![Unfinished::Changes(2), Unfinished::Hook("lock"), Unfinished::Panicked("cache")];
+        let Err(failure) = judge(ShutdownReport { unfinished, ..ShutdownReport::default() }) else {
+            panic!("it is taken for a clean stop")
+        };
+        assert_eq!(failure.exit_code(), 1);
+        let told = "it did not stop cleanly: 2 changes were not seen through; shutdown hook lock did not end; \
+                    shutdown hook cache panicked";
+        assert_eq!(failure.to_string(), told);
     }
 }

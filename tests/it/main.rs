@@ -27,6 +27,7 @@ mod logs;
 mod malformed;
 mod metrics;
 mod oracle;
+mod parity;
 mod run;
 mod shutdown;
 mod sinks;

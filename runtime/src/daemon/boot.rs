@@ -23,13 +23,12 @@ use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 
-/// A daemon on its way up. It holds the lock on its data folder until it is dropped.
+/// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
 pub(super) struct Boot {
     settings: Settings,
     daemon: Arc<Daemon>,
     data: Dir,
-    _lock: Lock,
 }
 
 /// Why the daemon did not start.
@@ -72,6 +71,8 @@ impl Boot {
         let config = engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue };
         let history = Arc::new(History::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
+        // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
+        engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
         let api = api::Settings { upload: settings.upload, spill: path.clone() };
         let daemon = Arc::new(Daemon {
@@ -89,7 +90,7 @@ impl Boot {
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, daemon, data, _lock: lock })
+        Ok(Self { settings, daemon, data })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -137,6 +138,7 @@ impl Boot {
         if why.is_empty() {
             return Ok(addresses);
         }
+        let why = why.trim_end().to_owned();
         Err(BootError::Listen { why, exit_code: job.wait().await.outcome.exit_code() })
     }
 
