@@ -23,6 +23,8 @@
 mod bare;
 #[path = "requests/crowd.rs"]
 mod crowd;
+#[path = "requests/inside.rs"]
+mod inside;
 #[path = "requests/load.rs"]
 mod load;
 #[path = "requests/native.rs"]
@@ -54,6 +56,9 @@ fn main() {
     // A cargo that looks for tests in benchmarks gets the list it wants.
     let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|asked| asked == name);
+    if wanted("inside") {
+        ["hello.p1", "hello.p2"].into_iter().for_each(|program| inside::measure(&binary, program));
+    }
     if wanted("requests") {
         requests(&binary);
     }
@@ -77,10 +82,9 @@ fn requests(binary: &str) {
     let bare = bare::Server::start();
     let native = native::Program::build();
 
-    let target = |address, path: &str| Target::new(address, path, b"hello\n");
-    let served = target(bare.address(), "/");
-    let module = target(daemon.addr(), "/v1/handlers/p1/run");
-    let component = target(daemon.addr(), "/v1/handlers/p2/run");
+    let served = Target::new(bare.pid(), bare.address(), "/", b"hello\n");
+    let run = |path: &str| Target::new(daemon.pid(), daemon.addr(), path, b"hello\n");
+    let (module, component) = (run("/v1/handlers/p1/run"), run("/v1/handlers/p2/run"));
     for warm in [&served, &module, &component] {
         warm.load(ROUND / 4);
     }
@@ -96,7 +100,7 @@ fn requests(binary: &str) {
     drop(spinning);
 
     let base = Figures::median(&a).rate;
-    println!("{:<44} {:>10} {:>8} {:>9} {:>9}", "", "a second", "of (a)", "p50 µs", "p99 µs");
+    println!("{:<44} {:>10} {:>8} {:>9} {:>9} {:>9}", "", "a second", "of (a)", "cpu µs", "p50 µs", "p99 µs");
     for (name, rounds) in [
         ("(a) bare hyper", &a),
         ("(b) a run of a module", &b),
@@ -104,8 +108,8 @@ fn requests(binary: &str) {
         (native.name(), &d),
         ("(e) (b) beside 32 guests that spin", &e),
     ] {
-        let Figures { rate, p50, p99 } = Figures::median(rounds);
-        println!("{name:<44} {rate:>10.0} {:>8.2} {p50:>9.0} {p99:>9.0}", rate / base);
+        let Figures { rate, cpu, p50, p99 } = Figures::median(rounds);
+        println!("{name:<44} {rate:>10.0} {:>8.2} {cpu:>9.1} {p50:>9.0} {p99:>9.0}", rate / base);
     }
     println!("(e) keeps {:.0} % of (b)\n", 100.0 * Figures::median(&e).rate / Figures::median(&b).rate);
 }

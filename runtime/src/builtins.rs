@@ -23,7 +23,7 @@ use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
 /// The version of this daemon.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Exit code of a service that was asked for what it never does; any other failure is 1.
+/// Exit code of a builtin that was asked for what it never does; any other failure is 1.
 const WRONG_USAGE: u8 = 125;
 
 /// What builtins work on.
@@ -63,7 +63,8 @@ pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler
     vec![
         (
             "commands",
-            Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call)))),
+            Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call))))
+                .with_usage("commands [--json]"),
         ),
         ("version", Native::query("Prints the versions, as JSON", with(|_, call| Box::pin(version(call))))),
         (
@@ -90,9 +91,18 @@ pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler
 
 type Work = std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
+/// The names, one a line; with `--json` what `GET /handlers` tells of them.
 async fn commands(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
-    let names: String = daemon.engine.handlers().iter().map(|resolved| format!("{}\n", resolved.name())).collect();
-    print(&mut call.stdout, &names).await
+    let handlers = daemon.engine.handlers();
+    let text: String = match call.args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => handlers.iter().map(|handler| format!("{}\n", handler.name())).collect(),
+        ["--json"] => {
+            let handlers: Vec<_> = handlers.iter().map(AsRef::as_ref).collect();
+            format!("{}\n", json!({"handlers": handlers}))
+        }
+        _ => return call.fail(WRONG_USAGE, "usage: commands [--json]").await,
+    };
+    print(&mut call.stdout, &text).await
 }
 
 async fn version(mut call: Call) -> Outcome {
@@ -156,8 +166,7 @@ async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     let listeners = match bind(&call.args, &daemon).await {
         Ok(listeners) => listeners,
         Err((why, code)) => {
-            print(&mut call.stderr, &why).await;
-            return Outcome::Exited { code };
+            return call.fail(code, why).await;
         }
     };
     let bound: String = listeners.iter().map(|listener| format!("{}\n", listener.address())).collect();

@@ -27,7 +27,8 @@ pub(crate) use self::places::Places;
 use self::places::Supervisor;
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
-use crate::engine::ShutdownReport;
+use crate::engine::{ShutdownReport, Unfinished};
+use crate::events::What;
 use crate::listener::Inherited;
 
 /// Exit code of wrong usage: flags and configuration.
@@ -69,8 +70,8 @@ enum Failure {
     Signals(std::io::Error),
     #[error(transparent)]
     Boot(#[from] BootError),
-    #[error("{} jobs did not end when they were cancelled", .0.unfinished.len())]
-    Unfinished(ShutdownReport),
+    #[error("it did not stop cleanly: {}", list(.0))]
+    Unfinished(Vec<Unfinished>),
 }
 
 /// How the daemon ended.
@@ -100,7 +101,7 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let inherited = Inherited::take(&supervisor.activation, places::is_open);
     let settings = Settings::new(flags)?;
     // What is still to be written is written when this is dropped.
-    let _log = log::start(settings.debug, settings.log_filter.as_deref());
+    let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
     let control = Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -157,6 +158,7 @@ async fn live_to_end(
         let signal = signals.next().await;
         notify.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
         tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
+        boot.engine().events().publish(What::DaemonStop);
     }
     let grace = if boot.is_ready() { grace } else { Duration::ZERO };
     let report = tokio::select! {
@@ -167,8 +169,20 @@ async fn live_to_end(
         }
     };
     booted?;
-    tracing::info!(cancelled = report.cancelled.len(), "stopped");
-    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report)) }
+    judge(report)
+}
+
+/// Tells of everything that did not end, which makes the stop an unclean one.
+fn judge(report: ShutdownReport) -> Result<End, Failure> {
+    for left in &report.unfinished {
+        tracing::error!("{left}");
+    }
+    tracing::info!(cancelled = report.cancelled.len(), unfinished = report.unfinished.len(), "stopped");
+    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report.unfinished)) }
+}
+
+fn list(unfinished: &[Unfinished]) -> String {
+    unfinished.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Failure {
@@ -178,5 +192,23 @@ impl Failure {
             Self::Boot(error) => error.exit_code(),
             Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_end_is_named_and_makes_the_exit_code_1() {
+        assert!(matches!(judge(ShutdownReport::default()), Ok(End::Clean)));
+        let unfinished = vec![Unfinished::Changes(2), Unfinished::Hook("lock"), Unfinished::Panicked("cache")];
+        let Err(failure) = judge(ShutdownReport { unfinished, ..ShutdownReport::default() }) else {
+            panic!("it is taken for a clean stop")
+        };
+        assert_eq!(failure.exit_code(), 1);
+        let told = "it did not stop cleanly: 2 changes were not seen through; shutdown hook lock did not end; \
+                    shutdown hook cache panicked";
+        assert_eq!(failure.to_string(), told);
     }
 }

@@ -57,6 +57,9 @@ pub enum What {
     },
     #[serde(rename = "handler.remove")]
     HandlerRemove { handler: String },
+    /// It waits for a slot.
+    #[serde(rename = "job.queue")]
+    JobQueue { job: JobId, handler: String },
     #[serde(rename = "job.start")]
     JobStart {
         job: JobId,
@@ -66,6 +69,9 @@ pub enum What {
     },
     #[serde(rename = "job.end")]
     JobEnd { job: JobId, handler: String, outcome: String, exit_code: u8 },
+    /// The daemon was asked to stop: it takes no more jobs, and tells of those that it has until they have ended.
+    #[serde(rename = "daemon.stop")]
+    DaemonStop,
 }
 
 /// What a subscriber reads.
@@ -89,7 +95,7 @@ pub struct Subscription {
 impl Events {
     /// A sequencer that keeps the last `capacity` events.
     pub fn new(capacity: usize) -> Self {
-        let ring = Mutex::new(VecDeque::with_capacity(capacity));
+        let ring = Mutex::new(VecDeque::with_capacity(capacity.min(DEFAULT_CAPACITY)));
         Self(Arc::new(Inner { capacity: capacity.max(1), ring, last: watch::Sender::new(0), gaps: AtomicU64::new(0) }))
     }
 
@@ -100,7 +106,9 @@ impl Events {
         if ring.len() == self.0.capacity {
             ring.pop_front();
         }
-        ring.push_back(Arc::new(Event { seq, at: Timestamp::now(), what }));
+        // A clock that was put back does not put events out of their order.
+        let at = ring.back().map_or(Timestamp::MIN, |last| last.at).max(Timestamp::now());
+        ring.push_back(Arc::new(Event { seq, at, what }));
         self.0.last.send_replace(seq);
         seq
     }
@@ -113,6 +121,11 @@ impl Events {
     /// How often a subscriber was told of a gap.
     pub fn gaps(&self) -> u64 {
         self.0.gaps.load(Ordering::Relaxed)
+    }
+
+    /// How many read them now.
+    pub fn subscribers(&self) -> usize {
+        self.0.last.receiver_count()
     }
 
     /// Reads everything after the event numbered `seq`.
@@ -263,6 +276,54 @@ mod tests {
             }
         });
         assert_eq!(seqs(&mut events.after(0)), (1..=8000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_million_events_are_kept_waiting_by_nobody_who_does_not_read() {
+        let events = Events::new(1000);
+        let mut stuck: Vec<_> = (0..100).map(|_| events.live()).collect();
+        for name in 0..1_000_000 {
+            events.publish(removed(name));
+        }
+        let ring = events.0.ring.lock().unwrap();
+        assert!(
+            ring.len() == 1000 && ring.capacity() < 10_000,
+            "{} events in the room of {}",
+            ring.len(),
+            ring.capacity()
+        );
+        drop(ring);
+        assert_eq!(events.subscribers(), 100);
+        for subscription in &mut stuck {
+            assert_eq!(subscription.try_next(), Some(Item::Gap { missed: 999_000 }));
+            assert_eq!(seqs(subscription), (999_001..=1_000_000).collect::<Vec<_>>());
+        }
+        drop(stuck);
+        assert_eq!((events.gaps(), events.subscribers()), (100, 0));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_thousand_publishers_are_heard_in_the_order_of_their_numbers() {
+        let events = Events::new(DEFAULT_CAPACITY);
+        let mut live = events.live();
+        let mut publishers = tokio::task::JoinSet::new();
+        for name in 0..1000 {
+            let events = events.clone();
+            publishers.spawn(async move { events.publish(removed(name)) });
+        }
+        let (mut names, mut before) = (Vec::new(), Timestamp::MIN);
+        for seq in 1..=1000 {
+            let Item::Event(event) = live.next().await else { panic!("a gap") };
+            assert_eq!(event.seq, seq);
+            assert!(event.at >= before, "{} is told after {before}", event.at);
+            before = event.at;
+            names.push(event.what.handler().unwrap().parse::<u64>().unwrap());
+        }
+        names.sort_unstable();
+        assert_eq!(names, (0..1000).collect::<Vec<_>>());
+        let mut numbers = publishers.join_all().await;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=1000).collect::<Vec<_>>(), "each publisher has its own number");
     }
 
     #[test]

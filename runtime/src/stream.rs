@@ -3,6 +3,14 @@
 //! Writing waits while the pipe is full, so a slow reader slows its writer and nobody else. Dropping an end closes it: the reader
 //! then sees the end of the stream, the writer a broken pipe. Nothing else closes a stream, so it is closed once and by its owner.
 
+pub mod decode;
+mod fanout;
+mod lending;
+mod outlet;
+mod overheard;
+mod tail;
+mod tap;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -10,6 +18,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+pub use self::fanout::{FanOut, SinkError};
+pub use self::lending::Lending;
+pub(crate) use self::outlet::Outlet;
+pub(crate) use self::overheard::Overheard;
+pub use self::tail::Tail;
+pub use self::tap::{CarryError, Evicted, Piece, Policy, Tap};
 
 /// Bytes a pipe holds before its writer waits.
 pub const PIPE_CAPACITY: usize = 64 * 1024;

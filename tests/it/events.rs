@@ -1,6 +1,9 @@
 //! What happens, as it is told to whoever asks: from when, until when, which, and how.
 
+use std::time::{Duration, Instant};
+
 use capstan_tests::{Client, Exchange, Reply, eventually, guests};
+use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -148,9 +151,142 @@ async fn what_is_not_understood_is_refused() {
         "filter=outcome=good",
         "since=1&since=2",
         "tail=1",
+        "since=",
+        "since=18446744073709551616",
+        "since=NaN",
+        "since=1e400",
+        "since=2026-02-30T00:00:00Z",
+        "since=%ff",
+        "until=-1",
+        "until=9999999y",
+        "until=1&until=2",
+        "filter=",
+        "filter==x",
+        "filter=event=",
+        "filter=EVENT=job.end",
+        "filter=job=zz0f00ff00ff00ff00ff00ff00ff00ff",
     ] {
         client.get(&format!("/v1/events?{query}")).send().await.error(400, "bad_request");
     }
+    for (query, named) in [
+        ("filter=image=busybox", "event, handler, job and outcome"),
+        ("filter=event=start", "job.start"),
+        ("since=soon", "10m"),
+    ] {
+        let reply = client.get(&format!("/v1/events?{query}")).send().await;
+        let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(named), "{query}: {message}");
+    }
+    for id in ["", "-1", "1.5", "latest"] {
+        client.get("/v1/events").header("last-event-id", id).send().await.error(400, "bad_request");
+    }
+    assert!(ask(&client, "since=1&until=0&filter=handler=").await.is_empty(), "nothing is called so");
+}
+
+#[tokio::test]
+async fn as_many_are_kept_as_the_operator_says() {
+    let (_daemon, client) = configured("[events]\nkeep = 3", "hello", guests::run::HELLO).await;
+    for _ in 0..5 {
+        client.run("hello").send().await.ended("exited", 0);
+    }
+    // The end of a run is told a moment after its answer.
+    let kept = eventually("the last event", async || {
+        let kept = ask(&client, "since=0&until=0s").await;
+        (kept.last()?["seq"] == 11).then_some(kept)
+    })
+    .await;
+    assert_eq!(kept[0], json!({"gap": 8}));
+    assert_eq!(kinds(&kept[1..]), ["job.end", "job.start", "job.end"]);
+}
+
+/// How many readers of events the daemon has.
+async fn subscribers(client: &Client) -> u64 {
+    let page = client.get("/metrics").send().await;
+    let text = page.text();
+    let line = text.lines().find_map(|line| line.strip_prefix("capstan_event_subscribers "));
+    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn who_leaves_is_noticed_though_nothing_happens() {
+    let (daemon, client) = serving("hello", guests::run::HELLO).await;
+    for reader in [client.clone(), daemon.unix_client()] {
+        for call in
+            [reader.get("/v1/events"), reader.get("/v1/events?filter=handler=no"), reader.get("/events").http2()]
+        {
+            let reading = call.header("accept", "text/event-stream").open().await;
+            assert_eq!(subscribers(&client).await, 1);
+            let left = Instant::now();
+            drop(reading);
+            eventually("the daemon to notice", async || (subscribers(&client).await == 0).then_some(())).await;
+            assert!(left.elapsed() < Duration::from_secs(5), "it took {:?}", left.elapsed());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_delays_nobody_who_does() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let mut stuck = Vec::new();
+    for _ in 0..50 {
+        stuck.push(client.get("/v1/events?since=0").open().await);
+    }
+    let mut reader = client.get("/v1/events?filter=event=job.end").open().await;
+    for _ in 0..100 {
+        let run = client.run("hello").send().await;
+        assert_eq!(next(&mut reader).await["job"], run.header("capstan-job").unwrap());
+    }
+    assert_eq!(subscribers(&client).await, 51);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_slot_says_so() {
+    let (_daemon, client) = configured("[limits]\nruns = 1", "sleeps", guests::limits::SLEEP_FOR_EVER).await;
+    let mut stream = client.get("/v1/events").open().await;
+    let runs = submit(&client, &json!({"handler": "sleeps"})).await;
+    let waits = submit(&client, &json!({"handler": "sleeps"})).await;
+    let given_up = submit(&client, &json!({"handler": "sleeps"})).await;
+    for id in [&given_up, &runs, &waits] {
+        client.post(&format!("/v1/jobs/{id}/cancel")).send().await;
+        ended(&client, id).await;
+    }
+    let mut told = Vec::new();
+    for _ in 0..7 {
+        let event = next(&mut stream).await;
+        told.push((event["job"].as_str().unwrap().to_owned(), event["event"].as_str().unwrap().to_owned()));
+    }
+    let of =
+        |id: &String| -> Vec<_> { told.iter().filter(|(job, _)| job == id).map(|(_, kind)| kind.as_str()).collect() };
+    assert_eq!(of(&runs), ["job.start", "job.end"]);
+    assert_eq!(of(&waits), ["job.queue", "job.start", "job.end"]);
+    assert_eq!(of(&given_up), ["job.queue", "job.end"]);
+}
+
+#[tokio::test]
+async fn what_is_told_is_in_the_order_in_which_it_happened() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let stream = client.get("/v1/events?since=1&until=401").open().await;
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        runs.spawn(client.run("hello").send());
+    }
+    runs.join_all().await;
+    let told = events(&stream.finish().await);
+    assert_eq!(
+        told.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(),
+        (2..=401).collect::<Vec<_>>()
+    );
+    let times: Vec<Timestamp> = told.iter().map(|event| event["at"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted());
+    let mut going = std::collections::HashSet::new();
+    for event in &told {
+        let job = event["job"].as_str().unwrap();
+        match event["event"].as_str().unwrap() {
+            "job.start" => assert!(going.insert(job), "{job} starts twice"),
+            _ => assert!(going.remove(job), "{job} ends before it starts"),
+        }
+    }
+    assert!(going.is_empty());
 }
 
 #[tokio::test]
@@ -162,7 +298,7 @@ async fn the_stream_ends_with_the_daemon_after_the_end_of_the_last_job() {
     let reply = stream.finish().await;
     assert!(!reply.cut, "{reply:?}");
     let told = events(&reply);
-    assert_eq!(kinds(&told), ["job.start", "job.end"]);
-    assert_eq!(told[1]["outcome"], "timed_out");
+    assert_eq!(kinds(&told), ["job.start", "daemon.stop", "job.end"]);
+    assert_eq!(told[2]["outcome"], "timed_out");
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
 }

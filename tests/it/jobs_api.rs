@@ -308,11 +308,14 @@ async fn a_synchronous_run_is_made_once_under_its_key_and_remembered_without_out
 
 #[tokio::test]
 async fn jobs_in_flight_finish_on_the_code_they_began_with() {
-    let (_daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
+    let toml = "[limits]\nruns = 1000\n[history]\njobs = 2000";
+    let (_daemon, client) = configured(toml, "print", guests::run::PRINT_THEN_EXIT).await;
     let mut jobs = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..1000 {
         jobs.push(submit(&client, &json!({"handler": "print", "stdin_later": true})).await);
     }
+    let info = client.get("/info").send().await.json();
+    assert_eq!((&info["jobs"]["running"], &info["jobs"]["queued"]), (&json!(1000), &json!(0)));
     let old = client.get("/v1/handlers/print").send().await.json()["digest"].clone();
     client.push("print", guests::run::HELLO).await;
     for id in &jobs {
@@ -365,17 +368,18 @@ async fn ping(connection: &mut Raw) {
 async fn who_leaves_while_waiting_costs_nothing_and_stops_nothing() {
     let (daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let id = submit(&client, &json!({"handler": "sleep"})).await;
-    // On a unix socket the kernel tells who has left.
-    let client = daemon.unix_client();
-    let mut waiting = Vec::new();
-    for _ in 0..20 {
-        waiting.push(client.post(&format!("/v1/jobs/{id}/wait")).open().await);
-        waiting.push(client.get(&format!("/v1/jobs/{id}/logs?follow=1")).open().await);
-        waiting.push(client.get("/v1/events").open().await);
+    // On a unix socket the kernel tells who has left; over TCP the client is asked.
+    for client in [daemon.unix_client(), daemon.client()] {
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            waiting.push(client.post(&format!("/v1/jobs/{id}/wait")).open().await);
+            waiting.push(client.get(&format!("/v1/jobs/{id}/logs?follow=1")).open().await);
+            waiting.push(client.get("/v1/events").open().await);
+        }
+        let open = daemon.open_files();
+        assert!(open > 60);
+        drop(waiting);
+        eventually("connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
     }
-    let open = daemon.open_files();
-    assert!(open > 60);
-    drop(waiting);
-    eventually("connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
     assert_eq!(state(&client, &id).await, "running");
 }

@@ -37,7 +37,7 @@ fn files(daemon: &Daemon, name: &str) -> Vec<PathBuf> {
 /// What is listed of the handlers that were pushed.
 async fn pushed(daemon: &Daemon) -> Vec<Value> {
     let list = daemon.client().get("/handlers").send().await.json();
-    list["handlers"].as_array().unwrap().iter().filter(|handler| handler["builtin"] == false).cloned().collect()
+    list["handlers"].as_array().unwrap().iter().filter(|handler| handler["source"] == "pushed").cloned().collect()
 }
 
 /// The program of a handler, as a file.

@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod boot;
 mod events;
+mod folder;
 mod gate;
 mod handlers;
 mod history;
@@ -28,8 +29,10 @@ mod logs;
 mod malformed;
 mod metrics;
 mod oracle;
+mod parity;
 mod run;
 mod shutdown;
+mod sinks;
 mod stream;
 mod supervised;
 mod tidy;

@@ -43,6 +43,25 @@ async fn frames_come_while_input_is_still_open() {
 }
 
 #[tokio::test]
+async fn no_frame_of_two_hundred_runs_at_once_is_corrupted() {
+    let (mut daemon, client) = serving("probe", &guests::compiled("probe.p1")).await;
+    let text = |stream: &str, first: usize| -> String {
+        (first..600).step_by(2).map(|line| format!("{stream} {line}\n")).collect()
+    };
+    let (stdout, stderr) = (text("stdout", 0), text("stderr", 1));
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        runs.spawn(client.run("probe").arg("both").arg("600").framed().send());
+    }
+    for reply in runs.join_all().await {
+        let framed = reply.frames();
+        framed.ended("exited", 0);
+        assert!(framed.stdout == stdout.as_bytes() && framed.stderr == stderr.as_bytes(), "{framed:?}");
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
 async fn the_head_of_a_long_run_has_the_job_but_no_outcome() {
     let (_daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
     let (call, feed) = client.run("print").fed();

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -17,6 +19,9 @@ use tempfile::TempDir;
 
 use crate::{Address, Client, PATIENCE, eventually};
 
+/// The user who has no files and no rights.
+const NOBODY: u32 = 65_534;
+
 /// How a daemon is to be started. By default on a unix socket and a free TCP port, with a data folder, all in a fresh folder.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -27,6 +32,7 @@ pub struct Setup {
     args: Vec<OsString>,
     variables: Vec<(String, OsString)>,
     passed: Vec<(String, Arc<OwnedFd>)>,
+    user: Option<u32>,
 }
 
 /// Starts its arguments as the process that `LISTEN_PID` names, unless the test has set another.
@@ -51,6 +57,7 @@ impl Setup {
             args: Vec::new(),
             variables: Vec::new(),
             passed: Vec::new(),
+            user: None,
         }
     }
 
@@ -64,6 +71,32 @@ impl Setup {
     pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.hosts = hosts.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Runs as a user whom the modes of files bind, as they do not bind root; where the tester is one, as the tester. The setup's folder
+    /// is given to that user.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        if rustix::process::geteuid().is_root() {
+            // The tester's build need not be where others may go. Another process copies it: a child that another test starts meanwhile
+            // would have this one's file open for writing, and then nobody could run it.
+            let binary = self.folder().join("capstan");
+            let copied = Command::new("cp").args([&self.binary, &binary]).status().unwrap();
+            assert!(copied.success(), "cp {}", self.binary.display());
+            self.binary = binary;
+            self.user = Some(NOBODY);
+            chown(self.folder(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        self
+    }
+
+    /// Makes the folder `path` below the setup's, for the user that the daemon runs as, with `mode`.
+    pub fn folder_with_mode(&self, path: &str, mode: u32) -> PathBuf {
+        let path = self.folder().join(path);
+        fs::create_dir_all(&path).unwrap();
+        chown(&path, self.user, self.user).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
     }
 
     /// Uses this data folder.
@@ -131,6 +164,9 @@ impl Setup {
         command.arg("daemon").arg("--data").arg(&self.data).args(&self.args);
         for host in &self.hosts {
             command.arg("-H").arg(host);
+        }
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut child = self.start_alone(command).unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));

@@ -53,6 +53,10 @@ impl Server {
         Self { process, address: line.trim().parse().unwrap() }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

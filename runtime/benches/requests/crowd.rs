@@ -50,9 +50,10 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     let (asleep, took) = (Held::now(), begun.elapsed());
     let each = |now: usize, then: usize| now.saturating_sub(then) as f64 / count as f64;
     println!(
-        "(f) {count} guests of {program} that sleep: {} MB resident ({:.1} kB each), {} maps ({:.2} each, and {} for the pools), within {took:.1?}",
+        "(f) {count} guests of {program} that sleep: {} MB ({:.1} kB each; {} MB where what they share counts for each), {} maps ({:.2} each, and {} for the pools), within {took:.1?}",
+        asleep.memory.saturating_sub(before.memory) / 1_000_000,
+        each(asleep.memory, ready.memory) / 1000.0,
         asleep.resident.saturating_sub(before.resident) / 1_000_000,
-        each(asleep.resident, ready.resident) / 1000.0,
         asleep.maps,
         each(asleep.maps, ready.maps),
         ready.maps.saturating_sub(before.maps),
@@ -66,17 +67,21 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
 /// What this process holds.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    /// Bytes of memory.
+    /// Bytes of memory, of what is shared only its part: the pages of a program that no guest has written to are one for all.
+    memory: usize,
+    /// Bytes that are mapped, the same page once for each map.
     resident: usize,
     maps: usize,
 }
 
 impl Held {
     fn now() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let resident = line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024;
+        let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+        let bytes = |name| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+        };
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-        Self { resident, maps }
+        Self { memory: bytes("Pss:"), resident: bytes("Rss:"), maps }
     }
 }

@@ -13,38 +13,51 @@ const CONNECTIONS: usize = 16;
 /// A request and the answer that is expected.
 #[derive(Debug)]
 pub(crate) struct Target {
+    process: u32,
     address: SocketAddr,
     request: Vec<u8>,
     body: &'static [u8],
 }
 
-/// What a round came to: requests a second, and how long they took in microseconds.
+/// What a round came to: requests a second, what each took of the server's processors, and how long it took, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
     pub(crate) rate: f64,
+    /// The figure that what else the machine does changes least.
+    pub(crate) cpu: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
 }
 
 impl Target {
-    /// `POST` of `path`, without a body.
-    pub(crate) fn new(address: SocketAddr, path: &str, body: &'static [u8]) -> Self {
+    /// `POST` of `path`, without a body, to a server that is this process.
+    pub(crate) fn new(process: u32, address: SocketAddr, path: &str, body: &'static [u8]) -> Self {
         let request = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n").into_bytes();
-        Self { address, request, body }
+        Self { process, address, request, body }
     }
 
     /// Asks as often as it can for this long.
     pub(crate) fn load(&self, time: Duration) -> Figures {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (begun, mut asking) = (Instant::now(), JoinSet::new());
+            let (begun, before, mut asking) = (Instant::now(), computed(self.process), JoinSet::new());
             for _ in 0..CONNECTIONS {
                 asking.spawn(ask(self.address, self.request.clone(), self.body, begun + time));
             }
             let took = asking.join_all().await.concat();
-            Figures::of(took, begun.elapsed())
+            let elapsed = begun.elapsed();
+            Figures::of(took, elapsed, computed(self.process).saturating_sub(before))
         })
     }
+}
+
+/// What a process has taken of the processors so far.
+fn computed(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name in brackets may hold anything; user and system time are the twelfth and thirteenth field behind it.
+    let fields = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
 }
 
 /// Asks until `end` on one connection; how long each answer took.
@@ -79,11 +92,17 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 impl Figures {
-    pub(crate) fn of(mut took: Vec<Duration>, elapsed: Duration) -> Self {
+    pub(crate) fn of(mut took: Vec<Duration>, elapsed: Duration, computed: Duration) -> Self {
         assert!(!took.is_empty(), "nothing was done in {elapsed:?}");
         took.sort_unstable();
         let at = |part: usize| took[(took.len() - 1) * part / 100].as_secs_f64() * 1e6;
-        Self { rate: took.len() as f64 / elapsed.as_secs_f64(), p50: at(50), p99: at(99) }
+        let count = took.len() as f64;
+        Self {
+            rate: count / elapsed.as_secs_f64(),
+            cpu: computed.as_secs_f64() * 1e6 / count,
+            p50: at(50),
+            p99: at(99),
+        }
     }
 
     /// The median of each figure over `rounds`.
@@ -93,6 +112,11 @@ impl Figures {
             all.sort_by(f64::total_cmp);
             all[all.len() / 2]
         };
-        Self { rate: median(|round| round.rate), p50: median(|round| round.p50), p99: median(|round| round.p99) }
+        Self {
+            rate: median(|round| round.rate),
+            cpu: median(|round| round.cpu),
+            p50: median(|round| round.p50),
+            p99: median(|round| round.p99),
+        }
     }
 }

@@ -43,6 +43,6 @@ impl Program {
             assert!(output.status.success() && output.stdout == self.prints, "{output:?}");
             took.push(spawned.elapsed());
         }
-        Figures::of(took, begun.elapsed())
+        Figures::of(took, begun.elapsed(), Duration::ZERO)
     }
 }

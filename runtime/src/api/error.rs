@@ -9,7 +9,7 @@ use super::run::{self, JOB};
 use crate::engine::{MAX_NAME, RegistryError};
 use crate::events::FilterError;
 use crate::history::RemoveError;
-use crate::job::{JobError, JobId, StartError};
+use crate::job::{JobError, JobId, LineError, StartError};
 use crate::kept::KeptError;
 use crate::listenbuffer::Phase;
 use crate::manifest::ManifestError;
@@ -166,7 +166,7 @@ impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         let (status, code) = match &error {
             RegistryError::BadName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
-            RegistryError::Duplicate(_) => (StatusCode::CONFLICT, "conflict"),
+            RegistryError::Duplicate(_) | RegistryError::DuplicateCatchAll => (StatusCode::CONFLICT, "conflict"),
             RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
             RegistryError::Unknown(name) => {
                 // A name may be as long as a request's head.
@@ -183,8 +183,16 @@ impl From<JobError> for Error {
     fn from(error: JobError) -> Self {
         match error {
             JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
+            // Only jobs that run have children.
+            JobError::TooDeep => Self::internal(error.to_string()),
             JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
         }
+    }
+}
+
+impl From<LineError> for Error {
+    fn from(error: LineError) -> Self {
+        Self::bad_request(format!("command: {error}"))
     }
 }
 

@@ -101,6 +101,11 @@ async fn tell(engine: Engine, mut subscription: Subscription, wanted: Wanted, pi
     let mut drained = std::pin::pin!(engine.drained());
     let mut is_last = false;
     loop {
+        // Events that come faster than they are read, and none of which is wanted, would keep it from ever looking up.
+        tokio::task::consume_budget().await;
+        if pieces.is_closed() {
+            return;
+        }
         let item = match subscription.try_next() {
             Some(item) => item,
             None if is_last || wanted.is_over(engine.events().last()) => return,

@@ -1,5 +1,7 @@
 //! The API over real sockets, with native handlers: what only a client without manners, a shut gate or a draining engine can show.
 
+mod children;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

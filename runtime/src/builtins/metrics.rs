@@ -37,6 +37,7 @@ pub(super) fn page(daemon: &Daemon) -> String {
     let events = engine.events();
     page.register("events", "Events published; also the number of the last", ConstCounter::new(events.last()));
     page.register("event_gaps", "Gaps that slow readers of events were told of", ConstCounter::new(events.gaps()));
+    page.register("event_subscribers", "Readers of events", gauge(events.subscribers()));
     page.register(
         "log_lines_dropped",
         "Lines of the log that nobody took",

@@ -22,10 +22,10 @@ pub(super) struct Events {
     /// Begin with what happened since a time or within the last 10m, as far as it is still known, or after the event of a number.
     #[arg(long, value_name = "TIME|NUMBER", value_parser = place)]
     since: Option<String>,
-    /// End with what happened until a time: 0s for what there is by now.
-    #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
-    /// Show only events of this kind, handler or job: event=job.end, handler=NAME, job=ID. May be repeated.
+    /// End with what happened until a time, 0s for what there is by now, or with the event of a number.
+    #[arg(long, value_name = "TIME|NUMBER", value_parser = place)]
+    until: Option<String>,
+    /// Show only events of this kind, handler, job or outcome: event=job.end, handler=NAME, job=ID, outcome=trapped. May be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = filter)]
     filter: Vec<String>,
     /// Print what the daemon says: a JSON object a line.
@@ -44,7 +44,7 @@ impl Events {
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let mut query: Vec<_> = self.since.map(|since| ("since", since)).into_iter().collect();
-        query.extend(self.until.map(|until| ("until", until.to_string())));
+        query.extend(self.until.map(|until| ("until", until)));
         query.extend(self.filter.into_iter().map(|filter| ("filter", filter)));
         let mut answer = client.follow(&with_query("/events", query), "application/x-ndjson").await?;
         let mut lines = Lines::default();
@@ -79,7 +79,7 @@ impl Lines {
     }
 }
 
-/// Where to begin, in the daemon's words: the number of an event, or a time.
+/// Where to begin or to end, in the daemon's words: the number of an event, or a time.
 fn place(text: &str) -> Result<String, String> {
     if text.parse::<u64>().is_ok() {
         return Ok(text.to_owned());
@@ -136,6 +136,11 @@ mod tests {
                 "2026-01-01T00:00:00.123Z  handler.put     wc              sha256:0123456789ab  replaced",
             ),
             (What::HandlerRemove { handler: handler() }, "2026-01-01T00:00:00.123Z  handler.remove  wc"),
+            (
+                What::JobQueue { job, handler: handler() },
+                "2026-01-01T00:00:00.123Z  job.queue       wc              00ff00ff00ff",
+            ),
+            (What::DaemonStop, "2026-01-01T00:00:00.123Z  daemon.stop"),
             (
                 What::JobStart { job, handler: handler(), parent: Some(job) },
                 "2026-01-01T00:00:00.123Z  job.start       wc              00ff00ff00ff  for 00ff00ff00ff",

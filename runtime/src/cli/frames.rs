@@ -32,6 +32,8 @@ pub(super) enum FrameError {
     Reserved,
     #[error("a frame of {0} bytes, more than the {MAX_PAYLOAD} that one may have")]
     TooLong(usize),
+    #[error("an answer that ends within a frame")]
+    Truncated,
     #[error("an outcome that cannot be read: {0}")]
     Outcome(String),
     #[error("a gap that cannot be read: {0}")]
@@ -99,6 +101,14 @@ impl Frames {
                 Stream::Stderr => return Ok(Some(Piece::Stderr(payload))),
             }
         }
+    }
+
+    /// That nothing more comes.
+    ///
+    /// # Errors
+    /// [`FrameError::Truncated`] where the last frame is not whole.
+    pub(super) fn end(&self) -> Result<(), FrameError> {
+        if self.frame.is_none() && self.received.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
     }
 
     fn head(&mut self) -> Result<Option<(Stream, usize)>, FrameError> {
@@ -174,6 +184,31 @@ mod tests {
         assert_eq!(frames.next(), Ok(Some(Piece::Gap(7))));
         frames.push(b"\x04\0\0\0\0\0\0\x02{}");
         assert!(matches!(frames.next(), Err(FrameError::Gap(_))));
+    }
+
+    #[test]
+    fn an_answer_that_ends_within_a_frame_is_no_answer() {
+        let whole = [0, 10, 18, 29, ANSWER.len()];
+        for size in 0..=ANSWER.len() {
+            let mut frames = Frames::default();
+            frames.push(&ANSWER[..size]);
+            while frames.next().unwrap().is_some() {}
+            let ended = if whole.contains(&size) { Ok(()) } else { Err(FrameError::Truncated) };
+            assert_eq!(frames.end(), ended, "{size} of {} bytes", ANSWER.len());
+        }
+    }
+
+    #[test]
+    fn no_length_that_is_told_takes_memory_before_it_is_there() {
+        for length in [u32::MAX, 1 << 31, (16 << 20) + 1] {
+            let mut frames = Frames::default();
+            frames.push(&[&[3, 0, 0, 0], &length.to_be_bytes()[..]].concat());
+            assert_eq!(frames.next(), Err(FrameError::TooLong(length as usize)));
+        }
+        let mut frames = Frames::default();
+        frames.push(b"\x03\0\0\0\x01\0\0\0");
+        assert_eq!(frames.next(), Ok(None));
+        assert!(frames.received.capacity() < 1 << 10, "{}", frames.received.capacity());
     }
 
     #[test]

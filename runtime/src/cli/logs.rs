@@ -66,6 +66,7 @@ impl Logs {
                 written.map_err(output::to(stream))?;
             }
         }
+        frames.end().map_err(ClientError::Frame)?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -127,6 +127,7 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
             }
         }
     }
+    frames.end().map_err(ClientError::Frame)?;
     Err(ClientError::Broken.into())
 }
 

@@ -15,6 +15,8 @@ use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
 use crate::engine::{self, Engine};
+use crate::events::Events;
+use crate::history::History;
 use crate::kept::{Kept, KeptError};
 use crate::listenbuffer::{Gate, GateState, Phase};
 use crate::listener::Inherited;
@@ -23,14 +25,13 @@ use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 
-/// A daemon on its way up. It holds the lock on its data folder until it is dropped.
+/// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
 pub(super) struct Boot {
     settings: Settings,
     notify: Notify,
     daemon: Arc<Daemon>,
     data: Dir,
-    _lock: Lock,
 }
 
 /// Why the daemon did not start.
@@ -44,10 +45,10 @@ pub(super) enum BootError {
     Listen { why: String, exit_code: u8 },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Kept(#[from] KeptError),
+    #[error("data folder {}: {source}", path.display())]
+    Store { path: PathBuf, source: StoreError },
+    #[error("data folder {}: {source}", path.display())]
+    Kept { path: PathBuf, source: KeptError },
     #[error("{job} did not run: {why}")]
     Builtin { job: &'static str, why: String },
     #[error("the start was not over within {deadline:?}; it was still {phase}")]
@@ -62,7 +63,7 @@ impl Boot {
     pub(super) fn new(settings: Settings, inherited: Inherited, notify: Notify) -> Result<Self, BootError> {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
-        store::prepare(&data)?;
+        store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         if settings.runs < settings.runs_asked {
             let (asked, runs) = (settings.runs_asked, settings.runs);
@@ -83,8 +84,11 @@ impl Boot {
         if settings.listening.access.mode & 0o002 != 0 {
             tracing::warn!("everyone on this machine may use the API: others may write to its sockets");
         }
-        let engine =
-            Engine::new(engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue });
+        let config = engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue };
+        let history = Arc::new(History::new(settings.history));
+        let engine = Engine::with(config, history, Events::new(settings.events));
+        // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
+        engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
         let api = api::Settings { upload: settings.upload, spill: path.clone(), policy: settings.policy };
         let daemon = Arc::new(Daemon {
@@ -104,7 +108,7 @@ impl Boot {
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, notify, daemon, data, _lock: lock })
+        Ok(Self { settings, notify, daemon, data })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -166,13 +170,18 @@ impl Boot {
         if why.is_empty() {
             return Ok(addresses);
         }
+        let why = why.trim_end().to_owned();
         Err(BootError::Listen { why, exit_code: job.wait().await.outcome.exit_code() })
     }
 
     /// Builds the sandbox, and puts back the handlers that were kept.
     async fn kept(&self) -> Result<Kept, BootError> {
-        let data =
-            self.data.try_clone().map_err(|source| BootError::Data { path: self.settings.data.clone(), source })?;
+        let path = self.settings.data.clone();
+        let data = self.data.try_clone().map_err(|source| BootError::Data { path: path.clone(), source })?;
+        let store = {
+            let path = path.clone();
+            move |source| BootError::Store { path: path.clone(), source }
+        };
         let mut config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
@@ -184,12 +193,12 @@ impl Boot {
         // It takes its time, in which signals are still heard and the deadline holds.
         let built = tokio::task::spawn_blocking(move || {
             enter(&gate, &notify, Phase::Loading);
-            let artifacts = Artifacts::open(&data)?;
+            let artifacts = Artifacts::open(&data).map_err(&store)?;
             config.artifacts = Some(artifacts.clone());
             let sandbox = Sandbox::new(config)?;
             enter(&gate, &notify, Phase::Installing);
-            let kept = Kept::new(engine, sandbox, Programs::open(&data)?);
-            let handlers = kept.restore(&artifacts)?;
+            let kept = Kept::new(engine, sandbox, Programs::open(&data).map_err(store)?);
+            let handlers = kept.restore(&artifacts).map_err(|source| BootError::Kept { path, source })?;
             tracing::info!(handlers, "kept handlers are back");
             Ok(kept)
         });
@@ -214,8 +223,8 @@ impl BootError {
             Self::Data { .. }
             | Self::Lock { .. }
             | Self::Sandbox(_)
-            | Self::Store(_)
-            | Self::Kept(_)
+            | Self::Store { .. }
+            | Self::Kept { .. }
             | Self::Builtin { .. }
             | Self::Deadline { .. } => 1,
         }

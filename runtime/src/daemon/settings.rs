@@ -9,6 +9,8 @@ use self::file::{File, LimitsTable, ListenTable};
 use super::Flags;
 use super::places::{self, Places};
 use crate::engine;
+use crate::events;
+use crate::history::Bounds;
 use crate::limits::{Asked, Limits};
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
@@ -20,6 +22,10 @@ const RUNS: usize = 1000;
 const MOST_RUNS: usize = 10_000;
 /// The most jobs that may wait: each holds its arguments, variables and pipes.
 const MOST_QUEUED: usize = 100_000;
+/// The most events that may be kept: each takes a few hundred bytes.
+const MOST_EVENTS: usize = 1_000_000;
+/// The most jobs that may be remembered after their end: each takes about a kilobyte besides its output.
+const MOST_REMEMBERED: usize = 10_000_000;
 
 /// The most connections that may be asked of the kernel to hold for a listener.
 const MOST_HELD: u32 = 65_535;
@@ -47,6 +53,10 @@ pub(super) struct Settings {
     pub(super) compile: CompileLimits,
     /// Bytes of the largest program that may be pushed. Default 64 MiB.
     pub(super) upload: u64,
+    /// What is remembered of jobs.
+    pub(super) history: Bounds,
+    /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
+    pub(super) events: usize,
     pub(super) debug: bool,
     pub(super) log_filter: Option<String>,
 }
@@ -76,6 +86,10 @@ pub(super) enum SettingsError {
     Runs(usize),
     #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
     Queue(usize),
+    #[error("{0} events to keep are not from 1 to {MOST_EVENTS}")]
+    Events(usize),
+    #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
+    History(usize),
 }
 
 impl Settings {
@@ -126,6 +140,11 @@ impl Settings {
         if queue > MOST_QUEUED {
             return Err(SettingsError::Queue(queue));
         }
+        let history = file.history.bounds()?;
+        let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
+        if !(1..=MOST_EVENTS).contains(&events) {
+            return Err(SettingsError::Events(events));
+        }
         let compile = CompileLimits::default();
         Ok(Self {
             hosts,
@@ -144,6 +163,8 @@ impl Settings {
                 memory: file.compile.memory.unwrap_or(compile.memory),
             },
             upload: file.compile.upload.unwrap_or(64 << 20),
+            history,
+            events,
             debug: flags.debug,
             log_filter: places.log_filter,
         })

@@ -26,33 +26,37 @@ pub enum FilterError {
 
 impl What {
     /// The tokens of all kinds.
-    pub const KINDS: [&str; 4] = ["handler.put", "handler.remove", "job.start", "job.end"];
+    pub const KINDS: [&str; 6] = ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.stop"];
 
     /// The token of its kind, as in JSON.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::HandlerPut { .. } => "handler.put",
             Self::HandlerRemove { .. } => "handler.remove",
+            Self::JobQueue { .. } => "job.queue",
             Self::JobStart { .. } => "job.start",
             Self::JobEnd { .. } => "job.end",
+            Self::DaemonStop => "daemon.stop",
         }
     }
 
     /// The handler that it is about.
-    pub fn handler(&self) -> &str {
+    pub fn handler(&self) -> Option<&str> {
         match self {
             Self::HandlerPut { handler, .. }
             | Self::HandlerRemove { handler }
+            | Self::JobQueue { handler, .. }
             | Self::JobStart { handler, .. }
-            | Self::JobEnd { handler, .. } => handler,
+            | Self::JobEnd { handler, .. } => Some(handler),
+            Self::DaemonStop => None,
         }
     }
 
     /// The job that it is about.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            Self::JobStart { job, .. } | Self::JobEnd { job, .. } => Some(*job),
-            Self::HandlerPut { .. } | Self::HandlerRemove { .. } => None,
+            Self::JobQueue { job, .. } | Self::JobStart { job, .. } | Self::JobEnd { job, .. } => Some(*job),
+            Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::DaemonStop => None,
         }
     }
 
@@ -60,7 +64,7 @@ impl What {
     pub fn outcome(&self) -> Option<&str> {
         match self {
             Self::JobEnd { outcome, .. } => Some(outcome),
-            Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::JobStart { .. } => None,
+            _ => None,
         }
     }
 }
@@ -96,7 +100,7 @@ impl Filter {
             wishes.is_empty() || value.is_some_and(|value| wishes.iter().any(|wish| wish == value))
         };
         any(&self.events, Some(event.what.kind()))
-            && any(&self.handlers, Some(event.what.handler()))
+            && any(&self.handlers, event.what.handler())
             && any(&self.outcomes, event.what.outcome())
             && (self.jobs.is_empty() || event.what.job().is_some_and(|job| self.jobs.contains(&job)))
     }
@@ -121,8 +125,10 @@ mod tests {
         let all = [
             What::HandlerPut { handler: "a".into(), digest: None, replaced: false },
             What::HandlerRemove { handler: "b".into() },
+            What::JobQueue { job, handler: "a".into() },
             What::JobStart { job, handler: "a".into(), parent: None },
             What::JobEnd { job, handler: "a".into(), outcome: "exited".into(), exit_code: 0 },
+            What::DaemonStop,
         ];
         let matches = |what: &What| filter.matches(&Event { seq: 1, at: Timestamp::UNIX_EPOCH, what: what.clone() });
         all.iter().filter(|what| matches(what)).map(What::kind).collect()
@@ -133,10 +139,11 @@ mod tests {
         assert_eq!(matched(&[]), What::KINDS);
         assert_eq!(matched(&["event=job.end"]), ["job.end"]);
         assert_eq!(matched(&["event=job.end", "event=handler.put"]), ["handler.put", "job.end"]);
-        assert_eq!(matched(&["handler=a"]), ["handler.put", "job.start", "job.end"]);
+        assert_eq!(matched(&["handler=a"]), ["handler.put", "job.queue", "job.start", "job.end"]);
         assert_eq!(matched(&["handler=a", "event=handler.remove"]), [""; 0]);
         assert_eq!(matched(&["handler=b", "handler=c"]), ["handler.remove"]);
-        assert_eq!(matched(&[&format!("job={JOB}")]), ["job.start", "job.end"]);
+        assert_eq!(matched(&[&format!("job={JOB}")]), ["job.queue", "job.start", "job.end"]);
+        assert_eq!(matched(&["event=daemon.stop", "event=job.queue"]), ["job.queue", "daemon.stop"]);
         assert_eq!(matched(&["outcome=exited"]), ["job.end"]);
         assert_eq!(matched(&["outcome=lost"]), [""; 0]);
     }
@@ -146,7 +153,7 @@ mod tests {
         for (wish, named) in [
             ("job.end", "job.end"),
             ("", "KEY=VALUE"),
-            ("evnet=job.end", "evnet"),
+            ("evnet=job.end", "\"evnet\" is no key of a filter; event, handler, job and outcome are"),
             ("event=job.ended", "handler.put"),
             ("job=1", "id of a job"),
             ("outcome=ok", "exited"),

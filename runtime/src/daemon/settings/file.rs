@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{MOST_HELD, SettingsError};
+use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
+use crate::history::Bounds;
 use crate::listener::{self, Access};
 use crate::units;
 
@@ -21,6 +22,22 @@ pub(super) struct File {
     pub(super) listen: ListenTable,
     pub(super) limits: LimitsTable,
     pub(super) compile: CompileTable,
+    pub(super) history: HistoryTable,
+    pub(super) events: EventsTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HistoryTable {
+    pub(super) jobs: Option<usize>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EventsTable {
+    pub(super) keep: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -82,5 +99,21 @@ impl ListenTable {
             group: self.socket_group.map(|group| Access::group(&group)).transpose()?,
         };
         Ok(listener::Options { backlog, insecure_tcp, access })
+    }
+}
+
+impl HistoryTable {
+    /// What is remembered of jobs.
+    ///
+    /// # Errors
+    /// [`SettingsError::History`]
+    pub(super) fn bounds(self) -> Result<Bounds, SettingsError> {
+        let default = Bounds::default();
+        let jobs = self.jobs.unwrap_or(default.jobs);
+        if !(1..=MOST_REMEMBERED).contains(&jobs) {
+            return Err(SettingsError::History(jobs));
+        }
+        let bytes = self.bytes.map_or(default.bytes, |bytes| bytes.try_into().unwrap_or(usize::MAX));
+        Ok(Bounds { jobs, bytes })
     }
 }

@@ -17,6 +17,7 @@ fn defaults_hold_where_nothing_is_said() {
     let settings = merged(Flags::default(), "").unwrap();
     assert_eq!(texts(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
     assert_eq!(settings.ceiling, Limits::default());
+    assert_eq!((settings.history, settings.events), (Bounds::default(), events::DEFAULT_CAPACITY));
     assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
 }
 
@@ -31,6 +32,9 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     assert_eq!((settings.ceiling.memory, settings.runs, settings.upload), (1 << 30, 3, 1 << 20));
     assert_eq!(settings.compile, CompileLimits { timeout: Duration::from_secs(5), memory: 2 << 30 });
     assert_eq!(settings.grace, Duration::from_secs(1));
+
+    let settings = merged(Flags::default(), "[history]\njobs = 5\nbytes = \"1MiB\"\n[events]\nkeep = 7").unwrap();
+    assert_eq!((settings.history, settings.events), (Bounds { jobs: 5, bytes: 1 << 20 }, 7));
 
     let flags = Flags { hosts: vec!["tcp://localhost:1".into()], data: Some("/x".into()), ..Flags::default() };
     let settings = merged(flags, toml).unwrap();
@@ -50,6 +54,8 @@ fn a_key_that_is_not_known_is_named() {
         ("[limits]\nmemroy = 1", "memroy"),
         ("[limits]\nmemory = \"lots\"", "lots"),
         ("[compile]\ntimeout = -1", "timeout"),
+        ("[history]\nbytes = \"all\"", "all"),
+        ("[events]\nring = 1", "ring"),
         ("grace = [1]", "grace"),
         ("hosts = \"x", "line 1"),
     ] {
@@ -128,5 +134,12 @@ fn what_cannot_be_is_refused() {
     assert!(merged(Flags { hosts: vec!["nonsense".into()], ..Flags::default() }, "").is_err());
     assert!(merged(Flags::default(), "[limits]\nruns = 0").is_err());
     assert!(merged(Flags::default(), "[limits]\nqueue = 1000000").is_err());
+    for (toml, named) in [
+        ("[events]\nkeep = 0", "0 events"),
+        ("[events]\nkeep = 1000001", "1000001 events"),
+        ("[history]\njobs = 0", "0 jobs to remember"),
+    ] {
+        assert!(merged(Flags::default(), toml).unwrap_err().to_string().contains(named), "{toml}");
+    }
     assert!(Settings::merge(Flags::default(), File::default(), Places::default(), None).is_err());
 }
