@@ -91,7 +91,7 @@ async fn a_restart_compiles_nothing_unless_the_code_is_damaged() {
     let daemon = with_two().await;
     let setup = daemon.setup();
     drop(daemon);
-    let daemon = setup.clone().config("[compile]\ntimeout = \"1ms\"").start();
+    let daemon = setup.clone().config("[compile]\nmemory = \"16MiB\"").start();
     says_hello(&daemon.client()).await;
 
     for artifact in files(&daemon, "artifacts") {
