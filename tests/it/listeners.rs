@@ -112,7 +112,7 @@ async fn what_nobody_asks_for_is_closed_and_the_rest_is_for_no_child() {
     assert!(open.contains(&(used, false)), "{open:?} has no {used} that is closed in children");
     assert!(open.iter().all(|(socket, _)| *socket != spare), "{open:?} still has {spare}");
     assert!(open.iter().all(|(_, for_children)| !for_children), "{open:?}");
-    assert!(daemon.log().contains("3 (api), 5 (junk)"), "{}", daemon.log());
+    daemon.until_logged(&["3 (api), 5 (junk)"]).await;
 }
 
 #[track_caller]
@@ -252,8 +252,8 @@ fn mode_and_group(path: &Path) -> (u32, u32) {
     (metadata.permissions().mode() & 0o7777, metadata.gid())
 }
 
-#[test]
-fn a_socket_has_the_mode_and_the_group_that_it_is_given() {
+#[tokio::test]
+async fn a_socket_has_the_mode_and_the_group_that_it_is_given() {
     let own = rustix::process::getegid().as_raw();
     let daemon = Setup::new(CAPSTAN).arg("--socket-mode").arg("0600").start();
     assert_eq!(mode_and_group(&daemon.unix()), (0o600, own));
@@ -262,7 +262,7 @@ fn a_socket_has_the_mode_and_the_group_that_it_is_given() {
     let toml = format!("[listen]\nsocket_mode = \"0666\"\nsocket_group = \"{group}\"");
     let daemon = Setup::new(CAPSTAN).config(&toml).start();
     assert_eq!(mode_and_group(&daemon.unix()), (0o666, group));
-    assert!(daemon.log().contains("everyone on this machine"), "{}", daemon.log());
+    daemon.until_logged(&["everyone on this machine"]).await;
     let daemon =
         Setup::new(CAPSTAN).config(&toml).arg("--socket-mode").arg("0640").arg("-G").arg(own.to_string()).start();
     assert_eq!(mode_and_group(&daemon.unix()), (0o640, own), "a flag goes before the file");

@@ -298,7 +298,19 @@ impl Daemon {
         self.setup.clone()
     }
 
-    /// What it has logged.
+    /// Waits until it has logged each of `texts`: a line is written a little after what it tells of.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub async fn until_logged(&self, texts: &[&str]) {
+        eventually(format_args!("{texts:?} in the log"), async || {
+            let log = self.log();
+            texts.iter().all(|text| log.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// What it has logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
