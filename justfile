@@ -28,6 +28,11 @@ run *args:
 test *args: (jobs "--test")
     cargo test --workspace {{ args }}
 
+# Check the units of packaging/ with systemd's own tool, and that their command line starts a daemon.
+units: jobs
+    @command -v systemd-analyze >/dev/null || { echo "units: systemd-analyze is not installed, so systemd has not checked them" >&2; exit 1; }
+    cargo test --package capstan --test e2e -- units:: --nocapture
+
 # Run only the end-to-end tests of the real command.
 e2e *args: jobs
     cargo test --package capstan --test e2e {{ args }}

@@ -23,6 +23,8 @@
 mod bare;
 #[path = "requests/crowd.rs"]
 mod crowd;
+#[path = "requests/inside.rs"]
+mod inside;
 #[path = "requests/load.rs"]
 mod load;
 #[path = "requests/native.rs"]
@@ -54,6 +56,9 @@ fn main() {
     // A cargo that looks for tests in benchmarks gets the list it wants.
     let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|asked| asked == name);
+    if wanted("inside") {
+        ["hello.p1", "hello.p2"].into_iter().for_each(|program| inside::measure(&binary, program));
+    }
     if wanted("requests") {
         requests(&binary);
     }

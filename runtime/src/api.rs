@@ -37,7 +37,8 @@ pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
 pub(crate) use self::server::serve;
 use crate::engine::Engine;
 use crate::kept::Kept;
-use crate::listenbuffer::Gate;
+use crate::listenbuffer::{Gate, Policy};
+use crate::listener::Backlog;
 use crate::sandbox::Sandbox;
 
 /// Uploads that are held in memory at a time; more wait before they are read.
@@ -54,6 +55,10 @@ pub(crate) struct Api {
     /// There in debug mode only.
     debug: Option<debug::Debug>,
     requests: metrics::Requests,
+    /// Where requests wait that came before the gate was open.
+    porch: held::Porch,
+    /// Where the kernel holds connections; set when the API is served.
+    backlogs: OnceLock<Vec<Backlog>>,
     uploads: Semaphore,
     /// Room for input that came with jobs, in blocks.
     input: Arc<Semaphore>,
@@ -73,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) spill: PathBuf,
     /// What is told of the process; there in debug mode only.
     pub(crate) debug: Option<ProcessNumbers>,
+    /// What becomes of connections while the gate is shut. Default: the kernel holds them.
+    pub(crate) policy: Policy,
 }
 
 impl Api {
@@ -80,6 +87,8 @@ impl Api {
     pub(crate) fn new(engine: Engine, gate: Gate, settings: Settings) -> Self {
         Self {
             engine,
+            porch: held::Porch::new(gate.clone()),
+            backlogs: OnceLock::new(),
             gate,
             kept: OnceLock::new(),
             debug: settings.debug.map(debug::Debug::new),
@@ -97,6 +106,17 @@ impl Api {
     pub(crate) fn set_kept(&self, kept: Kept) {
         // It is set once, by the boot.
         let _ = self.kept.set(kept);
+    }
+
+    fn set_backlogs(&self, backlogs: Vec<Backlog>) {
+        // An API is served once.
+        let _ = self.backlogs.set(backlogs);
+    }
+
+    /// Connections that wait: those that the kernel holds and the requests that are held here. `None` where the kernel does not tell.
+    pub(crate) fn held(&self) -> Option<usize> {
+        let backlogs = self.backlogs.get().map(Vec::as_slice).unwrap_or_default();
+        backlogs.iter().try_fold(self.porch.held(), |held, backlog| Some(held + backlog.waiting()?))
     }
 
     /// The requests that were answered.

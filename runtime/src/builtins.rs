@@ -6,7 +6,7 @@
 mod metrics;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -16,14 +16,14 @@ use crate::engine::Engine;
 use crate::handler::{Call, Handler, Native};
 use crate::limits::Limits;
 use crate::listenbuffer::{Gate, GateState};
-use crate::listener::{self, Address, BindError, Listener};
+use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
 use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
 
 /// The version of this daemon.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Exit code of a service that was asked for what it never does; any other failure is 1.
+/// Exit code of a builtin that was asked for what it never does; any other failure is 1.
 const WRONG_USAGE: u8 = 125;
 
 /// What builtins work on.
@@ -33,6 +33,10 @@ pub(crate) struct Daemon {
     pub(crate) gate: Gate,
     pub(crate) api: Arc<Api>,
     pub(crate) listening: listener::Options,
+    /// What was passed to the daemon to listen on.
+    pub(crate) inherited: Inherited,
+    /// Connections that waited when the gate opened, where the kernel tells.
+    pub(crate) held_at_opening: OnceLock<Option<usize>>,
     pub(crate) facts: Facts,
 }
 
@@ -59,7 +63,8 @@ pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler
     vec![
         (
             "commands",
-            Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call)))),
+            Native::query("Prints the names of all handlers", with(|daemon, call| Box::pin(commands(daemon, call))))
+                .with_usage("commands [--json]"),
         ),
         ("version", Native::query("Prints the versions, as JSON", with(|_, call| Box::pin(version(call))))),
         (
@@ -86,9 +91,18 @@ pub(crate) fn bundle(daemon: &Arc<Daemon>) -> Vec<(&'static str, Arc<dyn Handler
 
 type Work = std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
+/// The names, one a line; with `--json` what `GET /handlers` tells of them.
 async fn commands(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
-    let names: String = daemon.engine.handlers().iter().map(|resolved| format!("{}\n", resolved.name())).collect();
-    print(&mut call.stdout, &names).await
+    let handlers = daemon.engine.handlers();
+    let text: String = match call.args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => handlers.iter().map(|handler| format!("{}\n", handler.name())).collect(),
+        ["--json"] => {
+            let handlers: Vec<_> = handlers.iter().map(AsRef::as_ref).collect();
+            format!("{}\n", json!({"handlers": handlers}))
+        }
+        _ => return call.fail(WRONG_USAGE, "usage: commands [--json]").await,
+    };
+    print(&mut call.stdout, &text).await
 }
 
 async fn version(mut call: Call) -> Outcome {
@@ -109,8 +123,9 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     let state = match gate.state() {
         _ if engine.is_shutting_down() => "draining",
         GateState::Open => "running",
-        GateState::Shut | GateState::Failed(_) => "starting",
+        GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
+    let held_at_opening = daemon.held_at_opening.get().copied().flatten();
     let Limits { timeout, memory, handles, hostcall, stdout, stderr } = engine.ceiling();
     let json = json!({
         "version": VERSION,
@@ -119,6 +134,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "started": format!("{:.9}", facts.started),
         "pid": std::process::id(),
         "data": facts.data,
+        "connections": {"held": daemon.api.held(), "held_at_opening": held_at_opening},
         "handlers": counts.handlers,
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": {
@@ -147,32 +163,39 @@ async fn metrics(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
 
 /// Binds its arguments, all or none, prints each with its real port, closes its output, and serves until it is stopped.
 async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
-    let listeners = match bind(&call.args, daemon.listening).await {
+    let listeners = match bind(&call.args, &daemon).await {
         Ok(listeners) => listeners,
         Err((why, code)) => {
-            print(&mut call.stderr, &why).await;
-            return Outcome::Exited { code };
+            return call.fail(code, why).await;
         }
     };
     let bound: String = listeners.iter().map(|listener| format!("{}\n", listener.address())).collect();
     print(&mut call.stdout, &bound).await;
     let Call { stop, stdout, stderr, .. } = call;
     drop((stdout, stderr));
-    api::serve(daemon.api.clone(), listeners, daemon.gate.clone(), stop.requested()).await;
+    api::serve(daemon.api.clone(), listeners, stop.requested()).await;
     Outcome::SUCCESS
 }
 
-async fn bind(addresses: &[String], options: listener::Options) -> Result<Vec<Listener>, (String, u8)> {
-    let addresses = addresses.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
-    let addresses = addresses.map_err(|error| (error.to_string(), WRONG_USAGE))?;
-    listener::bind(&addresses, options).await.map_err(|error| {
+async fn bind(hosts: &[String], daemon: &Daemon) -> Result<Vec<Listener>, (String, u8)> {
+    let hosts = hosts.iter().map(|text| text.parse()).collect::<Result<Vec<Host>, _>>();
+    let hosts = hosts.map_err(|error| (error.to_string(), WRONG_USAGE))?;
+    listener::bind(&hosts, daemon.listening, &daemon.inherited).await.map_err(|error| {
         let code = if matches!(error, BindError::Exposed(_)) { WRONG_USAGE } else { 1 };
         (error.to_string(), code)
     })
 }
 
+/// Opens the gate, before it is waited for as well as after, and as often as is asked.
 async fn accept_connections(daemon: Arc<Daemon>) -> Outcome {
-    if daemon.gate.open() { Outcome::SUCCESS } else { Outcome::Exited { code: 1 } }
+    let held = daemon.api.held();
+    if !daemon.gate.open() {
+        return Outcome::Exited { code: 1 };
+    }
+    if daemon.held_at_opening.set(held).is_ok() {
+        tracing::info!(held, "the gate is open");
+    }
+    Outcome::SUCCESS
 }
 
 async fn print(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Outcome {
@@ -183,3 +206,6 @@ async fn print(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Outcome {
         Err(error) => Outcome::HostError { message: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

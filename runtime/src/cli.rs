@@ -12,6 +12,7 @@ mod about;
 mod address;
 mod attach;
 mod client;
+mod commands;
 mod control;
 mod daemon;
 mod ending;
@@ -88,6 +89,8 @@ enum Command {
     /// is no such handler; 134 it trapped; 137 it was stopped, from here with Ctrl-C too, or went over a limit.
     #[command(override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...")]
     Run(Asking<run::Run>),
+    /// Print the names of all handlers, one a line.
+    Commands(Asking<commands::Commands>),
     /// List, inspect and remove handlers.
     Handlers(Asking<handlers::Handlers>),
     /// List the jobs that run or wait, or all.
@@ -162,6 +165,7 @@ impl Cli {
                 let (client, named) = run.host.client(outer, environment)?;
                 wait_for(run.args.run(client, named, environment))?
             }
+            Command::Commands(commands) => wait_for(commands.args.run(&commands.host.client(outer, environment)?.0))?,
             Command::Handlers(handlers) => wait_for(handlers.args.run(&handlers.host.client(outer, environment)?.0))?,
             Command::Ps(ps) => wait_for(ps.args.run(&ps.host.client(outer, environment)?.0))?,
             Command::Logs(logs) => wait_for(logs.args.run(&logs.host.client(outer, environment)?.0))?,

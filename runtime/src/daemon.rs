@@ -8,21 +8,28 @@
 mod boot;
 mod lock;
 mod log;
+mod notify;
 mod places;
 mod settings;
 mod signals;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
 use self::boot::BootError;
+use self::notify::Notify;
 pub(crate) use self::places::Places;
+use self::places::Supervisor;
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
-use crate::engine::ShutdownReport;
+use crate::engine::{ShutdownReport, Unfinished};
 use crate::events::What;
+use crate::listener::Inherited;
 
 /// Exit code of wrong usage: flags and configuration.
 const WRONG_USAGE: u8 = 125;
@@ -40,6 +47,16 @@ pub struct Flags {
     pub debug: bool,
     /// Whether to serve TCP to other machines, which are not asked who they are.
     pub insecure_tcp: bool,
+    /// How long the start may take.
+    pub boot_deadline: Option<Duration>,
+    /// What becomes of connections while the daemon starts: `hold` or `answer`.
+    pub while_booting: Option<String>,
+    /// Connections that the kernel holds for each listener.
+    pub backlog: Option<u32>,
+    /// The mode of unix sockets, in octal.
+    pub socket_mode: Option<String>,
+    /// The group of unix sockets, by name or number.
+    pub socket_group: Option<String>,
 }
 
 /// Why the daemon did not run, or did not end well.
@@ -53,8 +70,8 @@ enum Failure {
     Signals(std::io::Error),
     #[error(transparent)]
     Boot(#[from] BootError),
-    #[error("{} jobs did not end when they were cancelled", .0.unfinished.len())]
-    Unfinished(ShutdownReport),
+    #[error("it did not stop cleanly: {}", list(.0))]
+    Unfinished(Vec<Unfinished>),
 }
 
 /// How the daemon ended.
@@ -79,6 +96,9 @@ pub fn run(flags: Flags) -> ExitCode {
 }
 
 fn run_to_end(flags: Flags) -> Result<End, Failure> {
+    let supervisor = Supervisor::of_process();
+    // Before anything is opened that could have the number of what was passed.
+    let inherited = Inherited::take(&supervisor.activation, places::is_open);
     let settings = Settings::new(flags)?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
@@ -88,32 +108,59 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::Threads)?;
-    let end = control.block_on(live(settings));
+    allow_open_files();
+    let end = control.block_on(live(settings, inherited, supervisor));
     // Nothing that matters is left on it, and what blocks there may block for ever.
     control.shutdown_background();
     end
 }
 
-async fn live(settings: Settings) -> Result<End, Failure> {
-    let mut signals = Signals::new().map_err(Failure::Signals)?;
+/// Each connection is an open file, and a login's limit on those is for programs that still use `select`: all that may be had are taken.
+fn allow_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor) -> Result<End, Failure> {
+    let signals = Signals::new().map_err(Failure::Signals)?;
+    let notify = Notify::to(supervisor.notify.as_deref());
+    notify.starting(settings.deadline);
     let grace = settings.grace;
-    let boot = boot::Boot::new(settings)?;
+    let boot = boot::Boot::new(settings, inherited, notify.clone())
+        .inspect_err(|error| notify.stopping(&format!("the start failed: {error}")))?;
+    tokio::select! {
+        end = live_to_end(&boot, signals, grace, &notify) => end,
+        never = watchdog::watch(&notify, boot.engine(), supervisor.watchdog) => match never {},
+    }
+}
+
+async fn live_to_end(
+    boot: &boot::Boot,
+    mut signals: Signals,
+    grace: Duration,
+    notify: &Notify,
+) -> Result<End, Failure> {
     let booted = tokio::select! {
         booted = boot.run() => booted,
         signal = signals.next() => {
+            notify.stopping("stopping before the start is over");
             boot.give_up("the daemon stops before it was ready");
             tracing::info!(%signal, "stopping before the start is over");
             Ok(())
         }
     };
     if let Err(error) = &booted {
+        notify.stopping(&format!("the start failed: {error}"));
         boot.give_up(&error.to_string());
     } else if boot.is_ready() {
         let signal = signals.next().await;
+        notify.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
         tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
         boot.engine().events().publish(What::DaemonStop);
     }
-    let grace = if boot.is_ready() { grace } else { std::time::Duration::ZERO };
+    let grace = if boot.is_ready() { grace } else { Duration::ZERO };
     let report = tokio::select! {
         report = boot.engine().shutdown(grace) => report.clone(),
         signal = signals.next() => {
@@ -122,8 +169,20 @@ async fn live(settings: Settings) -> Result<End, Failure> {
         }
     };
     booted?;
-    tracing::info!(cancelled = report.cancelled.len(), "stopped");
-    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report)) }
+    judge(report)
+}
+
+/// Tells of everything that did not end, which makes the stop an unclean one.
+fn judge(report: ShutdownReport) -> Result<End, Failure> {
+    for left in &report.unfinished {
+        tracing::error!("{left}");
+    }
+    tracing::info!(cancelled = report.cancelled.len(), unfinished = report.unfinished.len(), "stopped");
+    if report.unfinished.is_empty() { Ok(End::Clean) } else { Err(Failure::Unfinished(report.unfinished)) }
+}
+
+fn list(unfinished: &[Unfinished]) -> String {
+    unfinished.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Failure {
@@ -133,5 +192,23 @@ impl Failure {
             Self::Boot(error) => error.exit_code(),
             Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_end_is_named_and_makes_the_exit_code_1() {
+        assert!(matches!(judge(ShutdownReport::default()), Ok(End::Clean)));
+        let unfinished = vec![Unfinished::Changes(2), Unfinished::Hook("lock"), Unfinished::Panicked("cache")];
+        let Err(failure) = judge(ShutdownReport { unfinished, ..ShutdownReport::default() }) else {
+            panic!("it is taken for a clean stop")
+        };
+        assert_eq!(failure.exit_code(), 1);
+        let told = "it did not stop cleanly: 2 changes were not seen through; shutdown hook lock did not end; \
+                    shutdown hook cache panicked";
+        assert_eq!(failure.to_string(), told);
     }
 }

@@ -1,40 +1,36 @@
 //! `Engine`: the registry of handlers and the life of the daemon.
 //!
-//! It finds what a name resolves to, starts jobs behind a fence, bounds each by its deadline, and shuts down: refuse, wait, cancel.
+//! It finds what a name resolves to, starts jobs behind a fence, and bounds each by its deadline. Its end is in [`shutdown`].
 
 mod admission;
 mod fence;
 mod joblog;
 mod registry;
+mod shutdown;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, Ticket};
 use self::fence::{Fence, Pass};
 use self::registry::Registry;
-pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved};
+pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved, Source};
+use self::shutdown::Shutdown;
+pub use self::shutdown::{ShutdownReport, TooLate, Unfinished};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, Records};
-use crate::job::{End, Job, JobBuilder, JobId, StartError, State};
+use crate::job::{End, Job, JobBuilder, StartError, State};
 use crate::limits::Limits;
 use crate::metrics::Runs;
-use crate::outcome::{CancelledBy, Outcome};
-
-/// How long work that was cancelled may take to end before shutdown goes on without it.
-const CANCEL_BOUND: Duration = Duration::from_secs(5);
-/// How long services may take to end.
-const SERVICE_BOUND: Duration = Duration::from_secs(10);
+use crate::outcome::Outcome;
 
 /// Jobs that may wait for a slot, by default.
 pub const DEFAULT_QUEUE: usize = 1000;
@@ -69,15 +65,6 @@ pub struct Counts {
     pub handlers: usize,
 }
 
-/// How a shutdown went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Work that was cancelled when its grace was over.
-    pub cancelled: Vec<JobId>,
-    /// Work and services that did not end even then.
-    pub unfinished: Vec<JobId>,
-}
-
 #[derive(Debug)]
 struct Inner {
     config: Config,
@@ -91,7 +78,9 @@ struct Inner {
     stopping: CancellationToken,
     started: AtomicU64,
     tasks: TaskTracker,
-    shutdown: OnceCell<ShutdownReport>,
+    /// What is seen through to its end.
+    changes: TaskTracker,
+    shutdown: Shutdown,
 }
 
 impl Engine {
@@ -118,7 +107,8 @@ impl Engine {
             stopping: CancellationToken::new(),
             started: AtomicU64::new(0),
             tasks: TaskTracker::new(),
-            shutdown: OnceCell::new(),
+            changes: TaskTracker::new(),
+            shutdown: Shutdown::default(),
         }))
     }
 
@@ -127,16 +117,26 @@ impl Engine {
     /// # Errors
     /// [`RegistryError::BadName`], [`RegistryError::Duplicate`].
     pub fn register(&self, name: &str, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
-        self.0.registry.install(vec![(Name::new(name)?, handler)], false)
+        self.0.registry.install(vec![(Name::new(name)?, handler)], Source::Pushed)
     }
 
-    /// Registers all of `bundle` as handlers that cannot be replaced or removed, or none of it.
+    /// Registers all of `bundle` as handlers that cannot be replaced or removed, or none of it. A part of the daemon brings its own as
+    /// such a bundle; those of several parts are put together, and then stand or fall together.
     ///
     /// # Errors
     /// As [`Engine::register`].
     pub fn install(&self, bundle: Vec<(&str, Arc<dyn Handler>)>) -> Result<(), RegistryError> {
         let named = bundle.into_iter().map(|(name, handler)| Ok((Name::new(name)?, handler)));
-        self.0.registry.install(named.collect::<Result<_, _>>()?, true)
+        self.0.registry.install(named.collect::<Result<_, _>>()?, Source::Builtin)
+    }
+
+    /// Registers what answers to every valid name that nobody has. Whatever is registered under a name, before or after, goes before
+    /// it there. Lists are of names, and do not have it.
+    ///
+    /// # Errors
+    /// [`RegistryError::DuplicateCatchAll`]: the first registered stays.
+    pub fn register_catch_all(&self, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
+        self.0.registry.install_catch_all(handler)
     }
 
     /// Puts `handler`, made at `created`, under `name`, in the place of what is there; running jobs finish on the old one.
@@ -178,7 +178,7 @@ impl Engine {
     /// # Panics
     /// Where `work` does.
     pub async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        self.0.tasks.spawn(work).await.expect("nobody aborts the engine's tasks")
+        self.0.changes.spawn(work).await.expect("nobody aborts the engine's tasks")
     }
 
     /// Takes `name` out; running jobs finish.
@@ -239,7 +239,7 @@ impl Engine {
             queued: self.0.admission.queued(),
             free: self.0.admission.free(),
             started: self.0.started.load(Ordering::Relaxed),
-            handlers: self.0.registry.list().len(),
+            handlers: self.0.registry.count(),
         }
     }
 
@@ -264,51 +264,22 @@ impl Engine {
         self.0.fence.idle().await;
     }
 
-    /// Refuses new jobs, asks services to end, gives work in flight `grace` to finish, then cancels it.
-    ///
-    /// Takes `grace` plus 15 s at most. Everyone who calls it waits for the same end. Not cancel-safe: where the first caller gives
-    /// up, the next begins again.
-    pub async fn shutdown(&self, grace: Duration) -> &ShutdownReport {
-        self.0.shutdown.get_or_init(|| self.shut_down(grace)).await
-    }
-
-    async fn shut_down(&self, grace: Duration) -> ShutdownReport {
-        let fence = &self.0.fence;
-        fence.close();
-        self.0.stopping.cancel();
-        for service in fence.services() {
-            service.cancel(CancelledBy::Shutdown);
-        }
-        let mut report = ShutdownReport::default();
-        if tokio::time::timeout(grace, fence.idle()).await.is_err() {
-            for job in fence.work() {
-                job.cancel(CancelledBy::Shutdown);
-                report.cancelled.push(job.id());
-            }
-            let _ = tokio::time::timeout(CANCEL_BOUND, fence.idle()).await;
-        }
-        let ends = async {
-            for service in fence.services() {
-                service.wait().await;
-            }
-        };
-        let _ = tokio::time::timeout(SERVICE_BOUND, ends).await;
-        // A job that has ended may still be on its way out of the fence.
-        let inside = fence.work().into_iter().chain(fence.services());
-        report.unfinished.extend(inside.filter(|job| !matches!(job.state(), State::Done(_))).map(|job| job.id()));
-        report
-    }
-
     pub(crate) fn start(&self, job: &Job) -> Result<(), StartError> {
         let role = job.resolved().handler().role();
-        let (call, (pass, ticket)) = job.begin(|| {
+        let begun = job.begin(|| {
             let pass = self.0.fence.enter(job, role).ok_or(StartError::ShuttingDown)?;
-            let ticket = self.0.admission.ticket(role)?;
+            let ticket = self.0.admission.ticket(job)?;
             if is_recorded(job) {
                 self.0.records.begin(job)?;
             }
             Ok((pass, ticket))
-        })?;
+        });
+        if begun.as_ref().err() == Some(&StartError::ShuttingDown)
+            && let State::Done(end) = job.state()
+        {
+            joblog::ended(job, &end);
+        }
+        let (call, (pass, ticket)) = begun?;
         let (engine, job) = (self.clone(), job.clone());
         let mut going = Box::pin(async move { engine.carry_out(&job, call, pass, ticket).await });
         // A run that is short enough has ended by now, and costs no task; see `sandbox::guests`.
@@ -329,10 +300,12 @@ impl Engine {
                 outcome = call.stop.requested() => {
                     // Its streams are closed before anybody hears of the end.
                     drop(call);
-                    self.tell_end(job, &job.finish(outcome));
+                    let end = job.finish(outcome);
+                    joblog::ended(job, &end);
+                    self.tell_end(job, &end);
                     return;
                 }
-                slot = self.0.admission.turn(place) => slot,
+                slot = self.0.admission.turn(job, place) => slot,
             },
             ticket => ticket,
         };
@@ -344,6 +317,13 @@ impl Engine {
             self.0.events.publish(What::JobStart { job: job.id(), handler, parent });
         }
         let outcome = run(job, call).await;
+        if job.kin().has_children() {
+            // What it started ends with it.
+            job.stop().end_children();
+            if is_work(job) {
+                job.kin().take_back().await;
+            }
+        }
         // Whoever sees the end may start the next: the slot is free by then.
         drop(ticket);
         let end = job.finish(outcome);

@@ -12,8 +12,8 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most variables that are read from an object: setting one looks at all before it.
-const MAX_READ: usize = 4096;
+/// The most variables that are read from a text: setting one looks at all before it.
+pub(crate) const MAX_READ: usize = 4096;
 
 /// An ordered list of variables; the last value set for a name wins and keeps the place of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,7 +176,9 @@ impl<'de> Visitor<'de> for EnvVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Env, A::Error> {
         let mut env = Env::new();
-        while let Some((name, value)) = map.next_entry::<String, String>()? {
+        while let Some(name) = map.next_key::<String>()? {
+            let unreadable = |error: A::Error| serde::de::Error::custom(format_args!("variable {name}: {error}"));
+            let value = map.next_value::<String>().map_err(unreadable)?;
             if env.len() == MAX_READ {
                 return Err(serde::de::Error::custom(format_args!("there are more than {MAX_READ} variables")));
             }
@@ -225,6 +227,78 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<Env>(text).is_err(), "{text} was accepted");
         }
+        for text in [r#"{"A":"1","LIMIT":16777216}"#, r#"{"LIMIT":null}"#, r#"{"LIMIT":{"a":1}}"#, r#"{"LIMIT":true}"#]
+        {
+            let error = serde_json::from_str::<Env>(text).unwrap_err().to_string();
+            assert!(error.contains("variable LIMIT"), "{error}");
+        }
+    }
+
+    /// What the ancestor made something else of, and whatever else there may be.
+    #[test]
+    fn every_text_goes_through_json_and_back_unchanged() {
+        let odd = [
+            "1.10",
+            "1.5",
+            "true",
+            "null",
+            " 7 ",
+            "\"q\"",
+            "007",
+            "1e3",
+            "",
+            "[1,2]",
+            "{}",
+            "a\nb",
+            "ü\u{1f600}",
+            "=x",
+        ];
+        let mut state = 0x9e37_79b9_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        for round in 0..500 {
+            let mut env = Env::new();
+            for number in 0..next() % 8 {
+                let random: String = (0..next() % 12).filter_map(|_| char::from_u32(next() % 0x500 + 1)).collect();
+                let value = if next() % 2 == 0 { odd[next() as usize % odd.len()].to_owned() } else { random };
+                env.set(format!("V{number} ü"), value).unwrap();
+            }
+            let text = serde_json::to_string(&env).unwrap();
+            assert_eq!(serde_json::from_str::<Env>(&text).unwrap(), env, "round {round}: {text}");
+        }
+    }
+
+    #[test]
+    fn names_count_once_and_can_be_taken_out() {
+        let mut env = env(&[("A", "1"), ("B", "2"), ("A", "3")]);
+        assert_eq!((env.len(), env.remove("A").as_deref(), env.remove("A")), (2, Some("3"), None));
+        assert_eq!((env.len(), env.get("A"), env.get("B")), (1, None, Some("2")));
+        env.remove("B");
+        assert!(env.is_empty());
+    }
+
+    #[test]
+    fn lists_objects_and_times_are_read_from_text_or_refused() {
+        let env = env(&[
+            ("LIST", r#"["a","b"]"#),
+            ("NUMBERS", "[1,2]"),
+            ("QUOTED", r#""s""#),
+            ("NULL", "null"),
+            ("INNER", r#"{"K":"1.10"}"#),
+            ("AT", "2026-01-31T12:00:00.123456789Z"),
+        ]);
+        assert_eq!(env.get_json::<Vec<String>>("LIST"), Ok(Some(vec!["a".into(), "b".into()])));
+        for name in ["NUMBERS", "QUOTED", "NULL", "AT"] {
+            assert!(env.get_json::<Vec<String>>(name).is_err(), "{name}");
+        }
+        assert_eq!(env.get_json::<Env>("INNER").unwrap().unwrap().get("K"), Some("1.10"));
+        assert!(env.get_json::<Env>("LIST").is_err() && env.get_json::<Env>("NULL").is_err());
+        assert_eq!(env.get_json::<Env>("NONE"), Ok(None));
+        let at = env.get_as::<jiff::Timestamp>("AT", "a time").unwrap().unwrap();
+        assert_eq!(at.to_string(), "2026-01-31T12:00:00.123456789Z");
+        assert!(env.get_as::<jiff::Timestamp>("LIST", "a time").is_err());
     }
 
     #[test]

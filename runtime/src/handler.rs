@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
-use crate::job::JobId;
+use crate::job::{JobId, Parent};
 use crate::limits::{Asked, Limits};
-use crate::outcome::Outcome;
-use crate::stream::{Sink, Source};
+use crate::outcome::{CancelledBy, Outcome};
+use crate::stream::{Overheard, Sink, Source};
 use crate::usage::Usage;
 
 /// The work of one call, and how it ended.
@@ -49,6 +50,8 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Call {
     pub job: JobId,
+    /// The job as the parent of others, for [`JobBuilder::child_of`](crate::job::JobBuilder::child_of).
+    pub as_parent: Parent,
     pub name: String,
     pub args: Vec<String>,
     pub env: Env,
@@ -62,10 +65,18 @@ pub struct Call {
 }
 
 impl Call {
+    /// Says on stderr why the work failed, as a line of its own; gives the outcome that goes with it.
+    pub async fn fail(&mut self, code: u8, why: impl fmt::Display) -> Outcome {
+        // Where nobody reads it, the code says it alone.
+        let _ = self.stderr.write_all(format!("{why}\n").as_bytes()).await;
+        Outcome::Exited { code }
+    }
+
     /// A call that was given nothing.
     pub(crate) fn nothing() -> Self {
         Self {
             job: JobId::NONE,
+            as_parent: Parent::nobody(),
             name: String::new(),
             args: Vec::new(),
             env: Env::new(),
@@ -136,7 +147,18 @@ impl Stop {
     /// Waits for the request. Cancel-safe.
     pub async fn requested(&self) -> Outcome {
         self.token.cancelled().await;
-        self.outcome.get().expect("the token is cancelled after the outcome is set").clone()
+        // Where nobody asked for this one, it is the parent that is stopped.
+        self.outcome.get_or_init(|| Outcome::Cancelled { by: CancelledBy::Parent }).clone()
+    }
+
+    /// What stops a child: its own request, and the end of this.
+    pub(crate) fn child(&self) -> Self {
+        Self { token: self.token.child_token(), outcome: Arc::default() }
+    }
+
+    /// Stops all children.
+    pub(crate) fn end_children(&self) {
+        self.token.cancel();
     }
 
     /// Whether the end was asked for.
@@ -148,6 +170,7 @@ impl Stop {
 /// A handler that is a function of the daemon.
 pub struct Native {
     description: &'static str,
+    usage: Option<&'static str>,
     role: Role,
     run: Box<dyn Fn(Call) -> HandlerFuture + Send + Sync>,
 }
@@ -185,20 +208,30 @@ impl Native {
         F: Fn(Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
-        Arc::new(Self { description, role, run: Box::new(move |call| Box::pin(run(call))) })
+        Arc::new(Self { description, usage: None, role, run: Box::new(move |call| Box::pin(run(call))) })
+    }
+
+    /// The same with a line that says how it is called, before it is shared.
+    #[must_use]
+    pub fn with_usage(mut self: Arc<Self>, usage: &'static str) -> Arc<Self> {
+        Arc::get_mut(&mut self).expect("it was just made, and nobody else has it").usage = Some(usage);
+        self
     }
 }
 
 impl Handler for Native {
     fn about(&self) -> About {
-        About { kind: Kind::Native, digest: None, size: 0, description: Some(self.description.to_owned()), usage: None }
+        let (description, usage) = (Some(self.description.to_owned()), self.usage.map(str::to_owned));
+        About { kind: Kind::Native, digest: None, size: 0, description, usage }
     }
 
     fn role(&self) -> Role {
         self.role
     }
 
-    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
+    fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {
+        let stderr = std::mem::replace(&mut call.stderr, Sink::discard());
+        call.stderr = Sink::new(Overheard::new(stderr, call.usage.clone()));
         (self.run)(call)
     }
 }

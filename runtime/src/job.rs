@@ -12,7 +12,10 @@
 //! before and after the end. A job holds what it was given as data, its streams until they are handed to the run, and nothing of the
 //! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
 
+mod builder;
 mod id;
+mod kin;
+mod line;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -21,7 +24,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use self::builder::{JobBuilder, JobError};
 pub use self::id::{BadJobId, JobId};
+use self::kin::Kin;
+pub(crate) use self::kin::Lent;
+pub use self::kin::{MAX_DEPTH, Parent};
+pub use self::line::{Line, LineError};
 use crate::engine::{Engine, Name, Resolved};
 use crate::env::Env;
 use crate::handler::{About, Call, Stop};
@@ -29,7 +37,7 @@ use crate::history::{Key, Log};
 use crate::limits::{Asked, Limits};
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
-use crate::stream::{self, FanOut, Outlet, PIPE_CAPACITY, Sink, SinkError, Source};
+use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
 use crate::usage::{Usage, UsageReport};
 
 /// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
@@ -69,6 +77,8 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
     pub outcome: Outcome,
+    /// Why it was no success, in a line: the last that the guest wrote to stderr where it ended by itself.
+    pub error: Option<Box<str>>,
     pub at: Timestamp,
     pub usage: UsageReport,
 }
@@ -78,34 +88,10 @@ pub struct End {
 pub struct Control {
     /// What the caller asks for, within the handler's manifest and the operator's ceiling.
     pub asked: Asked,
-    /// The job that asked for this one.
-    pub parent: Option<JobId>,
     /// Directories granted to this run.
     pub mounts: Vec<Mount>,
     /// By which the caller makes sure that the job is made once.
     pub key: Option<Key>,
-}
-
-/// A job that is being described; see [`Engine::job`].
-#[derive(Debug)]
-pub struct JobBuilder {
-    engine: Engine,
-    resolved: Arc<Resolved>,
-    args: Vec<String>,
-    env: Env,
-    control: Control,
-    streams: Streams,
-    later: Option<Sink>,
-    log: Option<Log>,
-}
-
-/// Why a job could not be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JobError {
-    #[error("argument {0} holds NUL")]
-    ArgHoldsNul(usize),
-    #[error("arguments and variables take {0} bytes, more than the {MAX_ARGS_AND_ENV} a job may have")]
-    TooLarge(usize),
 }
 
 /// Why a job did not start.
@@ -136,6 +122,7 @@ struct Inner {
     later: Mutex<Option<Sink>>,
     usage: Arc<Usage>,
     stop: Stop,
+    kin: Kin,
     state: watch::Sender<State>,
     /// What the run takes over when it starts; who takes it has won the start.
     start: Mutex<Option<Start>>,
@@ -161,120 +148,6 @@ struct Streams {
     stdin: Source,
     stdout: Outlet,
     stderr: Outlet,
-}
-
-impl JobBuilder {
-    pub(crate) fn new(engine: Engine, resolved: Arc<Resolved>) -> Self {
-        let streams = Streams { stdin: Source::empty(), stdout: Outlet::Nowhere, stderr: Outlet::Nowhere };
-        let env = resolved.handler().env();
-        Self { engine, resolved, args: Vec::new(), env, control: Control::default(), streams, later: None, log: None }
-    }
-
-    /// Appends arguments; the guest finds the handler's name before them.
-    #[must_use]
-    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    /// Sets variables on top of those of the manifest.
-    #[must_use]
-    pub fn env(mut self, env: &Env) -> Self {
-        self.env.extend(env);
-        self
-    }
-
-    /// Sets what steers the run.
-    #[must_use]
-    pub fn control(mut self, control: Control) -> Self {
-        self.control = control;
-        self
-    }
-
-    /// Where stdin comes from; by default it is at its end at once.
-    #[must_use]
-    pub fn stdin(mut self, stdin: Source) -> Self {
-        self.streams.stdin = stdin;
-        self
-    }
-
-    /// Where stdout goes; by default nowhere. Of several sinks each gets all of it: one that is slow holds the job back, and one that
-    /// fails is taken out and told of in [`Job::sink_errors`]. Readers that may be too slow have a [`stream::Tap`].
-    #[must_use]
-    pub fn stdout(mut self, stdout: Sink) -> Self {
-        self.streams.stdout = self.streams.stdout.and(stdout);
-        self
-    }
-
-    /// Where stderr goes, as [`JobBuilder::stdout`].
-    #[must_use]
-    pub fn stderr(mut self, stderr: Sink) -> Self {
-        self.streams.stderr = self.streams.stderr.and(stderr);
-        self
-    }
-
-    /// Leaves stdin open, to be fed through [`Job::take_stdin`].
-    #[must_use]
-    pub fn stdin_later(mut self) -> Self {
-        let (sink, stdin) = stream::pipe(PIPE_CAPACITY);
-        self.later = Some(sink);
-        self.stdin(stdin)
-    }
-
-    /// Keeps stdout and stderr in a log of the job's own.
-    #[must_use]
-    pub fn logged(mut self) -> Self {
-        let log = self.engine.records().log();
-        self.log = Some(log.clone());
-        let sink = |stream| Sink::new(log.writer(stream));
-        self.stdout(sink(OutputStream::Stdout)).stderr(sink(OutputStream::Stderr))
-    }
-
-    /// The job, in state `Created` and bound to the handler as it is now.
-    ///
-    /// # Errors
-    /// [`JobError`] where an argument could not reach the guest unchanged, or there is too much of them.
-    pub fn build(self) -> Result<Job, JobError> {
-        let mut size = self.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
-        for (at, arg) in self.args.iter().enumerate() {
-            if arg.contains('\0') {
-                return Err(JobError::ArgHoldsNul(at));
-            }
-            size += arg.len() + 1;
-        }
-        if size > MAX_ARGS_AND_ENV {
-            return Err(JobError::TooLarge(size));
-        }
-        let limits = self.engine.ceiling().narrowed(&self.resolved.handler().asked()).narrowed(&self.control.asked);
-        let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
-        let Streams { stdout, stderr, .. } = &self.streams;
-        let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
-        let fan_outs = fan_outs.collect();
-        let start = Start { env: self.env, mounts: self.control.mounts, streams: self.streams };
-        let given = Given {
-            id: JobId::random(),
-            handler: self.resolved.name().clone(),
-            about: self.resolved.about().clone(),
-            args: self.args,
-            limits,
-            parent: self.control.parent,
-            key: self.control.key,
-            created: Timestamp::now(),
-        };
-        Ok(Job(Arc::new(Inner {
-            given: Arc::new(given),
-            engine: self.engine,
-            resolved: self.resolved,
-            log: self.log,
-            fan_outs,
-            later: Mutex::new(self.later),
-            usage: Arc::default(),
-            stop: Stop::default(),
-            state: watch::Sender::new(State::Created),
-            start: Mutex::new(Some(start)),
-            clock: Mutex::new(Clock::Created),
-        })))
-    }
 }
 
 impl Job {
@@ -391,6 +264,10 @@ impl Job {
         &self.0.stop
     }
 
+    pub(crate) fn kin(&self) -> &Kin {
+        &self.0.kin
+    }
+
     /// Queues the job if it was created and `admit` lets it in; of concurrent calls one wins. A refusal for good ends it.
     pub(crate) fn begin<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
         let mut start = self.0.start.lock().expect("no panic while the lock is held");
@@ -428,7 +305,8 @@ impl Job {
         for (stream, error) in self.sink_errors() {
             tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
         }
-        let end = End { outcome, at: Timestamp::now(), usage: self.usage() };
+        let error = error(&outcome, &self.0.usage);
+        let end = End { outcome, error, at: Timestamp::now(), usage: self.usage() };
         self.0.state.send_replace(State::Done(end.clone()));
         end
     }
@@ -436,6 +314,7 @@ impl Job {
     fn call(&self, start: Start) -> Call {
         Call {
             job: self.id(),
+            as_parent: Parent(Some(self.clone())),
             name: self.name().to_owned(),
             args: self.0.given.args.clone(),
             env: start.env,
@@ -448,6 +327,17 @@ impl Job {
             usage: self.0.usage.clone(),
         }
     }
+}
+
+/// What a person is told of a job that was no success.
+fn error(outcome: &Outcome, usage: &Usage) -> Option<Box<str>> {
+    let text = match outcome {
+        outcome if outcome.is_success() => return None,
+        Outcome::Exited { code } => usage.complaint.last_line().unwrap_or_else(|| format!("exited with status {code}")),
+        // Capstan ended it, and knows why better than what it said last.
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    Some(text.into())
 }
 
 impl State {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::engine::{Engine, Name, Precondition, Put, RegistryError, Resolved};
+use crate::engine::{Engine, Name, Precondition, Put, RegistryError, Resolved, Source};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture};
 use crate::limits::Asked;
@@ -117,7 +117,11 @@ impl Kept {
         let change = async move {
             let _naming = kept.0.naming.lock().await;
             let engine = &kept.0.engine;
-            engine.check_put(engine.resolve(&name)?.name(), &only_if)?;
+            let resolved = engine.resolve(&name)?;
+            if resolved.source() == Source::CatchAll {
+                return Err(RegistryError::Unknown(name).into());
+            }
+            engine.check_put(resolved.name(), &only_if)?;
             let (programs, forgotten) = (kept.0.programs.clone(), name.clone());
             blocking(move || programs.forget(&forgotten)).await?;
             Ok(engine.remove(&name, &only_if)?)

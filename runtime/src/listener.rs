@@ -1,41 +1,55 @@
 //! Listeners: addresses in text become sockets that connections come from.
 //!
-//! [`bind`] takes all addresses or none, so that a daemon that cannot have one of them leaves nothing behind. Sockets are closed, and
-//! socket files removed, by dropping their [`Listener`].
+//! [`bind`] takes all hosts or none, so that a daemon that cannot have one of them leaves nothing behind. Sockets are closed, and
+//! socket files removed, by dropping their [`Listener`]; of what was [passed](Inherited) to the daemon, whoever passed it keeps its own.
 
+mod access;
 mod address;
+mod backlog;
 mod backoff;
+mod host;
+mod inherited;
 mod socketfile;
 mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
+pub use self::access::{Access, AccessError};
 pub use self::address::{Address, AddressError};
+pub use self::backlog::Backlog;
 use self::backoff::persistently;
+pub use self::host::{Host, Which};
+use self::inherited::Adopted;
+pub use self::inherited::{Activation, InheritError, Inherited};
 use self::socketfile::SocketFile;
 pub use self::socketfile::SocketFileError;
 pub use self::stream::Stream;
 use crate::listenbuffer::Listen;
 
 /// How listeners are bound.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Connections that the kernel holds until they are accepted; it has a bound of its own, `net.core.somaxconn`. Default 4096.
     pub backlog: u32,
     /// Whether anyone who reaches this machine may be served, unencrypted and unauthenticated. Default no.
     pub insecure_tcp: bool,
+    /// Who may connect to unix sockets that are made.
+    pub access: Access,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backlog: 4096, insecure_tcp: false }
+        Self { backlog: 4096, insecure_tcp: false, access: Access::default() }
     }
 }
 
-/// A bound socket; dropping it closes it, and takes a unix socket's file away.
+/// A bound socket; dropping it closes it, and takes the file of a unix socket away that was made here.
 #[derive(Debug)]
 pub struct Listener {
     address: Address,
@@ -45,7 +59,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it is dropped")] Option<SocketFile>),
 }
 
 /// Why an address could not be listened on.
@@ -59,25 +73,55 @@ pub enum BindError {
     Tcp { address: Address, source: io::Error },
     #[error("cannot listen on {address}: {source}")]
     Unix { address: Address, source: SocketFileError },
+    #[error("cannot listen on {host}: {source}")]
+    Passed { host: Host, source: InheritError },
 }
 
-/// Binds all of `addresses` and listens on them, or on none.
+/// Binds all of `hosts` and listens on them, or on none. Those of `inherited` that nobody asked for are closed.
 ///
 /// # Errors
 /// [`BindError`] for the first that cannot be had; those bound before it are closed again.
-pub async fn bind(addresses: &[Address], options: Options) -> Result<Vec<Listener>, BindError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        listeners.push(match address {
-            Address::Unix(path) => {
-                let (listener, file) = socketfile::bind(path, options.backlog)
+pub async fn bind(hosts: &[Host], options: Options, inherited: &Inherited) -> Result<Vec<Listener>, BindError> {
+    let mut listeners = Vec::with_capacity(hosts.len());
+    for host in hosts {
+        match host {
+            Host::Own(address @ Address::Unix(path)) => {
+                let (listener, file) = socketfile::bind(path, options.backlog, options.access)
                     .map_err(|source| BindError::Unix { address: address.clone(), source })?;
-                Listener { address: address.clone(), socket: Socket::Unix(listener, file) }
+                listeners.push(Listener { address: address.clone(), socket: Socket::Unix(listener, Some(file)) });
             }
-            Address::Tcp { host, port } => bind_tcp(address, host, *port, options).await?,
-        });
+            Host::Own(address @ Address::Tcp { host, port }) => {
+                listeners.push(bind_tcp(address, host, *port, options).await?);
+            }
+            Host::Passed(which) => {
+                let failed = |source| BindError::Passed { host: host.clone(), source };
+                for adopted in inherited.adopt(which).map_err(failed)? {
+                    listeners.push(adopted.listener(options)?);
+                }
+            }
+        }
+    }
+    let unused = inherited.close_the_rest();
+    if !unused.is_empty() {
+        tracing::warn!(closed = unused.join(", "), "sockets were passed that no -H fd:// asks for");
     }
     Ok(listeners)
+}
+
+impl Adopted {
+    /// Under the same rule as a socket of our own: it was bound by another, and is served by us.
+    fn listener(self, options: Options) -> Result<Listener, BindError> {
+        match self {
+            Self::Tcp(address, listener) => {
+                let is_exposed = listener.local_addr().map_or(true, |bound| !is_loopback(&bound));
+                if is_exposed && !options.insecure_tcp {
+                    return Err(BindError::Exposed(address));
+                }
+                Ok(Listener { address, socket: Socket::Tcp(listener) })
+            }
+            Self::Unix(address, listener) => Ok(Listener { address, socket: Socket::Unix(listener, None) }),
+        }
+    }
 }
 
 async fn bind_tcp(address: &Address, host: &str, port: u16, options: Options) -> Result<Listener, BindError> {
@@ -109,6 +153,14 @@ impl Listener {
     pub fn address(&self) -> &Address {
         &self.address
     }
+
+    /// Where the kernel holds connections for it.
+    pub fn backlog(&self) -> Backlog {
+        match &self.socket {
+            Socket::Tcp(listener) => Backlog::of_tcp(listener.local_addr().ok()),
+            Socket::Unix(listener, _) => Backlog::of_unix(listener),
+        }
+    }
 }
 
 impl Listen for Listener {
@@ -127,11 +179,23 @@ impl Listen for Listener {
         }
     }
 
+    /// Asks the kernel itself: tokio knows of those who wait only once it has looked, and lets a task take some hundred at a time.
     fn try_accept(&self) -> Option<Stream> {
-        use futures_util::FutureExt as _;
-        match &self.socket {
-            Socket::Tcp(listener) => listener.accept().now_or_never()?.ok().map(|(stream, _)| Stream::tcp(stream)),
-            Socket::Unix(listener, _) => listener.accept().now_or_never()?.ok().map(|(stream, _)| Stream::Unix(stream)),
+        let stream = match &self.socket {
+            Socket::Tcp(listener) => TcpStream::from_std(accept_now(listener)?.into()).map(Stream::tcp),
+            Socket::Unix(listener, _) => UnixStream::from_std(accept_now(listener)?.into()).map(Stream::Unix),
+        };
+        stream.ok()
+    }
+}
+
+/// The next connection if one waits; who has gone meanwhile is passed over.
+fn accept_now(listener: impl AsFd) -> Option<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    loop {
+        match rustix::net::accept_with(&listener, flags) {
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            accepted => return accepted.ok(),
         }
     }
 }

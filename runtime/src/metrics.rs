@@ -54,7 +54,7 @@ mod tests {
     use crate::usage::UsageReport;
 
     fn end(outcome: Outcome, usage: UsageReport) -> End {
-        End { outcome, at: Timestamp::UNIX_EPOCH, usage }
+        End { outcome, error: None, at: Timestamp::UNIX_EPOCH, usage }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub enum CancelledBy {
     Operator,
     /// The daemon, because it stops.
     Shutdown,
+    /// The job that started it, by being stopped or by its end.
+    Parent,
 }
 
 impl Outcome {
@@ -162,6 +164,7 @@ impl fmt::Display for CancelledBy {
             Self::Client => "client",
             Self::Operator => "operator",
             Self::Shutdown => "shutdown",
+            Self::Parent => "parent",
         })
     }
 }
@@ -190,6 +193,7 @@ mod tests {
             137,
         );
         check(&Outcome::Cancelled { by: CancelledBy::Shutdown }, r#"{"kind":"cancelled","by":"shutdown"}"#, 137);
+        check(&Outcome::Cancelled { by: CancelledBy::Parent }, r#"{"kind":"cancelled","by":"parent"}"#, 137);
         check(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
         check(&Outcome::DiskCap { limit: 1 }, r#"{"kind":"disk_cap","limit":1}"#, 137);
         check(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);

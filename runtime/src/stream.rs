@@ -5,7 +5,9 @@
 
 pub mod decode;
 mod fanout;
+mod lending;
 mod outlet;
+mod overheard;
 mod tail;
 mod tap;
 
@@ -18,7 +20,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 pub use self::fanout::{FanOut, SinkError};
+pub use self::lending::Lending;
 pub(crate) use self::outlet::Outlet;
+pub(crate) use self::overheard::Overheard;
 pub use self::tail::Tail;
 pub use self::tap::{CarryError, Evicted, Piece, Policy, Tap};
 

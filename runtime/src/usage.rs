@@ -1,9 +1,13 @@
 //! `Usage`: what a run used, counted while it runs.
 
+mod complaint;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::complaint::Complaint;
 
 /// Counters of one run, written by the engine and the sandbox and read by anyone at any time. Times are kept in nanoseconds.
 #[derive(Debug, Default)]
@@ -20,6 +24,8 @@ pub struct Usage {
     pub stdin_bytes: Counter,
     pub stdout_bytes: Counter,
     pub stderr_bytes: Counter,
+    /// The end of what it wrote to stderr.
+    pub complaint: Complaint,
 }
 
 /// A number that only grows.

@@ -5,6 +5,7 @@
 
 mod ask;
 mod attach;
+mod commands;
 mod detached;
 mod follow;
 mod in_process;
@@ -12,6 +13,7 @@ mod interrupt;
 mod jobs;
 mod mounts;
 mod through_daemon;
+mod units;
 
 use capstan_tests::{Cli, Daemon};
 

@@ -1,11 +1,79 @@
-//! The first-party jobs at the boundary: what a client gets for real input.
+//! Jobs as a client sees them: how one is asked for in a line, what is told of one that failed, and the first-party jobs with real input.
 
 use std::fs;
 
 use capstan_tests::frames::Framed;
 use capstan_tests::{Client, Daemon, guests};
+use serde_json::{Value, json};
 
-use crate::CAPSTAN;
+use crate::{CAPSTAN, serving};
+
+#[tokio::test]
+async fn why_a_job_failed_is_told_by_the_last_line_of_its_stderr() {
+    let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
+    client.push("exit", guests::run::EXIT).await;
+    client.push("trap", guests::run::TRAP_UNREACHABLE).await;
+    let error = async |handler: &str, args: Value| {
+        let submitted =
+            client.post("/v1/jobs").body(json!({"handler": handler, "args": args}).to_string()).send().await;
+        let id = submitted.json()["id"].as_str().unwrap().to_owned();
+        let job = client.post(&format!("/v1/jobs/{id}/wait")).send().await.json();
+        assert_eq!(job["error"], job["runs"][0]["error"], "{job}");
+        job["error"].clone()
+    };
+    assert_eq!(error("both", json!([])).await, "err");
+    assert_eq!(error("exit", json!(["7"])).await, "exited with status 7");
+    assert_eq!(error("exit", json!([])).await, Value::Null);
+    assert!(error("trap", json!([])).await.as_str().unwrap().starts_with("trapped unreachable"));
+
+    // Of a run whose stderr nobody gets, the line is in its record.
+    let run = client.run("both").send().await;
+    let job = client.get(&format!("/v1/jobs/{}", run.header("capstan-job").unwrap())).send().await.json();
+    assert_eq!((&job["error"], &job["logged"]), (&json!("err"), &json!(false)));
+    let framed = client.run("both").framed().send().await.frames();
+    assert_eq!(framed.last["error"], "err");
+    let framed = client.run("exit").framed().send().await.frames();
+    assert_eq!(framed.last["error"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_job_may_be_asked_for_in_one_line() {
+    let (mut daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
+    let submit =
+        async |command: &str| client.post("/v1/jobs").body(json!({"command": command}).to_string()).send().await;
+    let submitted = submit(r#"show --top=3 'a b' LANG=C "MSG=it's" -- X=1"#).await;
+    assert_eq!(submitted.status, 202, "{submitted:?}");
+    let id = submitted.json()["id"].as_str().unwrap().to_owned();
+    let job = client.post(&format!("/v1/jobs/{id}/wait")).send().await.json();
+    assert_eq!((&job["handler"], &job["args"]), (&json!("show"), &json!(["--top=3", "a b", "X=1"])));
+    let printed = client.get(&format!("/v1/jobs/{id}/logs")).send().await;
+    assert_eq!(printed.text(), "show\0--top=3\0a b\0X=1\0\nLANG=C\0MSG=it's\0");
+    for (command, status, code) in [
+        ("", 400, "bad_request"),
+        ("LANG=C", 400, "bad_request"),
+        ("show 'a", 400, "bad_request"),
+        ("nobody a", 404, "unknown_handler"),
+        ("../show", 404, "unknown_handler"),
+        ("serveapi tcp://127.0.0.1:0", 403, "service"),
+    ] {
+        submit(command).await.error(status, code);
+    }
+    let many: String = (0..100_000).map(|number| format!("V{number}= ")).collect();
+    submit(&format!("show {many}")).await.error(400, "bad_request");
+    submit(&format!("show {}", "a ".repeat(1_500_000))).await.error(413, "too_large");
+    crate::oracle::still_answers(&mut daemon).await;
+}
+
+/// The ancestor told both by 127 and a line of text.
+#[tokio::test]
+async fn a_guest_that_exits_with_127_is_no_unknown_handler() {
+    let (_daemon, client) = serving("exit", guests::run::EXIT).await;
+    client.run("exit").arg("127").send().await.ended("exited", 127);
+    client.run("nobody").arg("127").send().await.error(404, "unknown_handler");
+    let jobs = client.get("/v1/jobs").send().await.json();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "of what is not there no job is made");
+    assert_eq!(jobs["jobs"][0]["outcome"], json!({"kind": "exited", "code": 127}));
+}
 
 async fn with_job(job: &str) -> (Daemon, Client) {
     let daemon = Daemon::start(CAPSTAN);

@@ -94,11 +94,14 @@ async fn what_runs_may_finish_and_what_is_new_is_refused() {
 async fn what_outlasts_the_grace_is_cancelled_and_told_so() {
     let (mut daemon, client) = stopping("200ms").await;
     client.push("spin", guests::limits::LOOP_IN_START).await;
+    client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
+    // One waits for its input, one computes, one is blocked in a host call.
     let (exchange, _feed) = begun(&client).await;
     let spinning = client.run("spin").framed().open().await;
+    let sleeping = client.run("sleep").framed().open().await;
     let began = Instant::now();
     daemon.signal(Signal::TERM);
-    for exchange in [exchange, spinning] {
+    for exchange in [exchange, spinning, sleeping] {
         let rest = exchange.finish().await;
         assert!(!rest.cut, "{rest:?}");
         let framed = frames::demultiplex(&rest.body);
@@ -108,6 +111,50 @@ async fn what_outlasts_the_grace_is_cancelled_and_told_so() {
     assert!(began.elapsed() >= Duration::from_millis(200), "the grace is theirs");
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
     assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    let log = daemon.log();
+    assert!(log.contains("stopped cancelled=3 unfinished=0"), "{log}");
+}
+
+#[tokio::test]
+async fn the_data_folder_is_let_go_of_last() {
+    let (mut daemon, client) = stopping("60s").await;
+    let (exchange, feed) = begun(&client).await;
+    daemon.signal(Signal::TERM);
+    refusing(&daemon).await;
+    let other = || daemon.setup().hosts([format!("unix://{}/other.sock", daemon.setup().folder().display())]);
+    let refused = other().refused();
+    assert!(refused.stderr.contains("another daemon"), "{refused:?}");
+    drop(feed);
+    exchange.finish().await;
+    let (socket, setup) = (daemon.unix(), other());
+    assert_eq!(daemon.wait_exit().await.code(), Some(0));
+    assert!(!socket.exists(), "the folder was let go of before the socket");
+    setup.start();
+}
+
+/// The ancestor let a caller's own variable through: `overrideShutdown`.
+#[tokio::test]
+async fn no_word_of_a_caller_starts_a_job_while_the_daemon_stops() {
+    let (mut daemon, client) = stopping("60s").await;
+    let (exchange, feed) = begun(&client).await;
+    let mut connections = [Raw::connect(&daemon).await, Raw::connect(&daemon).await];
+    for connection in &mut connections {
+        connection.write("GET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
+        assert_eq!(connection.status().await, 200);
+        connection.read_until("OK\n").await;
+    }
+    daemon.signal(Signal::TERM);
+    refusing(&daemon).await;
+    let body = r#"{"handler":"print","env":{"overrideShutdown":"true"}}"#;
+    let submit = format!("POST /v1/jobs HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let run = "POST /v1/handlers/print/run HTTP/1.1\r\nHost: {host}\r\nCapstan-Env: overrideShutdown=1\r\nContent-Length: 0\r\n\r\n";
+    for (connection, request) in connections.iter_mut().zip([submit.as_str(), run]) {
+        connection.write(request).await;
+        assert_eq!(connection.status().await, 503, "{request}");
+    }
+    drop(feed);
+    exchange.finish().await;
+    assert_eq!(daemon.wait_exit().await.code(), Some(0));
 }
 
 #[tokio::test]

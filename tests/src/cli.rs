@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::daemon::clean_environment;
+use crate::daemon::{clean_environment, started};
 use crate::{Daemon, within};
 
 /// One call of the command, before it is made. Its working folder is a fresh one.
@@ -82,7 +82,7 @@ impl Cli {
     /// Starts it, with pipes in the hands of the test.
     pub fn spawn(mut self) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = self.command.spawn().unwrap();
+        let mut child = started(|| self.command.spawn()).unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout is piped"));
         Running { child, stdin, stdout, read: Vec::new(), folder: self.folder }
     }

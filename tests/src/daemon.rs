@@ -2,16 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -28,8 +30,19 @@ pub struct Setup {
     hosts: Vec<String>,
     data: PathBuf,
     args: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+    passed: Vec<(String, Arc<OwnedFd>)>,
     user: Option<u32>,
 }
+
+/// Starts its arguments as the process that `LISTEN_PID` names, unless the test has set another.
+const WITH_PID: &str = r#"export LISTEN_PID="${LISTEN_PID-$$}"; exec "$0" "$@""#;
+
+/// Where descriptors lie, out of the way of all that are to be passed, while a shell puts them into their places.
+const ASIDE: i32 = 200;
+
+/// Held to start a process; by whoever passes descriptors alone, so that no other process gets them too.
+static STARTING: RwLock<()> = RwLock::new(());
 
 impl Setup {
     /// A setup of `binary`; a clone shares the folder, so that two daemons can fight for it.
@@ -42,6 +55,8 @@ impl Setup {
             data: folder.path().join("data"),
             folder: Arc::new(folder),
             args: Vec::new(),
+            variables: Vec::new(),
+            passed: Vec::new(),
             user: None,
         }
     }
@@ -98,6 +113,21 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of the daemon's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Passes this to the daemon as systemd does, under the next file descriptor from 3 on.
+    #[must_use]
+    pub fn pass(mut self, name: &str, passed: impl Into<OwnedFd>) -> Self {
+        let aside = rustix::io::fcntl_dupfd_cloexec(passed.into(), ASIDE).unwrap();
+        self.passed.push((name.to_owned(), Arc::new(aside)));
+        self
+    }
+
     /// Starts with a configuration file of this text.
     #[must_use]
     pub fn config(self, toml: &str) -> Self {
@@ -130,21 +160,16 @@ impl Setup {
     /// Starts the daemon and waits for nothing; see [`Daemon::wait_for_line`].
     pub fn spawn(self) -> Daemon {
         let log = self.folder().join(format!("daemon-{}.log", fs::read_dir(self.folder()).unwrap().count()));
-        let mut command = Command::new(&self.binary);
+        let mut command = self.command();
         command.arg("daemon").arg("--data").arg(&self.data).args(&self.args);
         for host in &self.hosts {
             command.arg("-H").arg(host);
         }
-        clean_environment(&mut command, self.folder());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
+        let mut child = self.start_alone(command).unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
 
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let (sender, lines) = mpsc::channel();
@@ -155,6 +180,45 @@ impl Setup {
             }
         });
         Daemon { child, lines, printed: Vec::new(), log, setup: self }
+    }
+
+    /// Starts the process, and sees to it that it alone gets what is passed.
+    fn start_alone(&self, mut command: Command) -> io::Result<Child> {
+        if self.passed.is_empty() {
+            return started(|| command.spawn());
+        }
+        let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        for (_, aside) in &self.passed {
+            rustix::io::fcntl_setfd(aside, FdFlags::empty())?;
+        }
+        let child = command.spawn();
+        for (_, aside) in &self.passed {
+            rustix::io::fcntl_setfd(aside, FdFlags::CLOEXEC)?;
+        }
+        child
+    }
+
+    /// The binary in its environment, with what is passed to it.
+    fn command(&self) -> Command {
+        if self.passed.is_empty() {
+            let mut command = Command::new(&self.binary);
+            clean_environment(&mut command, self.folder());
+            command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+            return command;
+        }
+        let mut script = String::new();
+        for ((_, aside), number) in self.passed.iter().zip(3..) {
+            let aside = aside.as_raw_fd();
+            script += &format!("exec {number}<&{aside} {aside}<&-; ");
+        }
+        // The plain shell takes no number of more than one digit.
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script + WITH_PID).arg(&self.binary);
+        clean_environment(&mut command, self.folder());
+        let names: Vec<_> = self.passed.iter().map(|(name, _)| name.as_str()).collect();
+        command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 }
 
@@ -234,7 +298,19 @@ impl Daemon {
         self.setup.clone()
     }
 
-    /// What it has logged.
+    /// Waits until it has logged each of `texts`: a line is written a little after what it tells of.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub async fn until_logged(&self, texts: &[&str]) {
+        eventually(format_args!("{texts:?} in the log"), async || {
+            let log = self.log();
+            texts.iter().all(|text| log.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// What it has logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
@@ -288,6 +364,12 @@ impl Drop for Daemon {
             eprintln!("--- the daemon printed {:?} and logged:\n{}---", self.printed, self.log());
         }
     }
+}
+
+/// Starts a process that gets nothing that is meant for another.
+pub(crate) fn started<T>(start: impl FnOnce() -> T) -> T {
+    let _together = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    start()
 }
 
 /// Leaves a child process nothing of the tester's environment but the search path, and a home of its own.

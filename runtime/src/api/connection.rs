@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::Api;
 use super::body::Body;
 use super::caller::Names;
+use super::held::Porch;
 use super::request::Request;
 use super::router;
 use super::upgrade::Afterwards;
@@ -36,16 +37,25 @@ const STREAMS: u32 = 64;
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Where a connection came from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// The names that it is served under; on a unix socket any.
+    pub(super) names: Option<Names>,
+    /// Where its requests wait, if it came before the gate was open.
+    pub(super) porch: Option<Porch>,
+}
+
 /// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
 /// last is the one that goes on.
-pub(crate) async fn serve(api: Arc<Api>, stream: Stream, names: Option<Names>, draining: CancellationToken) {
+pub(super) async fn serve(api: Arc<Api>, stream: Stream, origin: Origin, draining: CancellationToken) {
     let presence = Presence::new(stream);
     let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIMEOUT, speaks_http2(&presence)).await else { return };
     let tasks = api.tasks.clone();
     let afterwards = Afterwards::default();
     let service = service_fn({
         let (presence, afterwards) = (presence.clone(), afterwards.clone());
-        move |request| answer(api.clone(), names.clone(), presence.clone(), afterwards.clone(), request)
+        move |request| answer(api.clone(), origin.clone(), presence.clone(), afterwards.clone(), request)
     });
     let io = TokioIo::new(Wire::new(presence.clone()));
     let ended = if is_http2 {
@@ -71,6 +81,8 @@ async fn until_drained<C: Future>(
 ) -> C::Output {
     let mut connection = pin!(connection);
     tokio::select! {
+        // A request that is there already is read first, so that whoever sent it is answered and not just cut off.
+        biased;
         ended = connection.as_mut() => return ended,
         () = draining.cancelled() => shut_down(connection.as_mut()),
     }
@@ -79,13 +91,16 @@ async fn until_drained<C: Future>(
 
 async fn answer(
     api: Arc<Api>,
-    names: Option<Names>,
+    origin: Origin,
     presence: Arc<Presence>,
     afterwards: Afterwards,
     request: HttpRequest<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
-    let allowed = names.map_or(Ok(()), |names| names.check(&head));
+    let mut allowed = origin.names.map_or(Ok(()), |names| names.check(&head));
+    if let (Ok(()), Some(porch)) = (&allowed, origin.porch) {
+        allowed = porch.pass(&head, &presence).await;
+    }
     let request = Request { head, body, name: String::new(), presence, afterwards };
     Ok(router::call(api, request, allowed).await)
 }

@@ -9,8 +9,9 @@ use super::run::{self, JOB};
 use crate::engine::{MAX_NAME, RegistryError};
 use crate::events::FilterError;
 use crate::history::RemoveError;
-use crate::job::{JobError, JobId, StartError};
+use crate::job::{JobError, JobId, LineError, StartError};
 use crate::kept::KeptError;
+use crate::listenbuffer::Phase;
 use crate::manifest::ManifestError;
 use crate::sandbox::LoadError;
 use crate::store::StoreError;
@@ -33,6 +34,8 @@ pub(crate) struct Error {
     upgrade: Option<&'static str>,
     /// The job that it is about.
     job: Option<Box<JobId>>,
+    /// What the start is at.
+    phase: Option<Phase>,
     /// What is left of the request is not read: the connection ends with the answer.
     close: bool,
 }
@@ -47,6 +50,7 @@ impl Error {
             allow: None,
             upgrade: None,
             job: None,
+            phase: None,
             close: false,
         }
     }
@@ -118,6 +122,10 @@ impl Error {
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
     }
 
+    pub(crate) fn booting(phase: Phase) -> Self {
+        Self { phase: Some(phase), ..Self::starting(&format!("the daemon starts: {phase}")) }
+    }
+
     pub(crate) fn busy(message: impl Into<String>) -> Self {
         Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
     }
@@ -135,6 +143,9 @@ impl Error {
         let mut json = json!({"error": {"code": self.code, "message": self.message}});
         if let Some(job) = &self.job {
             json["error"]["job"] = json!(job);
+        }
+        if let Some(phase) = self.phase {
+            json["error"]["phase"] = json!(phase.name());
         }
         json
     }
@@ -176,7 +187,7 @@ impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         let (status, code) = match &error {
             RegistryError::BadName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
-            RegistryError::Duplicate(_) => (StatusCode::CONFLICT, "conflict"),
+            RegistryError::Duplicate(_) | RegistryError::DuplicateCatchAll => (StatusCode::CONFLICT, "conflict"),
             RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
             RegistryError::Unknown(name) => {
                 // A name may be as long as a request's head.
@@ -193,8 +204,16 @@ impl From<JobError> for Error {
     fn from(error: JobError) -> Self {
         match error {
             JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
+            // Only jobs that run have children.
+            JobError::TooDeep => Self::internal(error.to_string()),
             JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
         }
+    }
+}
+
+impl From<LineError> for Error {
+    fn from(error: LineError) -> Self {
+        Self::bad_request(format!("command: {error}"))
     }
 }
 

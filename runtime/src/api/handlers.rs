@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
-use serde::Serialize;
+use serde_json::json;
 
 use super::Api;
 use super::body::{self, Body};
@@ -12,48 +12,19 @@ use super::error::Error;
 use super::request::Request;
 use super::upload;
 use crate::engine::{Name, Precondition, Resolved};
-use crate::handler::{About, Role};
-
-/// A handler as it is listed.
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    #[serde(flatten)]
-    about: About,
-    created: String,
-    builtin: bool,
-    service: bool,
-}
-
-impl<'a> Listed<'a> {
-    fn new(resolved: &'a Resolved) -> Self {
-        Self {
-            name: resolved.name().as_str(),
-            about: resolved.handler().about(),
-            created: format!("{:.9}", resolved.created()),
-            builtin: resolved.is_builtin(),
-            service: resolved.handler().role() == Role::Service,
-        }
-    }
-
-    fn answer(self, status: StatusCode) -> Response<Body> {
-        let mut response = body::json(status, &self);
-        set_etag(&mut response, &self.about);
-        response
-    }
-}
+use crate::handler::About;
 
 /// `GET /handlers`: all, by name.
 pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
     let handlers = api.engine.handlers();
-    let listed: Vec<_> = handlers.iter().map(|resolved| Listed::new(resolved)).collect();
-    Ok(body::json(StatusCode::OK, &serde_json::json!({"handlers": listed})))
+    let handlers: Vec<_> = handlers.iter().map(AsRef::as_ref).collect();
+    Ok(body::json(StatusCode::OK, &json!({"handlers": handlers})))
 }
 
 /// `GET /handlers/{name}`: one.
 pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = api.engine.resolve(&request.handler()?)?;
-    Ok(Listed::new(&resolved).answer(StatusCode::OK))
+    Ok(answer(StatusCode::OK, &resolved))
 }
 
 /// `PUT /handlers/{name}`: loads a program and puts it under the name. Nothing changes unless all went well.
@@ -67,7 +38,7 @@ pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body
     let pushed = upload::read(&api, request).await?;
     let put = api.kept()?.push(name, pushed.wasm, pushed.manifest, &only_if).await?;
     let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(Listed::new(&put.resolved).answer(status))
+    Ok(answer(status, &put.resolved))
 }
 
 /// `DELETE /handlers/{name}`: takes it out; running jobs finish.
@@ -82,8 +53,14 @@ pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Bod
     let native = || Error::not_found(format!("handler {} is native", resolved.name()));
     let wasm = api.kept()?.wasm(&resolved).await?.ok_or_else(native)?;
     let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
-    set_etag(&mut response, &resolved.handler().about());
+    set_etag(&mut response, resolved.about());
     Ok(response)
+}
+
+fn answer(status: StatusCode, resolved: &Resolved) -> Response<Body> {
+    let mut response = body::json(status, resolved);
+    set_etag(&mut response, resolved.about());
+    response
 }
 
 fn set_etag(response: &mut Response<Body>, about: &About) {

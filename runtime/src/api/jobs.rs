@@ -33,7 +33,7 @@ use super::query::Parameters;
 use super::request::Request;
 use super::run::{name_job, refuse_service};
 use crate::history::Record;
-use crate::job::{Control, Job, JobId, StartError, State};
+use crate::job::{Control, Job, JobId, Line, StartError, State};
 use crate::outcome::CancelledBy;
 use crate::stream::Source;
 
@@ -55,7 +55,8 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
         return submitted_before(&api, taken);
     }
     let control = Control { asked: asked.policy, key: asked.key, ..Control::default() };
-    let job = api.engine.job(&asked.handler)?.args(asked.args).env(&asked.env).control(control).logged();
+    let Line { handler, args, env } = asked.line;
+    let job = api.engine.job(&handler)?.args(args).env(&env).control(control).logged();
     let job = match asked.stdin {
         Input::Whole(bytes) => job.stdin(Source::of(held(&api, bytes)?)).build()?,
         Input::Later => job.stdin_later().build()?,

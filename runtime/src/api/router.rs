@@ -133,7 +133,7 @@ async fn routed(api: Arc<Api>, mut request: Request, taken: &mut Option<usize>) 
 }
 
 /// The path without the version before it.
-fn unversioned(path: &str) -> Result<&str, Error> {
+pub(super) fn unversioned(path: &str) -> Result<&str, Error> {
     let Some(rest) = path.strip_prefix("/v") else { return Ok(path) };
     let version = rest.split('/').next().expect("split gives one piece at least");
     if !version.starts_with(|first: char| first.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! The server: accepts from all listeners once the gate opens, and stops in order.
+//! The server: accepts from all listeners once the gate opens, or before it where that is answered, and stops in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::caller::Names;
+use super::connection::Origin;
 use super::router::Routes;
 use super::{Api, connection, held};
-use crate::listenbuffer::{Gate, GateState, ListenBuffer};
+use crate::listenbuffer::{GateState, ListenBuffer, Policy};
 use crate::listener::{Address, Listener, Stream};
 
 /// Connections that are served at a time; more wait in the backlogs of the listeners.
@@ -19,12 +20,13 @@ const CONNECTIONS: usize = 4096;
 /// How long connections may take to finish what they are at once no work is in flight.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Serves `listeners` behind `gate` until `stop` ends.
+/// Serves `listeners` behind the gate of `api` until `stop` ends.
 ///
 /// Then it closes the listeners at once, goes on serving the connections there are until no work is in flight, and gives them 2 s to
 /// finish. Ends when the last of them has.
-pub(crate) async fn serve(api: Arc<Api>, listeners: Vec<Listener>, gate: Gate, stop: impl Future) {
+pub(crate) async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     tracing::debug!("serving\n{Routes}");
+    api.set_backlogs(listeners.iter().map(Listener::backlog).collect());
     let server = Arc::new(Server {
         api,
         slots: Arc::new(Semaphore::new(CONNECTIONS)),
@@ -35,7 +37,7 @@ pub(crate) async fn serve(api: Arc<Api>, listeners: Vec<Listener>, gate: Gate, s
     });
     let mut acceptors = JoinSet::new();
     for listener in listeners {
-        acceptors.spawn(server.clone().accept_from(listener, gate.clone()));
+        acceptors.spawn(server.clone().accept_from(listener));
     }
     stop.await;
     server.closed.cancel();
@@ -58,17 +60,19 @@ struct Server {
 
 impl Server {
     /// Accepts until the listener is closed or the gate has failed, and closes the listener.
-    async fn accept_from(self: Arc<Self>, listener: Listener, gate: Gate) {
-        let bound = listener.address().clone();
-        let buffer = ListenBuffer::new(listener, gate.clone(), self.closed.clone());
+    async fn accept_from(self: Arc<Self>, listener: Listener) {
+        let (bound, gate, policy) = (listener.address().clone(), &self.api.gate, self.api.settings.policy);
+        let buffer = ListenBuffer::new(listener, gate.clone(), policy, self.closed.clone());
         loop {
             let slot = tokio::select! {
                 slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
                 () = self.closed.cancelled() => break,
             };
             let Ok(stream) = buffer.accept().await else { break };
-            let names = names_of(&bound, &stream);
-            let served = connection::serve(self.api.clone(), stream, names, self.draining.clone());
+            let early = policy == Policy::Answer && gate.state() != GateState::Open;
+            let porch = early.then(|| self.api.porch.clone());
+            let origin = Origin { names: names_of(&bound, &stream), porch };
+            let served = connection::serve(self.api.clone(), stream, origin, self.draining.clone());
             let killed = self.killed.clone();
             let noted = self.api.debug.as_ref().map(|debug| debug.connection(&bound));
             self.connections.spawn(async move {

@@ -28,7 +28,7 @@ pub(super) async fn ready(api: Arc<Api>, _request: Request) -> Result<Response<B
     }
     match api.gate.state() {
         GateState::Open => Ok(body::json(StatusCode::OK, &json!({"ready": true}))),
-        GateState::Shut => Err(Error::starting("the daemon starts")),
+        GateState::Shut(phase) => Err(Error::booting(phase)),
         GateState::Failed(reason) => Err(Error::starting(&reason)),
     }
 }

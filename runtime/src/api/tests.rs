@@ -1,5 +1,7 @@
 //! The API over real sockets, with native handlers: what only a client without manners, a shut gate or a draining engine can show.
 
+mod children;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,12 +14,14 @@ use super::*;
 use crate::engine;
 use crate::handler::{Call, Native};
 use crate::limits::Limits;
-use crate::listener::{self, Address};
+use crate::listenbuffer::Phase;
+use crate::listener::{self, Address, Inherited};
 use crate::outcome::{CancelledBy, Outcome};
 
 struct Served {
     engine: Engine,
     gate: Gate,
+    api: std::sync::Arc<Api>,
     port: u16,
     path: PathBuf,
     stop: Option<oneshot::Sender<()>>,
@@ -31,6 +35,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 impl Served {
     /// An API behind a shut gate, on a unix socket and on TCP.
     async fn shut() -> Self {
+        Self::shut_and(Policy::Hold).await
+    }
+
+    async fn shut_and(policy: Policy) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let engine = Engine::new(engine::Config { ceiling: Limits::default(), runs: 8, queue: 0 });
@@ -39,14 +47,15 @@ impl Served {
         engine.register("fail", Native::work("Prints 1 MiB, then fails", fail)).unwrap();
         let gate = Gate::new();
         let addresses = [Address::Unix(path.clone()), "tcp://127.0.0.1:0".parse().unwrap()];
-        let listeners = listener::bind(&addresses, listener::Options::default()).await.unwrap();
+        let listeners =
+            listener::bind(&addresses.map(Into::into), listener::Options::default(), &Inherited::none()).await.unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
-        let settings = Settings { upload: 1 << 20, spill: folder.path().to_owned(), debug: None };
+        let settings = Settings { upload: 1 << 20, spill: folder.path().to_owned(), debug: None, policy };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();
-        server.spawn(serve(api, listeners, gate.clone(), stopped));
-        Self { engine, gate, port, path, stop: Some(stop), server, _folder: folder }
+        server.spawn(serve(api.clone(), listeners, stopped));
+        Self { engine, gate, api, port, path, stop: Some(stop), server, _folder: folder }
     }
 
     async fn open() -> Self {
@@ -195,6 +204,60 @@ async fn who_was_held_is_told_why_the_gate_stays_shut() {
         assert!(answer.contains("no engine today") && answer.contains("retry-after: 1"), "{answer}");
     }
     served.stop().await;
+    assert!(!served.path.exists());
+}
+
+/// What is answered until `needle` has come, on a connection that stays.
+async fn until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(needle.as_bytes()) {
+        read.push(connection.read_u8().await.unwrap());
+    }
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test]
+async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection_after_it_has_opened() {
+    let served = Served::shut_and(Policy::Answer).await;
+    served.gate.enter(Phase::Installing);
+    let mut connections = served.both().await;
+    for connection in &mut connections {
+        ask(connection, "GET /v1/_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let answer = until(connection, "}}\n").await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+        assert!(answer.contains("\"starting\"") && answer.contains("\"phase\":\"installing\""), "{answer}");
+        ask(connection, &run("pause", "1.1")).await;
+    }
+    while served.api.held() != Some(2) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(served.engine.counts().started, 0, "nothing runs before the gate opens");
+    served.gate.open();
+    for connection in &mut connections {
+        let answer = until(connection, "\r\n0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("at last"), "{answer}");
+        ask(connection, "GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(until(connection, "OK\n").await.starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!(served.api.held(), Some(0));
+}
+
+#[tokio::test]
+async fn who_was_held_by_the_server_is_told_why_the_gate_stays_shut() {
+    let mut served = Served::shut_and(Policy::Answer).await;
+    let mut held = served.both().await;
+    for connection in &mut held {
+        ask(connection, &run("wait", "1.1")).await;
+    }
+    while served.api.held() != Some(2) {
+        tokio::task::yield_now().await;
+    }
+    served.gate.fail("no engine today");
+    served.stop().await;
+    for mut connection in held {
+        let (answer, reset) = rest(&mut connection).await;
+        assert!(!reset && answer.starts_with("HTTP/1.1 503 ") && answer.contains("no engine today"), "{answer}");
+    }
     assert!(!served.path.exists());
 }
 

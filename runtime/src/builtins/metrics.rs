@@ -27,9 +27,11 @@ pub(super) fn page(daemon: &Daemon) -> String {
     page.register("handlers", "Handlers registered", gauge(counts.handlers));
 
     let state = gate.state();
-    let states =
-        [("open", GateState::Open == state), ("shut", GateState::Shut == state), ("failed", is_failed(&state))];
+    let states = [("open", GateState::Open == state), ("shut", state.is_shut()), ("failed", is_failed(&state))];
     page.register("gate", "1 for the state that the gate is in", gauges("state", states.map(|(s, is)| (s, is.into()))));
+    if let Some(held) = api.held() {
+        page.register("connections_held", "Connections that wait to be accepted, or for the gate", gauge(held));
+    }
     page.register("draining", "1 once the daemon stops", gauge(usize::from(engine.is_shutting_down())));
 
     let events = engine.events();

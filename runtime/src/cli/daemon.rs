@@ -1,16 +1,18 @@
 //! `capstan daemon`: what may be typed; what it means is the daemon's own affair.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::daemon::Flags;
+use crate::units;
 
 /// What `capstan daemon` is called with.
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
-    /// Listen here, on a unix socket or on TCP; may be repeated. Default: one unix socket.
-    #[arg(short = 'H', long = "host", value_name = "unix://PATH|tcp://HOST:PORT")]
+    /// Listen here, on a unix socket, on TCP, or on what was passed by systemd; may be repeated. Default: one unix socket.
+    #[arg(short = 'H', long = "host", value_name = "unix://PATH|tcp://HOST:PORT|fd://[NAME|N|*]")]
     hosts: Vec<String>,
     /// Keep data here. Default: /var/lib/capstan for root, else capstan in the state folder of the user.
     #[arg(long, value_name = "DIR")]
@@ -24,12 +26,37 @@ pub(super) struct Daemon {
     /// Serve TCP to other machines, without asking who they are.
     #[arg(long)]
     insecure_tcp: bool,
+    /// Give unix sockets this mode, in octal. Default: 0660.
+    #[arg(long, value_name = "MODE")]
+    socket_mode: Option<String>,
+    /// Give unix sockets to this group, by name or number. Default: the daemon's own.
+    #[arg(short = 'G', long, value_name = "GROUP")]
+    socket_group: Option<String>,
+    /// Have the kernel hold this many connections for each listener, as far as it allows. Default: 4096.
+    #[arg(long, value_name = "N")]
+    backlog: Option<u32>,
+    /// What becomes of clients while the daemon starts: they are held, or told so where they ask whether it is ready. Default: hold.
+    #[arg(long, value_name = "hold|answer")]
+    while_booting: Option<String>,
+    /// Give up a start that takes longer. Default: 5m.
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    boot_deadline: Option<Duration>,
 }
 
 impl Daemon {
     /// The flags, with an address that stood before the subcommand as the first.
     pub(super) fn flags(self, outer: Option<String>) -> Flags {
-        let Self { hosts, data, config, debug, insecure_tcp } = self;
-        Flags { hosts: outer.into_iter().chain(hosts).collect(), data, config, debug, insecure_tcp }
+        Flags {
+            hosts: outer.into_iter().chain(self.hosts).collect(),
+            data: self.data,
+            config: self.config,
+            debug: self.debug,
+            insecure_tcp: self.insecure_tcp,
+            boot_deadline: self.boot_deadline,
+            while_booting: self.while_booting,
+            backlog: self.backlog,
+            socket_mode: self.socket_mode,
+            socket_group: self.socket_group,
+        }
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Ending {
     pub(super) exit_code: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<UsageReport>,
+    /// Why it was no success, in a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
     /// What a later daemon may tell besides.
     #[serde(flatten)]
     pub(super) rest: Map<String, Value>,
@@ -33,7 +36,7 @@ impl Ending {
     /// A run that ended with `outcome`.
     pub(super) fn new(job: Option<String>, handler: &str, outcome: Outcome, usage: Option<UsageReport>) -> Self {
         let exit_code = outcome.exit_code();
-        Self { job, handler: handler.to_owned(), outcome, exit_code, usage, rest: Map::new() }
+        Self { job, handler: handler.to_owned(), outcome, exit_code, usage, error: None, rest: Map::new() }
     }
 
     /// A run that the user stopped from here.
@@ -95,6 +98,7 @@ fn cancelled_by(by: CancelledBy) -> &'static str {
         CancelledBy::Client => "client",
         CancelledBy::Operator => "operator",
         CancelledBy::Shutdown => "daemon, which shuts down",
+        CancelledBy::Parent => "job that started it",
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Record {
     created: String,
     outcome: Option<Outcome>,
     exit_code: Option<u8>,
+    /// Why it was no success, in a line.
+    #[serde(default)]
+    pub(super) error: Option<String>,
     #[serde(default)]
     pub(super) usage: UsageReport,
 }

@@ -59,7 +59,9 @@ pub(super) async fn run(
     let end = ends.pass_through(&job, interrupt).await?;
     let id = Some(job.id().to_string());
     Ok(match end {
-        Some(End { outcome, usage, .. }) => Ending::new(id, &name, outcome, Some(usage)),
+        Some(End { outcome, error, usage, .. }) => {
+            Ending { error: error.map(Into::into), ..Ending::new(id, &name, outcome, Some(usage)) }
+        }
         None => Ending::stopped(id, &name),
     })
 }

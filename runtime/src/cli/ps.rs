@@ -12,6 +12,10 @@ use super::error::CliError;
 use super::jobs::{self, Record};
 use super::{output, show};
 
+const HEADER: [&str; 7] = ["JOB", "HANDLER", "STATE", "AGE", "RAN FOR", "PEAK MEMORY", "ERROR"];
+/// Characters of an error that a row has; `inspect` shows all.
+const ERROR: usize = 48;
+
 /// What `capstan ps` is called with.
 #[derive(Debug, Args)]
 pub(super) struct Ps {
@@ -79,18 +83,23 @@ fn joined(lists: Vec<Vec<Value>>) -> Vec<Value> {
     jobs
 }
 
+/// A table; where some have failed, with the reason in a column of its own.
 fn table(jobs: &[Record], now: Timestamp) -> String {
+    let columns = if jobs.iter().any(|job| job.error.is_some()) { HEADER.len() } else { HEADER.len() - 1 };
     let rows = jobs.iter().map(|job| {
-        vec![
+        let mut row = vec![
             show::short(job.id),
             job.handler.clone(),
             job.status(),
             job.age(now),
             show::seconds(job.usage.run_seconds),
             show::size(job.usage.memory_peak),
-        ]
+            show::first(ERROR, job.error.as_deref().unwrap_or_default()),
+        ];
+        row.truncate(columns);
+        row
     });
-    show::table(&["JOB", "HANDLER", "STATE", "AGE", "RAN FOR", "PEAK MEMORY"], rows)
+    show::table(&HEADER[..columns], rows)
 }
 
 #[cfg(test)]
@@ -113,6 +122,20 @@ mod tests {
             "11ff00ff00ff  thumbnail  timed out  1 hour ago  0.00 ms  0 B",
         ];
         assert_eq!(table.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn why_a_job_failed_is_told_where_one_has() {
+        let job = |error: &str| {
+            json!({"id": "00ff00ff00ff00ff00ff00ff00ff00ff", "handler": "wc", "state": "done", "created": "2026-01-01T00:59:59Z",
+                "outcome": {"kind": "exited", "code": 3}, "exit_code": 3, "error": error, "usage": {}})
+        };
+        let jobs: Vec<_> =
+            [job("no such file"), job(&"x".repeat(100))].map(|job| serde_json::from_value(job).unwrap()).into();
+        let table = table(&jobs, "2026-01-01T01:00:00Z".parse().unwrap());
+        let rows: Vec<_> = table.lines().collect();
+        assert!(rows[0].ends_with("PEAK MEMORY  ERROR") && rows[1].ends_with("0 B          no such file"), "{table}");
+        assert!(rows[2].ends_with("xxx…"), "{table}");
     }
 
     #[test]

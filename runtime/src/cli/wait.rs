@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::client::{Client, with_query};
 use super::error::CliError;
 use super::jobs::{self, Record};
-use super::output;
+use super::{output, show};
 use crate::job::JobId;
 use crate::units;
 
@@ -29,7 +29,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Prints the exit code of each job as they end, in the order in which they are named; the exit code is that of the last.
+    /// Prints the exit code of each job as they end, and on stderr why one failed, in the order in which they are named; the exit code is that of the last.
     ///
     /// # Errors
     /// [`CliError`]
@@ -42,7 +42,11 @@ impl Wait {
                 Err(error) => Err(error.into()),
             };
             last = match ended {
-                Ok(code) => {
+                Ok(record) => {
+                    let code = record.exit_code().expect("it has ended with one");
+                    if let Some(error) = &record.error {
+                        output::complain(format_args!("{} {}: {error}", record.handler, show::short(record.id)));
+                    }
                     output::print(format!("{code}\n").as_bytes())?;
                     ExitCode::from(code)
                 }
@@ -56,18 +60,19 @@ impl Wait {
     }
 }
 
-/// The exit code of a job, when it has ended; before `deadline`, which comes with how long that was at first.
+/// A job, when it has ended; before `deadline`, which comes with how long that was at first.
 ///
 /// # Errors
 /// [`CliError::StillRunning`], [`CliError::Client`].
-pub(super) async fn end(client: &Client, id: JobId, deadline: Option<(Instant, Duration)>) -> Result<u8, CliError> {
+pub(super) async fn end(client: &Client, id: JobId, deadline: Option<(Instant, Duration)>) -> Result<Record, CliError> {
     loop {
         let left = deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
         let step = left.map_or(STEP, |left| left.min(STEP));
         let path = with_query(&jobs::path(id, "/wait"), [("timeout", step.as_secs_f64().to_string())]);
         let job = client.ask(Method::POST, &path).await?;
-        if let Some(code) = Record::read(client, &job)?.exit_code() {
-            return Ok(code);
+        let record = Record::read(client, &job)?;
+        if record.exit_code().is_some() {
+            return Ok(record);
         }
         if job["state"] == "done" {
             return Err(client.foreign(&"a job has ended without an exit code").into());

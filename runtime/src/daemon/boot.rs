@@ -2,12 +2,14 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use tokio::io::AsyncReadExt as _;
 
 use super::lock::{Lock, LockError};
+use super::notify::Notify;
 use super::settings::Settings;
 use super::{log, places};
 use crate::api::{self, Api};
@@ -16,20 +18,20 @@ use crate::engine::{self, Engine};
 use crate::events::Events;
 use crate::history::History;
 use crate::kept::{Kept, KeptError};
-use crate::listenbuffer::{Gate, GateState};
-use crate::listener;
+use crate::listenbuffer::{Gate, GateState, Phase};
+use crate::listener::Inherited;
 use crate::outcome::Outcome;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 
-/// A daemon on its way up. It holds the lock on its data folder until it is dropped.
+/// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
 pub(super) struct Boot {
     settings: Settings,
+    notify: Notify,
     daemon: Arc<Daemon>,
     data: Dir,
-    _lock: Lock,
 }
 
 /// Why the daemon did not start.
@@ -49,6 +51,8 @@ pub(super) enum BootError {
     Kept { path: PathBuf, source: KeptError },
     #[error("{job} did not run: {why}")]
     Builtin { job: &'static str, why: String },
+    #[error("the start was not over within {deadline:?}; it was still {phase}")]
+    Deadline { deadline: Duration, phase: String },
 }
 
 impl Boot {
@@ -56,7 +60,7 @@ impl Boot {
     ///
     /// # Errors
     /// [`BootError`]
-    pub(super) fn new(settings: Settings) -> Result<Self, BootError> {
+    pub(super) fn new(settings: Settings, inherited: Inherited, notify: Notify) -> Result<Self, BootError> {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
@@ -69,20 +73,36 @@ impl Boot {
                 "fewer runs may go on at a time than asked for: raise vm.max_map_count for more"
             );
         }
+        if let Some(most) = places::max_backlog().filter(|most| settings.listening.backlog > *most) {
+            let asked = settings.listening.backlog;
+            tracing::warn!(
+                asked,
+                most,
+                "fewer connections are held for a listener than asked for: raise net.core.somaxconn for more"
+            );
+        }
+        if settings.listening.access.mode & 0o002 != 0 {
+            tracing::warn!("everyone on this machine may use the API: others may write to its sockets");
+        }
         let config = engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue };
         let history = Arc::new(History::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
+        // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
+        engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
         let api = api::Settings {
             upload: settings.upload,
             spill: path.clone(),
             debug: settings.debug.then_some(places::process_numbers as api::ProcessNumbers),
+            policy: settings.policy,
         };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
             engine,
             gate,
-            listening: listener::Options { insecure_tcp: settings.insecure_tcp, ..listener::Options::default() },
+            listening: settings.listening,
+            inherited,
+            held_at_opening: OnceLock::new(),
             facts: Facts {
                 data: path.display().to_string(),
                 runs: settings.runs,
@@ -93,7 +113,7 @@ impl Boot {
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, daemon, data, _lock: lock })
+        Ok(Self { settings, notify, daemon, data })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -110,18 +130,32 @@ impl Boot {
         self.daemon.gate.fail(why);
     }
 
-    /// Goes through the start. Cancel-safe in so far as a shutdown of the engine puts everything back.
+    /// Goes through the start, within its deadline. Cancel-safe in so far as a shutdown of the engine puts everything back.
     ///
     /// # Errors
     /// [`BootError`]; what was done by then is put back by a shutdown of the engine.
     pub(super) async fn run(&self) -> Result<(), BootError> {
+        let deadline = self.settings.deadline;
+        tokio::time::timeout(deadline, self.start()).await.unwrap_or_else(|_| {
+            let phase = match self.daemon.gate.state() {
+                GateState::Shut(phase) => phase.to_string(),
+                GateState::Open | GateState::Failed(_) => Phase::Opening.to_string(),
+            };
+            Err(BootError::Deadline { deadline, phase })
+        })
+    }
+
+    async fn start(&self) -> Result<(), BootError> {
+        enter(&self.daemon.gate, &self.notify, Phase::Binding);
         let install = self.engine().install(builtins::bundle(&self.daemon));
         install.map_err(|error| builtin("install", &error))?;
         for address in self.listen().await?.lines() {
             say(&format!("listening on {address}"));
         }
         self.daemon.api.set_kept(self.kept().await?);
+        enter(&self.daemon.gate, &self.notify, Phase::Opening);
         self.open().await?;
+        self.notify.ready();
         say("ready");
         tracing::info!(data = %self.settings.data.display(), "ready");
         Ok(())
@@ -141,6 +175,7 @@ impl Boot {
         if why.is_empty() {
             return Ok(addresses);
         }
+        let why = why.trim_end().to_owned();
         Err(BootError::Listen { why, exit_code: job.wait().await.outcome.exit_code() })
     }
 
@@ -152,18 +187,22 @@ impl Boot {
             let path = path.clone();
             move |source| BootError::Store { path: path.clone(), source }
         };
-        let artifacts = Artifacts::open(&data).map_err(&store)?;
-        let config = sandbox::Config {
+        let mut config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
             compile: self.settings.compile,
             compiler: "/proc/self/exe".into(),
-            artifacts: Some(artifacts.clone()),
+            artifacts: None,
         };
-        let engine = self.engine().clone();
-        // It takes its time, in which signals are still heard.
+        let (engine, gate, notify) = (self.engine().clone(), self.daemon.gate.clone(), self.notify.clone());
+        // It takes its time, in which signals are still heard and the deadline holds.
         let built = tokio::task::spawn_blocking(move || {
-            let kept = Kept::new(engine, Sandbox::new(config)?, Programs::open(&data).map_err(store)?);
+            enter(&gate, &notify, Phase::Loading);
+            let artifacts = Artifacts::open(&data).map_err(&store)?;
+            config.artifacts = Some(artifacts.clone());
+            let sandbox = Sandbox::new(config)?;
+            enter(&gate, &notify, Phase::Installing);
+            let kept = Kept::new(engine, sandbox, Programs::open(&data).map_err(store)?);
             let handlers = kept.restore(&artifacts).map_err(|source| BootError::Kept { path, source })?;
             tracing::info!(handlers, "kept handlers are back");
             Ok(kept)
@@ -191,9 +230,16 @@ impl BootError {
             | Self::Sandbox(_)
             | Self::Store { .. }
             | Self::Kept { .. }
-            | Self::Builtin { .. } => 1,
+            | Self::Builtin { .. }
+            | Self::Deadline { .. } => 1,
         }
     }
+}
+
+/// Notes what the start is at, for those who wait.
+fn enter(gate: &Gate, notify: &Notify, phase: Phase) {
+    gate.enter(phase);
+    notify.status(&format!("starting: {phase}"));
 }
 
 fn builtin(job: &'static str, why: &dyn std::fmt::Display) -> BootError {

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 
-use crate::listener::Address;
+use crate::listener::{Activation, Address};
 
 /// What the environment says about where things are.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,45 @@ impl Places {
     }
 }
 
+/// What whoever started the daemon, such as systemd, has to say to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Supervisor {
+    /// `NOTIFY_SOCKET`
+    pub(super) notify: Option<OsString>,
+    /// How often it wants to hear that the daemon lives: `WATCHDOG_USEC`, where `WATCHDOG_PID` is this process or nobody.
+    pub(super) watchdog: Option<Duration>,
+    /// What it has passed to listen on.
+    pub(super) activation: Activation,
+}
+
+impl Supervisor {
+    /// As the environment of this process says.
+    pub(super) fn of_process() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the edge at which the daemon reads the environment, once"
+        )]
+        let variable = |name| std::env::var_os(name);
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        Self {
+            notify: variable("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()),
+            watchdog: watchdog(text("WATCHDOG_USEC").as_deref(), text("WATCHDOG_PID").as_deref(), std::process::id()),
+            activation: Activation { fds: text("LISTEN_FDS"), pid: text("LISTEN_PID"), names: text("LISTEN_FDNAMES") },
+        }
+    }
+}
+
+fn watchdog(micros: Option<&str>, of: Option<&str>, me: u32) -> Option<Duration> {
+    let micros = micros?.parse().ok().filter(|micros| *micros > 0)?;
+    of.is_none_or(|of| of.parse() == Ok(me)).then(|| Duration::from_micros(micros))
+}
+
+/// Whether this process has something open under a number.
+#[expect(clippy::disallowed_methods, reason = "what this process has open, under the name that the kernel gives it")]
+pub(super) fn is_open(number: u32) -> bool {
+    std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok()
+}
+
 /// What `vm.max_map_count` is set to; `None` where the kernel does not say.
 #[expect(clippy::disallowed_methods, reason = "a setting of the kernel, under the name that it alone gives out")]
 pub(super) fn max_maps() -> Option<usize> {
@@ -78,6 +118,12 @@ pub(super) fn process_numbers() -> Vec<(&'static str, u64)> {
         ("threads", number("Threads")),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The most connections that the kernel holds for a listener; `None` where it does not say.
+#[expect(clippy::disallowed_methods, reason = "a setting of the kernel, under the name that it alone gives out")]
+pub(super) fn max_backlog() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
 }
 
 /// The text of the configuration file.
@@ -116,6 +162,31 @@ mod tests {
         assert_eq!(root.data(), Some("/var/lib/capstan".into()));
         assert_eq!(root.host(Path::new("/d")), unix("/run/capstan.sock"));
         assert_eq!(Places::default().data(), None);
+    }
+
+    #[test]
+    fn the_watchdog_is_for_whom_it_is_meant() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(Some("1000000"), None, 7), second);
+        assert_eq!(watchdog(Some("1000000"), Some("7"), 7), second);
+        for (micros, of) in [
+            (None, Some("7")),
+            (Some("1000000"), Some("8")),
+            (Some("1000000"), Some("")),
+            (Some("0"), None),
+            (Some("soon"), None),
+            (Some("-1"), None),
+        ] {
+            assert_eq!(watchdog(micros, of, 7), None, "{micros:?} {of:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_told_from_what_is_not() {
+        use std::os::fd::AsRawFd as _;
+        let file = tempfile::tempfile().unwrap();
+        assert!(is_open(file.as_raw_fd().try_into().unwrap()));
+        assert!(!is_open(999_999));
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test looks into its own folder")]

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Config;
 use crate::handler::Role;
-use crate::job::StartError;
+use crate::job::{Job, Lent, StartError};
 
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -22,6 +22,8 @@ pub(super) enum Ticket {
     Free,
     /// A slot.
     Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
+    /// The slot of its parent.
+    Lent(#[expect(dead_code, reason = "held for its drop")] Lent),
     /// A place in the queue, first come first served.
     Place(OwnedSemaphorePermit),
 }
@@ -31,23 +33,30 @@ impl Admission {
         Self { runs: Arc::new(Semaphore::new(config.runs)), places: Arc::new(Semaphore::new(config.queue)), config }
     }
 
-    /// A slot if one is free, else a place in the queue if one is.
-    pub(super) fn ticket(&self, role: Role) -> Result<Ticket, StartError> {
-        if role != Role::Work {
+    /// A slot if one is free or lent, else a place in the queue if one is.
+    pub(super) fn ticket(&self, job: &Job) -> Result<Ticket, StartError> {
+        if job.resolved().handler().role() != Role::Work {
             return Ok(Ticket::Free);
         }
         if let Ok(slot) = self.runs.clone().try_acquire_owned() {
             return Ok(Ticket::Slot(slot));
+        }
+        if let Some(lent) = job.kin().try_borrow() {
+            return Ok(Ticket::Lent(lent));
         }
         let place = self.places.clone().try_acquire_owned();
         place.map(Ticket::Place).map_err(|_| StartError::Busy { runs: self.config.runs, queue: self.config.queue })
     }
 
     /// Waits for a slot. Cancel-safe: giving up leaves the queue.
-    pub(super) async fn turn(&self, place: OwnedSemaphorePermit) -> Ticket {
-        let slot = self.runs.clone().acquire_owned().await.expect("the semaphore is never closed");
+    pub(super) async fn turn(&self, job: &Job, place: OwnedSemaphorePermit) -> Ticket {
+        let ticket = tokio::select! {
+            biased;
+            slot = self.runs.clone().acquire_owned() => Ticket::Slot(slot.expect("the semaphore is never closed")),
+            lent = job.kin().borrow() => Ticket::Lent(lent),
+        };
         drop(place);
-        Ticket::Slot(slot)
+        ticket
     }
 
     /// Slots that nobody has.

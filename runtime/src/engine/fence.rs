@@ -39,7 +39,8 @@ impl Fence {
         match role {
             // A question is answered at any time, and nobody waits for it.
             Role::Query => None,
-            _ if inside.closed => return None,
+            // A child is part of the work of its parent, which may finish.
+            _ if inside.closed && !job.parent().is_some_and(|parent| inside.work.contains_key(&parent)) => return None,
             Role::Work => inside.work.insert(job.id(), job.clone()),
             Role::Service => inside.services.insert(job.id(), job.clone()),
         };

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
-use crate::handler::{About, Handler};
+use crate::handler::{About, Handler, Role};
 
 /// Bytes of the longest name.
 pub const MAX_NAME: usize = 128;
@@ -25,8 +26,20 @@ pub struct Resolved {
     name: Name,
     handler: Arc<dyn Handler>,
     about: Arc<About>,
-    builtin: bool,
+    source: Source,
     created: Timestamp,
+}
+
+/// Where a handler comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// It is part of the daemon, and is neither replaced nor removed.
+    Builtin,
+    /// Somebody put it there.
+    Pushed,
+    /// Nobody has the name, and what answers to any name does.
+    CatchAll,
 }
 
 /// What must hold for a handler to be put under a name.
@@ -51,6 +64,8 @@ pub enum RegistryError {
     BadName(String),
     #[error("handler {0} is already registered")]
     Duplicate(Name),
+    #[error("a catch-all handler is already registered")]
+    DuplicateCatchAll,
     #[error("handler {0} is built in")]
     Builtin(Name),
     #[error("no handler {0}")]
@@ -67,7 +82,19 @@ pub struct Put {
     pub replaced: bool,
 }
 
-type Snapshot = BTreeMap<Name, Arc<Resolved>>;
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    named: BTreeMap<Name, Arc<Resolved>>,
+    /// What answers to valid names that nobody has. It has no name itself, and so is in no list.
+    catch_all: Option<CatchAll>,
+}
+
+#[derive(Clone, Debug)]
+struct CatchAll {
+    handler: Arc<dyn Handler>,
+    about: Arc<About>,
+    created: Timestamp,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -77,30 +104,48 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Resolved>> {
-        self.snapshot.load().get(name).cloned()
+        let snapshot = self.snapshot.load();
+        let named = snapshot.named.get(name).cloned();
+        named.or_else(|| Some(Arc::new(snapshot.catch_all.as_ref()?.resolved(Name::new(name).ok()?))))
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<Resolved>> {
-        self.snapshot.load().values().cloned().collect()
+        self.snapshot.load().named.values().cloned().collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.snapshot.load().named.len()
     }
 
     /// Registers all of `bundle` under names that are free, or nothing.
-    pub(crate) fn install(&self, bundle: Vec<(Name, Arc<dyn Handler>)>, builtin: bool) -> Result<(), RegistryError> {
+    pub(crate) fn install(&self, bundle: Vec<(Name, Arc<dyn Handler>)>, source: Source) -> Result<(), RegistryError> {
         let created = Timestamp::now();
-        self.add(bundle.into_iter().map(|(name, handler)| Resolved::new(name, handler, builtin, created)))
+        self.add(bundle.into_iter().map(|(name, handler)| Resolved::new(name, handler, source, created)))
+    }
+
+    /// Registers what answers to names that nobody has; the first stays.
+    pub(crate) fn install_catch_all(&self, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
+        let catch_all = CatchAll { about: Arc::new(handler.about()), handler, created: Timestamp::now() };
+        self.change(|next| match next.catch_all {
+            Some(_) => Err(RegistryError::DuplicateCatchAll),
+            None => {
+                next.catch_all = Some(catch_all);
+                Ok(())
+            }
+        })
     }
 
     /// Registers all of `handlers` with the times they were first registered, or nothing.
     pub(crate) fn restore(&self, handlers: Vec<(Name, Arc<dyn Handler>, Timestamp)>) -> Result<(), RegistryError> {
         let handlers = handlers.into_iter();
-        self.add(handlers.map(|(name, handler, created)| Resolved::new(name, handler, false, created)))
+        self.add(handlers.map(|(name, handler, created)| Resolved::new(name, handler, Source::Pushed, created)))
     }
 
     fn add(&self, all: impl Iterator<Item = Resolved>) -> Result<(), RegistryError> {
         self.change(|next| {
             for resolved in all {
                 let name = resolved.name.clone();
-                if next.insert(name.clone(), Arc::new(resolved)).is_some() {
+                if next.named.insert(name.clone(), Arc::new(resolved)).is_some() {
                     return Err(RegistryError::Duplicate(name));
                 }
             }
@@ -117,25 +162,25 @@ impl Registry {
         precondition: &Precondition,
     ) -> Result<Put, RegistryError> {
         self.change(|next| {
-            let old = next.get(&name);
+            let old = next.named.get(&name);
             precondition.check(&name, old)?;
             let replaced = old.is_some();
-            let resolved = Arc::new(Resolved::new(name.clone(), handler, false, created));
-            next.insert(name, resolved.clone());
+            let resolved = Arc::new(Resolved::new(name.clone(), handler, Source::Pushed, created));
+            next.named.insert(name, resolved.clone());
             Ok(Put { resolved, replaced })
         })
     }
 
     /// Whether `put` would be refused now.
     pub(crate) fn check_put(&self, name: &Name, precondition: &Precondition) -> Result<(), RegistryError> {
-        precondition.check(name, self.snapshot.load().get(name))
+        precondition.check(name, self.snapshot.load().named.get(name))
     }
 
     pub(crate) fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<Resolved>, RegistryError> {
         self.change(|next| {
-            let old = next.get(name).cloned().ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
+            let old = next.named.get(name).cloned().ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
             precondition.check(&old.name, Some(&old))?;
-            next.remove(name);
+            next.named.remove(name);
             Ok(old)
         })
     }
@@ -151,7 +196,7 @@ impl Registry {
 
 impl Precondition {
     fn check(&self, name: &Name, old: Option<&Arc<Resolved>>) -> Result<(), RegistryError> {
-        if old.is_some_and(|old| old.builtin) {
+        if old.is_some_and(|old| old.source == Source::Builtin) {
             return Err(RegistryError::Builtin(name.clone()));
         }
         let holds = match self {
@@ -166,10 +211,17 @@ impl Precondition {
     }
 }
 
+impl CatchAll {
+    fn resolved(&self, name: Name) -> Resolved {
+        let (handler, about) = (self.handler.clone(), self.about.clone());
+        Resolved { name, handler, about, source: Source::CatchAll, created: self.created }
+    }
+}
+
 impl Resolved {
-    fn new(name: Name, handler: Arc<dyn Handler>, builtin: bool, created: Timestamp) -> Self {
+    fn new(name: Name, handler: Arc<dyn Handler>, source: Source, created: Timestamp) -> Self {
         let about = Arc::new(handler.about());
-        Self { name, handler, about, builtin, created }
+        Self { name, handler, about, source, created }
     }
 
     /// The name it was registered under.
@@ -187,14 +239,37 @@ impl Resolved {
         &self.about
     }
 
-    /// Whether it is part of the daemon and cannot be replaced.
-    pub fn is_builtin(&self) -> bool {
-        self.builtin
+    /// Where it comes from.
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// When it was registered.
     pub fn created(&self) -> Timestamp {
         self.created
+    }
+}
+
+/// As lists have it, whoever asks for them.
+impl Serialize for Resolved {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Listed<'a> {
+            name: &'a str,
+            source: Source,
+            #[serde(flatten)]
+            about: &'a About,
+            created: String,
+            service: bool,
+        }
+        let listed = Listed {
+            name: self.name.as_str(),
+            source: self.source,
+            about: &self.about,
+            created: format!("{:.9}", self.created),
+            service: self.handler.role() == Role::Service,
+        };
+        listed.serialize(serializer)
     }
 }
 

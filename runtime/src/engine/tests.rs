@@ -1,5 +1,13 @@
+mod catch_all;
+mod children;
+mod failures;
+mod log;
+mod registry;
+mod shutdown;
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
@@ -10,6 +18,7 @@ use crate::env::Env;
 use crate::handler::Native;
 use crate::job::{Control, JobError};
 use crate::limits::Asked;
+use crate::outcome::CancelledBy;
 use crate::stream::{self, Sink};
 
 fn engine() -> Engine {
@@ -299,68 +308,6 @@ fn arguments_that_no_guest_could_see_are_refused() {
     assert!(matches!(engine.job("a").unwrap().env(&env).build().unwrap_err(), JobError::TooLarge(_)));
 }
 
-/// The ancestor's case: a hung job, and a shutdown that must end all the same.
-#[tokio::test(start_paused = true)]
-async fn shutdown_waits_for_its_grace_and_then_cancels() {
-    let engine = engine();
-    engine.register("obedient", obedient()).unwrap();
-    engine.register("hung", hung()).unwrap();
-    let obedient = engine.job("obedient").unwrap().build().unwrap();
-    let hung = engine.job("hung").unwrap().build().unwrap();
-    obedient.start().unwrap();
-    hung.start().unwrap();
-
-    let before = Instant::now();
-    let report = engine.shutdown(Duration::from_secs(5)).await;
-    assert_eq!(before.elapsed().as_secs(), 10);
-    assert_eq!(obedient.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
-    assert_eq!(report.cancelled.len(), 2);
-    assert_eq!(report.unfinished, [hung.id()]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn everyone_who_shuts_down_waits_for_the_same_end() {
-    let engine = engine();
-    engine.register("hung", hung()).unwrap();
-    engine.job("hung").unwrap().build().unwrap().start().unwrap();
-    let before = Instant::now();
-    let (first, second) = tokio::join!(engine.shutdown(Duration::from_secs(5)), engine.shutdown(Duration::ZERO));
-    assert_eq!(first, second);
-    assert_eq!(before.elapsed().as_secs(), 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn services_are_not_work_in_flight() {
-    let engine = engine();
-    let service = Native::service("serves", |call: Call| async move { call.stop.requested().await });
-    engine.register("serveapi", service).unwrap();
-    let job = engine.job("serveapi").unwrap().build().unwrap();
-    job.start().unwrap();
-    assert_eq!(engine.counts().running, 0);
-    let before = Instant::now();
-    assert_eq!(engine.shutdown(Duration::from_secs(5)).await, &ShutdownReport::default());
-    assert!(before.elapsed() < Duration::from_secs(1));
-    assert_eq!(job.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_races_the_fence_is_counted_or_refused() {
-    for _ in 0..200 {
-        let engine = engine();
-        engine.register("a", exits(0)).unwrap();
-        let jobs: Vec<_> = (0..4).map(|_| engine.job("a").unwrap().build().unwrap()).collect();
-        let starts: Vec<_> = jobs.iter().cloned().map(|job| tokio::task::spawn_blocking(move || job.start())).collect();
-        let report = engine.shutdown(Duration::from_secs(5)).await.clone();
-        assert_eq!(report, ShutdownReport::default());
-        for (job, start) in jobs.iter().zip(starts) {
-            let refused = start.await.unwrap() == Err(StartError::ShuttingDown);
-            let end = job.wait().await.outcome;
-            assert_eq!(refused, matches!(end, Outcome::Refused { .. }), "{end}");
-        }
-        assert_eq!(engine.counts().running, 0);
-    }
-}
-
 /// A log writer that keeps what it is given.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -378,37 +325,30 @@ impl std::io::Write for Lines {
 
 #[tokio::test]
 async fn the_job_log_has_the_lines_of_the_ancestor_and_the_ids_as_fields() {
-    // Other tests write the same lines at the same time, to nobody, and a place in the code that is just being registered for nobody stays
-    // so. After a job of ours it is registered, and is looked at again when our subscriber comes.
-    let quiet = engine();
-    quiet.register("x", exits(0)).unwrap();
-    run(&quiet, "x").await;
-    quiet.idle().await;
-
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber =
         tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time().finish();
     let _log = tracing::subscriber::set_default(subscriber);
-    tracing::callsite::rebuild_interest_cache();
+    log::heard(&lines).await;
 
     let engine = engine();
     engine.register("x", exits(0)).unwrap();
     engine.register("y", exits(3)).unwrap();
-    let parent = engine.job("x").unwrap().args(["a", "b\nc"]).stdout(Sink::discard()).build().unwrap();
+    let job = engine.job("x").unwrap().args(["a", "b\nc"]).stdout(Sink::discard()).build().unwrap();
+    job.start().unwrap();
+    job.wait().await;
+    engine.register("z", children::starts(&engine, "y")).unwrap();
+    let parent = engine.job("z").unwrap().build().unwrap();
     parent.start().unwrap();
     parent.wait().await;
-    let control = Control { parent: Some(parent.id()), ..Control::default() };
-    let child = engine.job("y").unwrap().control(control).build().unwrap();
-    child.start().unwrap();
-    child.wait().await;
     engine.idle().await;
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
-    assert!(lines[0].contains("+job x(a, b\\nc)") && lines[0].contains(&format!("id={}", parent.id())), "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
+    assert!(lines[0].contains("+job x(a, b\\nc)") && lines[0].contains(&format!("id={}", job.id())), "{text}");
     assert!(lines[1].contains("-job x(a, b\\nc) = OK (0)") && lines[1].contains("seconds="), "{text}");
-    assert!(lines[2].contains("+job y()") && lines[2].contains(&format!("parent={}", parent.id())), "{text}");
-    assert!(lines[3].contains("-job y() = ERR (3)") && lines[3].contains("outcome=exited 3"), "{text}");
+    assert!(lines[3].contains("+job y()") && lines[3].contains(&format!("parent={}", parent.id())), "{text}");
+    assert!(lines[4].contains("-job y() = ERR (3)") && lines[4].contains("outcome=exited 3"), "{text}");
 }

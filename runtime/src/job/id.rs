@@ -19,9 +19,8 @@ impl JobId {
     pub(crate) const NONE: Self = Self(0);
 
     pub(super) fn random() -> Self {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the kernel's random source answers once the machine has booted");
-        Self(u128::from_ne_bytes(bytes))
+        // A generator of each thread's own, fit for secrets and seeded by the kernel: asking the kernel itself would be a call for each job.
+        Self(rand::random())
     }
 }
 

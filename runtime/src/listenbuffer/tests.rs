@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::coop::unconstrained;
 
 use super::*;
 
@@ -18,7 +19,8 @@ impl Listen for TcpListener {
     }
 
     fn try_accept(&self) -> Option<TcpStream> {
-        Some(TcpListener::accept(self).now_or_never()?.expect("a test accepts what is there").0)
+        let accepted = unconstrained(TcpListener::accept(self)).now_or_never()?;
+        Some(accepted.expect("a test accepts what is there").0)
     }
 }
 
@@ -30,7 +32,8 @@ impl Listen for UnixListener {
     }
 
     fn try_accept(&self) -> Option<UnixStream> {
-        Some(UnixListener::accept(self).now_or_never()?.expect("a test accepts what is there").0)
+        let accepted = unconstrained(UnixListener::accept(self)).now_or_never()?;
+        Some(accepted.expect("a test accepts what is there").0)
     }
 }
 
@@ -42,9 +45,11 @@ struct Shut {
 }
 
 async fn shut() -> Shut {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1024).unwrap();
     let (address, gate, closed) = (listener.local_addr().unwrap(), Gate::new(), CancellationToken::new());
-    let buffer = Arc::new(ListenBuffer::new(listener, gate.clone(), closed.clone()));
+    let buffer = Arc::new(ListenBuffer::new(listener, gate.clone(), Policy::Hold, closed.clone()));
     Shut { address, gate, closed, buffer }
 }
 
@@ -118,10 +123,10 @@ async fn one_opening_lets_all_acceptors_of_all_listeners_through() {
     let (gate, closed) = (Gate::new(), CancellationToken::new());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let unix = ListenBuffer::new(UnixListener::bind(&path).unwrap(), gate.clone(), closed.clone());
+    let unix = ListenBuffer::new(UnixListener::bind(&path).unwrap(), gate.clone(), Policy::Hold, closed.clone());
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    let tcp = ListenBuffer::new(tcp, gate.clone(), closed);
+    let tcp = ListenBuffer::new(tcp, gate.clone(), Policy::Hold, closed);
     let _clients = (
         client(address, b"x").await,
         client(address, b"x").await,
@@ -170,4 +175,43 @@ async fn a_gate_that_fails_says_why_and_gives_up_those_it_held() {
         });
         assert_eq!(read, b"no engine");
     }
+}
+
+#[tokio::test]
+async fn under_the_policy_answer_connections_come_in_before_the_opening_and_after_it_and_not_after_a_failure() {
+    let answering = async |gate: &Gate| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let closed = CancellationToken::new();
+        (address, closed.clone(), ListenBuffer::new(listener, gate.clone(), Policy::Answer, closed))
+    };
+    let gate = Gate::new();
+    let (address, closed, buffer) = answering(&gate).await;
+    for opened in [false, true] {
+        assert_eq!(gate.state() == GateState::Open, opened);
+        let _client = client(address, b"x").await;
+        assert_eq!(buffer.accept().await.unwrap().read_u8().await.unwrap(), b'x');
+        gate.open();
+    }
+    closed.cancel();
+    assert_eq!(buffer.accept().await.unwrap_err(), AcceptError::Closed);
+
+    let gate = Gate::new();
+    let (_address, _closed, buffer) = answering(&gate).await;
+    let failing = async { gate.fail("no engine") };
+    let (accepted, _) = tokio::join!(buffer.accept(), failing);
+    assert_eq!(accepted.unwrap_err(), AcceptError::Gate(GateFailed("no engine".into())));
+    assert!(buffer.accept().await.is_err(), "it stays failed");
+}
+
+#[tokio::test]
+async fn more_than_one_poll_can_take_are_given_up_by_a_gate_that_fails() {
+    let shut = shut().await;
+    let mut clients = Vec::new();
+    for _ in 0..500 {
+        clients.push(client(shut.address, b"x").await);
+    }
+    shut.gate.fail("no engine");
+    // Each of them has been taken by the kernel, so that all are there at once.
+    assert_eq!(tokio::spawn(async move { shut.buffer.held().count() }).await.unwrap(), 500);
 }

@@ -28,11 +28,18 @@ impl FromStr for Address {
         let parsed = match text.split_once("://") {
             Some(("unix", path)) => unix(path),
             Some(("tcp", rest)) => tcp(rest),
+            Some(("fd", _)) => Err("only a daemon listens on what was passed to it"),
             Some(_) => Err("this scheme is not known"),
             None if text.starts_with(['/', '.']) => Err("a path needs unix:// before it"),
             None => tcp(text),
         };
-        parsed.map_err(|why| AddressError { text: text.to_owned(), why })
+        parsed.map_err(|why| AddressError::new(text, why))
+    }
+}
+
+impl AddressError {
+    pub(super) fn new(text: &str, why: &'static str) -> Self {
+        Self { text: text.to_owned(), why }
     }
 }
 

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
+
+use super::access::Access;
 
 /// How long another daemon that removes a dead socket in the same folder is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +31,8 @@ pub enum SocketFileError {
     NotASocket(&'static str),
     #[error("folder {}: {source}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
+    #[error("cannot give it to group {group}: {source}")]
+    Group { group: u32, source: rustix::io::Errno },
     #[error("the folder is locked by another process")]
     Locked,
     #[error(transparent)]
@@ -49,13 +53,17 @@ pub(super) struct SocketFile {
     device_and_inode: (u64, u64),
 }
 
-/// Listens on a socket of mode 0660 at `path`, in place of a dead one.
-pub(super) fn bind(path: &Path, backlog: u32) -> Result<(UnixListener, SocketFile), SocketFileError> {
+/// Listens on a socket at `path`, in place of a dead one, open to those of `access` and nobody else at any moment.
+pub(super) fn bind(path: &Path, backlog: u32, access: Access) -> Result<(UnixListener, SocketFile), SocketFileError> {
     let folder = open_folder(path)?;
     let name = path.file_name().ok_or(SocketFileError::NotASocket("a folder"))?;
     let private = PrivateFolder::new(&folder)?;
     let listener = listen(&private.dir, backlog)?;
-    rustix::fs::chmodat(&private.dir, SOCKET, Mode::from_raw_mode(0o660), AtFlags::empty())?;
+    if let Some(group) = access.group {
+        rustix::fs::chownat(&private.dir, SOCKET, None, Some(Gid::from_raw(group)), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|source| SocketFileError::Group { group, source })?;
+    }
+    rustix::fs::chmodat(&private.dir, SOCKET, Mode::from_raw_mode(access.mode), AtFlags::empty())?;
     let made = private.dir.symlink_metadata(SOCKET)?;
     put(&private.dir, &folder, name)?;
     let file = SocketFile { name: name.to_owned(), device_and_inode: (made.dev(), made.ino()), folder };

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
+
+async fn bind(addresses: &[Address], options: Options) -> Result<Vec<Listener>, BindError> {
+    let hosts: Vec<_> = addresses.iter().cloned().map(Host::Own).collect();
+    super::bind(&hosts, options, &Inherited::none()).await
+}
 
 struct Place {
     folder: TempDir,
@@ -28,6 +32,12 @@ impl Place {
 
     async fn bind(&self) -> Result<Vec<Listener>, BindError> {
         bind(&[self.address()], Options::default()).await
+    }
+
+    fn mode_and_group(&self) -> (u32, u32) {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = std::fs::symlink_metadata(&self.path).unwrap();
+        (metadata.permissions().mode() & 0o7777, metadata.gid())
     }
 
     #[track_caller]
@@ -164,4 +174,81 @@ async fn what_others_can_reach_needs_a_word() {
     }
     let open = Options { insecure_tcp: true, ..Options::default() };
     assert!(bind(&["tcp://0.0.0.0:0".parse().unwrap()], open).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_for_those_whom_it_is_given_to() {
+    let place = place();
+    for (mode, group) in [(0o600, None), (0o666, None), (0o660, Some(rustix::process::getegid().as_raw()))] {
+        let access = Access { mode, group };
+        let _listeners = bind(&[place.address()], Options { access, ..Options::default() }).await.unwrap();
+        let (found, of) = place.mode_and_group();
+        assert_eq!(found, mode);
+        assert_eq!(of, rustix::process::getegid().as_raw());
+        place.assert_alone();
+    }
+    if rustix::process::geteuid().is_root() {
+        let access = Access { mode: 0o660, group: Some(4242) };
+        let _listeners = bind(&[place.address()], Options { access, ..Options::default() }).await.unwrap();
+        assert_eq!(place.mode_and_group(), (0o660, 4242));
+    } else {
+        let access = Access { mode: 0o660, group: Some(0) };
+        let error = bind(&[place.address()], Options { access, ..Options::default() }).await.unwrap_err().to_string();
+        assert!(error.contains("group 0"), "{error}");
+        assert!(!place.path.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_socket_gets_its_mode_whatever_the_umask_and_leaves_that_alone() {
+    let place = place();
+    let before = umask();
+    let listeners = place.bind().await.unwrap();
+    assert_eq!((place.mode_and_group().0, umask()), (0o660, before));
+    drop(listeners);
+}
+
+/// What Linux says of this process; to ask by setting it would be to change it for all threads.
+fn umask() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("Umask")).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_was_never_passed_is_not_listened_on_and_costs_the_others_theirs() {
+    let place = place();
+    for text in ["fd://", "fd://3", "fd://api"] {
+        let hosts = [Host::Own(place.address()), text.parse().unwrap()];
+        let error = super::bind(&hosts, Options::default(), &Inherited::none()).await.unwrap_err().to_string();
+        assert!(error.contains("LISTEN_FDS"), "{error}");
+        assert!(!place.path.exists(), "a socket was left behind");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_counts_whom_it_holds() {
+    let place = place();
+    let listeners = place.bind().await.unwrap();
+    let backlog = listeners[0].backlog();
+    let _clients = (UnixStream::connect(&place.path).await.unwrap(), UnixStream::connect(&place.path).await.unwrap());
+    // Where the kernel does not tell, there is nothing to compare.
+    assert!(matches!(backlog.waiting(), None | Some(2)), "{:?}", backlog.waiting());
+}
+
+#[tokio::test]
+async fn all_who_wait_are_taken_at_once_whether_tokio_has_looked_or_not() {
+    let place = place();
+    let addresses = [place.address(), "tcp://127.0.0.1:0".parse().unwrap()];
+    let listeners = bind(&addresses, Options::default()).await.unwrap();
+    let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
+    let _clients: Vec<_> = (0..500)
+        .map(|_| {
+            // Without a turn of the runtime in between.
+            let unix = std::os::unix::net::UnixStream::connect(&place.path).unwrap();
+            (unix, std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        })
+        .collect();
+    for listener in &listeners {
+        assert_eq!(std::iter::from_fn(|| listener.try_accept()).count(), 500);
+    }
 }

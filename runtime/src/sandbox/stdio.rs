@@ -187,6 +187,9 @@ impl Output {
         let size = bytes.len() as u64;
         self.left -= size;
         self.counter().add(size);
+        if self.stream == OutputStream::Stderr {
+            self.usage.complaint.keep(&bytes);
+        }
         self.pending = bytes;
         let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
     }

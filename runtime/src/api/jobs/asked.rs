@@ -16,6 +16,7 @@ use super::super::key;
 use super::super::request::Request;
 use crate::env::Env;
 use crate::history::Key;
+use crate::job::Line;
 use crate::limits::Asked as Policy;
 
 /// Bytes of the longest body. More input than fits is sent to `PUT /jobs/{id}/stdin`.
@@ -28,9 +29,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// The job that is asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) handler: String,
-    pub(super) args: Vec<String>,
-    pub(super) env: Env,
+    pub(super) line: Line,
     pub(super) stdin: Input,
     pub(super) policy: Policy,
     pub(super) key: Option<Key>,
@@ -47,11 +46,11 @@ pub(super) enum Input {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Json {
-    handler: String,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
-    env: Env,
+    handler: Option<String>,
+    args: Option<Vec<String>>,
+    env: Option<Env>,
+    /// The three in one line.
+    command: Option<String>,
     stdin: Option<String>,
     stdin_base64: Option<String>,
     #[serde(default)]
@@ -107,6 +106,14 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
         ),
         _ => return Err(Error::bad_request("stdin, stdin_base64 and stdin_later exclude each other")),
     };
+    let line = match (json.command, json.handler, json.args, json.env) {
+        (Some(command), None, None, None) => command.parse()?,
+        (Some(_), ..) => return Err(Error::bad_request("command excludes handler, args and env")),
+        (None, Some(handler), args, env) => {
+            Line { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
+        }
+        (None, None, ..) => return Err(Error::bad_request("the body has neither handler nor command")),
+    };
     let text = match (header, json.key) {
         (Some(header), Some(key)) if header != key => {
             return Err(Error::bad_request("Idempotency-Key and key are not the same"));
@@ -115,7 +122,7 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
         (None, key) => key.map(key::checked).transpose()?,
     };
     let key = text.map(|text| Key { text, request: Some(Sha256::digest(body).into()) });
-    Ok(Asked { handler: json.handler, args: json.args, env: json.env, stdin, policy: json.policy, key })
+    Ok(Asked { line, stdin, policy: json.policy, key })
 }
 
 #[cfg(test)]
@@ -132,11 +139,31 @@ mod tests {
             r#"{"handler":"wc","args":["-l",""],"env":{"A":"1"},"stdin":"hi","policy":{"timeout":"5s","memory":65536},"key":"k"}"#,
         )
         .unwrap();
-        assert_eq!((asked.handler.as_str(), asked.args.as_slice()), ("wc", &["-l".to_owned(), String::new()][..]));
-        assert_eq!(asked.env.get("A"), Some("1"));
+        let Line { handler, args, env } = asked.line;
+        assert_eq!((handler.as_str(), args.as_slice()), ("wc", &["-l".to_owned(), String::new()][..]));
+        assert_eq!(env.get("A"), Some("1"));
         assert_eq!(asked.stdin, Input::Whole("hi".into()));
         assert_eq!((asked.policy.timeout, asked.policy.memory), (Some(Duration::from_secs(5)), Some(65536)));
         assert_eq!(asked.key.unwrap().text, "k");
+    }
+
+    #[test]
+    fn a_command_is_handler_args_and_env_in_one_line() {
+        let read = |json: &str| asked(json).unwrap().line;
+        let parts = read(r#"{"handler":"wc","args":["-l","a b"],"env":{"A":"1"}}"#);
+        assert_eq!(read(r#"{"command":"wc -l 'a b' A=1"}"#), parts);
+        for (json, named) in [
+            (r#"{"command":"wc","handler":"wc"}"#, "excludes"),
+            (r#"{"command":"wc","args":[]}"#, "excludes"),
+            (r#"{"command":"wc","env":{}}"#, "excludes"),
+            (r#"{"command":""}"#, "names no handler"),
+            (r#"{"command":"wc 'a"}"#, "not closed"),
+            (r#"{"command":"wc \u0000"}"#, "NUL"),
+            (r#"{"command":["wc"]}"#, "sequence"),
+        ] {
+            let error = asked(json).expect_err(json).to_string();
+            assert!(error.starts_with("bad_request") && error.contains(named), "{json}: {error}");
+        }
     }
 
     #[test]

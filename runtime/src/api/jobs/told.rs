@@ -39,6 +39,8 @@ struct Run {
     ended: Option<Timestamp>,
     outcome: Option<Outcome>,
     exit_code: Option<u8>,
+    /// Why it was no success, in a line.
+    error: Option<Box<str>>,
     usage: UsageReport,
 }
 
@@ -74,9 +76,10 @@ impl<'a> Told<'a> {
 impl Run {
     fn new(record: &Record, end: Option<End>) -> Self {
         let usage = record.usage();
-        let (outcome, ended) = end.map(|end| (end.outcome, end.at)).unzip();
+        let (ended, outcome, error) =
+            end.map_or((None, None, None), |end| (Some(end.at), Some(end.outcome), end.error));
         let exit_code = outcome.as_ref().map(Outcome::exit_code);
-        Self { started: record.started(), ended, outcome, exit_code, usage }
+        Self { started: record.started(), ended, outcome, exit_code, error, usage }
     }
 }
 

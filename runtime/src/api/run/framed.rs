@@ -90,13 +90,16 @@ pub(in super::super) fn head(stream: u8, length: usize) -> [u8; HEAD] {
 
 /// The frame that tells how a job has ended.
 pub(in super::super) fn outcome(given: &Given, end: &End) -> Bytes {
-    let json = json!({
+    let mut json = json!({
         "job": given.id,
         "handler": given.handler.as_str(),
         "outcome": end.outcome,
         "exit_code": end.outcome.exit_code(),
         "usage": end.usage,
     });
+    if let Some(error) = &end.error {
+        json["error"] = json!(error);
+    }
     let payload = json.to_string();
     [&head(OUTCOME, payload.len()), payload.as_bytes()].concat().into()
 }

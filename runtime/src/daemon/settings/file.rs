@@ -1,0 +1,119 @@
+//! The configuration file, as it is written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
+use crate::history::Bounds;
+use crate::listener::{self, Access};
+use crate::units;
+
+/// The configuration file. What is absent has its default; a key that is not known is an error that names it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) hosts: Vec<String>,
+    pub(super) data: Option<PathBuf>,
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    pub(super) grace: Option<Duration>,
+    pub(super) boot: BootTable,
+    pub(super) listen: ListenTable,
+    pub(super) limits: LimitsTable,
+    pub(super) compile: CompileTable,
+    pub(super) history: HistoryTable,
+    pub(super) events: EventsTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HistoryTable {
+    pub(super) jobs: Option<usize>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EventsTable {
+    pub(super) keep: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BootTable {
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    pub(super) deadline: Option<Duration>,
+    pub(super) policy: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ListenTable {
+    pub(super) backlog: Option<u32>,
+    pub(super) socket_mode: Option<String>,
+    pub(super) socket_group: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsTable {
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    pub(super) timeout: Option<Duration>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) memory: Option<u64>,
+    pub(super) handles: Option<usize>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) stdout: Option<u64>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) stderr: Option<u64>,
+    pub(super) runs: Option<usize>,
+    pub(super) queue: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CompileTable {
+    #[serde(deserialize_with = "units::deserialize_duration")]
+    pub(super) timeout: Option<Duration>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) memory: Option<u64>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) upload: Option<u64>,
+}
+
+impl ListenTable {
+    /// How to listen; `insecure_tcp` is a word that only the command line has.
+    ///
+    /// # Errors
+    /// [`SettingsError::Backlog`], [`SettingsError::Access`].
+    pub(super) fn options(self, insecure_tcp: bool) -> Result<listener::Options, SettingsError> {
+        let default = listener::Options::default();
+        let backlog = self.backlog.unwrap_or(default.backlog);
+        if !(1..=MOST_HELD).contains(&backlog) {
+            return Err(SettingsError::Backlog(backlog));
+        }
+        let access = Access {
+            mode: self.socket_mode.map_or(Ok(default.access.mode), |mode| Access::mode(&mode))?,
+            group: self.socket_group.map(|group| Access::group(&group)).transpose()?,
+        };
+        Ok(listener::Options { backlog, insecure_tcp, access })
+    }
+}
+
+impl HistoryTable {
+    /// What is remembered of jobs.
+    ///
+    /// # Errors
+    /// [`SettingsError::History`]
+    pub(super) fn bounds(self) -> Result<Bounds, SettingsError> {
+        let default = Bounds::default();
+        let jobs = self.jobs.unwrap_or(default.jobs);
+        if !(1..=MOST_REMEMBERED).contains(&jobs) {
+            return Err(SettingsError::History(jobs));
+        }
+        let bytes = self.bytes.map_or(default.bytes, |bytes| bytes.try_into().unwrap_or(usize::MAX));
+        Ok(Bounds { jobs, bytes })
+    }
+}

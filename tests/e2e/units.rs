@@ -1,0 +1,115 @@
+//! The units of `packaging/`: what systemd makes of them, where it is installed, and that their command line starts this daemon.
+
+use std::fs;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::process::Command;
+
+use capstan_tests::{Address, Client, PATIENCE, Setup, guests};
+
+use crate::{CAPSTAN, alone};
+
+/// A unit, as text.
+fn unit(name: &str) -> String {
+    fs::read_to_string(guests::root().join("packaging").join(name)).unwrap()
+}
+
+/// The value of the only line `key=…` of a unit.
+#[track_caller]
+fn value<'a>(unit: &'a str, key: &str) -> &'a str {
+    let mut values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let value = values.next().unwrap_or_else(|| panic!("no {key}= in {unit}"));
+    assert_eq!(values.next(), None, "{key}= is there twice");
+    value
+}
+
+/// The arguments of the daemon in the service.
+fn arguments(service: &str) -> Vec<String> {
+    let mut words = value(service, "ExecStart").split(' ').map(str::to_owned);
+    assert_eq!(words.next().unwrap(), "/usr/bin/capstan");
+    assert_eq!(words.next().unwrap(), "daemon");
+    words.collect()
+}
+
+#[tokio::test]
+async fn the_daemon_of_the_service_starts_on_the_socket_of_the_unit_and_says_when_it_is_ready() {
+    let (service, socket) = (unit("capstan.service"), unit("capstan.socket"));
+    let setup = Setup::new(CAPSTAN);
+    let path = setup.folder().join("passed.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let manager = UnixDatagram::bind(setup.folder().join("notify")).unwrap();
+    let notify = setup.folder().join("notify");
+    let mut setup = setup
+        .hosts([] as [String; 0])
+        .pass(value(&socket, "FileDescriptorName"), listener)
+        .env("NOTIFY_SOCKET", notify);
+    let mut words = arguments(&service).into_iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // The test has a folder of its own.
+            "--data" => assert_eq!(words.next().unwrap(), format!("/var/lib/{}", value(&service, "StateDirectory"))),
+            _ => setup = setup.arg(word),
+        }
+    }
+    let _daemon = setup.start();
+    assert_eq!(Client::new(Address::Unix(path)).get("/_ready").send().await.status, 200);
+    assert_eq!(value(&service, "Type"), "notify");
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buffer = [0; 1024];
+    while !buffer.starts_with(b"READY=1") {
+        manager.recv(&mut buffer).expect("the daemon says that it is ready");
+    }
+}
+
+#[tokio::test]
+async fn every_flag_of_the_service_is_one_of_the_daemon() {
+    let help = alone().args(["daemon", "--help"]).run().await.exited(0);
+    let flags: Vec<_> = arguments(&unit("capstan.service")).into_iter().filter(|word| word.starts_with('-')).collect();
+    assert!(flags.len() >= 3, "{flags:?}");
+    for flag in flags {
+        let known = help.text().split([' ', ',', '\n']).any(|word| word == flag);
+        assert!(known, "{flag} is not in the help: {}", help.text());
+    }
+}
+
+#[test]
+fn the_service_has_its_bounds_and_none_that_the_sandbox_cannot_live_with() {
+    let service = unit("capstan.service");
+    for key in ["NoNewPrivileges", "RestrictSUIDSGID", "PrivateDevices", "ProtectHome"] {
+        assert_eq!(value(&service, key), "yes");
+    }
+    assert_eq!(value(&service, "ProtectSystem"), "strict");
+    for key in ["MemoryMax", "WatchdogSec", "RuntimeDirectory", "SystemCallFilter"] {
+        assert!(!value(&service, key).is_empty());
+    }
+    for line in service.lines() {
+        assert!(!line.starts_with("MemoryDenyWriteExecute=") && !line.starts_with("LimitAS="), "{line}");
+    }
+    let socket = unit("capstan.socket");
+    assert_eq!(
+        value(&socket, "ListenStream"),
+        "/run/capstan.sock",
+        "where the command looks for the daemon of the machine"
+    );
+    assert_eq!((value(&socket, "SocketMode"), value(&socket, "SocketGroup")), ("0660", value(&service, "Group")));
+}
+
+#[test]
+fn systemd_finds_nothing_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = ["capstan.service", "capstan.socket"].map(|name| {
+        let path = folder.path().join(name);
+        fs::write(&path, unit(name).replace("/usr/bin/capstan", CAPSTAN)).unwrap();
+        path
+    });
+    match Command::new("systemd-analyze").arg("verify").args(&written).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // It looks at all units of the machine; what it says of those is not about ours.
+            let ours: Vec<_> = said.lines().filter(|line| line.contains("capstan")).collect();
+            assert!(output.status.success() && ours.is_empty(), "{said}");
+        }
+        Err(error) => {
+            eprintln!("NOT CHECKED: systemd-analyze cannot be run here ({error}); `./just units` insists on it")
+        }
+    }
+}

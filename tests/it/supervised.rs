@@ -1,0 +1,133 @@
+//! What a daemon tells whoever started it: how the start goes, that it is ready, that it lives, and that it stops.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use capstan_tests::{PATIENCE, Setup};
+use rustix::process::Signal;
+
+use crate::CAPSTAN;
+
+/// A service manager that writes down what it is told.
+struct Manager {
+    socket: UnixDatagram,
+    name: std::ffi::OsString,
+}
+
+impl Manager {
+    fn at_a_path(folder: &Path) -> Self {
+        let path = folder.join("notify");
+        Self { socket: UnixDatagram::bind(&path).unwrap(), name: path.into() }
+    }
+
+    fn without_a_file() -> Self {
+        let name = format!("capstan-manager-{}-{:?}", std::process::id(), Instant::now());
+        let address = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();
+        Self { socket: UnixDatagram::bind_addr(&address).unwrap(), name: format!("@{name}").into() }
+    }
+
+    fn of(&self, setup: Setup) -> Setup {
+        setup.env("NOTIFY_SOCKET", &self.name)
+    }
+
+    /// The next message.
+    fn told(&self) -> String {
+        let mut buffer = [0; 4096];
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = self.socket.recv(&mut buffer).expect("the daemon says something");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    /// All messages up to the one that begins so.
+    fn told_until(&self, last: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        while !told.last().is_some_and(|message: &String| message.starts_with(last)) {
+            told.push(self.told());
+        }
+        told
+    }
+}
+
+#[tokio::test]
+async fn the_service_manager_hears_of_the_start_in_its_order_and_of_the_end() {
+    for at_a_path in [true, false] {
+        let setup = Setup::new(CAPSTAN);
+        let manager = if at_a_path { Manager::at_a_path(setup.folder()) } else { Manager::without_a_file() };
+        assert_eq!(manager.name.as_bytes()[0] == b'/', at_a_path);
+        let mut daemon = manager.of(setup).arg("--boot-deadline").arg("90s").spawn();
+        let told = manager.told_until("READY=1");
+        let expected = [
+            "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=starting",
+            "STATUS=starting: binding",
+            "STATUS=starting: loading",
+            "STATUS=starting: installing",
+            "STATUS=starting: opening",
+            "READY=1\nSTATUS=ready",
+        ];
+        assert_eq!(told, expected);
+        // At that word all is bound and answers; that the daemon has printed so as well is not waited for.
+        daemon.wait_for_line("listening on tcp://").unwrap();
+        assert_eq!(daemon.client().get("/_ready").send().await.status, 200);
+        daemon.signal(Signal::TERM);
+        assert_eq!(manager.told(), "STOPPING=1\nSTATUS=SIGTERM: no new work is taken, and what runs may finish");
+        assert_eq!(daemon.wait_exit().await.code(), Some(0));
+    }
+}
+
+#[test]
+fn the_service_manager_never_hears_that_a_start_that_fails_is_ready() {
+    let setup = Setup::new(CAPSTAN);
+    let manager = Manager::at_a_path(setup.folder());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hosts = ["tcp://127.0.0.1:0".to_owned(), format!("tcp://{}", taken.local_addr().unwrap())];
+    let refused = manager.of(setup).hosts(hosts).refused();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = manager.told_until("STOPPING=1");
+    assert!(told.iter().all(|message| !message.contains("READY")), "{told:?}");
+    assert!(told.last().unwrap().contains("in use"), "{told:?}");
+}
+
+#[test]
+fn the_service_manager_hears_why_a_start_ends_before_it_has_begun() {
+    let setup = Setup::new(CAPSTAN);
+    let manager = Manager::at_a_path(setup.folder());
+    std::fs::write(setup.folder().join("data"), "no folder").unwrap();
+    let refused = manager.of(setup).refused();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = manager.told_until("STOPPING=1");
+    assert!(told.last().unwrap().contains("cannot open data folder"), "{told:?}");
+}
+
+#[test]
+fn the_watchdog_is_fed_for_as_long_as_it_wants() {
+    let setup = Setup::new(CAPSTAN);
+    let manager = Manager::at_a_path(setup.folder());
+    let _daemon = manager.of(setup).env("WATCHDOG_USEC", "400000").start();
+    manager.told_until("READY=1");
+    let began = Instant::now();
+    for _ in 0..10 {
+        manager.told_until("WATCHDOG=1");
+    }
+    // Ten in 2 s, if they come when they should; on a machine that is busy they come later, but never all at once.
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+
+    let setup = Setup::new(CAPSTAN);
+    let manager = Manager::at_a_path(setup.folder());
+    let mut daemon = manager.of(setup).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
+    daemon.signal(Signal::TERM);
+    let told = manager.told_until("STOPPING=1");
+    assert!(told.iter().all(|message| !message.contains("WATCHDOG")), "{told:?}");
+    assert!(daemon.is_alive() || !daemon.unix().exists());
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_is_done_without() {
+    for name in ["/nowhere/notify", "@nobody-has-this-name", "notify", "vsock:2:9"] {
+        let daemon = Setup::new(CAPSTAN).env("NOTIFY_SOCKET", name).start();
+        assert_eq!(daemon.printed().last().unwrap(), "ready", "{name}");
+    }
+}
