@@ -17,7 +17,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
     let ceiling = Limits::default();
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
-    let settings = Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold };
+    let settings = Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold, debug: None };
     let daemon = Arc::new(Daemon {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),
         engine,
