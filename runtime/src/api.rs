@@ -24,6 +24,7 @@ mod server;
 mod system;
 mod upgrade;
 mod upload;
+mod websocket;
 mod wire;
 
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use capstan_tests::frames::{self, Framed, Splitter};
-use capstan_tests::{Address, Client, Daemon, Raw, Setup, eventually, guests};
+use capstan_tests::{Address, Client, Daemon, Raw, Setup, WebSocket, eventually, guests};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -99,6 +99,65 @@ async fn what_was_printed_and_what_comes_join_for_each_of_several_clients() {
     let framed = rest(feeder).await;
     assert_eq!(framed.stdout, b"", "it wanted none");
     framed.ended("exited", 0);
+}
+
+#[tokio::test]
+async fn no_frame_of_two_hundred_attached_jobs_is_corrupted() {
+    let (mut daemon, client) = serving("probe", &guests::compiled("probe.p1")).await;
+    let text = |stream: &str, first: usize| -> String {
+        (first..600).step_by(2).map(|line| format!("{stream} {line}\n")).collect()
+    };
+    let (stdout, stderr) = (text("stdout", 0), text("stderr", 1));
+    let addresses = addresses(&daemon);
+    let mut attached = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let (client, address) = (client.clone(), addresses[number % 2].clone());
+        attached.spawn(async move {
+            let id = submit(&client, &json!({"handler": "probe", "args": ["both", "600"]})).await;
+            let raw = self::attached(&address, &id, "stdin=0&logs=1", "").await;
+            let socket = WebSocket::connect(&address, &format!("/v1/jobs/{id}/attach?stdin=0&logs=1")).await;
+            (rest(raw).await, socket.rest().await.0)
+        });
+    }
+    for (frames, messages) in attached.join_all().await {
+        for framed in [frames, messages] {
+            framed.ended("exited", 0);
+            assert!(framed.stdout == stdout.as_bytes() && framed.stderr == stderr.as_bytes(), "{framed:?}");
+        }
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_client_that_resets_in_the_middle_harms_nobody_else() {
+    const WRITTEN: u64 = 16 << 20;
+    let (mut daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
+    client.push("cat", guests::run::CAT).await;
+    // With output on its way that it never reads, a connection that is closed is reset.
+    let id = submit(&client, &json!({"handler": "flood", "policy": {"stdout": WRITTEN}})).await;
+    for address in addresses(&daemon) {
+        let mut raw = attached(&address, &id, "stdin=0&logs=1", "").await;
+        raw.frame().await;
+        drop(raw);
+    }
+    assert_eq!(ended(&client, &id).await["outcome"]["kind"], "output_cap");
+    let id = open(&client, "cat").await;
+    let mut other = attached(client.address(), &id, "stdin=0", "").await;
+    let mut feeder = attached(client.address(), &id, "", "first ").await;
+    expect(&mut other, "first ").await;
+    // What was echoed to the feeder is not read by it.
+    feeder.write("second").await;
+    expect(&mut other, "second").await;
+    drop(feeder);
+    eventually("its stdin to be open for another", async || {
+        let fed = client.put(&format!("/v1/jobs/{id}/stdin"), " third").send().await;
+        (fed.status == 204).then_some(())
+    })
+    .await;
+    let framed = rest(other).await;
+    assert_eq!(String::from_utf8_lossy(&framed.stdout), " third");
+    framed.ended("exited", 0);
+    oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
@@ -200,7 +259,7 @@ async fn what_cannot_be_attached_to_is_refused_before_the_upgrade() {
         assert_eq!(reply.header("upgrade"), Some("capstan.stream"));
         reply.error(426, "upgrade_required");
     }
-    client.get(&path).send().await.error(405, "method_not_allowed");
+    client.put(&path, "").send().await.error(405, "method_not_allowed");
 
     // One feeds it, and only one.
     let mut first = attached(client.address(), &id, "logs=1", "").await;

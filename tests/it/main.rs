@@ -40,6 +40,7 @@ mod supervised;
 mod tidy;
 mod upload;
 mod wasi;
+mod websocket;
 
 use capstan_tests::{Client, Daemon, Setup};
 

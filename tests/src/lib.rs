@@ -4,7 +4,7 @@
 //! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
 //! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
 //!
-//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `frames`, `guests`, `modules`, `eventually`.
+//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `websocket`, `frames`, `guests`, `modules`, `eventually`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,6 +21,7 @@ pub mod guests;
 pub mod modules;
 mod raw;
 mod reply;
+mod websocket;
 
 pub use cli::{Cli, Finished, Running};
 pub use client::{Address, Call, Client, Exchange, Feed};
@@ -28,3 +29,6 @@ pub use daemon::{Daemon, Refused, Setup};
 pub use eventually::{PATIENCE, eventually, within};
 pub use raw::Raw;
 pub use reply::Reply;
+pub use tokio_tungstenite::tungstenite::Message;
+pub use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+pub use websocket::WebSocket;

@@ -1,11 +1,12 @@
 //! `Error`: the one place where what went wrong becomes a status, a stable code and a sentence.
 
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::{self, Body};
 use super::run::{self, JOB};
+use super::websocket;
 use crate::engine::{MAX_NAME, RegistryError};
 use crate::events::FilterError;
 use crate::history::RemoveError;
@@ -103,6 +104,13 @@ impl Error {
         Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
     }
 
+    pub(crate) fn websocket_version() -> Self {
+        let (protocol, version) = (websocket::PROTOCOL, websocket::VERSION);
+        let message =
+            format!("version {version} of WebSocket is spoken here: ask with Sec-WebSocket-Version: {version}");
+        Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
+    }
+
     pub(crate) fn unsupported_version(asked: &str, min: u32, max: u32) -> Self {
         let message = format!("API version {asked} is not served; the lowest is {min} and the highest {max}");
         Self::new(StatusCode::BAD_REQUEST, "unsupported_version", message)
@@ -175,6 +183,9 @@ impl Error {
         if let Some(protocol) = self.upgrade {
             headers.insert(UPGRADE, HeaderValue::from_static(protocol));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            if protocol == websocket::PROTOCOL {
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(websocket::VERSION));
+            }
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

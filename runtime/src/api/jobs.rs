@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::asked::{Asked, Input};
-pub(super) use self::attach::attach;
+pub(super) use self::attach::{attach, attach_messages};
 pub(super) use self::cursor::Cursors;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;

@@ -54,6 +54,7 @@ static ROUTES: &[Route] = &[
     route(Method::POST, "/jobs/{id}/cancel", |api, request| Box::pin(jobs::cancel(api, request))),
     route(Method::POST, "/jobs/{id}/kill", |api, request| Box::pin(jobs::kill(api, request))),
     route(Method::PUT, "/jobs/{id}/stdin", |api, request| Box::pin(jobs::stdin(api, request))),
+    route(Method::GET, "/jobs/{id}/attach", |api, request| Box::pin(jobs::attach_messages(api, request))),
     route(Method::POST, "/jobs/{id}/attach", |api, request| Box::pin(jobs::attach(api, request))),
     route(Method::GET, "/events", |api, request| Box::pin(events::events(api, request))),
 ];

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use hyper::body::Body as _;
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
@@ -30,6 +30,8 @@ pub(crate) struct Afterwards(Arc<Mutex<Option<Session>>>);
 pub(super) struct Upgrade {
     connection: OnUpgrade,
     protocol: &'static str,
+    /// What the answer says besides.
+    headers: HeaderMap,
     afterwards: Afterwards,
 }
 
@@ -63,7 +65,13 @@ impl Upgrade {
         if !request.body.is_end_stream() {
             return Err(Error::bad_request("a request that asks for an upgrade has no body; send stdin after it"));
         }
-        Ok(Self { connection, protocol, afterwards: request.afterwards.clone() })
+        Ok(Self { connection, protocol, headers: HeaderMap::new(), afterwards: request.afterwards.clone() })
+    }
+
+    /// The same, whose answer says this too.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 
     /// Answers 101, after which `session` has the connection.
@@ -80,6 +88,7 @@ impl Upgrade {
         });
         *self.afterwards.0.lock().expect("no panic while the lock is held") = Some(session);
         let mut response = body::empty(StatusCode::SWITCHING_PROTOCOLS);
+        *response.headers_mut() = self.headers;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static(self.protocol));
         response

@@ -1,8 +1,10 @@
-//! `POST /jobs/{id}/attach`: the streams of a job on a connection of their own.
+//! `/jobs/{id}/attach`: the streams of a job on a connection of their own, by `POST` as frames, by `GET` as [`messages`] of a WebSocket.
 //!
 //! The connection stops being HTTP: the daemon sends frames, the client the bytes of stdin. What was printed and what comes is read
 //! from the job's log, in which each client has a place of its own. So they join without loss or repeat, and who reads slowly holds
 //! nobody back. A client that leaves changes nothing for the job: a stdin that it did not end is open for the next.
+
+mod messages;
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::super::query::Parameters;
 use super::super::request::Request;
 use super::super::run::{framed, name_job};
 use super::super::upgrade::Upgrade;
+use super::super::websocket;
 use super::super::wire::{Client, Presence};
 use super::logs::{Telling, streams};
 use super::{find, going};
@@ -34,30 +37,59 @@ const PIECE: usize = 16 << 10;
 /// How often it is looked whether a client that sends nothing more is still there.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Answers 101, and joins the connection to the job.
+/// `POST`: answers 101, and joins the connection to the job.
 pub(in super::super) async fn attach(api: Arc<Api>, mut request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::of(&request, &["stdin", "stdout", "stderr", "logs"], &[])?;
-    let (stdout, stderr) = (parameters.flag("stdout")?, parameters.flag("stderr")?);
-    let (stdin, logs) = (parameters.flag("stdin")?, parameters.flag("logs")?.unwrap_or(false));
-    let record = find(&api, &request)?;
-    let id = record.given.id;
-    let log = record.log.as_ref().ok_or_else(|| Error::no_logs(id))?;
+    let asked = Asked::of(&api, &request)?;
     let upgrade = Upgrade::of(&mut request, PROTOCOL)?;
-    // One that has ended has no stdin, and is fed only by who insists.
-    let stdin = match going(&record) {
-        Some(job) if stdin.unwrap_or(true) => Some(Feed::of(job)?),
-        None if stdin == Some(true) => return Err(Error::job_ended(id)),
-        _ => None,
-    };
-    let streams = streams(stdout, stderr);
-    // Without what was printed, it begins where no line is left.
-    let follower = log.follow_last((!logs).then_some(0), None, &streams);
-    let attached = Attached { record, telling: Telling::framed(streams), follower };
-    let presence = request.presence;
+    let (attached, stdin) = asked.join()?;
+    let (id, presence) = (attached.record.given.id, request.presence);
     let mut response = upgrade.answer(move |connection| attached.serve(connection, stdin, presence));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(framed::MEDIA_TYPE));
     name_job(&mut response, id);
     Ok(response)
+}
+
+/// `GET`: the same over a WebSocket.
+pub(in super::super) async fn attach_messages(api: Arc<Api>, mut request: Request) -> Result<Response<Body>, Error> {
+    let asked = Asked::of(&api, &request)?;
+    let upgrade = websocket::upgrade(&mut request, PROTOCOL)?;
+    let (attached, stdin) = asked.join()?;
+    let id = attached.record.given.id;
+    let mut response = upgrade.answer(move |connection| messages::serve(attached, stdin, connection));
+    name_job(&mut response, id);
+    Ok(response)
+}
+
+/// A client that wants to be attached.
+struct Asked {
+    stdin: Option<bool>,
+    attached: Attached,
+}
+
+impl Asked {
+    fn of(api: &Api, request: &Request) -> Result<Self, Error> {
+        let parameters = Parameters::of(request, &["stdin", "stdout", "stderr", "logs"], &[])?;
+        let (stdout, stderr) = (parameters.flag("stdout")?, parameters.flag("stderr")?);
+        let (stdin, logs) = (parameters.flag("stdin")?, parameters.flag("logs")?.unwrap_or(false));
+        let record = find(api, request)?;
+        let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.given.id))?;
+        let streams = streams(stdout, stderr);
+        // Without what was printed, it begins where no line is left.
+        let follower = log.follow_last((!logs).then_some(0), None, &streams);
+        Ok(Self { stdin, attached: Attached { record, telling: Telling::framed(streams), follower } })
+    }
+
+    /// Takes the stdin of the job for this client, unless it wants none.
+    fn join(self) -> Result<(Attached, Option<Feed>), Error> {
+        let record = &self.attached.record;
+        // One that has ended has no stdin, and is fed only by who insists.
+        let stdin = match going(record) {
+            Some(job) if self.stdin.unwrap_or(true) => Some(Feed::of(job)?),
+            None if self.stdin == Some(true) => return Err(Error::job_ended(record.given.id)),
+            _ => None,
+        };
+        Ok((self.attached, stdin))
+    }
 }
 
 /// What an attached client is told.
