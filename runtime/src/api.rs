@@ -31,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 pub(crate) use self::debug::ProcessNumbers;
 pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
@@ -41,6 +40,7 @@ use crate::kept::Kept;
 use crate::listenbuffer::{Gate, Policy};
 use crate::listener::Backlog;
 use crate::sandbox::Sandbox;
+use crate::tasks::Tasks;
 
 /// Uploads that are held in memory at a time; more wait before they are read.
 const UPLOADS: usize = 16;
@@ -67,7 +67,7 @@ pub(crate) struct Api {
     graces: Arc<Semaphore>,
     cursors: jobs::Cursors,
     /// What goes on beside connections: pumps of runs, streams of HTTP/2.
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 /// What the API is told by the operator.
@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) spill: PathBuf,
     /// What is told of the process; there in debug mode only.
     pub(crate) debug: Option<ProcessNumbers>,
+    /// Where is noted what goes on.
+    pub(crate) tasks: Tasks,
     /// What becomes of connections while the gate is shut. Default: the kernel holds them.
     pub(crate) policy: Policy,
 }
@@ -93,13 +95,13 @@ impl Api {
             gate,
             kept: OnceLock::new(),
             debug: settings.debug.map(debug::Debug::new),
-            settings,
             requests: router::requests(),
             uploads: Semaphore::new(UPLOADS),
             input: Arc::new(Semaphore::new(jobs::INPUT_BLOCKS)),
             graces: Arc::new(Semaphore::new(jobs::GRACES)),
             cursors: jobs::Cursors::new(),
-            tasks: TaskTracker::new(),
+            tasks: settings.tasks.clone(),
+            settings,
         }
     }
 

@@ -2,15 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use capstan_tests::{Client, Daemon, Setup, eventually, guests};
+use capstan_tests::{Address, Client, Daemon, Setup, WebSocket, eventually, guests};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::jobs_api::submit;
+use crate::jobs_api::{ended, submit};
 use crate::{CAPSTAN, oracle, serving};
 
-const PATHS: [&str; 5] =
-    ["/debug/vars", "/debug/tasks", "/debug/cmdline", "/debug/pprof/", "/debug/pprof/profile?seconds=1"];
+const PATHS: [&str; 7] = [
+    "/debug/vars",
+    "/debug/tasks",
+    "/debug/cmdline",
+    "/debug/pprof/",
+    "/debug/pprof/profile?seconds=1",
+    "/debug/pprof/heap?seconds=1",
+    "/debug/jobs/00000000000000000000000000000000/profile",
+];
 
 /// A daemon in debug mode, with a job that computes and never ends.
 async fn computing() -> (Daemon, Client) {
@@ -39,27 +46,19 @@ async fn the_process_tells_of_itself() {
     let number = |name: &str| vars["process"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {vars}"));
     assert!(number("memory_bytes") > 1 << 20 && number("memory_peak_bytes") >= number("memory_bytes"));
     assert!(number("threads") > 2 && number("address_space_bytes") > number("memory_bytes"));
-    let tasks = client.get("/debug/tasks").send().await.json();
-    let mut ages = Vec::new();
-    let mut names: Vec<_> = Vec::new();
-    for task in tasks["tasks"].as_array().unwrap() {
-        ages.push(task["age_seconds"].as_f64().unwrap());
-        names.push((task["owner"].as_str().unwrap(), task["name"].as_str().unwrap()));
-    }
-    assert!(ages.is_sorted_by(|one, other| one >= other) && ages.iter().all(|age| *age >= 0.0), "{tasks}");
-    // The one that asks is there too.
-    let connection =
-        names.iter().rposition(|name| name.0 == "api" && name.1.starts_with("connection at tcp://127.0.0.1"));
-    let spin = names.iter().position(|name| *name == ("engine", "spin")).unwrap_or_else(|| panic!("{tasks}"));
-    assert!(connection.is_some_and(|connection| connection > spin), "{tasks}");
-    assert_eq!(tasks["tasks"][spin]["state"], "running");
-    assert!(names.contains(&("engine", "serveapi")), "{tasks}");
     let words = client.get("/debug/cmdline").send().await;
     let words: Vec<_> = words.text().split('\0').collect();
     assert_eq!(vars["cmdline"], json!(words));
     assert!(words[0].ends_with("capstan") && words[1] == "daemon" && words.contains(&"--debug"), "{words:?}");
     let index = client.get("/debug/pprof/").send().await;
-    for path in ["/debug/vars", "/debug/tasks", "/debug/cmdline", "/debug/pprof/profile?seconds=30&format=flamegraph"] {
+    for path in [
+        "/debug/vars",
+        "/debug/tasks",
+        "/debug/cmdline",
+        "/debug/jobs/{id}/profile?seconds=30",
+        "/debug/pprof/heap?seconds=30",
+        "/debug/pprof/profile?seconds=30&format=flamegraph",
+    ] {
         assert!(index.text().contains(path), "{index:?}");
     }
 }
@@ -67,7 +66,7 @@ async fn the_process_tells_of_itself() {
 #[tokio::test]
 async fn they_are_routes_like_others_but_have_no_version() {
     let (_daemon, client) = computing().await;
-    for path in ["/v1/debug/vars", "/debug", "/debug/", "/debug/pprof/heap", "/debug/nothing"] {
+    for path in ["/v1/debug/vars", "/debug", "/debug/", "/debug/pprof/block", "/debug/jobs/", "/debug/nothing"] {
         client.get(path).send().await.error(404, "not_found");
     }
     client.put("/debug/vars", "x").send().await.error(405, "method_not_allowed");
@@ -85,7 +84,9 @@ async fn they_are_routes_like_others_but_have_no_version() {
         "format=xml",
         "hz=1",
     ] {
-        client.get(&format!("/debug/pprof/profile?{query}")).send().await.error(400, "bad_request");
+        for profile in ["profile", "heap"] {
+            client.get(&format!("/debug/pprof/{profile}?{query}")).send().await.error(400, "bad_request");
+        }
     }
     client.get("/debug/vars?x=1").send().await.error(400, "bad_request");
 }
@@ -118,6 +119,171 @@ async fn a_profile_tells_what_computes_while_work_goes_on() {
         has("capstan::sandbox").then_some(())
     })
     .await;
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn what_goes_on_is_told_by_owner_name_and_age() {
+    let (daemon, client) = computing().await;
+    let id = submit(&client, &json!({"handler": "spin"})).await;
+    let _attached = WebSocket::connect(&Address::Tcp(daemon.addr()), &format!("/jobs/{id}/attach?stdin=0")).await;
+    let _events = client.get("/events").open().await;
+    let _follower = client.get(&format!("/jobs/{id}/logs?follow=1")).open().await;
+    let tasks = client.get("/debug/tasks").send().await.json();
+    let mut ages = Vec::new();
+    let mut names: Vec<_> = Vec::new();
+    for task in tasks["tasks"].as_array().unwrap() {
+        ages.push(task["age_seconds"].as_f64().unwrap());
+        names.push((task["owner"].as_str().unwrap(), task["name"].as_str().unwrap()));
+    }
+    assert!(ages.is_sorted_by(|one, other| one >= other) && ages.iter().all(|age| *age >= 0.0), "{tasks}");
+    // The one that asks is there too.
+    let connection =
+        names.iter().rposition(|name| name.0 == "api" && name.1.starts_with("connection at tcp://127.0.0.1"));
+    let spin = names.iter().position(|name| *name == ("engine", "spin")).unwrap_or_else(|| panic!("{tasks}"));
+    assert!(connection.is_some_and(|connection| connection > spin), "{tasks}");
+    assert_eq!(tasks["tasks"][spin]["state"], "running");
+    for (owner, name) in [
+        ("engine", "serveapi"),
+        ("daemon", "writer of the log"),
+        ("daemon", "watcher of signals"),
+        ("sandbox", "ticker of the epoch"),
+        ("sandbox", "guest threads"),
+        ("api", "listener at tcp://"),
+        ("api", "listener at unix://"),
+        ("api", "follower of events"),
+        ("api", "follower of a job's log"),
+        ("api", "over a WebSocket"),
+        ("api", &id),
+    ] {
+        let is_there = names.iter().any(|task| task.0 == owner && task.1.contains(name));
+        assert!(is_there, "{owner}: {name} is not in {tasks}");
+    }
+}
+
+#[tokio::test]
+async fn a_heap_profile_tells_who_holds_what_was_allocated() {
+    let (mut daemon, client) = computing().await;
+    client.push("flood", guests::limits::FLOOD_STDOUT).await;
+    eventually("a profile to tell who holds the output of jobs", async || {
+        let drawing = client.get("/debug/pprof/heap?seconds=2&format=flamegraph").open().await;
+        assert_eq!((drawing.status, drawing.header("content-type")), (200, Some("image/svg+xml")));
+        // One profile is taken at a time, of whatever kind.
+        client.get("/debug/pprof/heap?seconds=1").send().await.error(409, "conflict");
+        client.get("/debug/pprof/profile?seconds=1").send().await.error(409, "conflict");
+        // Each job keeps 1 MiB of what it printed.
+        for _ in 0..24 {
+            let id = submit(&client, &json!({"handler": "flood", "policy": {"stdout": 4 << 20}})).await;
+            ended(&client, &id).await;
+        }
+        let picture = drawing.finish().await;
+        assert!(picture.text().contains("<svg"), "{}", picture.text());
+        picture.text().contains("capstan::sandbox::stdio").then_some(())
+    })
+    .await;
+    let profile = client.get("/debug/pprof/heap?seconds=1").send().await;
+    assert_eq!(profile.header("content-type"), Some("application/octet-stream"));
+    assert!(profile.body.starts_with(b"\x1f\x8b"), "pprof is compressed");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn an_allocator_without_profiles_is_told_of() {
+    // As one that was built without the setting that turns them on.
+    let daemon = Setup::new(CAPSTAN).env("_RJEM_MALLOC_CONF", "prof:false").arg("--debug").start();
+    let refused = daemon.client().get("/debug/pprof/heap?seconds=1").send().await;
+    assert!(refused.text().contains("JEMALLOC_SYS_WITH_MALLOC_CONF"), "{refused:?}");
+    refused.error(501, "heap_profile_unavailable");
+}
+
+/// Computes for ever in a function whose name a compiler of Rust made, some calls down, and yields to nobody.
+const NAMED: &str = r#"(module $deep_thought
+  (memory (export "memory") 1)
+  (global $calls (mut i32) (i32.const 0))
+  (func $_ZN4deep7thought6answer17h0123456789abcdefE
+    (loop $on
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (br $on)))
+  (func $plain_caller (call $_ZN4deep7thought6answer17h0123456789abcdefE))
+  (func $start (export "_start") (call $plain_caller)))"#;
+
+/// The names of functions in a profile, where it has samples.
+fn sampled(profile: &Value) -> Vec<&str> {
+    let thread = &profile["threads"][0];
+    if thread["samples"]["length"].as_u64().unwrap_or_default() == 0 {
+        return Vec::new();
+    }
+    // Strings are shared by all threads, or each has its own, by the version of the format.
+    let strings = [&profile["shared"]["stringArray"], &thread["stringArray"]];
+    let strings = strings.into_iter().find_map(Value::as_array).unwrap_or_else(|| panic!("no names in {profile}"));
+    strings.iter().filter_map(Value::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_profile_of_a_job_names_the_functions_of_its_guest() {
+    let (mut daemon, client) = computing().await;
+    client.push("named", wat::parse_str(NAMED).unwrap()).await;
+    client.push("module", guests::compiled("probe.p1")).await;
+    client.push("component", guests::compiled("probe.p2")).await;
+    for (handler, names) in [
+        ("named", &["deep::thought::answer", "plain_caller"][..]),
+        ("module", &["probe::"]),
+        ("component", &["probe::"]),
+    ] {
+        let id = submit(&client, &json!({"handler": handler, "args": ["spin"]})).await;
+        let path = format!("/debug/jobs/{id}/profile?seconds=1");
+        eventually(format!("a profile of {handler} with its functions"), async || {
+            let profile = client.get(&path).send().await;
+            if profile.status == 409 {
+                // Its run has not begun.
+                return None;
+            }
+            assert_eq!((profile.status, profile.header("content-type")), (200, Some("application/json")));
+            let profile = profile.json();
+            let sampled = sampled(&profile);
+            // On a busy machine a guest may not have computed at all in that second.
+            names.iter().all(|name| sampled.iter().any(|sampled| sampled.starts_with(name))).then_some(())
+        })
+        .await;
+        assert_eq!(client.post(&format!("/jobs/{id}/kill")).send().await.status, 202);
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_profile_of_a_job_is_one_at_a_time_and_ends_with_job_or_client() {
+    let (mut daemon, client) = computing().await;
+    client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
+    let id = submit(&client, &json!({"handler": "sleep"})).await;
+    let path = format!("/debug/jobs/{id}/profile");
+    let taken = async || {
+        eventually("a profile to be taken", async || {
+            let taken = client.get(&format!("{path}?seconds=300")).open().await;
+            (taken.status == 200).then_some(taken)
+        })
+        .await
+    };
+    let first = taken().await;
+    client.get(&path).send().await.error(409, "conflict");
+    drop(first);
+    let second = taken().await;
+    assert_eq!(client.post(&format!("/jobs/{id}/kill")).send().await.status, 202);
+    // What was noted of a guest that waits in a host call is nothing, and is told nevertheless.
+    let profile = second.finish().await;
+    assert!(!profile.cut);
+    assert!(profile.json()["threads"].is_array(), "{profile:?}");
+    ended(&client, &id).await;
+    client.get(&path).send().await.error(409, "job_ended");
+
+    client.get("/debug/jobs/00000000000000000000000000000000/profile").send().await.error(404, "unknown_job");
+    client.get("/debug/jobs/nonsense/profile").send().await.error(404, "unknown_job");
+    for query in ["seconds=0", "seconds=301", "format=flamegraph"] {
+        client.get(&format!("{path}?{query}")).send().await.error(400, "bad_request");
+    }
+    let tasks = client.get("/debug/tasks").send().await.json();
+    let service = tasks["tasks"].as_array().unwrap().iter().find(|task| task["name"] == "serveapi").unwrap();
+    let native = format!("/debug/jobs/{}/profile", service["job"].as_str().unwrap());
+    client.get(&native).send().await.error(409, "conflict");
     oracle::still_answers(&mut daemon).await;
 }
 

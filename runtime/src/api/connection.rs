@@ -11,7 +11,6 @@ use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Api;
 use super::body::Body;
@@ -22,6 +21,7 @@ use super::router;
 use super::upgrade::Afterwards;
 use super::wire::{Presence, Wire};
 use crate::listener::Stream;
+use crate::tasks::Tasks;
 
 /// How long a client may take for the head of a request. Default 10 s; it is also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -134,7 +134,7 @@ fn http1() -> http1::Builder {
     builder
 }
 
-fn http2(tasks: TaskTracker) -> http2::Builder<Tracked> {
+fn http2(tasks: Tasks) -> http2::Builder<Tracked> {
     let mut builder = http2::Builder::new(Tracked(tasks));
     builder
         .timer(TokioTimer::new())
@@ -150,13 +150,13 @@ fn http2(tasks: TaskTracker) -> http2::Builder<Tracked> {
 
 /// Runs what hyper does on the side of a connection as tasks that the API owns.
 #[derive(Clone, Debug)]
-struct Tracked(TaskTracker);
+struct Tracked(Tasks);
 
 impl<F> hyper::rt::Executor<F> for Tracked
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        self.0.spawn("api", "part of an HTTP/2 connection", future);
     }
 }

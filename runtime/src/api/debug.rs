@@ -1,6 +1,10 @@
 //! What a daemon in debug mode says of its own process. Without `--debug` nothing of it is served.
 
+mod flames;
+mod guest;
+mod heap;
 mod profile;
+mod taking;
 mod tasks;
 
 use std::sync::Arc;
@@ -9,14 +13,15 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, json};
 use tokio::sync::Semaphore;
 
+pub(super) use self::guest::profile as guest_profile;
+pub(super) use self::heap::heap;
 pub(super) use self::profile::profile;
-pub(super) use self::tasks::{Connection, tasks};
+pub(super) use self::tasks::tasks;
 use super::Api;
 use super::body::{self, Body};
 use super::error::Error;
 use super::query::Parameters;
 use super::request::Request;
-use crate::listener::Address;
 
 /// Numbers that the kernel has of this process.
 pub(crate) type ProcessNumbers = fn() -> Vec<(&'static str, u64)>;
@@ -27,19 +32,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub(super) struct Debug {
     process: ProcessNumbers,
-    connections: tasks::Connections,
     /// The one profile that is taken at a time.
     profiling: Arc<Semaphore>,
 }
 
 impl Debug {
     pub(super) fn new(process: ProcessNumbers) -> Self {
-        Self { process, connections: tasks::Connections::default(), profiling: Arc::new(Semaphore::new(1)) }
-    }
-
-    /// Notes a connection that came in at `address`, for as long as it is served.
-    pub(super) fn connection(&self, address: &Address) -> Connection {
-        self.connections.note(address.to_string())
+        Self { process, profiling: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -77,9 +76,12 @@ pub(super) async fn index(_api: Arc<Api>, request: Request) -> Result<Response<B
 
 const INDEX: &str = "\
 /debug/cmdline                                    the words that the daemon was called with, NUL between them
+/debug/jobs/{id}/profile?seconds=30               what the guest of a job computes, for the Firefox profiler, JSON
+/debug/pprof/heap?seconds=30                      what is allocated and still held at the end, for pprof
+/debug/pprof/heap?seconds=30&format=flamegraph    the same as a picture, SVG
 /debug/pprof/profile?seconds=30                   where processor time goes, for pprof
 /debug/pprof/profile?seconds=30&format=flamegraph the same as a picture, SVG
-/debug/tasks                                      connections and jobs that go on, JSON
+/debug/tasks                                      what goes on: jobs, connections, threads, JSON
 /debug/vars                                       numbers of the process and of the engine, JSON
 ";
 

@@ -88,6 +88,10 @@ impl Error {
         Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "conflict", message) }
     }
 
+    pub(crate) fn profiled(message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     pub(crate) fn too_large(limit: u64) -> Self {
         let message = format!("the body is larger than the {limit} bytes that are taken");
         Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }

@@ -65,6 +65,8 @@ static DEBUG_ROUTES: &[Route] = &[
     route(Method::GET, "/debug/tasks", |api, request| Box::pin(debug::tasks(api, request))),
     route(Method::GET, "/debug/vars", |api, request| Box::pin(debug::vars(api, request))),
     route(Method::GET, "/debug/pprof/", |api, request| Box::pin(debug::index(api, request))),
+    route(Method::GET, "/debug/jobs/{id}/profile", |api, request| Box::pin(debug::guest_profile(api, request))),
+    route(Method::GET, "/debug/pprof/heap", |api, request| Box::pin(debug::heap(api, request))),
     route(Method::GET, "/debug/pprof/profile", |api, request| Box::pin(debug::profile(api, request))),
 ];
 

@@ -12,12 +12,14 @@ use crate::engine::{self, DEFAULT_QUEUE};
 use crate::job::Job;
 use crate::listenbuffer::{Phase, Policy};
 use crate::stream;
+use crate::tasks::Tasks;
 
 fn daemon(folder: &Path) -> Arc<Daemon> {
     let ceiling = Limits::default();
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
-    let settings = Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold, debug: None };
+    let settings =
+        Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold, debug: None, tasks: Tasks::default() };
     let daemon = Arc::new(Daemon {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),
         engine,

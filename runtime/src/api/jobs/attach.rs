@@ -43,7 +43,11 @@ pub(in super::super) async fn attach(api: Arc<Api>, mut request: Request) -> Res
     let upgrade = Upgrade::of(&mut request, PROTOCOL)?;
     let (attached, stdin) = asked.join()?;
     let (id, presence) = (attached.record.given.id, request.presence);
-    let mut response = upgrade.answer(move |connection| attached.serve(connection, stdin, presence));
+    let note = api.tasks.note("api", || format!("client attached to job {id}"));
+    let mut response = upgrade.answer(async move |connection| {
+        let _note = note;
+        attached.serve(connection, stdin, presence).await;
+    });
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(framed::MEDIA_TYPE));
     name_job(&mut response, id);
     Ok(response)
@@ -55,7 +59,11 @@ pub(in super::super) async fn attach_messages(api: Arc<Api>, mut request: Reques
     let upgrade = websocket::upgrade(&mut request, PROTOCOL)?;
     let (attached, stdin) = asked.join()?;
     let id = attached.record.given.id;
-    let mut response = upgrade.answer(move |connection| messages::serve(attached, stdin, connection));
+    let note = api.tasks.note("api", || format!("client attached to job {id} over a WebSocket"));
+    let mut response = upgrade.answer(async move |connection| {
+        let _note = note;
+        messages::serve(attached, stdin, connection).await;
+    });
     name_job(&mut response, id);
     Ok(response)
 }

@@ -54,7 +54,7 @@ pub(in super::super) async fn logs(api: Arc<Api>, request: Request) -> Result<Re
         return Ok(body::typed(StatusCode::OK, content_type, body::whole(telling.present(follower, &record))));
     }
     let (pieces, body) = Client::of(&request).answer(());
-    api.tasks.spawn(telling.follow(follower, record, pieces));
+    api.tasks.spawn("api", "follower of a job's log", telling.follow(follower, record, pieces));
     Ok(body::typed(StatusCode::OK, content_type, body))
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn answer(
             spill::through(&api.tasks, stdout, Spill { folder: api.settings.spill.clone(), most, until: input }, job);
     }
     let (pieces, body) = client.answer(leave);
-    api.tasks.spawn(tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
+    api.tasks.spawn("api", "answer of a run", tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
     let mut response = body::typed(StatusCode::OK, "application/octet-stream", body);
     if takes_trailers {
         response.headers_mut().insert(TRAILER, HeaderValue::from_static("capstan-outcome, capstan-exit-code"));
