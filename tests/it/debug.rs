@@ -105,14 +105,19 @@ async fn a_profile_tells_what_computes_while_work_goes_on() {
     assert!(!picture.cut);
     assert!(picture.text().contains("<svg"), "{}", picture.text());
 
-    // Guests compute when nobody else wants to, and on a busy machine that may take a while.
+    // Guests compute when nobody else wants to: on a busy machine it takes long profiles to meet them.
+    let mut lengths = [1, 2, 4, 8, 16].into_iter().cycle();
+    let mut longer = move |rest: &str| {
+        let seconds = lengths.next().expect("it goes on for ever");
+        client.get(&format!("/debug/pprof/profile?seconds={seconds}{rest}"))
+    };
     eventually("the thread that guests compute on to be at the bottom of a stack", async || {
-        let picture = client.get("/debug/pprof/profile?seconds=1&format=flamegraph").send().await;
+        let picture = longer("&format=flamegraph").send().await;
         picture.text().contains("<title>guest (").then_some(())
     })
     .await;
     eventually("a profile to tell of the sandbox", async || {
-        let profile = client.get("/debug/pprof/profile?seconds=1").send().await;
+        let profile = longer("").send().await;
         assert_eq!(profile.header("content-type"), Some("application/octet-stream"));
         let has = |text: &str| profile.body.windows(text.len()).any(|window| window == text.as_bytes());
         assert!(has("samples") && has("nanoseconds"), "{} bytes without units", profile.body.len());
@@ -206,6 +211,44 @@ const NAMED: &str = r#"(module $deep_thought
       (br $on)))
   (func $plain_caller (call $_ZN4deep7thought6answer17h0123456789abcdefE))
   (func $start (export "_start") (call $plain_caller)))"#;
+
+/// Two functions that call themselves and each other as dice fall, 10,000 calls deep: hardly two of its stacks are the same.
+const DEEP: &str = r#"(module
+  (memory (export "memory") 1)
+  (global $dice (mut i32) (i32.const 1))
+  (func $roll (param $face i32) (result i32)
+    (global.set $dice (i32.add (i32.mul (global.get $dice) (i32.const 1103515245)) (i32.const 12345)))
+    (i32.and (global.get $dice) (local.get $face)))
+  (func $even (param $left i32)
+    (if (i32.eqz (local.get $left)) (then (return)))
+    (if (call $roll (i32.const 0x40000000))
+      (then (call $even (i32.sub (local.get $left) (i32.const 1))))
+      (else (call $odd (i32.sub (local.get $left) (i32.const 1)))))
+    (global.set $dice (i32.add (global.get $dice) (i32.const 1))))
+  (func $odd (param $left i32)
+    (if (i32.eqz (local.get $left)) (then (return)))
+    (if (call $roll (i32.const 0x20000000))
+      (then (call $even (i32.sub (local.get $left) (i32.const 1))))
+      (else (call $odd (i32.sub (local.get $left) (i32.const 1)))))
+    (global.set $dice (i32.add (global.get $dice) (i32.const 3))))
+  (func (export "_start") (loop $on (call $even (i32.const 10000)) (br $on))))"#;
+
+#[tokio::test]
+async fn a_guest_with_a_deep_stack_does_not_fill_the_memory_by_being_profiled() {
+    let (mut daemon, client) = computing().await;
+    client.push("deep", wat::parse_str(DEEP).unwrap()).await;
+    let id = submit(&client, &json!({"handler": "deep"})).await;
+    let before = daemon.peak_memory();
+    let profile = eventually("a profile to be taken", async || {
+        let profile = client.get(&format!("/debug/jobs/{id}/profile?seconds=12")).send().await;
+        (profile.status == 200).then_some(profile)
+    })
+    .await;
+    assert!(profile.json()["threads"].is_array());
+    let grown = daemon.peak_memory() - before;
+    assert!(grown < 512 << 20, "a profile took {grown} bytes of memory");
+    oracle::still_answers(&mut daemon).await;
+}
 
 /// The names of functions in a profile, where it has samples.
 fn sampled(profile: &Value) -> Vec<&str> {
