@@ -199,10 +199,11 @@ async fn a_client_that_is_gone_is_noticed_though_the_job_is_silent() {
     let (daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
     let id = open(&client, "print").await;
     let settled = async || {
-        let mut last = usize::MAX;
+        let (mut last, mut same) = (usize::MAX, 0);
         eventually("the connections of other calls to be closed", async || {
             let open = daemon.open_files();
-            (std::mem::replace(&mut last, open) == open).then_some(open)
+            same = if std::mem::replace(&mut last, open) == open { same + 1 } else { 0 };
+            (same == 100).then_some(open)
         })
         .await
     };

@@ -86,14 +86,10 @@ async fn who_closes_or_leaves_detaches_and_the_next_goes_on() {
     let refused = WebSocket::try_connect(&address, &path(&id, ""), &[]).await.unwrap_err();
     assert_eq!(refused.status(), 409);
     first.send(Message::text("one ")).await;
+    expect(&mut first, "one ").await;
     first.send(Message::Close(None)).await;
-    loop {
-        match first.next().await {
-            Some(Message::Binary(_)) => {}
-            Some(Message::Close(_)) => break,
-            other => panic!("{other:?} instead of a Close"),
-        }
-    }
+    let answer = first.next().await;
+    assert!(matches!(answer, Some(Message::Close(_))), "{answer:?} instead of a Close");
     let mut second = feeding(&address, &id, "").await;
     second.send(Message::text("two ")).await;
     expect(&mut second, "two ").await;
