@@ -72,7 +72,7 @@ fn main() {
 
 fn requests(binary: &str) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let daemon = Setup::new(binary).config("[limits]\ntimeout = \"10m\"\n").start();
+    let daemon = Setup::new(binary).config("[policy]\ntimeout = \"10m\"\n").start();
     let client = daemon.client();
     runtime.block_on(async {
         client.push("p1", guests::compiled("hello.p1")).await;

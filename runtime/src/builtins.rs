@@ -126,7 +126,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
     let held_at_opening = daemon.held_at_opening.get().copied().flatten();
-    let Limits { timeout, memory, handles, hostcall, stdout, stderr } = engine.ceiling();
+    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr } = engine.ceiling().limits;
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,
@@ -141,6 +141,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             "runs": facts.runs,
             "runs_ceiling": facts.runs_ceiling,
             "timeout": timeout.as_secs_f64(),
+            "cpu": cpu.map(|cpu| cpu.as_secs_f64()),
             "memory": memory,
             "handles": handles,
             "hostcall": hostcall,

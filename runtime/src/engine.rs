@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +29,9 @@ use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, Records};
 use crate::job::{End, Job, JobBuilder, StartError, State};
-use crate::limits::Limits;
 use crate::metrics::Runs;
 use crate::outcome::Outcome;
+use crate::policy::Ceiling;
 
 /// Jobs that may wait for a slot, by default.
 pub const DEFAULT_QUEUE: usize = 1000;
@@ -40,10 +41,10 @@ pub const DEFAULT_QUEUE: usize = 1000;
 pub struct Engine(Arc<Inner>);
 
 /// What an engine is made with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// What no run may use more of.
-    pub ceiling: Limits,
+    /// What no run may use and touch more of.
+    pub ceiling: Ceiling,
     /// How many runs may go on at a time.
     pub runs: usize,
     /// How many jobs may wait for one of those to end.
@@ -67,7 +68,7 @@ pub struct Counts {
 
 #[derive(Debug)]
 struct Inner {
-    config: Config,
+    ceiling: ArcSwap<Ceiling>,
     runs: Runs,
     registry: Registry,
     fence: Arc<Fence>,
@@ -97,11 +98,11 @@ impl Engine {
     /// An engine without handlers, which remembers its jobs in `records` and tells what happens in `events`.
     pub fn with(config: Config, records: Arc<dyn Records>, events: Events) -> Self {
         Self(Arc::new(Inner {
-            config,
+            ceiling: ArcSwap::from_pointee(config.ceiling),
             runs: Runs::new(),
             registry: Registry::default(),
             fence: Arc::default(),
-            admission: Admission::new(config),
+            admission: Admission::new(config.runs, config.queue),
             events,
             records,
             stopping: CancellationToken::new(),
@@ -227,9 +228,9 @@ impl Engine {
         self.0.fence.work().into_iter().chain(self.0.fence.services()).collect()
     }
 
-    /// What no run may use more of.
-    pub fn ceiling(&self) -> Limits {
-        self.0.config.ceiling
+    /// What no run may use and touch more of.
+    pub fn ceiling(&self) -> Arc<Ceiling> {
+        self.0.ceiling.load_full()
     }
 
     /// Numbers of its life so far.

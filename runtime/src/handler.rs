@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
 use crate::job::{JobId, Parent};
-use crate::limits::{Asked, Limits};
+use crate::limits::Limits;
 use crate::outcome::{CancelledBy, Outcome};
+use crate::policy::Asked;
 use crate::stream::{Overheard, Sink, Source};
 use crate::usage::Usage;
 
@@ -32,9 +33,10 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         Role::Work
     }
 
-    /// The limits its manifest asks for, within the operator's ceiling.
-    fn asked(&self) -> Asked {
-        Asked::default()
+    /// What its manifest asks for, within the operator's ceiling.
+    fn asked(&self) -> &Asked {
+        static NOTHING: Asked = Asked::NOTHING;
+        &NOTHING
     }
 
     /// The variables its manifest sets, which a caller may override.

@@ -34,9 +34,10 @@ use crate::engine::{Engine, Name, Resolved};
 use crate::env::Env;
 use crate::handler::{About, Call, Stop};
 use crate::history::{Key, Log};
-use crate::limits::{Asked, Limits};
+use crate::limits::Limits;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
+use crate::policy::{Asked, Policy};
 use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
 use crate::usage::{Sampler, Usage, UsageReport};
 
@@ -64,8 +65,8 @@ pub struct Given {
     /// What the handler was when the job was bound to it.
     pub about: Arc<About>,
     pub args: Vec<String>,
-    /// The limits that hold for it.
-    pub limits: Limits,
+    /// What it may use and touch.
+    pub policy: Policy,
     /// The job that asked for it.
     pub parent: Option<JobId>,
     /// By which its caller makes sure that it is made once.
@@ -88,7 +89,7 @@ pub struct End {
 pub struct Control {
     /// What the caller asks for, within the handler's manifest and the operator's ceiling.
     pub asked: Asked,
-    /// Directories granted to this run.
+    /// Directories granted to this run, besides those of its policy.
     pub mounts: Vec<Mount>,
     /// By which the caller makes sure that the job is made once.
     pub key: Option<Key>,
@@ -202,7 +203,7 @@ impl Job {
 
     /// The limits that hold for it.
     pub fn limits(&self) -> &Limits {
-        &self.0.given.limits
+        &self.0.given.policy.limits
     }
 
     /// What it has printed, where that is kept.
@@ -326,7 +327,7 @@ impl Job {
             stdin: start.streams.stdin,
             stdout: start.streams.stdout.into_sink(),
             stderr: start.streams.stderr.into_sink(),
-            limits: self.0.given.limits,
+            limits: self.0.given.policy.limits,
             mounts: start.mounts,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::engine::{Engine, Name, Precondition, Put, RegistryError, Resolved, Source};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture};
-use crate::limits::Asked;
+use crate::policy::Asked;
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
 use crate::sandbox::{LoadError, Sandbox};
@@ -171,8 +171,8 @@ impl Handler for Program {
         self.record.about.clone()
     }
 
-    fn asked(&self) -> Asked {
-        self.record.manifest.limits
+    fn asked(&self) -> &Asked {
+        &self.record.manifest.policy
     }
 
     fn env(&self) -> Env {

@@ -1,7 +1,7 @@
 //! Capstan: a daemon that runs jobs whose code is WebAssembly, each run in a fresh sandbox.
 //!
 //! In reading order:
-//! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`usage`], [`mount`], [`handler`], [`job`];
+//! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`mount`], [`policy`](mod@policy), [`usage`], [`handler`], [`job`];
 //! - what is told of it: [`events`], [`history`], `metrics`, [`tasks`];
 //! - who runs it: [`engine`], the registry and the life of the daemon, and [`sandbox`], the only part that knows wasm;
 //! - what outlives the daemon: [`store`], and [`kept`], the handlers that are kept there;
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod manifest;
 pub mod mount;
 pub mod outcome;
+pub mod policy;
 pub mod stream;
 pub mod tasks;
 pub mod units;

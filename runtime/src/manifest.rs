@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
-use crate::limits::Asked;
+use crate::policy::{self, Asked};
 
 /// A handler's manifest. Everything is optional; a key that is not known is an error that names it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,8 @@ pub struct Manifest {
     pub description: Option<String>,
     /// How it is called, in the manner of a synopsis.
     pub usage: Option<String>,
-    /// The limits of its runs, within the operator's ceiling.
-    pub limits: Asked,
+    /// What its runs may use and touch, within what the operator allows.
+    pub policy: Asked,
     /// Variables that its runs see unless the caller sets them.
     pub env: Env,
 }
@@ -32,7 +32,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] with line, column and the offending text.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        toml::from_str(text).map_err(|error| ManifestError(error.to_string().trim_end().to_owned()))
+        toml::from_str(text).map_err(|error| ManifestError(policy::with_nearest(&error.to_string())))
     }
 }
 
@@ -42,16 +42,16 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_whole() {
-        let text = "name = \"wc\"\nusage = \"wc [--top N]\"\n[limits]\ntimeout = \"10s\"\n[env]\nTOP = \"3\"\n";
+        let text = "name = \"wc\"\nusage = \"wc [--top N]\"\n[policy]\ntimeout = \"10s\"\n[env]\nTOP = \"3\"\n";
         let manifest = Manifest::parse(text).unwrap();
         assert_eq!(manifest.name.as_deref(), Some("wc"));
-        assert_eq!(manifest.limits.timeout, Some(std::time::Duration::from_secs(10)));
+        assert_eq!(manifest.policy.timeout, Some(std::time::Duration::from_secs(10)));
         assert_eq!(manifest.env.get("TOP"), Some("3"));
     }
 
     #[test]
     fn a_key_that_is_not_known_is_named() {
-        for text in ["nmae = \"x\"", "[limits]\nmemroy = 1", "limits = 3", "[env]\nTOP = 3", "= ="] {
+        for text in ["nmae = \"x\"", "[policy]\nmemroy = 1", "policy = 3", "[env]\nTOP = 3", "= ="] {
             assert!(Manifest::parse(text).is_err(), "{text}");
         }
         assert!(Manifest::parse("nmae = \"x\"").unwrap_err().to_string().contains("nmae"));

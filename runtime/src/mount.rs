@@ -2,9 +2,12 @@
 //!
 //! The directory is a value: whoever holds a mount may hand it on, and nobody looks its path up again.
 
+use std::fmt;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A directory granted to a run.
 #[derive(Clone, Debug)]
@@ -15,9 +18,21 @@ pub struct Mount {
     pub access: Access,
 }
 
-/// What a guest may do below a mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a guest may do below a mount; more comes after less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Access {
+    #[default]
+    #[serde(rename = "ro")]
     ReadOnly,
+    #[serde(rename = "rw")]
     ReadWrite,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ReadOnly => "ro",
+            Self::ReadWrite => "rw",
+        })
+    }
 }

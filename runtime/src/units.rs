@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 /// Why a text is not a duration or not a size.
@@ -40,10 +41,8 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
 /// # Errors
 /// As [`duration`].
 pub fn deserialize_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    Option::<NumberOrText>::deserialize(deserializer)?
-        .map(|value| duration(&value.into_text()))
-        .transpose()
-        .map_err(serde::de::Error::custom)
+    let value = Option::<NumberOrText>::deserialize(deserializer)?;
+    value.map(|value| duration(&value.into_text())).transpose().map_err(serde::de::Error::custom)
 }
 
 /// For `#[serde(deserialize_with)]`: an optional size as a number or as text.
@@ -51,10 +50,52 @@ pub fn deserialize_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 /// # Errors
 /// As [`size`].
 pub fn deserialize_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Option::<NumberOrText>::deserialize(deserializer)?
-        .map(|value| size(&value.into_text()))
-        .transpose()
-        .map_err(serde::de::Error::custom)
+    let value = Option::<NumberOrText>::deserialize(deserializer)?;
+    value.map(|value| size(&value.into_text())).transpose().map_err(serde::de::Error::custom)
+}
+
+/// As [`deserialize_duration`], for a limit under which nothing could run at 0.
+///
+/// # Errors
+/// Those too where it is 0: some take that for no limit at all.
+pub fn limit_of_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    match deserialize_duration(deserializer)? {
+        Some(Duration::ZERO) => Err(serde::de::Error::custom("0 is no time to run in; leave the key out for no limit")),
+        time => Ok(time),
+    }
+}
+
+/// As [`deserialize_size`], for a limit under which nothing could run at 0.
+///
+/// # Errors
+/// Those too where it is 0: some take that for no limit at all.
+pub fn limit_of_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match deserialize_size(deserializer)? {
+        Some(0) => Err(serde::de::Error::custom("0 is no room to run in; leave the key out for no limit")),
+        size => Ok(size),
+    }
+}
+
+/// A duration as it is written, for the schema.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum Time {
+    /// Seconds.
+    Number(f64),
+    /// For example `500ms`, `30s` or `1m 30s`.
+    Text(String),
+}
+
+/// A size as it is written, for the schema.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum Size {
+    /// Bytes.
+    Number(u64),
+    /// For example `64MiB` or `10kB`.
+    Text(String),
 }
 
 #[derive(Deserialize)]

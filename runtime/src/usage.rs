@@ -95,7 +95,12 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The number now, of a counter of time.
+    pub fn time(&self) -> Duration {
+        Duration::from_nanos(self.get())
+    }
+
     fn seconds(&self) -> f64 {
-        Duration::from_nanos(self.get()).as_secs_f64()
+        self.time().as_secs_f64()
     }
 }

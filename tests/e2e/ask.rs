@@ -36,7 +36,7 @@ async fn a_program_in_text_format_is_turned_to_binary() {
 #[tokio::test]
 async fn a_manifest_goes_with_the_program() {
     let daemon = Daemon::start(CAPSTAN);
-    let manifest = b"name = \"greeter\"\ndescription = \"Greets\"\n[limits]\ntimeout = \"9s\"\n";
+    let manifest = b"name = \"greeter\"\ndescription = \"Greets\"\n[policy]\ntimeout = \"9s\"\n";
     let push = told_of(&daemon).file("x.wasm", guests::run::HELLO).file("job.toml", manifest);
     push.args(["push", "x.wasm", "--manifest", "job.toml"]).run().await.exited(0);
     let shown = told_of(&daemon).args(["handlers", "inspect", "greeter", "--json"]).run().await.exited(0);

@@ -46,7 +46,7 @@ async fn logs_go_where_the_job_wrote_them() {
 
 #[tokio::test]
 async fn output_that_was_not_kept_is_told() {
-    let daemon = Setup::new(CAPSTAN).config("[limits]\nstdout = \"4MiB\"").start();
+    let daemon = Setup::new(CAPSTAN).config("[policy]\nstdout = \"4MiB\"").start();
     daemon.client().push("flood", guests::limits::FLOOD_STDOUT).await;
     let id = submit(&daemon, &["flood"]).await;
     told_of(&daemon).args(["wait", &id]).run().await.exited(137);

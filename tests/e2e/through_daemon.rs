@@ -60,7 +60,7 @@ async fn a_guest_that_ends_before_its_input_does_not_hang_the_command() {
 
 #[tokio::test]
 async fn every_other_end_has_its_code() {
-    let daemon = Setup::new(CAPSTAN).config("[limits]\nstdout = \"64KiB\"").start();
+    let daemon = Setup::new(CAPSTAN).config("[policy]\nstdout = \"64KiB\"").start();
     let client = daemon.client();
     client.push("spin", guests::limits::LOOP_IN_START).await;
     client.push("trap", guests::run::TRAP_UNREACHABLE).await;

@@ -136,8 +136,8 @@ fn wrong_usage_is_told_with_exit_code_125() {
 fn a_bad_configuration_is_told_with_the_key() {
     for (toml, wrong) in [
         ("colour = 1", "colour"),
-        ("[limits]\nmemroy = \"1MiB\"", "memroy"),
-        ("[limits]\nmemory = \"lots\"", "lots"),
+        ("[policy]\nmemroy = \"1MiB\"", "memroy"),
+        ("[policy]\nmemory = \"lots\"", "lots"),
         ("[compile]\ntimeout = -1", "timeout"),
         ("grace = [1]", "grace"),
         ("hosts = \"x", "line 1"),

@@ -184,7 +184,7 @@ async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
 #[tokio::test]
 async fn a_manifest_comes_with_its_module() {
     let mut daemon = Daemon::start(CAPSTAN);
-    let manifest = b"description = \"Shows what it gets\"\n[limits]\ntimeout = \"250ms\"\n[env]\nGREETING = \"hi\"\nTWICE = \"1\"\n";
+    let manifest = b"description = \"Shows what it gets\"\n[policy]\ntimeout = \"250ms\"\n[env]\nGREETING = \"hi\"\nTWICE = \"1\"\n";
     let pushed = pushed_with(&daemon, &[("module", guests::run::ARGS_AND_ENV), ("manifest", manifest)]).await;
     assert_eq!(pushed.status, 201, "{pushed:?}");
     assert_eq!(pushed.json()["description"], "Shows what it gets");
@@ -207,8 +207,8 @@ async fn a_bad_manifest_is_refused_with_what_is_wrong() {
     let mut daemon = Daemon::start(CAPSTAN);
     for (manifest, wrong) in [
         ("colour = 1", "colour"),
-        ("[limits]\nmemroy = 1", "memroy"),
-        ("[limits]\ntimeout = \"soon\"", "soon"),
+        ("[policy]\nmemroy = 1", "memroy"),
+        ("[policy]\ntimeout = \"soon\"", "soon"),
         ("= =", "="),
     ] {
         let parts: &[(&str, &[u8])] = &[("module", guests::run::HELLO), ("manifest", manifest.as_bytes())];

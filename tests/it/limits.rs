@@ -94,7 +94,7 @@ async fn spinners_do_not_starve_others() {
 
 #[tokio::test]
 async fn the_operators_timeout_is_a_ceiling() {
-    let (_daemon, client) = configured("[limits]\ntimeout = \"200ms\"", "spin", guests::limits::LOOP_IN_START).await;
+    let (_daemon, client) = configured("[policy]\ntimeout = \"200ms\"", "spin", guests::limits::LOOP_IN_START).await;
     for call in [client.run("spin"), client.run("spin").query("timeout", "1h")] {
         let framed = call.framed().send().await.frames();
         framed.ended("timed_out", 124);
@@ -172,7 +172,7 @@ async fn grow_many_tables() {
     assert_eq!(framed.outcome()["limit"], 256 << 10);
 }
 
-const CAPS: &str = "[limits]\nstdout = \"1MiB\"\nstderr = \"64KiB\"";
+const CAPS: &str = "[policy]\nstdout = \"1MiB\"\nstderr = \"64KiB\"";
 
 #[tokio::test]
 async fn flood_stdout() {
@@ -193,7 +193,7 @@ async fn flood_stdout() {
 #[tokio::test]
 async fn flood_byte_by_byte() {
     let (mut daemon, client) =
-        configured("[limits]\nstdout = \"64KiB\"", "flood", guests::limits::FLOOD_BYTE_BY_BYTE).await;
+        configured("[policy]\nstdout = \"64KiB\"", "flood", guests::limits::FLOOD_BYTE_BY_BYTE).await;
     let framed = client.run("flood").framed().send().await.frames();
     framed.ended("output_cap", 137);
     assert!(framed.stdout.len() <= 64 << 10);

@@ -22,7 +22,7 @@ use crate::CAPSTAN;
 
 /// An engine whose handler `says` prints its arguments: the first to stdout, the second to stderr, and the third how many times.
 fn engine() -> Engine {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 8, queue: 8 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 8, queue: 8 });
     engine.register("says", Native::work("Prints its arguments", says)).unwrap();
     engine
 }
@@ -99,7 +99,7 @@ async fn a_job_that_is_logged_has_live_readers_too() {
 #[tokio::test]
 async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
     let config = sandbox::Config {
-        ceiling: Limits::default(),
+        ceiling: Ceiling::default(),
         runs: 2,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),

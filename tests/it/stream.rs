@@ -168,7 +168,7 @@ async fn a_client_that_sends_all_before_it_reads_gets_all_back() {
 
 #[tokio::test]
 async fn what_spills_is_held_by_the_stdout_cap() {
-    let (mut daemon, client) = configured("[limits]\nstdout = \"1MiB\"", "cat", guests::run::CAT).await;
+    let (mut daemon, client) = configured("[policy]\nstdout = \"1MiB\"", "cat", guests::run::CAT).await;
     let mut connection = Raw::connect(&daemon).await;
     connection
         .write("POST /v1/handlers/cat/run HTTP/1.1\r\nHost: {host}\r\nContent-Length: 8388608\r\nConnection: close\r\n\r\n")

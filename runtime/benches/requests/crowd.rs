@@ -26,7 +26,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         tasks: Tasks::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
-    let engine = Engine::new(engine::Config { ceiling, runs: count, queue: 0 });
+    let engine = Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: count, queue: 0 });
     let handler = runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default())).unwrap();
     engine.register("sleep", handler).unwrap();
     let ready = Held::now();

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::engine;
 use crate::handler::{Call, Native};
-use crate::limits::Limits;
+use crate::policy::Ceiling;
 use crate::listenbuffer::Phase;
 use crate::listener::{self, Address, Inherited};
 use crate::outcome::{CancelledBy, Outcome};
@@ -41,7 +41,7 @@ impl Served {
     async fn shut_and(policy: Policy) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
-        let engine = Engine::new(engine::Config { ceiling: Limits::default(), runs: 8, queue: 0 });
+        let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 8, queue: 0 });
         engine.register("wait", Native::work("Waits to be stopped", wait)).unwrap();
         engine.register("pause", Native::work("Prints a line after a while", pause)).unwrap();
         engine.register("fail", Native::work("Prints 1 MiB, then fails", fail)).unwrap();

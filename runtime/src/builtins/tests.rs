@@ -16,7 +16,7 @@ use crate::tasks::Tasks;
 
 fn daemon(folder: &Path) -> Arc<Daemon> {
     let ceiling = Limits::default();
-    let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: DEFAULT_QUEUE });
+    let engine = Engine::new(engine::Config { ceiling: crate::policy::Ceiling::of(ceiling), runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
     let settings =
         Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold, debug: None, tasks: Tasks::default() };

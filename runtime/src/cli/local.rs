@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, OutputStream};
+use crate::policy::Ceiling;
 use crate::sandbox::{self, CompileLimits, Sandbox};
 use crate::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use crate::tasks::Tasks;
@@ -50,7 +51,7 @@ pub(super) async fn run(
     let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
-    let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
+    let engine = Engine::new(engine::Config { ceiling: Ceiling::of(ceiling), runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
     let control = Control { asked: given.asked, mounts, ..Control::default() };

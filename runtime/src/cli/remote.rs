@@ -180,7 +180,7 @@ fn target(name: &str, given: &Given) -> String {
 mod tests {
     use super::*;
     use crate::env::Env;
-    use crate::limits::Asked;
+    use crate::policy::Asked;
     use http_body_util::Empty;
     use std::time::Duration;
 

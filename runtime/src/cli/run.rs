@@ -16,7 +16,7 @@ use super::paths::DirArg;
 use super::program::Target;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
-use crate::limits::Asked;
+use crate::policy::Asked;
 use crate::units;
 
 /// What `capstan run` is called with.

@@ -86,7 +86,7 @@ fn order(name: &str, given: &Given, stdin: Option<&[u8]>) -> Value {
 mod tests {
     use super::*;
     use crate::env::Env;
-    use crate::limits::Asked;
+    use crate::policy::Asked;
     use std::time::Duration;
 
     #[test]

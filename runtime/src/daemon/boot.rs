@@ -10,17 +10,20 @@ use tokio::io::AsyncReadExt as _;
 
 use super::lock::{Lock, LockError};
 use super::notify::Notify;
-use super::settings::Settings;
+use super::settings::{MountTable, Settings};
 use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
 use crate::engine::{self, Engine};
+use crate::env::EnvError;
 use crate::events::Events;
 use crate::history::History;
 use crate::kept::{Kept, KeptError};
 use crate::listenbuffer::{Gate, GateState, Phase};
 use crate::listener::Inherited;
+use crate::mount::Mount;
 use crate::outcome::Outcome;
+use crate::policy::Ceiling;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
@@ -45,6 +48,10 @@ pub(super) enum BootError {
     Lock { path: PathBuf, source: LockError },
     #[error("{why}")]
     Listen { why: String, exit_code: u8 },
+    #[error("cannot open mount {name}, {}: {source}", path.display())]
+    Mount { name: String, path: PathBuf, source: io::Error },
+    #[error("a variable that may be passed on: {source}")]
+    Variable { source: EnvError },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("data folder {}: {source}", path.display())]
@@ -91,7 +98,8 @@ impl Boot {
         if settings.listening.access.mode & 0o002 != 0 {
             tracing::warn!("everyone on this machine may use the API: others may write to its sockets");
         }
-        let config = engine::Config { ceiling: settings.ceiling, runs: settings.runs, queue: settings.queue };
+        let ceiling = ceiling(&settings)?;
+        let config = engine::Config { ceiling, runs: settings.runs, queue: settings.queue };
         let history = Arc::new(History::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
         // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
@@ -236,6 +244,8 @@ impl BootError {
             Self::Listen { exit_code, .. } => *exit_code,
             Self::Data { .. }
             | Self::Lock { .. }
+            | Self::Mount { .. }
+            | Self::Variable { .. }
             | Self::Sandbox(_)
             | Self::Store { .. }
             | Self::Kept { .. }
@@ -243,6 +253,24 @@ impl BootError {
             | Self::Deadline { .. } => 1,
         }
     }
+}
+
+/// What the operator allows: mounts are opened now, and are values from here on.
+fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
+    let mut ceiling = Ceiling { excess: settings.excess, ..Ceiling::of(settings.ceiling) };
+    for (name, MountTable { path, access }) in &settings.mounts {
+        let dir = places::open_mount(path);
+        let dir = dir.map_err(|source| BootError::Mount { name: name.clone(), path: path.clone(), source })?;
+        let mount = Mount { dir: Arc::new(dir), guest_path: String::new(), access: *access };
+        ceiling.mounts.insert(name.clone(), mount);
+    }
+    for name in &settings.pass_env {
+        match places::variable(name) {
+            Some(value) => ceiling.env.set(name, value).map_err(|source| BootError::Variable { source })?,
+            None => tracing::warn!(name, "a variable that may be passed on is not set, or is not text"),
+        }
+    }
+    Ok(ceiling)
 }
 
 /// Notes what the start is at, for those who wait.

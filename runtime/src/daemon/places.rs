@@ -139,6 +139,18 @@ pub(super) fn open_data(path: &Path) -> io::Result<Dir> {
     Dir::open_ambient_dir(path, cap_std::ambient_authority())
 }
 
+/// A directory that the operator's configuration grants to jobs.
+#[expect(clippy::disallowed_methods, reason = "the operator named this directory in the configuration")]
+pub(super) fn open_mount(path: &Path) -> io::Result<Dir> {
+    Dir::open_ambient_dir(path, cap_std::ambient_authority())
+}
+
+/// The value of a variable that the operator's configuration passes on to jobs; `None` where it is not set, or is not text.
+#[expect(clippy::disallowed_methods, reason = "the operator named this variable in the configuration")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,16 +2,19 @@
 
 mod file;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use self::file::{File, LimitsTable, ListenTable};
+pub(super) use self::file::MountTable;
 use super::Flags;
 use super::places::{self, Places};
 use crate::engine;
 use crate::events;
 use crate::history::Bounds;
-use crate::limits::{Asked, Limits};
+use crate::limits::Limits;
+use crate::policy::{Excess, with_nearest};
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
 use crate::sandbox::{self, CompileLimits};
@@ -43,6 +46,12 @@ pub(super) struct Settings {
     /// How long runs may go on after the daemon was asked to stop. Default 10 s.
     pub(super) grace: Duration,
     pub(super) ceiling: Limits,
+    /// What becomes of manifests that ask for more. Default: they get what there is.
+    pub(super) excess: Excess,
+    /// Directories that may be granted to jobs, by name. Default none.
+    pub(super) mounts: BTreeMap<String, MountTable>,
+    /// Variables of the environment that may be passed on to jobs. Default none.
+    pub(super) pass_env: Vec<String>,
     pub(super) runs: usize,
     /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
     pub(super) runs_asked: usize,
@@ -82,6 +91,8 @@ pub(super) enum SettingsError {
     Backlog(u32),
     #[error("neither HOME nor XDG_STATE_HOME is set, so there is no default data folder; name one with --data")]
     NoData,
+    #[error("mounts have a section each, [mounts.NAME], and are not a key of [policy]")]
+    Mounts,
     #[error("{0} runs at a time are not from 1 to {MOST_RUNS}")]
     Runs(usize),
     #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
@@ -103,7 +114,7 @@ impl Settings {
             Some(path) => {
                 let text =
                     places::read_config(path).map_err(|source| SettingsError::Read { path: path.clone(), source })?;
-                let why = |error: toml::de::Error| error.to_string().trim_end().to_owned();
+                let why = |error: toml::de::Error| with_nearest(&error.to_string());
                 toml::from_str(&text).map_err(|error| SettingsError::File { path: path.clone(), why: why(error) })?
             }
         };
@@ -130,7 +141,11 @@ impl Settings {
             socket_mode: flags.socket_mode.or(file.listen.socket_mode),
             socket_group: flags.socket_group.or(file.listen.socket_group),
         };
-        let LimitsTable { timeout, memory, handles, stdout, stderr, runs, queue } = file.limits;
+        let LimitsTable { runs, queue } = file.limits;
+        let asked = file.policy;
+        if asked.mounts.is_some() {
+            return Err(SettingsError::Mounts);
+        }
         let runs_asked = runs.unwrap_or(RUNS);
         if !(1..=MOST_RUNS).contains(&runs_asked) {
             return Err(SettingsError::Runs(runs_asked));
@@ -153,7 +168,10 @@ impl Settings {
             deadline,
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
-            ceiling: Limits::default().replaced(&Asked { timeout, memory, handles, stdout, stderr }),
+            ceiling: Limits::default().replaced(&asked),
+            excess: file.manifests.excess,
+            mounts: file.mounts,
+            pass_env: asked.pass_env.unwrap_or_default(),
             runs: runs_asked.min(runs_ceiling),
             runs_asked,
             runs_ceiling,

@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
     use crate::engine;
-    use crate::limits::Limits;
+    use crate::policy::Ceiling;
 
     #[tokio::test(start_paused = true)]
     async fn the_manager_hears_of_life_twice_in_its_time_and_never_where_it_does_not_ask() {
@@ -43,7 +43,7 @@ mod tests {
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
         let (notify, mut buffer) = (Notify::to(Some(path.as_os_str())), [0; 64]);
-        let engine = Engine::new(engine::Config { ceiling: Limits::default(), runs: 1, queue: 0 });
+        let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 1, queue: 0 });
         let mut heard = async |within| {
             let watching = watch(&notify, &engine, within);
             assert!(tokio::time::timeout(Duration::from_millis(9_500), watching).await.is_err());

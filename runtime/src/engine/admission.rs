@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Config;
 use crate::handler::Role;
 use crate::job::{Job, Lent, StartError};
 
@@ -12,7 +11,8 @@ use crate::job::{Job, Lent, StartError};
 pub(super) struct Admission {
     runs: Arc<Semaphore>,
     places: Arc<Semaphore>,
-    config: Config,
+    most_runs: usize,
+    most_queued: usize,
 }
 
 /// What a job was given when it came.
@@ -29,8 +29,9 @@ pub(super) enum Ticket {
 }
 
 impl Admission {
-    pub(super) fn new(config: Config) -> Self {
-        Self { runs: Arc::new(Semaphore::new(config.runs)), places: Arc::new(Semaphore::new(config.queue)), config }
+    pub(super) fn new(most_runs: usize, most_queued: usize) -> Self {
+        let (runs, places) = (Arc::new(Semaphore::new(most_runs)), Arc::new(Semaphore::new(most_queued)));
+        Self { runs, places, most_runs, most_queued }
     }
 
     /// A slot if one is free or lent, else a place in the queue if one is.
@@ -45,7 +46,7 @@ impl Admission {
             return Ok(Ticket::Lent(lent));
         }
         let place = self.places.clone().try_acquire_owned();
-        place.map(Ticket::Place).map_err(|_| StartError::Busy { runs: self.config.runs, queue: self.config.queue })
+        place.map(Ticket::Place).map_err(|_| StartError::Busy { runs: self.most_runs, queue: self.most_queued })
     }
 
     /// Waits for a slot. Cancel-safe: giving up leaves the queue.
@@ -66,6 +67,6 @@ impl Admission {
 
     /// Jobs that wait.
     pub(super) fn queued(&self) -> usize {
-        self.config.queue - self.places.available_permits()
+        self.most_queued - self.places.available_permits()
     }
 }

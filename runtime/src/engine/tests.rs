@@ -17,12 +17,12 @@ use super::*;
 use crate::env::Env;
 use crate::handler::Native;
 use crate::job::{Control, JobError};
-use crate::limits::Asked;
+use crate::policy::{Asked, Ceiling};
 use crate::outcome::CancelledBy;
 use crate::stream::{self, Sink};
 
 fn engine() -> Engine {
-    Engine::new(Config { ceiling: Limits::default(), runs: 8, queue: 8 })
+    Engine::new(Config { ceiling: Ceiling::default(), runs: 8, queue: 8 })
 }
 
 /// Exits with `code`.
@@ -209,7 +209,7 @@ async fn a_handler_that_panics_costs_its_job_and_nothing_else() {
 
 #[tokio::test]
 async fn a_full_engine_queues_and_then_says_so() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 2 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 2 });
     engine.register("a", obedient()).unwrap();
     let jobs: Vec<_> = (0..4).map(|_| engine.job("a").unwrap().build().unwrap()).collect();
     for job in &jobs[..3] {
@@ -237,7 +237,7 @@ async fn a_full_engine_queues_and_then_says_so() {
 
 #[tokio::test]
 async fn waiting_for_a_slot_is_counted_apart_from_running() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 1 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
     let sleeps = Native::work("sleeps", |_call| async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         Outcome::SUCCESS

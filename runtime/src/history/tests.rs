@@ -2,14 +2,14 @@ use super::*;
 use crate::engine::{Config, Engine};
 use crate::handler::{Call, Native};
 use crate::job::{Control, State};
-use crate::limits::Limits;
+use crate::policy::Ceiling;
 use crate::outcome::{CancelledBy, Outcome};
 use tokio::io::AsyncWriteExt as _;
 
 /// An engine with the handlers `exits` (0), `prints` (its first argument), and `waits` until it is stopped.
 fn engine(bounds: Bounds) -> (Engine, Arc<History>) {
     let history = Arc::new(History::new(bounds));
-    let config = Config { ceiling: Limits::default(), runs: 64, queue: 8 };
+    let config = Config { ceiling: Ceiling::default(), runs: 64, queue: 8 };
     let engine = Engine::with_records(config, history.clone());
     engine.register("exits", Native::work("exits", |_| async { Outcome::SUCCESS })).unwrap();
     engine.register("waits", Native::work("waits", |call: Call| async move { call.stop.requested().await })).unwrap();
@@ -216,7 +216,7 @@ async fn of_many_with_one_key_at_once_one_is_made() {
 #[tokio::test]
 async fn a_job_that_is_stopped_in_the_queue_has_an_end_and_no_beginning() {
     let history = Arc::new(History::new(Bounds::default()));
-    let config = Config { ceiling: Limits::default(), runs: 1, queue: 1 };
+    let config = Config { ceiling: Ceiling::default(), runs: 1, queue: 1 };
     let engine = Engine::with_records(config, history.clone());
     engine.register("waits", Native::work("waits", |call: Call| async move { call.stop.requested().await })).unwrap();
     let (first, second) = (started(&engine, "waits"), started(&engine, "waits"));

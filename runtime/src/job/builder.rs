@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::handler::{Role, Stop};
 use crate::history::Log;
 use crate::outcome::OutputStream;
+use crate::policy::{Denied, Grants};
 use crate::stream::{self, Outlet, PIPE_CAPACITY, Sink, Source};
 
 /// A job that is being described; see [`Engine::job`].
@@ -37,6 +38,8 @@ pub enum JobError {
     TooLarge(usize),
     #[error("jobs start jobs no deeper than {MAX_DEPTH}")]
     TooDeep,
+    #[error("{0}")]
+    Denied(#[from] Denied),
 }
 
 impl JobBuilder {
@@ -145,18 +148,22 @@ impl JobBuilder {
         }
         let is_work = self.resolved.handler().role() == Role::Work;
         let kin = Kin::of(self.parent, is_work).ok_or(JobError::TooDeep)?;
-        let limits = self.engine.ceiling().narrowed(&self.resolved.handler().asked()).narrowed(&self.control.asked);
+        let ceiling = self.engine.ceiling();
+        let policy = ceiling.judge(self.resolved.handler().asked(), &self.control.asked).allowed()?;
+        let Grants { mut mounts, mut env } = ceiling.grants(&policy);
+        mounts.extend(self.control.mounts);
+        env.extend(&self.env);
         let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
-        let start = Start { env: self.env, mounts: self.control.mounts, streams: self.streams };
+        let start = Start { env, mounts, streams: self.streams };
         let given = Given {
             id: JobId::random(),
             handler: self.resolved.name().clone(),
             about: self.resolved.about().clone(),
             args: self.args,
-            limits,
+            policy,
             parent: kin.parent().map(Job::id),
             key: self.control.key,
             created: Timestamp::now(),

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::outcome::Outcome;
+use crate::handler::Stop;
 use crate::usage::Usage;
 
 /// Threads for host calls that block, on files above all.
@@ -27,6 +28,14 @@ const TRUST: u32 = 8;
 
 /// The work of one run.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// The processor time that a run may take, looked at after each of its slices.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) limit: Option<Duration>,
+    pub(super) usage: Arc<Usage>,
+    pub(super) stop: Stop,
+}
 
 #[derive(Debug)]
 pub(super) struct Guests(Option<Runtime>);
@@ -56,19 +65,19 @@ impl Guests {
     }
 
     /// Runs `work` to its end. Dropping the future drops the work at its next yield.
-    pub(super) async fn run(&self, mut work: Work, usage: Arc<Usage>, pace: &Pace) -> Outcome {
+    pub(super) async fn run(&self, mut work: Work, budget: Budget, pace: &Pace) -> Outcome {
         if pace.is_trusted() {
             // The thread's clock would cost a short run a tenth of its time; nothing else runs between these two looks.
             let begun = Instant::now();
             let polled = self.first_slice(&mut work);
-            usage.cpu.add_time(begun.elapsed());
+            budget.spend(begun.elapsed());
             match polled {
                 Poll::Ready(outcome) => return outcome,
                 Poll::Pending => pace.note(false),
             }
-            return self.cross(work, usage).await.0;
+            return self.cross(work, budget).await.0;
         }
-        let (outcome, fitted) = self.cross(work, usage).await;
+        let (outcome, fitted) = self.cross(work, budget).await;
         pace.note(fitted);
         outcome
     }
@@ -81,14 +90,14 @@ impl Guests {
     }
 
     /// Runs `work` on the guests' threads; also whether it ended in its first slice there.
-    async fn cross(&self, mut work: Work, usage: Arc<Usage>) -> (Outcome, bool) {
+    async fn cross(&self, mut work: Work, budget: Budget) -> (Outcome, bool) {
         let counted = async move {
             let mut polls = 0_u32;
             let outcome = std::future::poll_fn(|cx| {
                 polls = polls.saturating_add(1);
                 let before = thread_cpu();
                 let polled = work.as_mut().poll(cx);
-                usage.cpu.add_time(thread_cpu().saturating_sub(before));
+                budget.spend(thread_cpu().saturating_sub(before));
                 polled
             });
             (outcome.await, polls == 1)
@@ -106,6 +115,18 @@ impl Guests {
 
     fn runtime(&self) -> &Runtime {
         self.0.as_ref().expect("the runtime is there until the drop")
+    }
+}
+
+impl Budget {
+    /// Counts the time of a slice, and asks for the end where that was too much. A run that ended in the slice has ended.
+    fn spend(&self, time: Duration) {
+        self.usage.cpu.add_time(time);
+        if let Some(limit) = self.limit
+            && self.usage.cpu.time() > limit
+        {
+            self.stop.request(Outcome::CpuSpent { limit: limit.as_secs_f64() });
+        }
     }
 }
 
@@ -143,6 +164,10 @@ fn thread_cpu() -> Duration {
 mod tests {
     use super::*;
 
+    fn unlimited() -> Budget {
+        Budget { limit: None, usage: Arc::default(), stop: Stop::default() }
+    }
+
     #[test]
     fn the_first_slice_in_place_is_earned_and_lost() {
         let pace = Pace::default();
@@ -161,14 +186,14 @@ mod tests {
         let pace = Pace::default();
         let short = || -> Work { Box::pin(async { Outcome::SUCCESS }) };
         for _ in 0..TRUST {
-            guests.run(short(), Arc::default(), &pace).await;
+            guests.run(short(), unlimited(), &pace).await;
         }
         let here = thread::current().id();
         let stays: Work = Box::pin(async move {
             assert_eq!(thread::current().id(), here);
             Outcome::SUCCESS
         });
-        assert_eq!(guests.run(stays, Arc::default(), &pace).await, Outcome::SUCCESS);
+        assert_eq!(guests.run(stays, unlimited(), &pace).await, Outcome::SUCCESS);
         assert!(pace.is_trusted());
         let moves: Work = Box::pin(async move {
             assert_eq!(thread::current().id(), here);
@@ -176,7 +201,7 @@ mod tests {
             assert_eq!(thread::current().name(), Some("guest"));
             Outcome::SUCCESS
         });
-        assert_eq!(guests.run(moves, Arc::default(), &pace).await, Outcome::SUCCESS);
+        assert_eq!(guests.run(moves, unlimited(), &pace).await, Outcome::SUCCESS);
         assert!(!pace.is_trusted());
     }
 }

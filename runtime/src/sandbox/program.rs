@@ -9,12 +9,12 @@ use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::artifact::{Artifact, Compiled};
-use super::guests::Pace;
+use super::guests::{Budget, Pace};
 use super::host::Host;
 use super::{LoadError, Sandbox, run};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture, Kind};
-use crate::limits::Asked;
+use crate::policy::Asked;
 use crate::manifest::Manifest;
 
 /// A wasm handler.
@@ -46,7 +46,7 @@ impl Program {
             description: manifest.description,
             usage: manifest.usage,
         };
-        Ok(Self { sandbox, code, pace: Pace::default(), about, asked: manifest.limits, env: manifest.env })
+        Ok(Self { sandbox, code, pace: Pace::default(), about, asked: manifest.policy, env: manifest.env })
     }
 }
 
@@ -55,8 +55,8 @@ impl Handler for Program {
         self.about.clone()
     }
 
-    fn asked(&self) -> Asked {
-        self.asked
+    fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     fn env(&self) -> Env {
@@ -65,9 +65,10 @@ impl Handler for Program {
 
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
         Box::pin(async move {
-            let (program, usage) = (self.clone(), call.usage.clone());
+            let program = self.clone();
+            let budget = Budget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };
             let work = Box::pin(async move { run::run(&program, call).await });
-            self.sandbox.0.guests.run(work, usage, &self.pace).await
+            self.sandbox.0.guests.run(work, budget, &self.pace).await
         })
     }
 }

@@ -157,7 +157,7 @@ mod tests {
         let digest = Some(format!("sha256:{}", hex_of(wasm)));
         let size = wasm.len() as u64;
         let about = About { kind: Kind::Module, digest, size, description: None, usage: None };
-        Record { about, manifest: Manifest::parse("[limits]\ntimeout = \"2s\"").unwrap(), created: Timestamp::now() }
+        Record { about, manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(), created: Timestamp::now() }
     }
 
     fn data() -> (tempfile::TempDir, Dir) {

@@ -17,7 +17,7 @@ use super::super::request::Request;
 use crate::env::Env;
 use crate::history::Key;
 use crate::job::Line;
-use crate::limits::Asked as Policy;
+use crate::policy::{self, Asked as Policy};
 
 /// Bytes of the longest body. More input than fits is sent to `PUT /jobs/{id}/stdin`.
 const BODY: u64 = 4 << 20;
@@ -96,7 +96,9 @@ async fn whole(mut body: Incoming) -> Result<Bytes, Error> {
 }
 
 fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
-    let json: Json = serde_json::from_slice(body).map_err(|error| Error::bad_request(format!("the body: {error}")))?;
+    let json: Json = serde_json::from_slice(body).map_err(|error| {
+        Error::bad_request(format!("the body: {}", policy::with_nearest(&error.to_string())))
+    })?;
     let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
         (None, None, true) => Input::Later,
         (None, None, false) => Input::Whole(Bytes::new()),

@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer};
 
 use crate::history::Record;
 use crate::job::{End, JobId, State};
-use crate::limits::Limits;
 use crate::outcome::Outcome;
+use crate::policy::Policy;
 use crate::usage::UsageReport;
 
 /// A job in JSON. What is not there yet is null.
@@ -22,7 +22,7 @@ pub(super) struct Told<'a> {
     durable: bool,
     /// Whether there is anything for `logs`.
     logged: bool,
-    policy: Limits,
+    policy: &'a Policy,
     #[serde(serialize_with = "time")]
     created: Option<Timestamp>,
     #[serde(flatten)]
@@ -64,7 +64,7 @@ impl<'a> Told<'a> {
             state: token,
             durable: false,
             logged: record.log.is_some(),
-            policy: given.limits,
+            policy: &given.policy,
             created: Some(given.created),
             // A job that was stopped in the queue has an end, and no run.
             runs: run.started.map(|_| run.clone()).into_iter().collect(),

@@ -3,7 +3,7 @@
 use super::super::error::Error;
 use super::super::request::{Request, decoded};
 use crate::env::Env;
-use crate::limits::Asked as AskedLimits;
+use crate::policy::{self, Asked as Policy};
 use crate::units;
 
 /// The name of the header with a variable.
@@ -14,7 +14,7 @@ const ENV: &str = "capstan-env";
 pub(super) struct Asked {
     pub(super) args: Vec<String>,
     pub(super) env: Env,
-    pub(super) limits: AskedLimits,
+    pub(super) policy: Policy,
 }
 
 impl Asked {
@@ -37,16 +37,22 @@ fn query(parameters: Vec<(String, String)>) -> Result<Asked, Error> {
         match key.as_str() {
             "arg" => asked.args.push(value),
             "timeout" => {
-                once(&key, asked.limits.timeout.is_some())?;
-                asked.limits.timeout = Some(units::duration(&value)?);
+                once(&key, asked.policy.timeout.is_some())?;
+                asked.policy.timeout = Some(units::duration(&value)?);
             }
             "memory" => {
-                once(&key, asked.limits.memory.is_some())?;
-                asked.limits.memory = Some(units::size(&value)?);
+                once(&key, asked.policy.memory.is_some())?;
+                asked.policy.memory = Some(units::size(&value)?);
+            }
+            "policy" => {
+                once(&key, asked.policy != Policy::NOTHING)?;
+                let read = serde_json::from_str(&value);
+                let why = |error: serde_json::Error| policy::with_nearest(&error.to_string());
+                asked.policy = read.map_err(|error| Error::bad_request(format!("policy: {}", why(error))))?;
             }
             _ => {
                 return Err(Error::bad_request(format!(
-                    "query parameter {key:?} is not known; arg, timeout and memory are"
+                    "query parameter {key:?} is not known; arg, timeout, memory and policy are"
                 )));
             }
         }
@@ -88,8 +94,8 @@ mod tests {
     fn a_query_becomes_arguments_and_limits() {
         let asked = asked(&[("arg", "b"), ("timeout", "5s"), ("arg", ""), ("memory", "64MiB"), ("arg", "a")]).unwrap();
         assert_eq!(asked.args, ["b", "", "a"]);
-        assert_eq!(asked.limits.timeout, Some(Duration::from_secs(5)));
-        assert_eq!(asked.limits.memory, Some(64 << 20));
+        assert_eq!(asked.policy.timeout, Some(Duration::from_secs(5)));
+        assert_eq!(asked.policy.memory, Some(64 << 20));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The configuration file, as it is written.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use serde::Deserialize;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
 use crate::history::Bounds;
 use crate::listener::{self, Access};
+use crate::mount::Access;
+use crate::policy::{Asked, Excess};
 use crate::units;
 
 /// The configuration file. What is absent has its default; a key that is not known is an error that names it.
@@ -21,6 +24,10 @@ pub(super) struct File {
     pub(super) boot: BootTable,
     pub(super) listen: ListenTable,
     pub(super) limits: LimitsTable,
+    /// What no job may go beyond, in the form in which manifests and callers ask.
+    pub(super) policy: Asked,
+    pub(super) manifests: ManifestsTable,
+    pub(super) mounts: BTreeMap<String, MountTable>,
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
     pub(super) events: EventsTable,
@@ -59,17 +66,24 @@ pub(super) struct ListenTable {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsTable {
-    #[serde(deserialize_with = "units::deserialize_duration")]
-    pub(super) timeout: Option<Duration>,
-    #[serde(deserialize_with = "units::deserialize_size")]
-    pub(super) memory: Option<u64>,
-    pub(super) handles: Option<usize>,
-    #[serde(deserialize_with = "units::deserialize_size")]
-    pub(super) stdout: Option<u64>,
-    #[serde(deserialize_with = "units::deserialize_size")]
-    pub(super) stderr: Option<u64>,
     pub(super) runs: Option<usize>,
     pub(super) queue: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ManifestsTable {
+    pub(super) excess: Excess,
+}
+
+/// A directory that may be granted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::daemon) struct MountTable {
+    pub(in crate::daemon) path: PathBuf,
+    /// The most that may be done below it.
+    #[serde(default)]
+    pub(in crate::daemon) access: Access,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

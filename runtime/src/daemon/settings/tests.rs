@@ -23,7 +23,7 @@ fn defaults_hold_where_nothing_is_said() {
 
 #[test]
 fn flags_win_over_the_file_and_the_file_over_defaults() {
-    let toml = "hosts = [\"unix:///f\"]\ndata = \"/d\"\ngrace = \"1s\"\n[limits]\ntimeout = \"2h\"\nmemory = \"1GiB\"\nruns = 3\n\
+    let toml = "hosts = [\"unix:///f\"]\ndata = \"/d\"\ngrace = \"1s\"\n[policy]\ntimeout = \"2h\"\nmemory = \"1GiB\"\n[limits]\nruns = 3\n\
                 [compile]\ntimeout = 5\nmemory = \"2GiB\"\nupload = \"1MiB\"\n";
     let settings = merged(Flags::default(), toml).unwrap();
     assert_eq!(texts(&settings), ["unix:///f"]);
@@ -51,8 +51,8 @@ fn a_key_that_is_not_known_is_named() {
         ("[listen]\nbacklog = -1", "-1"),
         ("[listen]\nmode = \"0660\"", "mode"),
         ("[listen]\nsocket_mode = 660", "socket_mode"),
-        ("[limits]\nmemroy = 1", "memroy"),
-        ("[limits]\nmemory = \"lots\"", "lots"),
+        ("[policy]\nmemroy = 1", "memroy"),
+        ("[policy]\nmemory = \"lots\"", "lots"),
         ("[compile]\ntimeout = -1", "timeout"),
         ("[history]\nbytes = \"all\"", "all"),
         ("[events]\nring = 1", "ring"),

@@ -148,7 +148,7 @@ async fn what_a_job_started_ends_with_it() {
 
 #[tokio::test]
 async fn parents_that_hold_all_slots_lend_them_down_to_the_deepest_child() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 0 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 0 });
     let names: Vec<&'static str> = vec!["0", "1", "2", "3", "4", "5", "6", "7", "8"];
     assert_eq!(names.len(), MAX_DEPTH + 1);
     for pair in names.windows(2) {
@@ -186,7 +186,7 @@ async fn jobs_that_start_themselves_come_to_an_end() {
 
 #[tokio::test]
 async fn a_slot_is_lent_to_one_child_at_a_time() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 2 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 2 });
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (going, peak) = (now.clone(), most.clone());
     let counted = Native::work("counts those beside it", move |_call| {
@@ -222,7 +222,7 @@ async fn a_slot_is_lent_to_one_child_at_a_time() {
 
 #[tokio::test]
 async fn who_has_no_slot_lends_none() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 0 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 0 });
     engine.register("waits", obedient()).unwrap();
     let inside = engine.clone();
     let asks = Native::query("starts a child", move |call: Call| {

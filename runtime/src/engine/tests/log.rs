@@ -77,7 +77,7 @@ async fn the_lines_are_those_of_the_ancestor() {
 /// The ancestor's line had no status where a job was not found, and none at all where it was refused.
 #[tokio::test]
 async fn every_job_has_its_last_line_however_it_ends() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 1 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
     engine.register("panics", Native::work("panics", |_call| async { panic!("on purpose") })).unwrap();
     let trapped = Outcome::Trapped { trap: "unreachable".into(), message: "m".into(), backtrace: vec![] };
     engine.register("traps", Native::work("traps", move |_call| std::future::ready(trapped.clone()))).unwrap();

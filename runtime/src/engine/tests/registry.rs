@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_may_be_registered_while_jobs_are_looked_up_and_run() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 64, queue: 64 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 64, queue: 64 });
     engine.register("a", exits(7)).unwrap();
     let writers: Vec<_> = (0..8)
         .map(|writer| {

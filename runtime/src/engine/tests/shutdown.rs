@@ -221,7 +221,7 @@ async fn a_change_is_seen_through_or_told_of() {
 
 #[tokio::test]
 async fn a_job_in_the_queue_is_cancelled_with_those_that_run() {
-    let engine = Engine::new(Config { ceiling: Limits::default(), runs: 1, queue: 1 });
+    let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
     engine.register("a", obedient()).unwrap();
     let jobs = [(); 2].map(|()| engine.job("a").unwrap().build().unwrap());
     jobs.iter().for_each(|job| job.start().unwrap());

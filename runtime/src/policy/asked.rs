@@ -1,0 +1,135 @@
+//! `Asked`: the one form in which a policy is asked for, by the operator, a manifest or a caller.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::mount::Access;
+use crate::units::{self, Size, Time};
+
+/// What somebody wants of a policy. What is absent says nothing: it neither narrows a limit nor asks for a grant. An empty list does
+/// say something: no grant of its kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asked {
+    /// Wall clock of a run from start to end, waiting in host calls included.
+    #[serde(deserialize_with = "units::limit_of_time", serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub timeout: Option<Duration>,
+    /// Processor time of a run.
+    #[serde(deserialize_with = "units::limit_of_time", serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub cpu: Option<Duration>,
+    /// Bytes over all memories and tables of a run together.
+    #[serde(deserialize_with = "units::limit_of_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub memory: Option<u64>,
+    /// Open handles: files, directories, streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handles: Option<NonZeroUsize>,
+    /// Bytes of stdout.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub stdout: Option<u64>,
+    /// Bytes of stderr.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub stderr: Option<u64>,
+    /// Directories of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<MountAsked>>,
+    /// Variables of the daemon's environment that the guest gets, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_env: Option<Vec<String>>,
+}
+
+/// A directory that is asked for, by the name that the operator gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MountAsked {
+    /// The name of the mount in the operator's configuration.
+    pub name: String,
+    /// The path by which the guest knows it. Default: `/` and the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest: Option<String>,
+    /// What the guest may do below it.
+    #[serde(default)]
+    pub access: Access,
+}
+
+impl MountAsked {
+    /// The path by which the guest knows it.
+    pub fn guest_path(&self) -> String {
+        self.guest.clone().unwrap_or_else(|| format!("/{}", self.name))
+    }
+}
+
+impl Asked {
+    /// What says nothing at all.
+    pub const NOTHING: Self = Self {
+        timeout: None,
+        cpu: None,
+        memory: None,
+        handles: None,
+        stdout: None,
+        stderr: None,
+        mounts: None,
+        pass_env: None,
+    };
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_form_is_read_from_toml_and_json() {
+        let toml = "timeout = \"5s\"\ncpu = 1.5\nmemory = \"1MiB\"\nhandles = 3\nstdout = 0\npass_env = [\"TZ\"]\n\
+                    [[mounts]]\nname = \"data\"\naccess = \"rw\"\n";
+        let json = r#"{"timeout":5,"cpu":"1500ms","memory":1048576,"handles":3,"stdout":0,"pass_env":["TZ"],
+                       "mounts":[{"name":"data","access":"rw"}]}"#;
+        let asked: Asked = toml::from_str(toml).unwrap();
+        assert_eq!(asked, serde_json::from_str(json).unwrap());
+        assert_eq!((asked.timeout, asked.cpu), (Some(Duration::from_secs(5)), Some(Duration::from_millis(1500))));
+        assert_eq!(asked.mounts.as_ref().unwrap()[0].access, Access::ReadWrite);
+        assert_eq!(asked, serde_json::from_value(serde_json::to_value(&asked).unwrap()).unwrap());
+        assert_eq!(toml::from_str::<Asked>("").unwrap(), Asked::NOTHING);
+    }
+
+    #[test]
+    fn what_limits_nothing_is_refused() {
+        for (text, named) in [
+            ("timeout = 0", "no time"),
+            ("timeout = \"0s\"", "no time"),
+            ("timeout = -1", "-1"),
+            ("timeout = nan", "NaN"),
+            ("timeout = inf", "inf"),
+            ("timeout = 1e300", "1e"),
+            ("timeout = \"5 parsecs\"", "parsecs"),
+            ("timeout = \"99999999999999999999y\"", "y"),
+            ("cpu = 0", "no time"),
+            ("memory = 0", "no room"),
+            ("memory = -5", "-5"),
+            ("memory = \"-5MiB\"", "-5MiB"),
+            ("memory = 1.5", "1.5"),
+            ("memory = \"64 bananas\"", "bananas"),
+            ("memory = \"99999999999 EiB\"", "EiB"),
+            ("handles = 0", "nonzero"),
+            ("handles = -1", "-1"),
+            ("memroy = 1", "memroy"),
+            ("mounts = \"data\"", "sequence"),
+            ("mounts = [{ nmae = \"data\" }]", "nmae"),
+            ("pass_env = \"TZ\"", "sequence"),
+        ] {
+            let error = toml::from_str::<Asked>(text).expect_err(text).to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}

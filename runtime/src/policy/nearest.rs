@@ -1,0 +1,42 @@
+//! The nearest known key, for whoever mistyped one.
+
+/// `message`, which a reader of TOML or JSON gave, with the known key that is nearest to the unknown one, where one is near.
+///
+/// Both readers write "unknown field `X`, expected one of `A`, `B`".
+pub fn with_nearest(message: &str) -> String {
+    let message = message.trim_end();
+    let Some((_, rest)) = message.split_once("unknown field `") else { return message.to_owned() };
+    let mut quoted = rest.split('`').step_by(2);
+    let Some(unknown) = quoted.next() else { return message.to_owned() };
+    let near = quoted.filter(|known| known.chars().all(|letter| letter.is_alphanumeric() || letter == '_'));
+    let nearest = near.map(|known| (strsim::damerau_levenshtein(unknown, known), known)).min();
+    match nearest {
+        Some((distance, known)) if distance <= 1 + unknown.len() / 3 => format!("{message}; did you mean `{known}`?"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Asked;
+
+    #[test]
+    fn the_nearest_key_is_named() {
+        for (unknown, nearest) in [("memroy", "memory"), ("timout", "timeout"), ("handle", "handles"), ("stdotu", "stdout")] {
+            let toml = toml::from_str::<Asked>(&format!("{unknown} = 1")).unwrap_err().to_string();
+            let json = serde_json::from_str::<Asked>(&format!("{{\"{unknown}\": 1}}")).unwrap_err().to_string();
+            for error in [toml, json] {
+                let told = with_nearest(&error);
+                assert!(told.ends_with(&format!("; did you mean `{nearest}`?")), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_near_nothing_stays_as_it_is() {
+        for message in ["unknown field `elephants`, expected one of `memory`, `cpu`", "invalid type", "unknown field `"] {
+            assert_eq!(with_nearest(message), message);
+        }
+    }
+}
