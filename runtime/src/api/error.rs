@@ -80,6 +80,10 @@ impl Error {
         Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 
+    pub(crate) fn too_slow(message: impl Into<String>) -> Self {
+        Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message) }
+    }
+
     pub(crate) fn method_not_allowed(method: &hyper::Method, allow: &str) -> Self {
         let message = format!("{method} is not served here; {allow} are");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
@@ -136,9 +140,9 @@ impl Error {
     /// The answer that tells it, for a connection that is closed without a look at what it asked.
     pub(crate) fn into_text(self) -> String {
         let (status, body) = (self.status, format!("{}\n", self.json()));
-        let length = body.len();
+        let (length, retry) = (body.len(), if self.retry { "retry-after: 1\r\n" } else { "" });
         format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{retry}connection: close\r\n\r\n{body}"
         )
     }
 

@@ -1,6 +1,8 @@
 //! The API over real sockets, with native handlers: what only a client without manners, a shut gate or a draining engine can show.
 
 mod children;
+mod routes;
+mod stopping;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +37,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 impl Served {
     /// An API behind a shut gate, on a unix socket and on TCP.
     async fn shut() -> Self {
-        Self::shut_and(Policy::Hold).await
+        Self::shut_and(Policy::Hold, Bounds::default()).await
     }
 
-    async fn shut_and(policy: Policy) -> Self {
+    async fn shut_and(policy: Policy, http: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let engine = Engine::new(engine::Config { ceiling: Limits::default(), runs: 8, queue: 0 });
@@ -50,7 +52,8 @@ impl Served {
         let listeners =
             listener::bind(&addresses.map(Into::into), listener::Options::default(), &Inherited::none()).await.unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
-        let settings = Settings { upload: 1 << 20, spill: folder.path().to_owned(), policy };
+        let settings =
+            Settings { upload: 1 << 20, spill: folder.path().to_owned(), policy, http, callers: Arc::default() };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();
@@ -218,7 +221,7 @@ async fn until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
 
 #[tokio::test]
 async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection_after_it_has_opened() {
-    let served = Served::shut_and(Policy::Answer).await;
+    let served = Served::shut_and(Policy::Answer, Bounds::default()).await;
     served.gate.enter(Phase::Installing);
     let mut connections = served.both().await;
     for connection in &mut connections {
@@ -244,7 +247,7 @@ async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection
 
 #[tokio::test]
 async fn who_was_held_by_the_server_is_told_why_the_gate_stays_shut() {
-    let mut served = Served::shut_and(Policy::Answer).await;
+    let mut served = Served::shut_and(Policy::Answer, Bounds::default()).await;
     let mut held = served.both().await;
     for connection in &mut held {
         ask(connection, &run("wait", "1.1")).await;

@@ -16,15 +16,22 @@ use futures_util::FutureExt as _;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+use super::pace::Pace;
 use crate::listener::Stream;
 
 /// How long what a client still sends is taken and thrown away after its answer. A connection closed over unread input is reset, and
 /// with that the end of the answer may be lost.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Most reads that are taken of what has come when a connection is left.
+const READS: usize = 64;
+
 /// hyper's end of a connection.
 #[derive(Debug)]
-pub(crate) struct Wire(Arc<Presence>);
+pub(crate) struct Wire {
+    presence: Arc<Presence>,
+    pace: Arc<Pace>,
+}
 
 /// Whether anybody is at the other end of a connection.
 #[derive(Debug)]
@@ -86,6 +93,11 @@ impl Presence {
         if self.flushed.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// Whether everything hyper was given of an answer that goes on is with the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.flushed.load(Ordering::Relaxed)
+    }
+
     /// Sees to it that the end of the connection is no regular one, where neither a length nor chunks tell a cut answer from a whole.
     /// Only TCP has such an end; on a unix socket a client of HTTP/1.0 cannot tell.
     pub(crate) fn reset_when_closed(&self) {
@@ -126,6 +138,18 @@ impl Presence {
         let _ = tokio::time::timeout(LINGER, drain).await;
     }
 
+    /// Ends a connection on which nothing goes on: what has come until now is taken, and nobody is waited for.
+    pub(crate) fn leave(&self) {
+        let mut scratch = vec![0; 16 << 10];
+        // Who has gone, or sends on and on, is left all the same.
+        let _ = self.stream.shutdown();
+        for _ in 0..READS {
+            if !matches!(self.stream.try_read(&mut scratch), Ok(1..)) {
+                return;
+            }
+        }
+    }
+
     /// The first bytes that the client has sent, without taking them.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -139,18 +163,22 @@ impl Presence {
 }
 
 impl Wire {
-    pub(crate) fn new(presence: Arc<Presence>) -> Self {
-        Self(presence)
+    pub(super) fn new(presence: Arc<Presence>, pace: Arc<Pace>) -> Self {
+        Self { presence, pace }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
+        let stream = &self.presence.stream;
         loop {
             ready!(stream.poll_read_ready(cx))?;
             match stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(1..) => {
+                    self.pace.received();
+                    return Poll::Ready(Ok(()));
+                }
                 read => return Poll::Ready(read.map(drop)),
             }
         }
@@ -167,7 +195,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.0.stream;
+        let stream = &self.presence.stream;
         loop {
             ready!(stream.poll_write_ready(cx))?;
             match stream.try_write_vectored(slices) {
@@ -183,7 +211,7 @@ impl AsyncWrite for Wire {
 
     /// hyper flushes only when it has nothing left to write, so here is between two chunks.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let presence = &self.0;
+        let presence = &self.presence;
         if presence.probe.swap(false, Ordering::Relaxed) {
             // Where there is no room, there is enough on its way to draw a reset.
             let _ = presence.stream.try_write_vectored(&[IoSlice::new(b"0")]);
@@ -194,6 +222,6 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.stream.shutdown())
+        Poll::Ready(self.presence.stream.shutdown())
     }
 }

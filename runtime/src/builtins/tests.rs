@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::api::Settings;
+use crate::api::{Bounds, Settings};
 use crate::engine::{self, DEFAULT_QUEUE};
 use crate::job::Job;
 use crate::listenbuffer::{Phase, Policy};
@@ -17,7 +17,13 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
     let ceiling = Limits::default();
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
-    let settings = Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold };
+    let settings = Settings {
+        upload: 1,
+        spill: folder.to_owned(),
+        policy: Policy::Hold,
+        http: Bounds::default(),
+        callers: Arc::default(),
+    };
     let daemon = Arc::new(Daemon {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),
         engine,

@@ -90,7 +90,13 @@ impl Boot {
         // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
         engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
-        let api = api::Settings { upload: settings.upload, spill: path.clone(), policy: settings.policy };
+        let api = api::Settings {
+            upload: settings.upload,
+            spill: path.clone(),
+            policy: settings.policy,
+            http: settings.http,
+            callers: settings.callers.clone().into(),
+        };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
             engine,

@@ -1,6 +1,7 @@
 //! `Settings`: what the daemon runs with. A flag wins over the configuration file, and that over the default.
 
 mod file;
+mod http;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use self::file::{File, LimitsTable, ListenTable};
 use super::Flags;
 use super::places::{self, Places};
+use crate::api::{Bounds as HttpBounds, Callers, CallersError};
 use crate::engine;
 use crate::events;
 use crate::history::Bounds;
@@ -57,6 +59,10 @@ pub(super) struct Settings {
     pub(super) history: Bounds,
     /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
+    /// What clients may take of the HTTP layer.
+    pub(super) http: HttpBounds,
+    /// Who may call over TCP besides the daemon's own names. Default nobody.
+    pub(super) callers: Callers,
     pub(super) debug: bool,
     pub(super) log_filter: Option<String>,
 }
@@ -88,6 +94,12 @@ pub(super) enum SettingsError {
     Queue(usize),
     #[error("{0} events to keep are not from 1 to {MOST_EVENTS}")]
     Events(usize),
+    #[error("http.{key} = {value} is not from {least} to {most}")]
+    Http { key: &'static str, value: u64, least: u64, most: u64 },
+    #[error("http.{key} = {} is not from 1 ms to 1 day", humantime::format_duration(*value))]
+    HttpTime { key: &'static str, value: Duration },
+    #[error("http: {0}")]
+    Callers(#[from] CallersError),
     #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
     History(usize),
 }
@@ -145,6 +157,7 @@ impl Settings {
         if !(1..=MOST_EVENTS).contains(&events) {
             return Err(SettingsError::Events(events));
         }
+        let (http, callers) = (file.http.bounds()?, file.http.callers()?);
         let compile = CompileLimits::default();
         Ok(Self {
             hosts,
@@ -165,6 +178,8 @@ impl Settings {
             upload: file.compile.upload.unwrap_or(64 << 20),
             history,
             events,
+            http,
+            callers,
             debug: flags.debug,
             log_filter: places.log_filter,
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::http::HttpTable;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
 use crate::history::Bounds;
 use crate::listener::{self, Access};
@@ -24,6 +25,7 @@ pub(super) struct File {
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
     pub(super) events: EventsTable,
+    pub(super) http: HttpTable,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
