@@ -15,11 +15,13 @@ macro_rules! tested {
 
 mod boot;
 mod events;
+mod exhausted;
 mod folder;
 mod gate;
 mod handlers;
 mod history;
 mod http;
+mod http2;
 mod jobs;
 mod jobs_api;
 mod kept;
@@ -29,10 +31,13 @@ mod logs;
 mod malformed;
 mod metrics;
 mod oracle;
+mod pages;
 mod parity;
 mod run;
 mod shutdown;
 mod sinks;
+mod slow;
+mod smuggling;
 mod stream;
 mod supervised;
 mod tidy;
