@@ -8,6 +8,7 @@ mod bounds;
 mod caller;
 mod connection;
 mod cors;
+mod debug;
 mod error;
 mod events;
 mod handlers;
@@ -26,7 +27,9 @@ mod router;
 mod run;
 mod server;
 mod system;
+mod upgrade;
 mod upload;
+mod websocket;
 mod wire;
 
 use std::path::PathBuf;
@@ -34,10 +37,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::task::TaskTracker;
 
 pub(crate) use self::bounds::Bounds;
 pub(crate) use self::caller::{Callers, CallersError};
+pub(crate) use self::debug::ProcessNumbers;
 pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
 pub(crate) use self::server::serve;
 use crate::engine::Engine;
@@ -45,6 +48,7 @@ use crate::kept::Kept;
 use crate::listenbuffer::{Gate, Policy};
 use crate::listener::Backlog;
 use crate::sandbox::Sandbox;
+use crate::tasks::Tasks;
 
 /// Uploads that are held in memory at a time; more wait before they are read.
 const UPLOADS: usize = 16;
@@ -61,6 +65,8 @@ pub(crate) struct Api {
     /// Set before the gate opens.
     kept: OnceLock<Kept>,
     settings: Settings,
+    /// There in debug mode only.
+    debug: Option<debug::Debug>,
     requests: metrics::Requests,
     /// Where requests wait that came before the gate was open.
     porch: held::Porch,
@@ -74,7 +80,7 @@ pub(crate) struct Api {
     graces: Arc<Semaphore>,
     cursors: jobs::Cursors,
     /// What goes on beside connections: pumps of runs, streams of HTTP/2.
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 /// What the API is told by the operator.
@@ -84,6 +90,10 @@ pub(crate) struct Settings {
     pub(crate) upload: u64,
     /// Where output that nobody reads yet may spill to, in files without a name.
     pub(crate) spill: PathBuf,
+    /// What is told of the process; there in debug mode only.
+    pub(crate) debug: Option<ProcessNumbers>,
+    /// Where is noted what goes on.
+    pub(crate) tasks: Tasks,
     /// What becomes of connections while the gate is shut. Default: the kernel holds them.
     pub(crate) policy: Policy,
     /// What clients may take of the HTTP layer.
@@ -101,14 +111,15 @@ impl Api {
             backlogs: OnceLock::new(),
             gate,
             kept: OnceLock::new(),
-            settings,
+            debug: settings.debug.map(debug::Debug::new),
             requests: router::requests(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             fetches: Arc::new(Semaphore::new(FETCHES)),
             input: Arc::new(Semaphore::new(jobs::INPUT_BLOCKS)),
             graces: Arc::new(Semaphore::new(jobs::GRACES)),
             cursors: jobs::Cursors::new(),
-            tasks: TaskTracker::new(),
+            tasks: settings.tasks.clone(),
+            settings,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: where to ([`address`], [`environment`], [`paths`]), how to ask ([`client`], [`upload`], [`frames`]), `run` through
 //! the daemon and in process ([`run`], [`remote`], [`local`], [`ending`]), runs that are left to the daemon ([`submit`]) and what becomes
-//! of them ([`jobs`], [`ps`], [`logs`], [`wait`], [`control`], [`inspect`], [`stats`], [`events`]), and the subcommands that only ask
+//! of them ([`jobs`], [`ps`], [`logs`], [`attach`], [`wait`], [`control`], [`inspect`], [`stats`], [`events`]), and the subcommands that only ask
 //! and show.
 //!
 //! Exit codes: a run's own (see [`Outcome::exit_code`](crate::outcome::Outcome::exit_code)), 127 for a handler that is not there, and
@@ -10,6 +10,7 @@
 
 mod about;
 mod address;
+mod attach;
 mod client;
 mod commands;
 mod control;
@@ -96,6 +97,10 @@ enum Command {
     Ps(Asking<ps::Ps>),
     /// Print what a job has written, stdout to stdout and stderr to stderr.
     Logs(Asking<logs::Logs>),
+    /// Join stdin, stdout and stderr to those of a job that goes on.
+    ///
+    /// Exits as `run` does when the job ends. Ctrl-C leaves it: the job goes on, and its stdin stays open for the next who attaches.
+    Attach(Asking<attach::Attach>),
     /// Wait until jobs have ended, and print the exit code of each.
     ///
     /// Exits with the code of the last job that is named; 125 where there is none, as for a job that is not known.
@@ -164,6 +169,7 @@ impl Cli {
             Command::Handlers(handlers) => wait_for(handlers.args.run(&handlers.host.client(outer, environment)?.0))?,
             Command::Ps(ps) => wait_for(ps.args.run(&ps.host.client(outer, environment)?.0))?,
             Command::Logs(logs) => wait_for(logs.args.run(&logs.host.client(outer, environment)?.0))?,
+            Command::Attach(attach) => wait_for(attach.args.run(&attach.host.client(outer, environment)?.0))?,
             Command::Wait(wait) => wait_for(wait.args.run(&wait.host.client(outer, environment)?.0))?,
             Command::Cancel(cancel) => wait_for(cancel.args.run(&cancel.host.client(outer, environment)?.0))?,
             Command::Kill(kill) => wait_for(kill.args.run(&kill.host.client(outer, environment)?.0))?,

@@ -30,6 +30,7 @@ use self::signals::{Signal, Signals};
 use crate::engine::{ShutdownReport, Unfinished};
 use crate::events::What;
 use crate::listener::Inherited;
+use crate::tasks::Tasks;
 
 /// Exit code of wrong usage: flags and configuration.
 const WRONG_USAGE: u8 = 125;
@@ -43,7 +44,7 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// The configuration file.
     pub config: Option<PathBuf>,
-    /// Whether to log everything.
+    /// Whether to log everything, and to serve what tells of the process.
     pub debug: bool,
     /// Whether to serve TCP to other machines, which are not asked who they are.
     pub insecure_tcp: bool,
@@ -102,6 +103,8 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let settings = Settings::new(flags)?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
+    let tasks = if settings.debug { Tasks::noted() } else { Tasks::default() };
+    let _log_note = tasks.note("daemon", || "writer of the log".to_owned());
     let control = Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -109,7 +112,7 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .build()
         .map_err(Failure::Threads)?;
     allow_open_files();
-    let end = control.block_on(live(settings, inherited, supervisor));
+    let end = control.block_on(live(settings, inherited, supervisor, tasks));
     // Nothing that matters is left on it, and what blocks there may block for ever.
     control.shutdown_background();
     end
@@ -123,12 +126,15 @@ fn allow_open_files() {
     }
 }
 
-async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor) -> Result<End, Failure> {
+async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor, tasks: Tasks) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
+    let _signals_note = tasks.note("daemon", || "watcher of signals".to_owned());
+    let _watchdog_note =
+        supervisor.watchdog.and_then(|_| tasks.note("daemon", || "watchdog for the service manager".to_owned()));
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
     let grace = settings.grace;
-    let boot = boot::Boot::new(settings, inherited, notify.clone())
+    let boot = boot::Boot::new(settings, inherited, notify.clone(), tasks)
         .inspect_err(|error| notify.stopping(&format!("the start failed: {error}")))?;
     tokio::select! {
         end = live_to_end(&boot, signals, grace, &notify) => end,

@@ -222,6 +222,11 @@ impl Engine {
         &self.0.records
     }
 
+    /// The jobs that go on, services among them.
+    pub(crate) fn jobs(&self) -> Vec<Job> {
+        self.0.fence.work().into_iter().chain(self.0.fence.services()).collect()
+    }
+
     /// What no run may use more of.
     pub fn ceiling(&self) -> Limits {
         self.0.config.ceiling

@@ -38,7 +38,7 @@ use crate::limits::{Asked, Limits};
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
 use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
-use crate::usage::{Usage, UsageReport};
+use crate::usage::{Sampler, Usage, UsageReport};
 
 /// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
 pub const MAX_ARGS_AND_ENV: usize = 1 << 20;
@@ -222,6 +222,14 @@ impl Job {
         self.0.later.lock().expect("no panic while the lock is held").take()
     }
 
+    /// Leaves a stdin that was taken to the next who asks.
+    pub(crate) fn return_stdin(&self, sink: Sink) {
+        *self.0.later.lock().expect("no panic while the lock is held") = Some(sink);
+        if matches!(*self.0.state.borrow(), State::Done(_)) {
+            drop(self.take_stdin());
+        }
+    }
+
     /// When its run began.
     pub fn started(&self) -> Option<Timestamp> {
         match *self.0.clock.lock().expect("no panic while the lock is held") {
@@ -250,6 +258,11 @@ impl Job {
             Clock::Created | Clock::Queued(_) => Duration::ZERO,
         };
         self.0.usage.report(running)
+    }
+
+    /// What samples its run, in debug mode and while a guest runs.
+    pub(crate) fn sampler(&self) -> Option<Arc<dyn Sampler>> {
+        self.0.usage.sampling.sampler()
     }
 
     pub(crate) fn stop(&self) -> &Stop {

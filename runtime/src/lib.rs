@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`usage`], [`mount`], [`handler`], [`job`];
-//! - what is told of it: [`events`], [`history`], `metrics`;
+//! - what is told of it: [`events`], [`history`], `metrics`, [`tasks`];
 //! - who runs it: [`engine`], the registry and the life of the daemon, and [`sandbox`], the only part that knows wasm;
 //! - what outlives the daemon: [`store`], and [`kept`], the handlers that are kept there;
 //! - how it is reached: [`listener`] and [`listenbuffer`], bound early and opened late, and `api`, which translates;
@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod mount;
 pub mod outcome;
 pub mod stream;
+pub mod tasks;
 pub mod units;
 pub mod usage;
 

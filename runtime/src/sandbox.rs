@@ -21,6 +21,7 @@ mod shape;
 mod stdio;
 mod ticker;
 mod trap;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::store::Artifacts;
+use crate::tasks::{Note, Tasks};
 
 /// What a sandbox is made with.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Config {
     pub compiler: PathBuf,
     /// Where compiled code is kept; without it every load compiles.
     pub artifacts: Option<Artifacts>,
+    /// Where its threads and compilations are noted; where they are, runs can be profiled.
+    pub tasks: Tasks,
 }
 
 /// Why the sandbox could not be built.
@@ -104,6 +108,9 @@ struct Inner {
     compiler: Compiler,
     guests: Guests,
     ticker: Ticker,
+    /// Whether runs can be profiled.
+    is_watched: bool,
+    _notes: [Option<Note>; 2],
 }
 
 impl Sandbox {
@@ -116,8 +123,14 @@ impl Sandbox {
         let linkers = Linkers::new(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Threads)?;
         let guests = Guests::start().map_err(SandboxError::Threads)?;
+        let tasks = config.tasks.clone();
+        let notes = [
+            tasks.note("sandbox", || "ticker of the epoch".to_owned()),
+            tasks.note("sandbox", || format!("{} guest threads", guests.threads())),
+        ];
         let compiler = Compiler::new(&engine, config);
-        Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, ticker })))
+        let is_watched = tasks.are_noted();
+        Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, ticker, is_watched, _notes: notes })))
     }
 
     /// How compiling goes.

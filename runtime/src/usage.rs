@@ -1,6 +1,7 @@
 //! `Usage`: what a run used, counted while it runs.
 
 mod complaint;
+mod sampler;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::complaint::Complaint;
+pub use self::sampler::{Sampler, SamplerError, Sampling};
 
 /// Counters of one run, written by the engine and the sandbox and read by anyone at any time. Times are kept in nanoseconds.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ pub struct Usage {
     pub stderr_bytes: Counter,
     /// The end of what it wrote to stderr.
     pub complaint: Complaint,
+    /// What can be learned of where its processor time goes.
+    pub sampling: Sampling,
 }
 
 /// A number that only grows.

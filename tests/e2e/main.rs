@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 mod ask;
+mod attach;
 mod commands;
 mod detached;
 mod follow;

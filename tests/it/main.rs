@@ -13,7 +13,9 @@ macro_rules! tested {
     };
 }
 
+mod attach;
 mod boot;
+mod debug;
 mod events;
 mod exhausted;
 mod folder;
@@ -43,6 +45,7 @@ mod supervised;
 mod tidy;
 mod upload;
 mod wasi;
+mod websocket;
 
 use capstan_tests::{Client, Daemon, Setup};
 

@@ -14,6 +14,7 @@ use capstan::manifest::Manifest;
 use capstan::outcome::{Outcome, OutputStream};
 use capstan::sandbox::{self, CompileLimits, Sandbox};
 use capstan::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
+use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -103,6 +104,7 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
         artifacts: None,
+        tasks: Tasks::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = engine();

@@ -32,6 +32,12 @@ pub enum Address {
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+impl std::fmt::Debug for dyn Stream {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Stream")
+    }
+}
+
 impl Address {
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {

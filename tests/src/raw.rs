@@ -99,6 +99,20 @@ impl Raw {
         String::from_utf8(read).unwrap()
     }
 
+    /// Reads a frame: its stream, and its payload.
+    ///
+    /// # Panics
+    /// If the connection ends before that is whole.
+    pub async fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 8];
+        within("the head of a frame", self.stream.read_exact(&mut head)).await.unwrap();
+        let [stream, a, b, c, length @ ..] = head;
+        assert_eq!([a, b, c], [0; 3], "the reserved bytes of a frame are zero");
+        let mut payload = vec![0; u32::from_be_bytes(length).try_into().unwrap()];
+        within("the payload of a frame", self.stream.read_exact(&mut payload)).await.unwrap();
+        (stream, payload)
+    }
+
     /// Reads the head of an answer, and gives its status.
     pub async fn status(&mut self) -> u16 {
         let head = self.read_until("\r\n\r\n").await;

@@ -8,6 +8,7 @@ use capstan::limits::Limits;
 use capstan::manifest::Manifest;
 use capstan::outcome::CancelledBy;
 use capstan::sandbox::{self, CompileLimits, Sandbox};
+use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
@@ -22,6 +23,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         compile: CompileLimits::default(),
         compiler: binary.into(),
         artifacts: None,
+        tasks: Tasks::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = Engine::new(engine::Config { ceiling, runs: count, queue: 0 });

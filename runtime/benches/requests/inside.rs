@@ -6,6 +6,7 @@ use capstan::engine::{self, Engine};
 use capstan::limits::Limits;
 use capstan::manifest::Manifest;
 use capstan::sandbox::{self, CompileLimits, Sandbox};
+use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
@@ -15,17 +16,22 @@ const ROUNDS: usize = 5;
 
 /// Tells what a run of `program` takes, the median of the rounds.
 pub(crate) fn measure(binary: &str, program: &str) {
+    measure_with(binary, program, Tasks::default(), "");
+    measure_with(binary, program, Tasks::noted(), ", in debug mode");
+}
+
+fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ceiling = Limits::default();
     let compile = CompileLimits::default();
-    let sandbox =
-        Sandbox::new(sandbox::Config { ceiling, runs: 100, compile, compiler: binary.into(), artifacts: None });
-    let (sandbox, engine) = (sandbox.unwrap(), Engine::new(engine::Config { ceiling, runs: 100, queue: 0 }));
+    let config = sandbox::Config { ceiling, runs: 100, compile, compiler: binary.into(), artifacts: None, tasks };
+    let (sandbox, engine) =
+        (Sandbox::new(config).unwrap(), Engine::new(engine::Config { ceiling, runs: 100, queue: 0 }));
     let handler = runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default())).unwrap();
     engine.register("hello", handler).unwrap();
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine))).collect();
     rounds.sort_by(f64::total_cmp);
-    println!("{:<44} {:>9.1} µs a run", format!("{program} in process, one after the other"), rounds[ROUNDS / 2]);
+    println!("{:<60} {:>9.1} µs a run", format!("{program} in process, one after the other{mode}"), rounds[ROUNDS / 2]);
 }
 
 /// Microseconds that a run takes.

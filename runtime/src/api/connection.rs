@@ -1,7 +1,7 @@
 //! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, under limits; each of its requests goes to the router.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Api;
 use super::body::Body;
@@ -24,8 +22,10 @@ use super::held::Porch;
 use super::pace::{Answering, Late, Pace};
 use super::request::Request;
 use super::router;
+use super::upgrade::Afterwards;
 use super::wire::{Presence, Wire};
 use crate::listener::Stream;
+use crate::tasks::Tasks;
 
 /// Bytes that hyper buffers in each direction of a connection, and of what has come for each stream of HTTP/2.
 const BUFFER: u32 = 64 << 10;
@@ -62,24 +62,31 @@ enum Ended {
     Late(Late),
 }
 
-/// Serves the requests of a connection until it ends; once `draining` is cancelled, that is after the request that goes on.
+/// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
+/// last is the one that goes on.
 pub(super) async fn serve(api: Arc<Api>, stream: Stream, origin: Origin, draining: CancellationToken) {
     let (presence, bounds) = (Presence::new(stream), api.settings.http);
     let pace = Pace::new(bounds, presence.clone());
     let Some(is_http2) = greeted(&presence, &pace, &draining).await else { return presence.leave() };
-    let tasks = api.tasks.clone();
+    let (tasks, afterwards) = (api.tasks.clone(), Afterwards::default());
     let service = service_fn({
-        let (presence, pace) = (presence.clone(), pace.clone());
+        let (presence, pace, afterwards) = (presence.clone(), pace.clone(), afterwards.clone());
         // The answer begins with the call, and not when it is first looked at.
-        move |request| answer(api.clone(), origin.clone(), presence.clone(), pace.begin(), request)
+        move |request| answer(api.clone(), origin.clone(), presence.clone(), pace.begin(), afterwards.clone(), request)
     });
     let io = TokioIo::new(Wire::new(presence.clone(), pace.clone()));
     let ended = if is_http2 {
         pace.is_http2();
-        until_drained(http2(&bounds, tasks).serve_connection(io, service), &pace, &draining).await
+        let connection = http2(&bounds, tasks).serve_connection(io, service);
+        until_drained(connection, |connection| connection.graceful_shutdown(), &pace, &draining).await
     } else {
-        until_drained(http1(&bounds).serve_connection(io, service), &pace, &draining).await
+        let connection = http1(&bounds).serve_connection(io, service).with_upgrades();
+        until_drained(connection, |connection| connection.graceful_shutdown(), &pace, &draining).await
     };
+    if let Some(session) = afterwards.take() {
+        session.await;
+        return presence.close().await;
+    }
     match ended {
         Ended::Itself => presence.close().await,
         Ended::Idle => presence.leave(),
@@ -110,10 +117,12 @@ async fn greeted(presence: &Presence, pace: &Pace, draining: &CancellationToken)
     }
 }
 
-async fn until_drained<C>(connection: C, pace: &Pace, draining: &CancellationToken) -> Ended
-where
-    C: GracefulConnection<Error = hyper::Error>,
-{
+async fn until_drained<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    shut_down: fn(Pin<&mut C>),
+    pace: &Pace,
+    draining: &CancellationToken,
+) -> Ended {
     let mut connection = pin!(connection);
     let (mut drains, mut ending) = (false, Ended::Itself);
     loop {
@@ -137,7 +146,7 @@ where
             ending = Ended::Idle;
             pace.ends();
         }
-        connection.as_mut().graceful_shutdown();
+        shut_down(connection.as_mut());
     }
 }
 
@@ -146,6 +155,7 @@ async fn answer(
     origin: Origin,
     presence: Arc<Presence>,
     answering: Answering,
+    afterwards: Afterwards,
     request: HttpRequest<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
@@ -159,7 +169,7 @@ async fn answer(
     if let (Ok(()), Some(porch)) = (&allowed, origin.porch) {
         allowed = porch.pass(&head, &presence).await;
     }
-    let request = Request { head, body, name: String::new(), presence };
+    let request = Request { head, body, name: String::new(), presence, afterwards };
     let mut response = router::call(api, request, allowed).await;
     if varies {
         cors::vary(&mut response);
@@ -209,7 +219,7 @@ fn http1(bounds: &Bounds) -> http1::Builder {
     builder
 }
 
-fn http2(bounds: &Bounds, tasks: TaskTracker) -> http2::Builder<Tracked> {
+fn http2(bounds: &Bounds, tasks: Tasks) -> http2::Builder<Tracked> {
     let mut builder = http2::Builder::new(Tracked(tasks));
     builder
         .timer(TokioTimer::new())
@@ -227,13 +237,13 @@ fn http2(bounds: &Bounds, tasks: TaskTracker) -> http2::Builder<Tracked> {
 
 /// Runs what hyper does on the side of a connection as tasks that the API owns.
 #[derive(Clone, Debug)]
-struct Tracked(TaskTracker);
+struct Tracked(Tasks);
 
 impl<F> hyper::rt::Executor<F> for Tracked
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        self.0.spawn("api", "part of an HTTP/2 connection", future);
     }
 }

@@ -1,11 +1,12 @@
 //! `Error`: the one place where what went wrong becomes a status, a stable code and a sentence.
 
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::{self, Body};
 use super::run::{self, JOB};
+use super::websocket;
 use crate::engine::{MAX_NAME, RegistryError};
 use crate::events::FilterError;
 use crate::history::RemoveError;
@@ -30,6 +31,8 @@ pub(crate) struct Error {
     message: String,
     retry: bool,
     allow: Option<HeaderValue>,
+    /// The protocol that is to be asked for.
+    upgrade: Option<&'static str>,
     /// The job that it is about.
     job: Option<Box<JobId>>,
     /// What the start is at.
@@ -40,7 +43,17 @@ pub(crate) struct Error {
 
 impl Error {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry: false, allow: None, job: None, phase: None, close: false }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry: false,
+            allow: None,
+            upgrade: None,
+            job: None,
+            phase: None,
+            close: false,
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -75,6 +88,10 @@ impl Error {
         Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "conflict", message) }
     }
 
+    pub(crate) fn profiled(message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     pub(crate) fn too_large(limit: u64) -> Self {
         let message = format!("the body is larger than the {limit} bytes that are taken");
         Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
@@ -88,6 +105,18 @@ impl Error {
         let message = format!("{method} is not served here; {allow} are");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         Self { allow: Some(HeaderValue::from_str(allow).expect("method names are header text")), ..error }
+    }
+
+    pub(crate) fn upgrade_required(protocol: &'static str) -> Self {
+        let message = format!("ask with HTTP/1.1 and the headers Connection: Upgrade and Upgrade: {protocol}");
+        Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
+    }
+
+    pub(crate) fn websocket_version() -> Self {
+        let (protocol, version) = (websocket::PROTOCOL, websocket::VERSION);
+        let message =
+            format!("version {version} of WebSocket is spoken here: ask with Sec-WebSocket-Version: {version}");
+        Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
     }
 
     pub(crate) fn unsupported_version(asked: &str, min: u32, max: u32) -> Self {
@@ -158,6 +187,13 @@ impl Error {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);
+        }
+        if let Some(protocol) = self.upgrade {
+            headers.insert(UPGRADE, HeaderValue::from_static(protocol));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            if protocol == websocket::PROTOCOL {
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(websocket::VERSION));
+            }
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -66,7 +66,7 @@ pub(super) async fn events(api: Arc<Api>, request: Request) -> Result<Response<B
     let is_sse = request.lists(&ACCEPT, SSE);
     let (pieces, body) = Client::of(&request).answer(());
     let wanted = Wanted { filter, since, until, is_sse };
-    api.tasks.spawn(tell(api.engine.clone(), subscription, wanted, pieces));
+    api.tasks.spawn("api", "follower of events", tell(api.engine.clone(), subscription, wanted, pieces));
     let mut response = body::typed(StatusCode::OK, if is_sse { SSE } else { NDJSON }, body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     pace::read_as(&mut response, Reading::Follows);

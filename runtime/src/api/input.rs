@@ -4,11 +4,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::job::Job;
 use crate::outcome::CancelledBy;
 use crate::stream::{self, PIPE_CAPACITY, Sink, Source};
+use crate::tasks::Tasks;
 
 /// A body that has not been looked at yet.
 #[derive(Debug)]
@@ -28,14 +28,14 @@ impl Input {
     }
 
     /// Feeds the stdin of `job`, which has been started, until the body or the run ends.
-    pub(super) fn feed(self, tasks: &TaskTracker, job: &Job) -> InputEnd {
+    pub(super) fn feed(self, tasks: &Tasks, job: &Job) -> InputEnd {
         let end = InputEnd::new();
         let Some((body, sink)) = self.0 else {
             end.cancel();
             return end;
         };
         let (job, ended) = (job.clone(), end.clone().drop_guard());
-        tasks.spawn(async move {
+        tasks.spawn("api", "input of a run", async move {
             tokio::select! {
                 _ = pump(body, sink, &job) => {}
                 // A client that sends nothing, and does not end, shall not outlive its run either.

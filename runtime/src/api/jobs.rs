@@ -1,8 +1,9 @@
-//! Jobs over HTTP: submit, list, inspect, wait, stop, feed, forget.
+//! Jobs over HTTP: submit, list, inspect, wait, stop, feed, attach, forget.
 //!
 //! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`](mod@logs).
 
 mod asked;
+mod attach;
 mod cursor;
 mod list;
 mod logs;
@@ -17,6 +18,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use self::asked::{Asked, Input};
+pub(super) use self::attach::{attach, attach_messages};
 pub(super) use self::cursor::Cursors;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;
@@ -115,7 +117,7 @@ pub(super) async fn wait(api: Arc<Api>, request: Request) -> Result<Response<Bod
     let Some(job) = going(&record).cloned() else { return Ok(body::json(StatusCode::OK, &Told::new(&record))) };
     // The head goes out at once, so that a client that leaves is noticed; the job follows.
     let (pieces, body) = Client::of(&request).answer(());
-    api.tasks.spawn(async move {
+    api.tasks.spawn("api", "waiter for a job's end", async move {
         let over = async {
             match timeout {
                 Some(timeout) => tokio::time::sleep(timeout).await,
@@ -143,7 +145,7 @@ pub(super) async fn cancel(api: Arc<Api>, request: Request) -> Result<Response<B
     } else {
         let place = api.graces.clone().try_acquire_owned();
         let place = place.map_err(|_| Error::busy("too many jobs are in their time of grace"))?;
-        api.tasks.spawn(async move {
+        api.tasks.spawn("api", "cancellation after a time of grace", async move {
             let _place = place;
             // It may end by itself until then.
             let _ = tokio::time::timeout(grace, job.wait()).await;
@@ -169,7 +171,7 @@ pub(super) async fn stdin(api: Arc<Api>, request: Request) -> Result<Response<Bo
     let sink = job.take_stdin().ok_or_else(taken)?;
     let fed = job.clone();
     // A task of its own: half an input must not look like a whole one, however this client leaves.
-    let feeding = api.tasks.spawn(async move {
+    let feeding = api.tasks.spawn("api", "input of a job", async move {
         tokio::select! {
             whole = input::pump(request.body, sink, &fed) => whole,
             _ = fed.wait() => false,
@@ -190,7 +192,7 @@ fn find(api: &Api, request: &Request) -> Result<Record, Error> {
 }
 
 /// The job of the path, which must not have ended.
-fn find_going(api: &Api, request: &Request) -> Result<(Record, Job), Error> {
+pub(super) fn find_going(api: &Api, request: &Request) -> Result<(Record, Job), Error> {
     let record = find(api, request)?;
     match going(&record).cloned() {
         Some(job) => Ok((record, job)),

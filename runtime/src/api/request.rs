@@ -10,6 +10,7 @@ use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::error::Error;
+use super::upgrade::Afterwards;
 use super::wire::Presence;
 use crate::job::JobId;
 
@@ -22,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) name: String,
     /// The connection it came on.
     pub(crate) presence: Arc<Presence>,
+    /// What that is for once it is over with HTTP.
+    pub(crate) afterwards: Afterwards,
 }
 
 impl Request {

@@ -1,6 +1,7 @@
 //! The router: one table of everything that is served.
 //!
-//! Each route is served bare and under `/v1`. The table prints itself, so that what is served can be read in one place.
+//! Each route is served bare and under `/v1`; those of debug mode bare only, and only there. The table prints itself, so that what is
+//! served can be read in one place.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use super::body::{self, Body};
 use super::error::Error;
 use super::metrics::{self, Requests};
 use super::request::Request;
-use super::{Api, events, handlers, jobs, run, system};
+use super::{Api, debug, events, handlers, jobs, run, system};
 
 /// The versions of the API that are served.
 pub(crate) const MIN_VERSION: u32 = 1;
@@ -53,19 +54,37 @@ static ROUTES: &[Route] = &[
     route(Method::POST, "/jobs/{id}/cancel", |api, request| Box::pin(jobs::cancel(api, request))),
     route(Method::POST, "/jobs/{id}/kill", |api, request| Box::pin(jobs::kill(api, request))),
     route(Method::PUT, "/jobs/{id}/stdin", |api, request| Box::pin(jobs::stdin(api, request))),
+    route(Method::GET, "/jobs/{id}/attach", |api, request| Box::pin(jobs::attach_messages(api, request))),
+    route(Method::POST, "/jobs/{id}/attach", |api, request| Box::pin(jobs::attach(api, request))),
     route(Method::GET, "/events", |api, request| Box::pin(events::events(api, request))),
 ];
 
-static TABLE: LazyLock<matchit::Router<Vec<&'static Route>>> = LazyLock::new(|| {
+/// What is served in debug mode besides, without a version: no program should rely on it.
+static DEBUG_ROUTES: &[Route] = &[
+    route(Method::GET, "/debug/cmdline", |api, request| Box::pin(debug::cmdline(api, request))),
+    route(Method::GET, "/debug/tasks", |api, request| Box::pin(debug::tasks(api, request))),
+    route(Method::GET, "/debug/vars", |api, request| Box::pin(debug::vars(api, request))),
+    route(Method::GET, "/debug/pprof/", |api, request| Box::pin(debug::index(api, request))),
+    route(Method::GET, "/debug/jobs/{id}/profile", |api, request| Box::pin(debug::guest_profile(api, request))),
+    route(Method::GET, "/debug/pprof/heap", |api, request| Box::pin(debug::heap(api, request))),
+    route(Method::GET, "/debug/pprof/profile", |api, request| Box::pin(debug::profile(api, request))),
+];
+
+type Table = matchit::Router<Vec<&'static Route>>;
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| table(ROUTES));
+static DEBUG_TABLE: LazyLock<Table> = LazyLock::new(|| table(DEBUG_ROUTES));
+
+fn table(all: &'static [Route]) -> Table {
     let mut table = matchit::Router::new();
-    for path in ROUTES.iter().map(|route| route.path) {
+    for path in all.iter().map(|route| route.path) {
         if table.at(path).is_err() {
-            let routes = ROUTES.iter().filter(|route| route.path == path).collect();
+            let routes = all.iter().filter(|route| route.path == path).collect();
             table.insert(path, routes).expect("the paths of the table do not overlap");
         }
     }
     table
-});
+}
 
 /// What counts the requests of the table.
 pub(super) fn requests() -> Requests {
@@ -96,7 +115,12 @@ pub(crate) async fn call(api: Arc<Api>, request: Request, allowed: Result<(), Er
 /// Notes in `taken` the place of the route in the table.
 async fn routed(api: Arc<Api>, mut request: Request, taken: &mut Option<usize>) -> Result<Response<Body>, Error> {
     let path = request.head.uri.path().to_owned();
-    let found = TABLE.at(unversioned(&path)?).map_err(|_| Error::not_found(format!("nothing is served at {path}")))?;
+    let nothing = |_| Error::not_found(format!("nothing is served at {path}"));
+    let found = match path.starts_with("/debug/") && api.debug.is_some() {
+        true => DEBUG_TABLE.at(&path),
+        false => TABLE.at(unversioned(&path)?),
+    };
+    let found = found.map_err(nothing)?;
     request.name = found.params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let method = &request.head.method;
     let matches = |route: &&&Route| route.method == *method || (route.method == Method::GET && *method == Method::HEAD);
@@ -155,6 +179,7 @@ mod tests {
     #[test]
     fn the_table_is_sound_and_prints_itself() {
         LazyLock::force(&TABLE);
+        LazyLock::force(&DEBUG_TABLE);
         let printed = Routes.to_string();
         assert_eq!(printed.lines().count(), ROUTES.len());
         assert!(printed.contains("POST   /handlers/{name}/run\n"), "{printed}");

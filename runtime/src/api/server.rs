@@ -66,6 +66,7 @@ impl Server {
     async fn accept_from(self: Arc<Self>, listener: Listener) {
         let (bound, gate, policy) = (listener.address().clone(), &self.api.gate, self.api.settings.policy);
         let buffer = ListenBuffer::new(listener, gate.clone(), policy, self.closed.clone());
+        let _note = self.api.tasks.note("api", || format!("listener at {bound}"));
         loop {
             let slot = tokio::select! {
                 slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
@@ -85,12 +86,13 @@ impl Server {
             let origin = Origin { names: self.names_of(&bound, &stream), porch };
             let served = connection::serve(self.api.clone(), stream, origin, self.draining.clone());
             let killed = self.killed.clone();
+            let noted = self.api.tasks.note("api", || format!("connection at {bound}"));
             self.connections.spawn(async move {
                 tokio::select! {
                     () = served => {}
                     () = killed.cancelled() => {}
                 }
-                drop((slot, place));
+                drop((slot, place, noted));
             });
         }
         if let GateState::Failed(reason) = gate.state() {

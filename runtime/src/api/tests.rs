@@ -52,8 +52,15 @@ impl Served {
         let listeners =
             listener::bind(&addresses.map(Into::into), listener::Options::default(), &Inherited::none()).await.unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
-        let settings =
-            Settings { upload: 1 << 20, spill: folder.path().to_owned(), policy, http, callers: Arc::default() };
+        let settings = Settings {
+            upload: 1 << 20,
+            spill: folder.path().to_owned(),
+            debug: None,
+            tasks: Tasks::default(),
+            policy,
+            http,
+            callers: Arc::default(),
+        };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();

@@ -12,6 +12,7 @@ use crate::engine::{self, DEFAULT_QUEUE};
 use crate::job::Job;
 use crate::listenbuffer::{Phase, Policy};
 use crate::stream;
+use crate::tasks::Tasks;
 
 fn daemon(folder: &Path) -> Arc<Daemon> {
     let ceiling = Limits::default();
@@ -20,6 +21,8 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
     let settings = Settings {
         upload: 1,
         spill: folder.to_owned(),
+        debug: None,
+        tasks: Tasks::default(),
         policy: Policy::Hold,
         http: Bounds::default(),
         callers: Arc::default(),

@@ -10,8 +10,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT};
 use hyper::http::request;
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -126,6 +127,23 @@ impl Client {
         self.send(request, Some(ANSWER)).await
     }
 
+    /// Asks for a connection that speaks `protocol`. Leaving it is told from ending its writing half: over TCP it is a reset.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub(super) async fn upgrade(&self, path: &str, protocol: &'static str) -> Result<TokioIo<Upgraded>, ClientError> {
+        let request = request(Method::POST, path).header(CONNECTION, "Upgrade").header(UPGRADE, protocol);
+        let answer = self.send(request.body(empty()).expect("the path is encoded"), Some(ANSWER)).await?;
+        if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.foreign(&"it does not upgrade the connection"));
+        }
+        let Answer { response, _connection: connection } = answer;
+        let upgraded = hyper::upgrade::on(response).await.map_err(|_| ClientError::Broken)?;
+        // It has handed the connection over, and ends.
+        drop(connection);
+        Ok(TokioIo::new(upgraded))
+    }
+
     /// The daemon answered something that it should not.
     pub(super) fn foreign(&self, why: &impl ToString) -> ClientError {
         foreign(&self.address, why)
@@ -148,7 +166,14 @@ impl Client {
                 Address::Unix(path) => {
                     over(in_time(|| UnixStream::connect(path)).await.map_err(unreachable)?, request).await
                 }
-                Address::Tcp { host, port } => over(tcp(host, *port).await.map_err(unreachable)?, request).await,
+                Address::Tcp { host, port } => {
+                    let stream = tcp(host, *port).await.map_err(unreachable)?;
+                    if request.headers().contains_key(UPGRADE) {
+                        let linger = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+                        linger.map_err(|error| unreachable(error.into()))?;
+                    }
+                    over(stream, request).await
+                }
             };
             answer.map_err(ClientError::NoAnswer)
         };
@@ -158,7 +183,9 @@ impl Client {
                 .await
                 .map_err(|_| ClientError::Silent { address: self.address.clone(), patience })??,
         };
-        if answer.response.status().is_success() { Ok(answer) } else { Err(answer.refusal(&self.address).await) }
+        let status = answer.response.status();
+        let is_granted = status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_granted { Ok(answer) } else { Err(answer.refusal(&self.address).await) }
     }
 }
 
@@ -268,7 +295,7 @@ where
     let mut task = JoinSet::new();
     task.spawn(async move {
         // Whoever waits for the answer or for its body is told of the error.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(Answer { response: sender.send_request(request).await?, _connection: task })
 }

@@ -20,7 +20,7 @@ pub(super) struct Daemon {
     /// Read the configuration from this file; flags go before it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Log everything.
+    /// Log everything, and serve what tells of the process, profiles among it.
     #[arg(long)]
     debug: bool,
     /// Serve TCP to other machines, without asking who they are.

@@ -20,6 +20,7 @@ use crate::mount::Mount;
 use crate::outcome::{CancelledBy, OutputStream};
 use crate::sandbox::{self, CompileLimits, Sandbox};
 use crate::stream::{PIPE_CAPACITY, Sink, Source, pipe};
+use crate::tasks::Tasks;
 
 /// Runs the program in `file`; the user is the operator here, so what is asked for widens the limits as well as it narrows them.
 ///
@@ -35,7 +36,8 @@ pub(super) async fn run(
     let ceiling = Limits::default().replaced(&given.asked);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
-    let config = sandbox::Config { ceiling, runs: 1, compile: CompileLimits::default(), compiler, artifacts: None };
+    let (compile, tasks) = (CompileLimits::default(), Tasks::default());
+    let config = sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
 

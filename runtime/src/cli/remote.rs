@@ -131,7 +131,11 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
     Err(ClientError::Broken.into())
 }
 
-fn read_ending(json: &[u8]) -> Result<Ending, CliError> {
+/// Reads how a run ended.
+///
+/// # Errors
+/// [`CliError`]
+pub(super) fn read_ending(json: &[u8]) -> Result<Ending, CliError> {
     let unreadable = |error: serde_json::Error| ClientError::Frame(FrameError::Outcome(error.to_string()));
     Ok(serde_json::from_slice(json).map_err(unreadable)?)
 }

@@ -25,6 +25,9 @@ pub(super) struct Run {
     /// Leave it to the daemon: print the id of the job and return. Up to 1 MiB of stdin goes with it, unless that is a terminal.
     #[arg(short, long, conflicts_with = "outcome")]
     detach: bool,
+    /// Leave stdin open for `capstan attach`, and send none with the job.
+    #[arg(short, long, requires = "detach")]
+    interactive: bool,
     /// Set a variable of the guest; without a value, the caller's own if it is set. Nothing else of the environment is handed on.
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
@@ -111,7 +114,8 @@ impl Run {
         if !self.dir.is_empty() {
             return Err(CliError::NoDirectories);
         }
-        submit::submit(client, Target::of(&self.words[0], true)?, &self.given(environment)?).await
+        let target = Target::of(&self.words[0], true)?;
+        submit::submit(client, target, &self.given(environment)?, self.interactive).await
     }
 
     fn given(&self, environment: &Environment) -> Result<Given, CliError> {

@@ -20,18 +20,28 @@ use crate::job::JobId;
 /// Bytes of stdin that are sent with a job.
 const MAX_STDIN: u64 = 1 << 20;
 
-/// Submits a job, and prints its id alone. Of a file only this job is left: a job keeps the program that it was made with.
+/// Submits a job, and prints its id alone. One that is `interactive` has its stdin left open, any other is sent what there is of it. Of a file only this job is left: a job keeps the program that it was made with.
 ///
 /// # Errors
 /// [`CliError`]
-pub(super) async fn submit(client: &Client, target: Target, given: &Given) -> Result<ExitCode, CliError> {
-    let stdin = if io::stdin().is_terminal() { Vec::new() } else { read(io::stdin().lock())? };
+pub(super) async fn submit(
+    client: &Client,
+    target: Target,
+    given: &Given,
+    interactive: bool,
+) -> Result<ExitCode, CliError> {
+    let stdin = match interactive {
+        true => None,
+        false if io::stdin().is_terminal() => Some(Vec::new()),
+        false => Some(read(io::stdin().lock())?),
+    };
+    let stdin = stdin.as_deref();
     let id = match target {
-        Target::Handler(name) => post(client, &name, given, &stdin).await?,
+        Target::Handler(name) => post(client, &name, given, stdin).await?,
         Target::File(file) => {
             let wasm = program::read(&file)?;
             let mut interrupt = Interrupt::listen()?;
-            let submit = async |name: &str, _: &mut Interrupt| post(client, name, given, &stdin).await;
+            let submit = async |name: &str, _: &mut Interrupt| post(client, name, given, stdin).await;
             match remote::with_pushed(client, wasm, &mut interrupt, submit).await? {
                 Ok(id) => id,
                 Err(_) => return Ok(ExitCode::from(error::KILLED)),
@@ -49,7 +59,7 @@ fn read(stdin: impl Read) -> Result<Vec<u8>, CliError> {
     if bytes.len() as u64 > MAX_STDIN { Err(CliError::StdinTooLarge(MAX_STDIN)) } else { Ok(bytes) }
 }
 
-async fn post(client: &Client, name: &str, given: &Given, stdin: &[u8]) -> Result<JobId, CliError> {
+async fn post(client: &Client, name: &str, given: &Given, stdin: Option<&[u8]>) -> Result<JobId, CliError> {
     #[derive(Deserialize)]
     struct Submitted {
         id: JobId,
@@ -59,12 +69,17 @@ async fn post(client: &Client, name: &str, given: &Given, stdin: &[u8]) -> Resul
     Ok(submitted.id)
 }
 
-fn order(name: &str, given: &Given, stdin: &[u8]) -> Value {
+/// What is asked for; without `stdin`, it comes later.
+fn order(name: &str, given: &Given, stdin: Option<&[u8]>) -> Value {
     let env: Map<_, _> = given.env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let mut policy = Map::new();
     policy.extend(given.asked.timeout.map(|timeout| ("timeout".to_owned(), timeout.as_secs_f64().into())));
     policy.extend(given.asked.memory.map(|memory| ("memory".to_owned(), memory.into())));
-    json!({"handler": name, "args": given.args, "env": env, "stdin_base64": STANDARD.encode(stdin), "policy": policy})
+    let (name_of_stdin, stdin) = match stdin {
+        Some(bytes) => ("stdin_base64", STANDARD.encode(bytes).into()),
+        None => ("stdin_later", Value::Bool(true)),
+    };
+    json!({"handler": name, "args": given.args, "env": env, name_of_stdin: stdin, "policy": policy})
 }
 
 #[cfg(test)]
@@ -84,7 +99,9 @@ mod tests {
             "handler": "wc", "args": ["--top", ""], "env": {"A": "1 ü"}, "stdin_base64": "AP8=",
             "policy": {"timeout": 1.5, "memory": 65536},
         });
-        assert_eq!(order("wc", &given, b"\0\xff"), expected);
+        assert_eq!(order("wc", &given, Some(b"\0\xff")), expected);
+        let later = order("wc", &given, None);
+        assert_eq!((&later["stdin_later"], later.get("stdin_base64")), (&json!(true), None));
     }
 
     #[test]

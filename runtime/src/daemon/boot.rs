@@ -24,12 +24,14 @@ use crate::outcome::Outcome;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
+use crate::tasks::Tasks;
 
 /// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
 pub(super) struct Boot {
     settings: Settings,
     notify: Notify,
+    tasks: Tasks,
     daemon: Arc<Daemon>,
     data: Dir,
 }
@@ -60,7 +62,12 @@ impl Boot {
     ///
     /// # Errors
     /// [`BootError`]
-    pub(super) fn new(settings: Settings, inherited: Inherited, notify: Notify) -> Result<Self, BootError> {
+    pub(super) fn new(
+        settings: Settings,
+        inherited: Inherited,
+        notify: Notify,
+        tasks: Tasks,
+    ) -> Result<Self, BootError> {
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
@@ -93,6 +100,8 @@ impl Boot {
         let api = api::Settings {
             upload: settings.upload,
             spill: path.clone(),
+            debug: settings.debug.then_some(places::process_numbers as api::ProcessNumbers),
+            tasks: tasks.clone(),
             policy: settings.policy,
             http: settings.http,
             callers: settings.callers.clone().into(),
@@ -114,7 +123,7 @@ impl Boot {
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, notify, daemon, data })
+        Ok(Self { settings, notify, tasks, daemon, data })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -194,6 +203,7 @@ impl Boot {
             compile: self.settings.compile,
             compiler: "/proc/self/exe".into(),
             artifacts: None,
+            tasks: self.tasks.clone(),
         };
         let (engine, gate, notify) = (self.engine().clone(), self.daemon.gate.clone(), self.notify.clone());
         // It takes its time, in which signals are still heard and the deadline holds.

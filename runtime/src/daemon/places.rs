@@ -102,6 +102,24 @@ pub(super) fn max_maps() -> Option<usize> {
     std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
 }
 
+/// What the kernel says of this process: its memory now and at most, in bytes, and its threads. Empty where it does not say.
+#[expect(clippy::disallowed_methods, reason = "the process itself, under the name that the kernel gives out")]
+pub(super) fn process_numbers() -> Vec<(&'static str, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let number = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    let bytes = |name| number(name).map(|kilobytes| kilobytes * 1024);
+    let all = [
+        ("memory_bytes", bytes("VmRSS")),
+        ("memory_peak_bytes", bytes("VmHWM")),
+        ("address_space_bytes", bytes("VmSize")),
+        ("threads", number("Threads")),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 /// The most connections that the kernel holds for a listener; `None` where it does not say.
 #[expect(clippy::disallowed_methods, reason = "a setting of the kernel, under the name that it alone gives out")]
 pub(super) fn max_backlog() -> Option<u32> {

@@ -21,6 +21,7 @@ use super::{Config, LoadError, profile};
 use crate::handler::Kind;
 use crate::metrics::Labelled;
 use crate::store::{Artifacts, blocking};
+use crate::tasks::Tasks;
 
 /// Children at a time; each takes a processor and up to its limit of memory.
 const CHILDREN: usize = 2;
@@ -52,6 +53,7 @@ pub(super) type Answer = Result<Receipt, LoadError>;
 
 #[derive(Debug)]
 pub(super) struct Compiler {
+    tasks: Tasks,
     program: PathBuf,
     limits: CompileLimits,
     children: Semaphore,
@@ -92,6 +94,7 @@ impl Compiler {
             tracing::warn!(%error, "old compiled code stays");
         }
         Self {
+            tasks: config.tasks,
             program: config.compiler,
             limits: config.compile,
             children: Semaphore::new(CHILDREN),
@@ -166,6 +169,7 @@ impl Compiler {
     async fn compile(&self, engine: &Engine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
         let _turn = self.children.acquire().await.expect("the semaphore is never closed");
         let unavailable = |error: io::Error| LoadError::Unavailable(format!("cannot start the compiler: {error}"));
+        let _note = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled("wasm", wasm).map_err(unavailable)?;
         let code = memory_file("artifact").map_err(unavailable)?;
         let order = serde_json::to_string(&Order { kind, limits: self.limits }).expect("plain data");

@@ -99,6 +99,11 @@ impl Guests {
         }
     }
 
+    /// How many threads guests compute on.
+    pub(super) fn threads(&self) -> usize {
+        self.runtime().metrics().num_workers()
+    }
+
     fn runtime(&self) -> &Runtime {
         self.0.as_ref().expect("the runtime is there until the drop")
     }

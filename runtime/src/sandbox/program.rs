@@ -30,7 +30,7 @@ pub(super) struct Program {
 /// What a run instantiates.
 pub(super) enum Code {
     Module { pre: InstancePre<Host>, start: ModuleExport },
-    Component(CommandPre<Host>),
+    Component { pre: CommandPre<Host>, component: Component },
 }
 
 impl Program {
@@ -173,5 +173,5 @@ fn link_component(sandbox: &Sandbox, component: &Component) -> Result<Code, Load
             "the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".into(),
         )
     })?;
-    Ok(Code::Component(command))
+    Ok(Code::Component { pre: command, component: component.clone() })
 }

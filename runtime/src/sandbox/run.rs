@@ -7,6 +7,7 @@ use wasmtime::{Result, Store};
 use super::host::Host;
 use super::program::{Code, Program};
 use super::trap;
+use super::watch::Watched;
 use crate::handler::Call;
 use crate::outcome::Outcome;
 use crate::usage::Usage;
@@ -14,6 +15,11 @@ use crate::usage::Usage;
 /// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free.
 pub(super) async fn run(program: &Program, call: Call) -> Outcome {
     let (stop, usage, hostcall) = (call.stop.clone(), call.usage.clone(), call.limits.hostcall);
+    let watched = program
+        .sandbox
+        .0
+        .is_watched
+        .then(|| Watched::new(&program.sandbox.0.engine, &call.name, &program.code, &usage));
     let host = match Host::new(call) {
         Ok(host) => host,
         Err(error) => return Outcome::HostError { message: format!("cannot map the call into WASI: {error:#}") },
@@ -22,6 +28,9 @@ pub(super) async fn run(program: &Program, call: Call) -> Outcome {
     let sandbox = &program.sandbox.0;
     let _ticking = sandbox.ticker.hold();
     let mut store = host.into_store(&sandbox.engine, hostcall);
+    if let Some(watched) = &watched {
+        watched.attach_to(&mut store);
+    }
     let ended = async {
         let outcome = match invoke(&program.code, &mut store, &usage).await {
             Ok(outcome) => outcome,
@@ -49,7 +58,7 @@ async fn invoke(code: &Code, store: &mut Store<Host>, usage: &Usage) -> Result<O
             start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
             Ok(Outcome::SUCCESS)
         }
-        Code::Component(pre) => {
+        Code::Component { pre, .. } => {
             let command = pre.instantiate_async(&mut *store).await?;
             usage.instantiate.add_time(begun.elapsed());
             let result = command.wasi_cli_run().call_run(&mut *store).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 /// The length of an epoch, and so of the longest slice a guest computes without yielding.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a run after which the thread rests. Waking it costs a run more than a tick costs the machine.
 const IDLE_TICKS: u32 = 100;
 

@@ -25,7 +25,7 @@ use crate::outcome::OutputStream;
 const GAP: u8 = 4;
 
 /// How output is told.
-struct Telling {
+pub(super) struct Telling {
     streams: Vec<OutputStream>,
     is_framed: bool,
     timestamps: bool,
@@ -55,14 +55,14 @@ pub(in super::super) async fn logs(api: Arc<Api>, request: Request) -> Result<Re
         return Ok(body::typed(StatusCode::OK, content_type, body::whole(telling.present(follower, &record))));
     }
     let (pieces, body) = Client::of(&request).answer(());
-    api.tasks.spawn(telling.follow(follower, record, pieces));
+    api.tasks.spawn("api", "follower of a job's log", telling.follow(follower, record, pieces));
     let mut response = body::typed(StatusCode::OK, content_type, body);
     pace::read_as(&mut response, Reading::Follows);
     Ok(response)
 }
 
 /// The streams that are asked for. One that is asked for alone excludes the other, and so does one that is not wanted the other way.
-fn streams(stdout: Option<bool>, stderr: Option<bool>) -> Vec<OutputStream> {
+pub(super) fn streams(stdout: Option<bool>, stderr: Option<bool>) -> Vec<OutputStream> {
     let mut streams = Vec::new();
     if stdout.unwrap_or(stderr != Some(true)) {
         streams.push(OutputStream::Stdout);
@@ -79,6 +79,11 @@ fn tail(text: &str) -> Option<Option<u64>> {
 }
 
 impl Telling {
+    /// In frames, and without times.
+    pub(super) fn framed(streams: Vec<OutputStream>) -> Self {
+        Self { streams, is_framed: true, timestamps: false, at_line: [true; 2] }
+    }
+
     /// All that is there now, and the end where it has come.
     fn present(mut self, mut follower: Follower, record: &Record) -> Bytes {
         let mut told = BytesMut::new();
@@ -123,16 +128,16 @@ impl Telling {
     }
 
     /// What is told of `piece`; nothing of a stream that is not asked for.
-    fn text(&mut self, piece: &Piece) -> Bytes {
+    pub(super) fn text(&mut self, piece: &Piece) -> Bytes {
         match piece {
             Piece::Output { stream, .. } if !self.streams.contains(stream) => Bytes::new(),
             Piece::Output { stream, at, bytes } => {
                 let text =
                     if self.timestamps { self.stamped(*stream, &format!("{at:.9} "), bytes) } else { bytes.clone() };
                 let stream = if *stream == OutputStream::Stdout { framed::STDOUT } else { framed::STDERR };
-                self.framed(stream, text)
+                self.frame(stream, text)
             }
-            Piece::Gap { missed } if self.is_framed => self.framed(GAP, json!({"gap": missed}).to_string().into()),
+            Piece::Gap { missed } if self.is_framed => self.frame(GAP, json!({"gap": missed}).to_string().into()),
             Piece::Gap { missed } => {
                 self.at_line = [true; 2];
                 format!("[capstan: {missed} bytes of output are missing here]\n").into()
@@ -154,12 +159,12 @@ impl Telling {
         text.freeze()
     }
 
-    fn framed(&self, stream: u8, text: Bytes) -> Bytes {
+    fn frame(&self, stream: u8, text: Bytes) -> Bytes {
         if self.is_framed { [&framed::head(stream, text.len()), &*text].concat().into() } else { text }
     }
 
     /// How the job has ended, as a frame; nothing without frames, or before.
-    fn end(&self, record: &Record) -> Bytes {
+    pub(super) fn end(&self, record: &Record) -> Bytes {
         match record.state() {
             State::Done(end) if self.is_framed => framed::outcome(&record.given, &end),
             _ => Bytes::new(),

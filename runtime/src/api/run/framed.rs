@@ -8,13 +8,13 @@ use hyper::body::Frame;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
-use tokio_util::task::TaskTracker;
 
 use super::super::body::{self, Body};
 use super::super::live::{Client, Leave, Pieces};
 use super::super::pace::{self, Reading};
 use crate::job::{End, Given, Job};
 use crate::stream::Source;
+use crate::tasks::Tasks;
 
 /// What a client accepts to get frames.
 pub(in super::super) const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
@@ -28,9 +28,9 @@ const HEAD: usize = 8;
 const PAYLOAD: usize = 64 << 10;
 
 /// Answers with frames of what `job` prints, as it prints it.
-pub(super) fn answer(tasks: &TaskTracker, job: &Job, stdout: Source, stderr: Source, client: Client) -> Response<Body> {
+pub(super) fn answer(tasks: &Tasks, job: &Job, stdout: Source, stderr: Source, client: Client) -> Response<Body> {
     let (pieces, body) = client.answer(Leave::of(job));
-    tasks.spawn(tell(job.clone(), stdout, stderr, pieces));
+    tasks.spawn("api", "answer of a run, framed", tell(job.clone(), stdout, stderr, pieces));
     let mut response = body::typed(StatusCode::OK, MEDIA_TYPE, body);
     pace::read_as(&mut response, Reading::Run(job.clone()));
     response

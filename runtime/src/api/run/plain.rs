@@ -48,7 +48,7 @@ pub(super) async fn answer(
             spill::through(&api.tasks, stdout, Spill { folder: api.settings.spill.clone(), most, until: input }, job);
     }
     let (pieces, body) = client.answer(leave);
-    api.tasks.spawn(tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
+    api.tasks.spawn("api", "answer of a run", tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
     let mut response = body::typed(StatusCode::OK, "application/octet-stream", body);
     pace::read_as(&mut response, Reading::Run(job.clone()));
     if takes_trailers {

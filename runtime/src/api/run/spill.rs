@@ -13,11 +13,11 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::stream::{self, PIPE_CAPACITY, Sink, Source};
+use crate::tasks::Tasks;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
@@ -33,10 +33,10 @@ pub(super) struct Spill {
 }
 
 /// `stdout` with room for what nobody reads yet.
-pub(super) fn through(tasks: &TaskTracker, stdout: Source, spill: Spill, job: &Job) -> Source {
+pub(super) fn through(tasks: &Tasks, stdout: Source, spill: Spill, job: &Job) -> Source {
     let (sink, source) = stream::pipe(PIPE_CAPACITY);
     let job = job.clone();
-    tasks.spawn(async move {
+    tasks.spawn("api", "output of a run that nobody reads yet", async move {
         if let Err(error) = copy(stdout, sink, spill).await {
             tracing::error!(job = %job.id(), %error, "cannot spill the output of a run, which ends it");
             job.stop().request(Outcome::HostError { message: format!("cannot spill output: {error}") });
