@@ -20,6 +20,7 @@ mod query;
 mod request;
 mod router;
 mod run;
+mod secure;
 mod server;
 mod system;
 mod upgrade;

@@ -10,6 +10,7 @@ mod lock;
 mod log;
 mod notify;
 mod places;
+mod reload;
 mod settings;
 mod signals;
 mod watchdog;
@@ -57,6 +58,14 @@ pub struct Flags {
     pub socket_mode: Option<String>,
     /// The group of unix sockets, by name or number.
     pub socket_group: Option<String>,
+    /// The certificate that TCP is served under.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Who may have issued the certificates of clients, which must have one then.
+    pub tls_ca: Option<PathBuf>,
+    /// What those have revoked since.
+    pub tls_crl: Option<PathBuf>,
 }
 
 /// Why the daemon did not run, or did not end well.
@@ -125,6 +134,7 @@ fn allow_open_files() {
 
 async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
+    let reload = reload::Reload::new(settings.tls.clone()).map_err(Failure::Signals)?;
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
     let grace = settings.grace;
@@ -133,6 +143,7 @@ async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor) 
     tokio::select! {
         end = live_to_end(&boot, signals, grace, &notify) => end,
         never = watchdog::watch(&notify, boot.engine(), supervisor.watchdog) => match never {},
+        never = reload.on_hangup(&boot, &notify) => match never {},
     }
 }
 

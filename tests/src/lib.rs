@@ -4,7 +4,7 @@
 //! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
 //! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
 //!
-//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `frames`, `guests`, `modules`, `eventually`.
+//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `frames`, `guests`, `modules`, `eventually`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,6 +21,7 @@ pub mod guests;
 pub mod modules;
 mod raw;
 mod reply;
+pub mod tls;
 
 pub use cli::{Cli, Finished, Running};
 pub use client::{Address, Call, Client, Exchange, Feed};

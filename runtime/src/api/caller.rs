@@ -5,6 +5,7 @@
 //! browsers, and nothing is checked.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
@@ -12,6 +13,7 @@ use hyper::http::uri::Authority;
 use hyper::{StatusCode, Version};
 
 use super::error::Error;
+use crate::tls::Material;
 
 /// The names that a TCP address is served under.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Names {
     pub(crate) bound: String,
     /// Where this connection came in.
     pub(crate) local: IpAddr,
+    /// The certificate that it came in under, where there is one: whatever that is for is a name, and no page of another has it.
+    pub(crate) certificate: Option<Arc<Material>>,
 }
 
 impl Names {
@@ -50,10 +54,11 @@ impl Names {
         }
         let name = host.host();
         let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        match literal.parse::<IpAddr>() {
+        let is_own = match literal.parse::<IpAddr>() {
             Ok(ip) => ip.to_canonical().is_loopback() || ip.to_canonical() == self.local.to_canonical(),
             Err(_) => name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(&self.bound),
-        }
+        };
+        is_own || self.certificate.as_ref().is_some_and(|certificate| certificate.is_for(literal))
     }
 }
 
@@ -79,7 +84,7 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&str, &str)]) -> Result<(), Error> {
-        let names = Names { bound: "build.example".into(), local: "10.0.0.7".parse().unwrap() };
+        let names = Names { bound: "build.example".into(), local: "10.0.0.7".parse().unwrap(), certificate: None };
         let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
         names.check(&request.body(()).unwrap().into_parts().0)
     }

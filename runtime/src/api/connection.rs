@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, under limits; each of its requests goes to the router.
+//! One connection: HTTP/1.1, or HTTP/2 by agreement or prior knowledge, under limits; each of its requests goes to the router.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -19,9 +19,11 @@ use super::caller::Names;
 use super::held::Porch;
 use super::request::Request;
 use super::router;
+use super::secure;
 use super::upgrade::Afterwards;
 use super::wire::{Presence, Wire};
 use crate::listener::Stream;
+use crate::tls;
 
 /// How long a client may take for the head of a request. Default 10 s; it is also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,8 +50,16 @@ pub(super) struct Origin {
 
 /// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
 /// last is the one that goes on.
-pub(super) async fn serve(api: Arc<Api>, stream: Stream, origin: Origin, draining: CancellationToken) {
+pub(super) async fn serve(
+    api: Arc<Api>,
+    stream: Stream,
+    tls: Option<Arc<tls::Server>>,
+    mut origin: Origin,
+    draining: CancellationToken,
+) {
+    let Some(stream) = secure::secured(stream, tls.as_deref(), &mut origin.names).await else { return };
     let presence = Presence::new(stream);
+    tracing::debug!(caller = %presence.caller(), "connected");
     let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIMEOUT, speaks_http2(&presence)).await else { return };
     let tasks = api.tasks.clone();
     let afterwards = Afterwards::default();
@@ -107,6 +117,9 @@ async fn answer(
 
 /// Whether the client begins as HTTP/2 does; `None` where it leaves before that is clear.
 async fn speaks_http2(presence: &Presence) -> Option<bool> {
+    if let Some(agreed) = presence.agreed_on_http2() {
+        return Some(agreed);
+    }
     let mut buffer = [0; PREFACE.len()];
     loop {
         let seen = presence.peek(&mut buffer).await.ok().filter(|seen| *seen > 0)?;

@@ -108,6 +108,10 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "unsupported_version", message)
     }
 
+    pub(crate) fn tls_required() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "tls_required", "this address speaks TLS; ask with https://, or --tls-ca")
+    }
+
     pub(crate) fn host_not_allowed(what: &str, value: &str) -> Self {
         let message = format!("{what} {value:?} is none that this address is served under");
         Self::new(StatusCode::FORBIDDEN, "host_not_allowed", message)
@@ -153,9 +157,9 @@ impl Error {
     /// The answer that tells it, for a connection that is closed without a look at what it asked.
     pub(crate) fn into_text(self) -> String {
         let (status, body) = (self.status, format!("{}\n", self.json()));
-        let length = body.len();
+        let (length, retry) = (body.len(), if self.retry { "retry-after: 1\r\n" } else { "" });
         format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{retry}connection: close\r\n\r\n{body}"
         )
     }
 

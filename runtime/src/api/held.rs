@@ -14,9 +14,11 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::router;
+use super::secure;
 use super::wire::{Client, Presence};
 use crate::listenbuffer::{Gate, GateFailed, GateState, ListenBuffer};
 use crate::listener::{Listener, Stream};
+use crate::tls;
 
 /// Requests that are held at a time; whoever comes then is told to come back.
 const HELD: usize = 1024;
@@ -87,14 +89,15 @@ pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
             if some.is_empty() {
                 return;
             }
-            join_all(some.into_iter().map(|stream| tell(stream, refusal.as_bytes()))).await;
+            join_all(some.into_iter().map(|stream| tell(stream, buffer.listener().tls(), refusal.as_bytes()))).await;
         }
     };
     // Who does not listen is not waited for.
     let _ = timeout(PATIENCE, all).await;
 }
 
-async fn tell(stream: Stream, refusal: &[u8]) {
+async fn tell(stream: Stream, tls: Option<&Arc<tls::Server>>, refusal: &[u8]) {
+    let Some(stream) = secure::secured(stream, tls.map(Arc::as_ref), &mut None).await else { return };
     let presence = Presence::new(stream);
     presence.send(refusal).await;
     // Who reads to the end leaves at once; who does not must not cost others their turn.

@@ -72,7 +72,8 @@ impl Server {
             let early = policy == Policy::Answer && gate.state() != GateState::Open;
             let porch = early.then(|| self.api.porch.clone());
             let origin = Origin { names: names_of(&bound, &stream), porch };
-            let served = connection::serve(self.api.clone(), stream, origin, self.draining.clone());
+            let tls = buffer.listener().tls().cloned();
+            let served = connection::serve(self.api.clone(), stream, tls, origin, self.draining.clone());
             let killed = self.killed.clone();
             let noted = self.api.debug.as_ref().map(|debug| debug.connection(&bound));
             self.connections.spawn(async move {
@@ -104,7 +105,7 @@ fn names_of(bound: &Address, stream: &Stream) -> Option<Names> {
         (Address::Tcp { host, .. }, Stream::Tcp(stream)) => {
             // A connection that is gone already has no address, and no requests either.
             let local = stream.local_addr().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |local| local.ip());
-            Some(Names { bound: host.clone(), local })
+            Some(Names { bound: host.clone(), local, certificate: None })
         }
         _ => None,
     }

@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::listener::Stream;
+use crate::listener::{Caller, Stream};
 
 /// How long what a client still sends is taken and thrown away after its answer. A connection closed over unread input is reset, and
 /// with that the end of the answer may be lost.
@@ -30,6 +30,7 @@ pub(crate) struct Wire(Arc<Presence>);
 #[derive(Debug)]
 pub(crate) struct Presence {
     stream: Stream,
+    caller: Caller,
     /// Whether to send what a client that is gone would answer with a reset, as soon as nothing else is waiting to be sent.
     probe: AtomicBool,
     /// Whether all that hyper was given is with the kernel.
@@ -51,12 +52,26 @@ pub(crate) enum Client {
 impl Presence {
     pub(crate) fn new(stream: Stream) -> Arc<Self> {
         Arc::new(Self {
+            caller: stream.caller(),
             stream,
             probe: AtomicBool::new(false),
             flushed: AtomicBool::new(true),
             flush: AtomicWaker::new(),
             reset: AtomicBool::new(false),
         })
+    }
+
+    /// Who the client is.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether HTTP/2 was agreed on before the first byte, or something else was; `None` where nothing was said of it.
+    pub(crate) fn agreed_on_http2(&self) -> Option<bool> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(stream.is_http2()),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
     }
 
     /// How the client is, as far as is known. Costs no system call.
@@ -72,7 +87,7 @@ impl Presence {
     /// Asks for the probe, or takes the wish back. For an answer in chunks only, and only while its body waits: what it sends must be
     /// followed by a chunk. Returns whether an earlier wish was still unsent.
     pub(crate) fn probe(&self, wanted: bool) -> bool {
-        self.probe.swap(wanted && matches!(self.stream, Stream::Tcp(_)), Ordering::Relaxed)
+        self.probe.swap(wanted && !matches!(self.stream, Stream::Unix(_)), Ordering::Relaxed)
     }
 
     /// Notes that hyper was given something to send.
@@ -111,14 +126,20 @@ impl Presence {
             return;
         }
         let drain = async {
-            self.stream.shutdown()?;
+            loop {
+                match self.stream.shutdown() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    done => break done?,
+                }
+                self.stream.ready(Interest::WRITABLE).await?;
+            }
             let mut scratch = vec![0; 16 << 10];
             loop {
-                self.stream.ready(Interest::READABLE).await?;
                 match self.stream.try_read(&mut scratch) {
                     Ok(0) => return Ok::<_, io::Error>(()),
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    Ok(_) | Err(_) => {}
+                    Ok(_) => {}
+                    Err(_) => drop(self.stream.ready(Interest::READABLE).await?),
                 }
             }
         };
@@ -182,18 +203,25 @@ impl AsyncWrite for Wire {
     }
 
     /// hyper flushes only when it has nothing left to write, so here is between two chunks.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let presence = &self.0;
         if presence.probe.swap(false, Ordering::Relaxed) {
             // Where there is no room, there is enough on its way to draw a reset.
             let _ = presence.stream.try_write_vectored(&[IoSlice::new(b"0")]);
         }
+        ready!(presence.stream.poll_flush(cx))?;
         presence.flushed.store(true, Ordering::Relaxed);
         presence.flush.wake();
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.stream.shutdown())
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        loop {
+            match stream.shutdown() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
+                done => return Poll::Ready(done),
+            }
+        }
     }
 }
