@@ -292,7 +292,11 @@ mod tests {
 
     #[test]
     fn files_for_tls_may_be_named_before_and_after_the_subcommand() {
-        for line in ["capstan --tls-ca a --tls-key k info", "capstan info --tls-ca a --tls-key k", "capstan --tls-ca b info --tls-ca a --tls-key k"] {
+        for line in [
+            "capstan --tls-ca a --tls-key k info",
+            "capstan info --tls-ca a --tls-key k",
+            "capstan --tls-ca b info --tls-ca a --tls-key k",
+        ] {
             let Cli { tls, .. } = parse(line);
             assert_eq!((tls.tls_ca, tls.tls_cert, tls.tls_key), (Some("a".into()), None, Some("k".into())), "{line}");
         }

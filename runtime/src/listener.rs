@@ -100,7 +100,11 @@ pub(crate) async fn bind(
             Host::Own(address @ Address::Unix(path)) => {
                 let (listener, file) = socketfile::bind(path, options.backlog, options.access)
                     .map_err(|source| BindError::Unix { address: address.clone(), source })?;
-                listeners.push(Listener { address: address.clone(), socket: Socket::Unix(listener, Some(file)), tls: None });
+                listeners.push(Listener {
+                    address: address.clone(),
+                    socket: Socket::Unix(listener, Some(file)),
+                    tls: None,
+                });
             }
             Host::Own(address @ Address::Tcp { host, port }) => {
                 listeners.push(bind_tcp(address, host, *port, options, tls).await?);

@@ -38,6 +38,7 @@ mod sinks;
 mod stream;
 mod supervised;
 mod tidy;
+mod tls;
 mod upload;
 mod wasi;
 

@@ -117,7 +117,7 @@ async fn answer(
 
 /// Whether the client begins as HTTP/2 does; `None` where it leaves before that is clear.
 async fn speaks_http2(presence: &Presence) -> Option<bool> {
-    if let Some(agreed) = presence.agreed_on_http2() {
+    if let Some(agreed) = presence.agreed_on_http2().await {
         return Some(agreed);
     }
     let mut buffer = [0; PREFACE.len()];

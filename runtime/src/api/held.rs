@@ -22,8 +22,9 @@ use crate::tls;
 
 /// Requests that are held at a time; whoever comes then is told to come back.
 const HELD: usize = 1024;
-/// How long all who wait may take to hear that the gate will not open.
+/// How long all who wait may take to hear that the gate will not open; and where they must shake hands first.
 const PATIENCE: Duration = Duration::from_secs(1);
+const TLS_PATIENCE: Duration = Duration::from_secs(4);
 /// How often it is looked whether a client that is held is still there.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -79,7 +80,8 @@ impl Porch {
     }
 }
 
-/// Answers 503 `starting` with the reason to everyone whom the kernel holds, whatever they have asked, and closes. Takes 1 s at most.
+/// Answers 503 `starting` with the reason to everyone whom the kernel holds, whatever they have asked, and closes. Takes 1 s at most, and 4 s
+/// over TLS.
 pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
     let refusal = Error::starting(reason).into_text();
     let all = async {
@@ -93,7 +95,8 @@ pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
         }
     };
     // Who does not listen is not waited for.
-    let _ = timeout(PATIENCE, all).await;
+    let patience = if buffer.listener().tls().is_some() { TLS_PATIENCE } else { PATIENCE };
+    let _ = timeout(patience, all).await;
 }
 
 async fn tell(stream: Stream, tls: Option<&Arc<tls::Server>>, refusal: &[u8]) {

@@ -66,12 +66,14 @@ impl Presence {
         &self.caller
     }
 
-    /// Whether HTTP/2 was agreed on before the first byte, or something else was; `None` where nothing was said of it.
-    pub(crate) fn agreed_on_http2(&self) -> Option<bool> {
-        match &self.stream {
-            Stream::Tls(stream) => Some(stream.is_http2()),
-            Stream::Tcp(_) | Stream::Unix(_) => None,
-        }
+    /// Waits for the first byte where it was agreed on before whether that is HTTP/2, and tells what; `None` where it was not.
+    pub(crate) async fn agreed_on_http2(&self) -> Option<bool> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        // Where the connection ends instead, whoever reads is told.
+        while stream.try_fill().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            && self.stream.ready(Interest::READABLE).await.is_ok()
+        {}
+        Some(stream.is_http2())
     }
 
     /// How the client is, as far as is known. Costs no system call.

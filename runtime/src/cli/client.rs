@@ -53,7 +53,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct Answer {
     response: Response<Incoming>,
-    _connection: JoinSet<()>,
+    _connection: JoinSet<hyper::Result<()>>,
 }
 
 /// Why there is no answer, or why it is an error.
@@ -320,11 +320,16 @@ where
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(Patient::new(stream))).await?;
     let mut task = JoinSet::new();
-    task.spawn(async move {
-        // Whoever waits for the answer or for its body is told of the error.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Answer { response: sender.send_request(request).await?, _connection: task })
+    task.spawn(connection.with_upgrades());
+    match sender.send_request(request).await {
+        Ok(response) => Ok(Answer { response, _connection: task }),
+        // The connection ended before it took the request, and knows of what.
+        Err(error) if error.is_canceled() => match task.join_next().await {
+            Some(Ok(Err(why))) => Err(why),
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 fn foreign(address: &Address, why: &impl ToString) -> ClientError {

@@ -29,11 +29,7 @@ impl TlsArgs {
     ///
     /// # Errors
     /// [`CliError::TlsFiles`], [`CliError::Tls`].
-    pub(super) fn client(
-        self,
-        address: &Address,
-        environment: &Environment,
-    ) -> Result<Option<tls::Client>, CliError> {
+    pub(super) fn client(self, address: &Address, environment: &Environment) -> Result<Option<tls::Client>, CliError> {
         let files = self.files(environment);
         if files.is_empty() || matches!(address, Address::Unix(_)) {
             return Ok(None);

@@ -83,9 +83,7 @@ fn told(error: &rustls::Error) -> String {
 fn wrong(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => "its certificate was issued by none of those in --tls-ca".to_owned(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired".to_owned()
-        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet; is the clock right?".to_owned()
         }
@@ -112,7 +110,9 @@ fn refused(alert: AlertDescription) -> String {
         AlertDescription::UnsupportedCertificate => {
             "it says that the client certificate is not one for clients".to_owned()
         }
-        AlertDescription::BadCertificate => "it does not accept the client certificate".to_owned(),
+        AlertDescription::BadCertificate | AlertDescription::DecryptError | AlertDescription::CertificateUnknown => {
+            "it does not accept the client certificate".to_owned()
+        }
         AlertDescription::ProtocolVersion => "it speaks no version of TLS that is spoken here".to_owned(),
         other => format!("it ended the handshake: {other:?}"),
     }

@@ -4,8 +4,8 @@ use std::io::{self, BufRead as _, IoSlice, Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConnection;
 use rustix::net::Shutdown;
+use rustls::ServerConnection;
 use tokio::net::TcpStream;
 
 use super::identity::Identity;
@@ -61,18 +61,15 @@ impl Tls {
     /// Reads at most once from the socket: of what comes nothing need be for the caller.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut session = self.session();
-        match session.reader().read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-        session.read_tls(&mut Socket(&self.tcp))?;
-        if let Err(error) = session.process_new_packets() {
-            // The client is told why, as far as there is room.
-            let _ = send(&self.tcp, &mut session);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-        }
-        unless_full(send(&self.tcp, &mut session))?;
+        fill(&self.tcp, &mut session)?;
         session.reader().read(buffer)
+    }
+
+    /// Sees to it that there is something to be read, or the end.
+    pub(crate) fn try_fill(&self) -> io::Result<()> {
+        let mut session = self.session();
+        fill(&self.tcp, &mut session)?;
+        session.reader().fill_buf().map(drop)
     }
 
     /// Takes as much as there is room for, once all that was taken before is with the kernel.
@@ -109,6 +106,21 @@ impl Tls {
     fn session(&self) -> MutexGuard<'_, ServerConnection> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes what has come, unless there is plain text, or its end, already.
+fn fill(tcp: &TcpStream, session: &mut ServerConnection) -> io::Result<()> {
+    match session.reader().fill_buf() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        filled => return filled.map(drop),
+    }
+    session.read_tls(&mut Socket(tcp))?;
+    if let Err(error) = session.process_new_packets() {
+        // The client is told why, as far as there is room.
+        let _ = send(tcp, session);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
+    unless_full(send(tcp, session))
 }
 
 /// Hands the kernel all that the session has to send.
