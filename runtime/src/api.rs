@@ -25,6 +25,7 @@ mod reading;
 mod request;
 mod router;
 mod run;
+mod secure;
 mod server;
 mod system;
 mod upgrade;

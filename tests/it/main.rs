@@ -43,6 +43,7 @@ mod smuggling;
 mod stream;
 mod supervised;
 mod tidy;
+mod tls;
 mod upload;
 mod wasi;
 mod websocket;

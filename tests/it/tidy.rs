@@ -21,7 +21,7 @@ const ENGINE: &[&str] = &[
 ];
 
 /// Modules of `runtime/src` on the side of the API and the command.
-const API: &[&str] = &["api", "cli", "listenbuffer", "listener"];
+const API: &[&str] = &["api", "cli", "listenbuffer", "listener", "tls"];
 
 const MAX_LINES: usize = 500;
 

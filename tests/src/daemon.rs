@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
+use crate::tls::{self, Authority, Leaf};
 use crate::{Address, Client, PATIENCE, eventually};
 
 /// The user who has no files and no rights.
@@ -126,6 +128,20 @@ impl Setup {
         let aside = rustix::io::fcntl_dupfd_cloexec(passed.into(), ASIDE).unwrap();
         self.passed.push((name.to_owned(), Arc::new(aside)));
         self
+    }
+
+    /// Serves TCP over TLS under this certificate.
+    #[must_use]
+    pub fn tls(self, own: &Leaf) -> Self {
+        let [cert, key] = own.write(self.folder(), "own");
+        self.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key)
+    }
+
+    /// Asks clients over TCP for certificates of this authority.
+    #[must_use]
+    pub fn tls_ca(self, ca: &Authority) -> Self {
+        let file = tls::write(self.folder(), "ca.pem", ca.pem());
+        self.arg("--tls-ca").arg(file)
     }
 
     /// Starts with a configuration file of this text.
@@ -269,6 +285,11 @@ impl Daemon {
     /// A client of its TCP address.
     pub fn client(&self) -> Client {
         Client::new(Address::Tcp(self.addr()))
+    }
+
+    /// A client of its TCP address over TLS.
+    pub fn tls_client(&self, config: ClientConfig) -> Client {
+        Client::new(Address::Tls(self.addr(), config.into()))
     }
 
     /// A client of its unix socket.

@@ -4,7 +4,7 @@
 //! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
 //! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
 //!
-//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `websocket`, `frames`, `http2`, `guests`, `modules`, `eventually`.
+//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `websocket`, `frames`, `http2`, `guests`, `modules`, `eventually`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,6 +22,7 @@ pub mod http2;
 pub mod modules;
 mod raw;
 mod reply;
+pub mod tls;
 mod websocket;
 
 pub use cli::{Cli, Finished, Running};

@@ -14,6 +14,7 @@ use hyper::{StatusCode, Version};
 
 use super::cors::Page;
 use super::error::Error;
+use crate::tls::Material;
 
 /// Who may call over TCP besides the daemon's own names, as the operator lists them. Default nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +97,8 @@ pub(crate) struct Names {
     pub(crate) local: IpAddr,
     /// Who else may call.
     pub(crate) callers: Arc<Callers>,
+    /// The certificate that it came in under, where there is one: whatever that is for is a name, and no page of another has it.
+    pub(crate) certificate: Option<Arc<Material>>,
 }
 
 impl Names {
@@ -135,7 +138,8 @@ impl Names {
             Ok(ip) => ip.to_canonical().is_loopback() || ip.to_canonical() == self.local.to_canonical(),
             Err(_) => is_name("localhost") || is_name(&self.bound),
         };
-        is_own || self.callers.names.iter().any(|listed| is_name(listed))
+        let is_certified = || self.certificate.as_ref().is_some_and(|certificate| certificate.is_for(literal));
+        is_own || self.callers.names.iter().any(|listed| is_name(listed)) || is_certified()
     }
 }
 
@@ -163,8 +167,8 @@ mod tests {
     fn check(headers: &[(&str, &str)]) -> Result<Option<Page>, Error> {
         let listed = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let callers = Callers::new(listed(&["ci.example", "192.0.2.7"]), listed(&["https://app.example"])).unwrap();
-        let names =
-            Names { bound: "build.example".into(), local: "10.0.0.7".parse().unwrap(), callers: Arc::new(callers) };
+        let (bound, local) = ("build.example".into(), "10.0.0.7".parse().unwrap());
+        let names = Names { bound, local, callers: Arc::new(callers), certificate: None };
         let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
         names.check(&request.body(()).unwrap().into_parts().0)
     }

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, under limits; each of its requests goes to the router.
+//! One connection: HTTP/1.1, or HTTP/2 by agreement or prior knowledge, under limits; each of its requests goes to the router.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -22,10 +22,12 @@ use super::held::Porch;
 use super::pace::{Answering, Late, Pace};
 use super::request::Request;
 use super::router;
+use super::secure;
 use super::upgrade::Afterwards;
 use super::wire::{Presence, Wire};
 use crate::listener::Stream;
 use crate::tasks::Tasks;
+use crate::tls;
 
 /// Bytes that hyper buffers in each direction of a connection, and of what has come for each stream of HTTP/2.
 const BUFFER: u32 = 64 << 10;
@@ -64,8 +66,16 @@ enum Ended {
 
 /// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
 /// last is the one that goes on.
-pub(super) async fn serve(api: Arc<Api>, stream: Stream, origin: Origin, draining: CancellationToken) {
+pub(super) async fn serve(
+    api: Arc<Api>,
+    stream: Stream,
+    tls: Option<Arc<tls::Server>>,
+    mut origin: Origin,
+    draining: CancellationToken,
+) {
+    let Some(stream) = secure::secured(stream, tls.as_deref(), &mut origin.names).await else { return };
     let (presence, bounds) = (Presence::new(stream), api.settings.http);
+    tracing::debug!(caller = %presence.caller(), "connected");
     let pace = Pace::new(bounds, presence.clone());
     let Some(is_http2) = greeted(&presence, &pace, &draining).await else { return presence.leave() };
     let (tasks, afterwards) = (api.tasks.clone(), Afterwards::default());
@@ -191,6 +201,9 @@ pub(super) async fn refuse(stream: Stream) {
 
 /// Whether what comes is the beginning of HTTP/2; `None` where the client leaves before that is clear.
 async fn speaks_http2(presence: &Presence) -> Option<bool> {
+    if let Some(agreed) = presence.agreed_on_http2().await {
+        return Some(agreed);
+    }
     let mut buffer = [0; PREFACE.len()];
     loop {
         let seen = presence.peek(&mut buffer).await.ok().filter(|seen| *seen > 0)?;

@@ -124,6 +124,10 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "unsupported_version", message)
     }
 
+    pub(crate) fn tls_required() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "tls_required", "this address speaks TLS; ask with https://, or --tls-ca")
+    }
+
     pub(crate) fn host_not_allowed(what: &str, value: &str) -> Self {
         let message = format!("{what} {value:?} is none that this address is served under");
         Self::new(StatusCode::FORBIDDEN, "host_not_allowed", message)

@@ -75,16 +75,20 @@ impl Server {
             let Ok(stream) = buffer.accept().await else { break };
             let early = policy == Policy::Answer && gate.state() != GateState::Open;
             let porch = early.then(|| self.api.porch.clone());
+            let tls = buffer.listener().tls().cloned();
             let place = peer(&stream).map(|peer| self.peers.place(peer)).transpose();
             let Ok(place) = place else {
-                self.connections.spawn(async move {
-                    connection::refuse(stream).await;
-                    drop(slot);
-                });
+                // Who has to shake hands first is not told in words.
+                if tls.is_none() || matches!(stream, Stream::Unix(_)) {
+                    self.connections.spawn(async move {
+                        connection::refuse(stream).await;
+                        drop(slot);
+                    });
+                }
                 continue;
             };
             let origin = Origin { names: self.names_of(&bound, &stream), porch };
-            let served = connection::serve(self.api.clone(), stream, origin, self.draining.clone());
+            let served = connection::serve(self.api.clone(), stream, tls, origin, self.draining.clone());
             let killed = self.killed.clone();
             let noted = self.api.tasks.note("api", || format!("connection at {bound}"));
             self.connections.spawn(async move {
@@ -115,7 +119,12 @@ impl Server {
             (Address::Tcp { host, .. }, Stream::Tcp(stream)) => {
                 // A connection that is gone already has no address, and no requests either.
                 let local = stream.local_addr().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |local| local.ip());
-                Some(Names { bound: host.clone(), local, callers: self.api.settings.callers.clone() })
+                Some(Names {
+                    bound: host.clone(),
+                    local,
+                    callers: self.api.settings.callers.clone(),
+                    certificate: None,
+                })
             }
             _ => None,
         }
@@ -127,5 +136,6 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
     match stream {
         Stream::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
         Stream::Unix(_) => None,
+        Stream::Tls(stream) => stream.tcp().peer_addr().ok().map(|peer| peer.ip()),
     }
 }

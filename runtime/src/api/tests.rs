@@ -50,7 +50,9 @@ impl Served {
         let gate = Gate::new();
         let addresses = [Address::Unix(path.clone()), "tcp://127.0.0.1:0".parse().unwrap()];
         let listeners =
-            listener::bind(&addresses.map(Into::into), listener::Options::default(), &Inherited::none()).await.unwrap();
+            listener::bind(&addresses.map(Into::into), listener::Options::default(), None, &Inherited::none())
+                .await
+                .unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
         let settings = Settings {
             upload: 1 << 20,

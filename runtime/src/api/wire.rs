@@ -17,7 +17,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::pace::Pace;
-use crate::listener::Stream;
+use crate::listener::{Caller, Stream};
 
 /// How long what a client still sends is taken and thrown away after its answer. A connection closed over unread input is reset, and
 /// with that the end of the answer may be lost.
@@ -37,6 +37,7 @@ pub(crate) struct Wire {
 #[derive(Debug)]
 pub(crate) struct Presence {
     stream: Stream,
+    caller: Caller,
     /// Whether to send what a client that is gone would answer with a reset, as soon as nothing else is waiting to be sent.
     probe: AtomicBool,
     /// Whether all that hyper was given is with the kernel.
@@ -58,12 +59,28 @@ pub(crate) enum Client {
 impl Presence {
     pub(crate) fn new(stream: Stream) -> Arc<Self> {
         Arc::new(Self {
+            caller: stream.caller(),
             stream,
             probe: AtomicBool::new(false),
             flushed: AtomicBool::new(true),
             flush: AtomicWaker::new(),
             reset: AtomicBool::new(false),
         })
+    }
+
+    /// Who the client is.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Waits for the first byte where it was agreed on before whether that is HTTP/2, and tells what; `None` where it was not.
+    pub(crate) async fn agreed_on_http2(&self) -> Option<bool> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        // Where the connection ends instead, whoever reads is told.
+        while stream.try_fill().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            && self.stream.ready(Interest::READABLE).await.is_ok()
+        {}
+        Some(stream.is_http2())
     }
 
     /// How the client is, as far as is known. Costs no system call.
@@ -79,7 +96,7 @@ impl Presence {
     /// Asks for the probe, or takes the wish back. For an answer in chunks only, and only while its body waits: what it sends must be
     /// followed by a chunk. Returns whether an earlier wish was still unsent.
     pub(crate) fn probe(&self, wanted: bool) -> bool {
-        self.probe.swap(wanted && matches!(self.stream, Stream::Tcp(_)), Ordering::Relaxed)
+        self.probe.swap(wanted && !matches!(self.stream, Stream::Unix(_)), Ordering::Relaxed)
     }
 
     /// Notes that hyper was given something to send.
@@ -123,14 +140,20 @@ impl Presence {
             return;
         }
         let drain = async {
-            self.stream.shutdown()?;
+            loop {
+                match self.stream.shutdown() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    done => break done?,
+                }
+                self.stream.ready(Interest::WRITABLE).await?;
+            }
             let mut scratch = vec![0; 16 << 10];
             loop {
-                self.stream.ready(Interest::READABLE).await?;
                 match self.stream.try_read(&mut scratch) {
                     Ok(0) => return Ok::<_, io::Error>(()),
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    Ok(_) | Err(_) => {}
+                    Ok(_) => {}
+                    Err(_) => drop(self.stream.ready(Interest::READABLE).await?),
                 }
             }
         };
@@ -210,18 +233,25 @@ impl AsyncWrite for Wire {
     }
 
     /// hyper flushes only when it has nothing left to write, so here is between two chunks.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let presence = &self.presence;
         if presence.probe.swap(false, Ordering::Relaxed) {
             // Where there is no room, there is enough on its way to draw a reset.
             let _ = presence.stream.try_write_vectored(&[IoSlice::new(b"0")]);
         }
+        ready!(presence.stream.poll_flush(cx))?;
         presence.flushed.store(true, Ordering::Relaxed);
         presence.flush.wake();
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.presence.stream.shutdown())
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = &self.presence.stream;
+        loop {
+            match stream.shutdown() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
+                done => return Poll::Ready(done),
+            }
+        }
     }
 }

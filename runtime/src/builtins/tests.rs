@@ -32,6 +32,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
         engine,
         gate,
         listening: listener::Options::default(),
+        tls: None,
         inherited: Inherited::none(),
         held_at_opening: OnceLock::new(),
         facts: Facts {

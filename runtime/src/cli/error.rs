@@ -11,6 +11,7 @@ use super::show::{seconds, size};
 use crate::env::EnvError;
 use crate::job::JobId;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
+use crate::tls::{FilesError, MaterialError};
 
 /// Capstan or the daemon failed or refused, or was called wrongly.
 pub(super) const FAILED: u8 = 125;
@@ -24,6 +25,10 @@ pub(super) const KILLED: u8 = 137;
 pub(super) enum CliError {
     #[error(transparent)]
     Address(#[from] ChoiceError),
+    #[error(transparent)]
+    TlsFiles(#[from] FilesError),
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]

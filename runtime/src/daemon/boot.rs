@@ -25,6 +25,7 @@ use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 use crate::tasks::Tasks;
+use crate::tls::{self, MaterialError};
 
 /// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(super) enum BootError {
     Lock { path: PathBuf, source: LockError },
     #[error("{why}")]
     Listen { why: String, exit_code: u8 },
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("data folder {}: {source}", path.display())]
@@ -68,6 +71,11 @@ impl Boot {
         notify: Notify,
         tasks: Tasks,
     ) -> Result<Self, BootError> {
+        // Before anything is touched: who comes with wrong keys shall not disturb a daemon that runs.
+        let tls = tls::Server::load(&settings.tls, places::read_tls)?;
+        if let Some(tls) = &tls {
+            tracing::info!(mutual = tls.is_mutual(), not_after = %tls.not_after(), "TCP is served over TLS");
+        }
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
@@ -111,6 +119,7 @@ impl Boot {
             engine,
             gate,
             listening: settings.listening,
+            tls,
             inherited,
             held_at_opening: OnceLock::new(),
             facts: Facts {
@@ -128,6 +137,18 @@ impl Boot {
 
     pub(super) fn engine(&self) -> &Engine {
         &self.daemon.engine
+    }
+
+    /// What TCP is secured with.
+    pub(super) fn tls(&self) -> Option<&Arc<tls::Server>> {
+        self.daemon.tls.as_ref()
+    }
+
+    /// Waits until it has got to its end; for ever where it fails.
+    pub(super) async fn until_ready(&self) {
+        if self.daemon.gate.opened().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Whether it got to its end, and the API is served.
@@ -237,6 +258,7 @@ impl BootError {
         match self {
             Self::Listen { exit_code, .. } => *exit_code,
             Self::Data { .. }
+            | Self::Tls(_)
             | Self::Lock { .. }
             | Self::Sandbox(_)
             | Self::Store { .. }

@@ -17,6 +17,7 @@ use crate::limits::{Asked, Limits};
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
 use crate::sandbox::{self, CompileLimits};
+use crate::tls;
 
 /// Runs that may go on at a time where the operator says nothing.
 const RUNS: usize = 1000;
@@ -37,6 +38,8 @@ const MOST_HELD: u32 = 65_535;
 pub(super) struct Settings {
     pub(super) hosts: Vec<Host>,
     pub(super) listening: listener::Options,
+    /// What TCP is secured with. Default: it is not.
+    pub(super) tls: tls::Files,
     /// What becomes of connections while the daemon starts. Default: they are held.
     pub(super) policy: Policy,
     /// How long the start may take. Default 5 min.
@@ -80,6 +83,8 @@ pub(super) enum SettingsError {
     Twice(Host),
     #[error(transparent)]
     Access(#[from] AccessError),
+    #[error(transparent)]
+    Tls(#[from] tls::FilesError),
     #[error("while booting: {0}")]
     Policy(#[from] UnknownPolicy),
     #[error("a start cannot be over in no time: the deadline of the boot is 0")]
@@ -142,6 +147,13 @@ impl Settings {
             socket_mode: flags.socket_mode.or(file.listen.socket_mode),
             socket_group: flags.socket_group.or(file.listen.socket_group),
         };
+        let tls = tls::Files {
+            cert: flags.tls_cert.or(file.tls.cert),
+            key: flags.tls_key.or(file.tls.key),
+            ca: flags.tls_ca.or(file.tls.ca),
+            crl: flags.tls_crl.or(file.tls.crl),
+        };
+        tls.check_server()?;
         let LimitsTable { timeout, memory, handles, stdout, stderr, runs, queue } = file.limits;
         let runs_asked = runs.unwrap_or(RUNS);
         if !(1..=MOST_RUNS).contains(&runs_asked) {
@@ -162,6 +174,7 @@ impl Settings {
         Ok(Self {
             hosts,
             listening: listening.options(flags.insecure_tcp)?,
+            tls,
             policy: policy.map_or(Ok(Policy::default()), |policy| policy.parse())?,
             deadline,
             data,

@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) grace: Option<Duration>,
     pub(super) boot: BootTable,
     pub(super) listen: ListenTable,
+    pub(super) tls: TlsTable,
     pub(super) limits: LimitsTable,
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
@@ -56,6 +57,15 @@ pub(super) struct ListenTable {
     pub(super) backlog: Option<u32>,
     pub(super) socket_mode: Option<String>,
     pub(super) socket_group: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TlsTable {
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) crl: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
