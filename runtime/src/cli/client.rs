@@ -155,10 +155,10 @@ impl Client {
     }
 
     /// There is no TLS, because of what the daemon is or does.
-    fn insecure(&self, error: io::Error) -> ClientError {
-        let why = tls::explain(&error).unwrap_or_else(|| match error.kind() {
+    fn insecure(&self, error: &io::Error) -> ClientError {
+        let why = tls::explain(error).unwrap_or_else(|| match error.kind() {
             io::ErrorKind::UnexpectedEof => "it closed the connection; does it speak TLS there?".to_owned(),
-            _ => sentence(&error),
+            _ => sentence(error),
         });
         ClientError::Tls { address: self.address.clone(), why }
     }
@@ -190,7 +190,7 @@ impl Client {
                         None => over(stream, request).await,
                         Some(tls) => {
                             let secured = within(tls.connect(host, stream)).await;
-                            over(secured.map_err(|error| self.insecure(error))?, request).await
+                            over(secured.map_err(|error| self.insecure(&error))?, request).await
                         }
                     }
                 }

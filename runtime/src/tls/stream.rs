@@ -163,3 +163,95 @@ impl io::Write for Socket<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use capstan_tests::tls::{self as certificates, Authority};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::tls::{Files, Read, Server};
+
+    /// Both ends of a secured connection.
+    async fn pair() -> (tokio_rustls::client::TlsStream<TcpStream>, Tls) {
+        let ca = Authority::new("Test CA");
+        let own = ca.server();
+        let files = Files { cert: Some("cert".into()), key: Some("key".into()), ..Files::default() };
+        let server: Arc<Server> = Server::load(&files, |path| {
+            let text = if path.ends_with("key") { &own.key } else { &own.chain };
+            Ok(Read { bytes: text.clone().into(), mode: 0o600 })
+        })
+        .unwrap()
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let client = certificates::connect(certificates::config(&ca, None), stream);
+        let (client, served) = tokio::join!(client, server.handshake(accepted));
+        (client.unwrap(), served.unwrap())
+    }
+
+    async fn read(tls: &Tls) -> io::Result<Vec<u8>> {
+        let mut buffer = [0; 100];
+        loop {
+            match tls.try_read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tls.tcp().readable().await?,
+                read => return read.map(|length| buffer[..length].to_vec()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_was_not_said_is_no_end() {
+        let (mut client, served) = pair().await;
+        client.write_all(b"all").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!((read(&served).await.unwrap(), read(&served).await.unwrap()), (b"all".to_vec(), Vec::new()));
+
+        let (mut client, served) = pair().await;
+        client.write_all(b"half").await.unwrap();
+        client.get_mut().0.shutdown().await.unwrap();
+        assert_eq!(read(&served).await.unwrap(), b"half");
+        assert_eq!(read(&served).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_record_is_ready_though_the_socket_has_nothing() {
+        let (mut client, served) = pair().await;
+        client.write_all(&[7; 250]).await.unwrap();
+        assert_eq!(read(&served).await.unwrap().len(), 100);
+        // There are 150 more, and nothing comes any more.
+        for length in [100, 50] {
+            std::future::poll_fn(|cx| served.poll_read_ready(cx)).await.unwrap();
+            assert_eq!(read(&served).await.unwrap().len(), length);
+        }
+        let more = std::future::poll_fn(|cx| served.poll_read_ready(cx));
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(20), async {
+            more.await.unwrap();
+            // The socket is looked at once more before it is known to have nothing.
+            read(&served).await
+        });
+        assert!(waited.await.is_err(), "there is nothing to be read");
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_goes_out_when_there_is() {
+        let (mut client, served) = pair().await;
+        let (mut written, block) = (0, [7; 16 << 10]);
+        while let Ok(taken) = served.try_write_vectored(&[IoSlice::new(&block)]) {
+            written += taken;
+        }
+        assert!(served.try_flush().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        let ending = async {
+            std::future::poll_fn(|cx| served.poll_flush(cx)).await.unwrap();
+            served.shutdown().unwrap();
+        };
+        let mut read = Vec::new();
+        let reading = tokio::io::AsyncReadExt::read_to_end(&mut client, &mut read);
+        let (read_all, ()) = tokio::join!(reading, ending);
+        assert_eq!(read_all.unwrap(), written);
+    }
+}

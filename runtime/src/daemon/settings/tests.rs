@@ -107,6 +107,20 @@ fn how_it_listens_and_starts_is_told_by_flag_or_file() {
 }
 
 #[test]
+fn files_for_tls_are_told_by_flag_or_file_and_need_each_other() {
+    let toml = "[tls]\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\ncrl = \"r\"";
+    let flags = Flags { tls_key: Some("other".into()), ..Flags::default() };
+    let files = merged(flags, toml).unwrap().tls;
+    let [cert, key, ca, crl] = ["c", "other", "a", "r"].map(|path| Some(PathBuf::from(path)));
+    assert_eq!(files, tls::Files { cert, key, ca, crl });
+    assert!(merged(Flags::default(), "").unwrap().tls.is_empty());
+    for toml in ["cert = \"c\"", "key = \"k\"", "ca = \"a\"", "crl = \"r\"", "cert = \"c\"\nkey = \"k\"\ncrl = \"r\""] {
+        let error = merged(Flags::default(), &format!("[tls]\n{toml}")).unwrap_err();
+        assert!(matches!(error, SettingsError::Tls(_)), "{toml}: {error}");
+    }
+}
+
+#[test]
 fn a_host_is_named_once() {
     let hosts = |hosts: &[&str]| {
         merged(Flags { hosts: hosts.iter().map(ToString::to_string).collect(), ..Flags::default() }, "")
