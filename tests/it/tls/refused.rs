@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use capstan_tests::tls::{self, Authority, CLIENT, Leaf, SERVER};
 use capstan_tests::{Address, Daemon, PATIENCE, Raw, Setup, eventually};
 use rcgen::{GeneralSubtree, NameConstraints, date_time_ymd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -162,6 +163,8 @@ async fn a_handshake_that_stalls_is_ended_in_time_and_holds_nobody_up() {
 async fn more_that_stall_than_there_is_room_for_make_room() {
     let ca = ca();
     let mut daemon = mutual(&ca).start();
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let stalled: Vec<_> = (0..600).map(|_| StdStream::connect(daemon.addr()).unwrap()).collect();
     let client = daemon.tls_client(tls::config(&ca, Some(&ca.client("ann"))));
     assert_eq!(client.get("/_ping").send().await.status, 200);
