@@ -197,7 +197,7 @@ async fn a_reload_under_load_loses_no_request_and_shows_the_new_certificate() {
     let folder = daemon.setup().folder().to_owned();
     daemon.unix_client().push("hello", guests::run::HELLO).await;
     let before = shown(&daemon, &ca).await;
-    // Half of the clients keep their connection, over HTTP/2 all streams of one; the others make one for each request.
+    // Half of the clients keep their connection; the others make one for each request.
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let load = |keep_alive: bool| {
         let (config, address, stopped) = (tls::config(&ca, None), daemon.addr(), stopped.clone());
