@@ -4,8 +4,10 @@
 //! that is in [`system`], [`handlers`], [`run`], [`jobs`] or [`events`]. What goes wrong becomes an answer in [`error`].
 
 mod body;
+mod bounds;
 mod caller;
 mod connection;
+mod cors;
 mod debug;
 mod error;
 mod events;
@@ -16,10 +18,15 @@ mod jobs;
 mod key;
 mod live;
 mod metrics;
+mod pace;
+mod peers;
+mod policy;
 mod query;
+mod reading;
 mod request;
 mod router;
 mod run;
+mod secure;
 mod server;
 mod system;
 mod upgrade;
@@ -29,9 +36,12 @@ mod wire;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub(crate) use self::bounds::Bounds;
+pub(crate) use self::caller::{Callers, CallersError};
 pub(crate) use self::debug::ProcessNumbers;
 pub(crate) use self::router::{MAX_VERSION, MIN_VERSION};
 pub(crate) use self::server::serve;
@@ -44,6 +54,10 @@ use crate::tasks::Tasks;
 
 /// Uploads that are held in memory at a time; more wait before they are read.
 const UPLOADS: usize = 16;
+/// Programs that are held in memory at a time for those who fetch them.
+const FETCHES: usize = 16;
+/// How long a request waits for one of those places.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What API functions share.
 #[derive(Debug)]
@@ -60,7 +74,8 @@ pub(crate) struct Api {
     porch: held::Porch,
     /// Where the kernel holds connections; set when the API is served.
     backlogs: OnceLock<Vec<Backlog>>,
-    uploads: Semaphore,
+    uploads: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
     /// Room for input that came with jobs, in blocks.
     input: Arc<Semaphore>,
     /// Places for jobs that are to be cancelled after a time of grace.
@@ -83,6 +98,10 @@ pub(crate) struct Settings {
     pub(crate) tasks: Tasks,
     /// What becomes of connections while the gate is shut. Default: the kernel holds them.
     pub(crate) policy: Policy,
+    /// What clients may take of the HTTP layer.
+    pub(crate) http: Bounds,
+    /// Who may call over TCP besides the daemon's own names.
+    pub(crate) callers: Arc<Callers>,
 }
 
 impl Api {
@@ -96,7 +115,8 @@ impl Api {
             kept: OnceLock::new(),
             debug: settings.debug.map(debug::Debug::new),
             requests: router::requests(),
-            uploads: Semaphore::new(UPLOADS),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
             input: Arc::new(Semaphore::new(jobs::INPUT_BLOCKS)),
             graces: Arc::new(Semaphore::new(jobs::GRACES)),
             cursors: jobs::Cursors::new(),
@@ -130,6 +150,16 @@ impl Api {
     /// The sandbox, once there is one.
     pub(crate) fn sandbox(&self) -> Option<&Sandbox> {
         self.kept.get().map(Kept::sandbox)
+    }
+
+    /// A place among the few whose bodies are held in memory.
+    ///
+    /// # Errors
+    /// [`error::Error`], 429, where none is let go of in time.
+    async fn one_of_few(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, error::Error> {
+        let place = tokio::time::timeout(PATIENCE, places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| error::Error::busy("too many large bodies are on their way"))?;
+        Ok(place.expect("the semaphore is never closed"))
     }
 
     /// What handlers are pushed to.

@@ -19,6 +19,7 @@ use crate::listenbuffer::{Gate, GateState};
 use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
 use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
+use crate::tls;
 
 /// The version of this daemon.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -33,6 +34,8 @@ pub(crate) struct Daemon {
     pub(crate) gate: Gate,
     pub(crate) api: Arc<Api>,
     pub(crate) listening: listener::Options,
+    /// How TCP is secured; not at all where it is none.
+    pub(crate) tls: Option<Arc<tls::Server>>,
     /// What was passed to the daemon to listen on.
     pub(crate) inherited: Inherited,
     /// Connections that waited when the gate opened, where the kernel tells.
@@ -181,7 +184,7 @@ async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
 async fn bind(hosts: &[String], daemon: &Daemon) -> Result<Vec<Listener>, (String, u8)> {
     let hosts = hosts.iter().map(|text| text.parse()).collect::<Result<Vec<Host>, _>>();
     let hosts = hosts.map_err(|error| (error.to_string(), WRONG_USAGE))?;
-    listener::bind(&hosts, daemon.listening, &daemon.inherited).await.map_err(|error| {
+    listener::bind(&hosts, daemon.listening, daemon.tls.as_ref(), &daemon.inherited).await.map_err(|error| {
         let code = if matches!(error, BindError::Exposed(_)) { WRONG_USAGE } else { 1 };
         (error.to_string(), code)
     })

@@ -11,6 +11,7 @@
 mod about;
 mod address;
 mod attach;
+mod check;
 mod client;
 mod commands;
 mod control;
@@ -34,6 +35,7 @@ mod ps;
 mod push;
 mod remote;
 mod run;
+mod secure;
 mod show;
 mod stats;
 mod submit;
@@ -49,6 +51,7 @@ use self::address::{Choice, ChoiceError};
 use self::client::Client;
 use self::environment::Environment;
 use self::error::CliError;
+use self::secure::TlsArgs;
 use crate::sandbox::compile_child;
 
 /// Runs jobs whose code is WebAssembly, each in a fresh sandbox.
@@ -62,6 +65,8 @@ struct Cli {
     /// The daemon: unix://PATH or tcp://HOST:PORT.
     #[arg(short = 'H', long, value_name = "ADDR")]
     host: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -89,6 +94,8 @@ enum Command {
     /// is no such handler; 134 it trapped; 137 it was stopped, from here with Ctrl-C too, or went over a limit.
     #[command(override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...")]
     Run(Asking<run::Run>),
+    /// Tell what a job would be allowed, and which rules stand against it, without running it. Exits 125 where it would be refused.
+    Check(Asking<check::Check>),
     /// Print the names of all handlers, one a line.
     Commands(Asking<commands::Commands>),
     /// List, inspect and remove handlers.
@@ -157,14 +164,15 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(self, environment: &Environment) -> Result<ExitCode, CliError> {
-        let outer = self.host;
+        let outer = (self.host, self.tls);
         match self.command {
-            Command::Daemon(daemon) => Ok(crate::daemon::run(daemon.flags(outer))),
+            Command::Daemon(daemon) => Ok(crate::daemon::run(daemon.flags(outer.0, outer.1))),
             Command::Push(push) => wait_for(push.args.run(&push.host.client(outer, environment)?.0))?,
             Command::Run(run) => {
                 let (client, named) = run.host.client(outer, environment)?;
                 wait_for(run.args.run(client, named, environment))?
             }
+            Command::Check(check) => wait_for(check.args.run(&check.host.client(outer, environment)?.0))?,
             Command::Commands(commands) => wait_for(commands.args.run(&commands.host.client(outer, environment)?.0))?,
             Command::Handlers(handlers) => wait_for(handlers.args.run(&handlers.host.client(outer, environment)?.0))?,
             Command::Ps(ps) => wait_for(ps.args.run(&ps.host.client(outer, environment)?.0))?,
@@ -190,10 +198,15 @@ impl Cli {
 }
 
 impl Host {
-    /// A client of the daemon to talk to, and whether the user named that daemon.
-    fn client(self, outer: Option<String>, environment: &Environment) -> Result<(Client, bool), CliError> {
-        let choice = self.choose(outer, environment)?;
-        Ok((Client::new(choice.address), choice.named))
+    /// A client of the daemon to talk to, and whether the user named that daemon; `outer` is what stood before the subcommand.
+    fn client(
+        self,
+        (host, tls): (Option<String>, TlsArgs),
+        environment: &Environment,
+    ) -> Result<(Client, bool), CliError> {
+        let choice = self.choose(host, environment)?;
+        let tls = tls.client(&choice.address, environment)?;
+        Ok((Client::new(choice.address, tls), choice.named))
     }
 
     fn choose(self, outer: Option<String>, environment: &Environment) -> Result<Choice, ChoiceError> {
@@ -275,10 +288,27 @@ mod tests {
     #[test]
     fn a_daemon_listens_on_all_that_is_named_and_not_where_clients_are_sent() {
         let line = "capstan -H unix://a daemon -H unix://b --host tcp://c:1 --data d --debug";
-        let Cli { host, command: Command::Daemon(daemon) } = parse(line) else { panic!("{line} is a daemon") };
-        let flags = daemon.flags(host);
+        let Cli { host, tls, command: Command::Daemon(daemon) } = parse(line) else { panic!("{line} is a daemon") };
+        let flags = daemon.flags(host, tls);
         assert_eq!(flags.hosts, ["unix://a", "unix://b", "tcp://c:1"]);
         assert_eq!((flags.data, flags.config, flags.debug, flags.insecure_tcp), (Some("d".into()), None, true, false));
+    }
+
+    #[test]
+    fn files_for_tls_may_be_named_before_and_after_the_subcommand() {
+        for line in [
+            "capstan --tls-ca a --tls-key k info",
+            "capstan info --tls-ca a --tls-key k",
+            "capstan --tls-ca b info --tls-ca a --tls-key k",
+        ] {
+            let Cli { tls, .. } = parse(line);
+            assert_eq!((tls.tls_ca, tls.tls_cert, tls.tls_key), (Some("a".into()), None, Some("k".into())), "{line}");
+        }
+        let line = "capstan --tls-ca a daemon --tls-cert c --tls-key k --tls-crl r";
+        let Cli { host, tls, command: Command::Daemon(daemon) } = parse(line) else { panic!("{line} is a daemon") };
+        let flags = daemon.flags(host, tls);
+        let files = [flags.tls_ca, flags.tls_cert, flags.tls_key, flags.tls_crl].map(Option::unwrap);
+        assert_eq!(files, ["a", "c", "k", "r"].map(std::path::PathBuf::from));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod lock;
 mod log;
 mod notify;
 mod places;
+mod reload;
 mod settings;
 mod signals;
 mod watchdog;
@@ -58,6 +59,14 @@ pub struct Flags {
     pub socket_mode: Option<String>,
     /// The group of unix sockets, by name or number.
     pub socket_group: Option<String>,
+    /// The certificate that TCP is served under.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Who may have issued the certificates of clients, which must have one then.
+    pub tls_ca: Option<PathBuf>,
+    /// What those have revoked since.
+    pub tls_crl: Option<PathBuf>,
 }
 
 /// Why the daemon did not run, or did not end well.
@@ -131,6 +140,7 @@ async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor, 
     let _signals_note = tasks.note("daemon", || "watcher of signals".to_owned());
     let _watchdog_note =
         supervisor.watchdog.and_then(|_| tasks.note("daemon", || "watchdog for the service manager".to_owned()));
+    let reload = reload::Reload::new(settings.tls.clone()).map_err(Failure::Signals)?;
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
     let grace = settings.grace;
@@ -139,6 +149,7 @@ async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor, 
     tokio::select! {
         end = live_to_end(&boot, signals, grace, &notify) => end,
         never = watchdog::watch(&notify, boot.engine(), supervisor.watchdog) => match never {},
+        never = reload.on_hangup(&boot, &notify) => match never {},
     }
 }
 

@@ -182,6 +182,9 @@ impl<'de> Visitor<'de> for EnvVisitor {
             if env.len() == MAX_READ {
                 return Err(serde::de::Error::custom(format_args!("there are more than {MAX_READ} variables")));
             }
+            if env.get(&name).is_some() {
+                return Err(serde::de::Error::custom(format_args!("variable {name} is there twice")));
+            }
             env.set(name, value).map_err(serde::de::Error::custom)?;
         }
         Ok(env)
@@ -224,6 +227,7 @@ mod tests {
             r#"{"a=b":"x"}"#,
             r#"{"":"x"}"#,
             r#"{"A":"\u0000"}"#,
+            r#"{"A":"1","B":"2","A":"1"}"#,
         ] {
             assert!(serde_json::from_str::<Env>(text).is_err(), "{text} was accepted");
         }

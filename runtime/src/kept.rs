@@ -15,9 +15,9 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::engine::{Engine, Name, Precondition, Put, RegistryError, Resolved, Source};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture};
-use crate::policy::Asked;
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
+use crate::policy::Asked;
 use crate::sandbox::{LoadError, Sandbox};
 use crate::store::{Artifacts, Programs, Record, StoreError, blocking};
 

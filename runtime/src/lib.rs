@@ -37,6 +37,7 @@ pub mod store;
 mod api;
 pub mod listenbuffer;
 pub mod listener;
+mod tls;
 
 pub mod builtins;
 pub mod daemon;

@@ -105,6 +105,11 @@ impl<L: Listen> ListenBuffer<L> {
         }
     }
 
+    /// What is behind the gate.
+    pub fn listener(&self) -> &L {
+        &self.listener
+    }
+
     /// The connections that wait now, past the gate: for telling them that it will not open.
     pub fn held(&self) -> impl Iterator<Item = L::Stream> {
         std::iter::from_fn(|| self.listener.try_accept())

@@ -7,6 +7,7 @@ mod access;
 mod address;
 mod backlog;
 mod backoff;
+mod caller;
 mod host;
 mod inherited;
 mod socketfile;
@@ -15,6 +16,7 @@ mod stream;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -24,6 +26,7 @@ pub use self::access::{Access, AccessError};
 pub use self::address::{Address, AddressError};
 pub use self::backlog::Backlog;
 use self::backoff::persistently;
+pub(crate) use self::caller::Caller;
 pub use self::host::{Host, Which};
 use self::inherited::Adopted;
 pub use self::inherited::{Activation, InheritError, Inherited};
@@ -31,13 +34,14 @@ use self::socketfile::SocketFile;
 pub use self::socketfile::SocketFileError;
 pub use self::stream::Stream;
 use crate::listenbuffer::Listen;
+use crate::tls;
 
 /// How listeners are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Connections that the kernel holds until they are accepted; it has a bound of its own, `net.core.somaxconn`. Default 4096.
     pub backlog: u32,
-    /// Whether anyone who reaches this machine may be served, unencrypted and unauthenticated. Default no.
+    /// Whether anyone who reaches this machine may be served without being asked who they are. Default no.
     pub insecure_tcp: bool,
     /// Who may connect to unix sockets that are made.
     pub access: Access,
@@ -54,6 +58,8 @@ impl Default for Options {
 pub struct Listener {
     address: Address,
     socket: Socket,
+    /// How connections are secured; over TCP only.
+    tls: Option<Arc<tls::Server>>,
 }
 
 #[derive(Debug)]
@@ -66,7 +72,7 @@ enum Socket {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "{0} can be reached from other machines, and nobody would be asked who they are; bind a loopback address, or allow it with --insecure-tcp"
+        "{0} can be reached from other machines, and nobody would be asked who they are; ask them for certificates with --tls-cert, --tls-key and --tls-ca, bind a loopback address, or allow it with --insecure-tcp"
     )]
     Exposed(Address),
     #[error("cannot listen on {address}: {source}")]
@@ -77,26 +83,36 @@ pub enum BindError {
     Passed { host: Host, source: InheritError },
 }
 
-/// Binds all of `hosts` and listens on them, or on none. Those of `inherited` that nobody asked for are closed.
+/// Binds all of `hosts` and listens on them, or on none; over TCP under `tls`, if there is any. Those of `inherited` that nobody asked
+/// for are closed.
 ///
 /// # Errors
 /// [`BindError`] for the first that cannot be had; those bound before it are closed again.
-pub async fn bind(hosts: &[Host], options: Options, inherited: &Inherited) -> Result<Vec<Listener>, BindError> {
+pub(crate) async fn bind(
+    hosts: &[Host],
+    options: Options,
+    tls: Option<&Arc<tls::Server>>,
+    inherited: &Inherited,
+) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(hosts.len());
     for host in hosts {
         match host {
             Host::Own(address @ Address::Unix(path)) => {
                 let (listener, file) = socketfile::bind(path, options.backlog, options.access)
                     .map_err(|source| BindError::Unix { address: address.clone(), source })?;
-                listeners.push(Listener { address: address.clone(), socket: Socket::Unix(listener, Some(file)) });
+                listeners.push(Listener {
+                    address: address.clone(),
+                    socket: Socket::Unix(listener, Some(file)),
+                    tls: None,
+                });
             }
             Host::Own(address @ Address::Tcp { host, port }) => {
-                listeners.push(bind_tcp(address, host, *port, options).await?);
+                listeners.push(bind_tcp(address, host, *port, options, tls).await?);
             }
             Host::Passed(which) => {
                 let failed = |source| BindError::Passed { host: host.clone(), source };
                 for adopted in inherited.adopt(which).map_err(failed)? {
-                    listeners.push(adopted.listener(options)?);
+                    listeners.push(adopted.listener(options, tls)?);
                 }
             }
         }
@@ -110,30 +126,42 @@ pub async fn bind(hosts: &[Host], options: Options, inherited: &Inherited) -> Re
 
 impl Adopted {
     /// Under the same rule as a socket of our own: it was bound by another, and is served by us.
-    fn listener(self, options: Options) -> Result<Listener, BindError> {
+    fn listener(self, options: Options, tls: Option<&Arc<tls::Server>>) -> Result<Listener, BindError> {
         match self {
             Self::Tcp(address, listener) => {
                 let is_exposed = listener.local_addr().map_or(true, |bound| !is_loopback(&bound));
-                if is_exposed && !options.insecure_tcp {
+                if is_exposed && !may_be_exposed(options, tls) {
                     return Err(BindError::Exposed(address));
                 }
-                Ok(Listener { address, socket: Socket::Tcp(listener) })
+                Ok(Listener { address, socket: Socket::Tcp(listener), tls: tls.cloned() })
             }
-            Self::Unix(address, listener) => Ok(Listener { address, socket: Socket::Unix(listener, None) }),
+            Self::Unix(address, listener) => Ok(Listener { address, socket: Socket::Unix(listener, None), tls: None }),
         }
     }
 }
 
-async fn bind_tcp(address: &Address, host: &str, port: u16, options: Options) -> Result<Listener, BindError> {
+/// Whether sockets may be served that other machines reach: where everyone must prove who they are, or the operator does not care.
+fn may_be_exposed(options: Options, tls: Option<&Arc<tls::Server>>) -> bool {
+    options.insecure_tcp || tls.is_some_and(|tls| tls.is_mutual())
+}
+
+async fn bind_tcp(
+    address: &Address,
+    host: &str,
+    port: u16,
+    options: Options,
+    tls: Option<&Arc<tls::Server>>,
+) -> Result<Listener, BindError> {
     let failed = |source| BindError::Tcp { address: address.clone(), source };
     let resolved = tokio::net::lookup_host((host, port)).await.map_err(failed)?.next();
     let resolved = resolved.ok_or_else(|| failed(io::Error::other("the host has no address")))?;
-    if !options.insecure_tcp && !is_loopback(&resolved) {
+    if !is_loopback(&resolved) && !may_be_exposed(options, tls) {
         return Err(BindError::Exposed(address.clone()));
     }
     let listener = listen(resolved, options.backlog).map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
-    Ok(Listener { address: Address::Tcp { host: host.to_owned(), port }, socket: Socket::Tcp(listener) })
+    let address = Address::Tcp { host: host.to_owned(), port };
+    Ok(Listener { address, socket: Socket::Tcp(listener), tls: tls.cloned() })
 }
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
@@ -152,6 +180,11 @@ impl Listener {
     /// Where it listens, with the real port.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// How its connections are to be secured.
+    pub(crate) fn tls(&self) -> Option<&Arc<tls::Server>> {
+        self.tls.as_ref()
     }
 
     /// Where the kernel holds connections for it.

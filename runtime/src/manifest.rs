@@ -16,6 +16,8 @@ pub struct Manifest {
     /// How it is called, in the manner of a synopsis.
     pub usage: Option<String>,
     /// What its runs may use and touch, within what the operator allows.
+    /// Written as `limits` by earlier versions.
+    #[serde(alias = "limits")]
     pub policy: Asked,
     /// Variables that its runs see unless the caller sets them.
     pub env: Env,

@@ -198,7 +198,8 @@ fn says_limits(asked: &Asked) -> bool {
 }
 
 fn grant(asked: Vec<MountAsked>) -> Vec<MountGrant> {
-    let granted = asked.into_iter().map(|asked| MountGrant { guest: asked.guest_path(), access: asked.access, name: asked.name });
+    let granted =
+        asked.into_iter().map(|asked| MountGrant { guest: asked.guest_path(), access: asked.access, name: asked.name });
     granted.collect()
 }
 
@@ -222,7 +223,12 @@ impl Narrow<'_> {
     }
 
     /// The same, where there may be no limit.
-    fn least_of_some(&mut self, key: &'static str, have: Option<Duration>, asked: Option<Duration>) -> Option<Duration> {
+    fn least_of_some(
+        &mut self,
+        key: &'static str,
+        have: Option<Duration>,
+        asked: Option<Duration>,
+    ) -> Option<Duration> {
         match have {
             None => asked,
             Some(have) => Some(self.least(key, have, asked, time)),

@@ -33,7 +33,9 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 /// [`UnitError::Size`] for anything else.
 pub fn size(text: &str) -> Result<u64, UnitError> {
     let text = text.trim();
-    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()).map_err(|_| UnitError::Size(text.to_owned()))
+    let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+    // What does not fit is cut to the largest there is.
+    size.filter(|size| *size < u64::MAX).ok_or_else(|| UnitError::Size(text.to_owned()))
 }
 
 /// For `#[serde(deserialize_with)]`: an optional duration as a number or as text.

@@ -21,8 +21,8 @@ const CLIENTS: usize = 500;
 const POLICIES: [&str; 2] = ["hold", "answer"];
 
 /// A daemon that listens, and whose start waits for a file of its data folder that is a pipe.
-struct Held {
-    daemon: Daemon,
+pub(crate) struct Held {
+    pub(crate) daemon: Daemon,
     pipe: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl Held {
         })
     }
 
-    fn at(folder: &str, file: &str, policy: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(crate) fn at(folder: &str, file: &str, policy: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
         let setup = Setup::new(CAPSTAN).arg("--while-booting").arg(policy);
         let folder = setup.folder().join("data").join(folder);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).unwrap();
@@ -52,7 +52,7 @@ impl Held {
     }
 
     /// Lets the start go on.
-    fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         // Opening waits until the daemon reads, which is how it is known to have got there.
         OpenOptions::new().write(true).open(&self.pipe).unwrap().write_all(&[7; 32]).unwrap();
     }

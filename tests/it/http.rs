@@ -1,6 +1,8 @@
 //! The API as HTTP: routes, versions, methods, who may call.
 
-use capstan_tests::{Client, Daemon, guests};
+use capstan_tests::{Client, Daemon, Setup, guests};
+use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::{CAPSTAN, serving};
 
@@ -123,4 +125,22 @@ async fn http_2_is_spoken_with_prior_knowledge() {
         reply.ended("exited", 0);
         assert_eq!(reply.text(), "over h2");
     }
+}
+
+#[tokio::test]
+async fn json_that_is_streamed_is_whole_lines_until_the_daemon_ends() {
+    let mut daemon = Setup::new(CAPSTAN).config("grace = \"200ms\"\n").start();
+    let client = daemon.client();
+    client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
+    let events = client.get("/v1/events").query("since", "0").open().await;
+    let job = client.post("/v1/jobs").body(r#"{"handler":"sleep"}"#).send().await.json();
+    let waiting = client.post(&format!("/v1/jobs/{}/wait", job["id"].as_str().unwrap())).open().await;
+    daemon.signal(Signal::TERM);
+    let (events, waiting) = (events.finish().await, waiting.finish().await);
+    assert!(!events.cut && !waiting.cut, "{events:?} {waiting:?}");
+    assert_eq!(waiting.json()["outcome"]["kind"], "cancelled", "{waiting:?}");
+    let kinds: Vec<_> = events.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+    assert!(events.text().ends_with('\n') && kinds.len() >= 4, "{kinds:?}");
+    assert_eq!(kinds.last().unwrap()["job"], job["id"], "the end of the last job is the last: {kinds:?}");
+    assert_eq!(daemon.wait_exit().await.code(), Some(0));
 }

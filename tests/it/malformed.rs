@@ -1,6 +1,6 @@
 //! Requests that are no requests, or too much of one: each is answered or closed, and the daemon goes on.
 
-use capstan_tests::{Daemon, Raw, guests};
+use capstan_tests::{Daemon, Raw, eventually, guests};
 
 use crate::{CAPSTAN, oracle, serving};
 
@@ -118,5 +118,161 @@ async fn headers_that_never_end_are_given_up() {
     // Ends when the daemon closes; the harness waits no longer than its patience.
     let answer = connection.read_to_end().await;
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_headers_are_refused() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    let before = daemon.peak_memory();
+    let many: String = (0..100_000).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let status = answer_to(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\n{many}\r\n")).await;
+    assert!(matches!(status, None | Some(431)), "{status:?}");
+    let long = "x".repeat(1 << 20);
+    let status = answer_to(&daemon, &format!("GET /{long} HTTP/1.1\r\nHost: {{host}}\r\n\r\n")).await;
+    assert!(matches!(status, None | Some(400 | 414 | 431)), "a target of 1 MiB: {status:?}");
+    let grown = daemon.peak_memory().saturating_sub(before);
+    assert!(grown < 50 << 20, "it took {grown} bytes");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn the_first_protocol_and_tls_are_answered_or_closed_on_the_plain_port() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    // The first bytes of a TLS handshake as browsers send it, and requests of HTTP/0.9.
+    let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 500]].concat();
+    for request in [&hello[..], b"GET /_ping\r\n", b"GET /_ping\r\n\r\n", b"\r\n\r\n\r\n"] {
+        let mut connection = Raw::connect(&daemon).await;
+        connection.try_write(request).await.unwrap();
+        connection.half_close().await;
+        let answer = connection.read_to_end().await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{request:?}: {answer:?}");
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_requests_may_come_one_behind_the_other() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    let before = daemon.peak_memory();
+    let mut talk = Raw::connect(&daemon).await.listening();
+    let one = format!("GET /v1/_ping HTTP/1.1\r\nHost: {}\r\n\r\n", talk.authority());
+    talk.write(one.repeat(10_000).as_bytes()).await.unwrap();
+    talk.write(one.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let answers = String::from_utf8(talk.end().await).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 10_001);
+    let grown = daemon.peak_memory().saturating_sub(before);
+    assert!(grown < 50 << 20, "it took {grown} bytes");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn garbage_behind_a_request_ends_the_connection_after_its_answer() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    for garbage in ["\0\x01\x02garbage\r\n\r\n", "what?\r\n\r\nGET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n"] {
+        let mut connection = Raw::connect(&daemon).await;
+        connection.write(&format!("GET /v1/_ping HTTP/1.1\r\nHost: {{host}}\r\n\r\n{garbage}")).await;
+        connection.half_close().await;
+        let answers = String::from_utf8(connection.read_to_end().await).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 1, "{answers}");
+        assert!(answers.matches("HTTP/1.1 ").count() <= 2, "{answers}");
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_client_that_resets_in_the_middle_of_an_answer_costs_nothing() {
+    let (mut daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
+    oracle::still_answers(&mut daemon).await;
+    let files = daemon.open_files();
+    for _ in 0..10 {
+        let mut connection = Raw::connect(&daemon).await;
+        connection.write("POST /v1/handlers/flood/run HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(connection.status().await, 200);
+        // Unread output makes the end of the connection a reset.
+        drop(connection);
+    }
+    eventually("all runs to be cancelled", async || (client.running().await == 0).then_some(())).await;
+    oracle::still_answers(&mut daemon).await;
+    eventually("all connections to be closed", async || (daemon.open_files() <= files + 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn paths_that_mean_something_elsewhere_mean_nothing_here() {
+    let mut daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    let long = "x".repeat(10_000);
+    for (path, statuses) in [
+        ("//", &[404][..]),
+        ("//_ping", &[404]),
+        ("/v1//_ping", &[404]),
+        ("/%2e%2e/", &[404]),
+        ("/v1/%2e%2e/_ping", &[404]),
+        ("/v1/../_ping", &[404]),
+        ("/v1/./_ping", &[404]),
+        ("/%76%31/_ping", &[404]),
+        ("/_ping%00", &[404]),
+        ("/handlers/%00", &[404]),
+        ("/handlers/%2e%2e", &[400, 404]),
+        ("/handlers/..", &[400, 404]),
+        ("/handlers/%2e%2e%2f%2e%2e%2fetc%2fpasswd", &[404]),
+        ("/handlers/%ff", &[400]),
+        ("/handlers/%", &[404]),
+        ("/jobs/%00", &[404]),
+        ("/jobs/../../etc/passwd", &[404]),
+        ("/jobs/%2e%2e%2f", &[404]),
+        (&format!("/jobs/{long}"), &[404]),
+        (&format!("/handlers/{long}"), &[404]),
+        (&format!("/{long}"), &[404]),
+    ] {
+        let reply = client.get(path).send().await;
+        assert!(statuses.contains(&reply.status), "{path:.40}: {reply:?}");
+        let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(!message.is_empty() && message.len() < 20_000, "{path:.40}: {} bytes", message.len());
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn json_that_is_none_or_too_much_is_refused() {
+    let (mut daemon, client) = serving("hello", guests::run::HELLO).await;
+    let before = daemon.peak_memory();
+    let nested = |open: &str, close: &str| format!("{}{}", open.repeat(10_000), close.repeat(10_000));
+    let key = |value: &str| format!(r#"{{"handler":"hello","args":{value}}}"#);
+    for (body, status, named) in [
+        (nested("[", "]"), 400, "the body"),
+        (key(&nested("[", "]")), 400, "the body"),
+        (nested(r#"{"policy":"#, "}"), 400, "the body"),
+        (r#"{"handler":"hello","policy":{"memory":1e400}}"#.to_owned(), 400, "number out of range"),
+        (r#"{"handler":"hello","policy":{"timeout":-1e400}}"#.to_owned(), 400, "number out of range"),
+        (key(r#"["\ud800"]"#), 400, "the body"),
+        (key(r#"["\udc00\ud800"]"#), 400, "the body"),
+        (key(r#"["\u12"]"#), 400, "the body"),
+        (r#"{"handler":"hello","handler":"other"}"#.to_owned(), 400, "duplicate field `handler`"),
+        (r#"{"handler":"hello","policy":{"memory":1,"memory":2}}"#.to_owned(), 400, "duplicate field `memory`"),
+        (r#"{"handler":"hello","env":{"A":"1","A":"2"}}"#.to_owned(), 400, "variable A is there twice"),
+        (r#"{"handler":"hello","env":{"A":"1","\u0041":"2"}}"#.to_owned(), 400, "variable A is there twice"),
+        (r#"{"handler":"hello","colour":1}"#.to_owned(), 400, "unknown field `colour`"),
+        (format!(r#"{{"handler":"hello","stdin":"{}"}}"#, "x".repeat(10 << 20)), 413, "4194304"),
+        (format!(r#"{{"handler":"{}"}}"#, "x".repeat(1 << 20)), 404, "unknown_handler"),
+        ("\u{feff}{}".to_owned(), 400, "the body"),
+        (r#"{"handler":NaN}"#.to_owned(), 400, "the body"),
+    ] {
+        let begin: String = body.chars().take(60).collect();
+        // The daemon may close in the middle of what is too long.
+        let Ok(exchange) = client.post("/v1/jobs").body(body).try_open().await else {
+            assert_eq!(status, 413, "{begin}");
+            continue;
+        };
+        let reply = exchange.finish().await;
+        assert_eq!(reply.status, status, "{begin}: {reply:?}");
+        assert!(reply.text().contains(named.trim_matches('"')), "{begin}: {}", reply.text());
+    }
+    for bytes in [&b"{\"handler\":\"\xff\"}"[..], b"\xff\xfe{", b"\0"] {
+        client.post("/v1/jobs").body(bytes.to_vec()).send().await.error(400, "bad_request");
+    }
+    assert_eq!(client.get("/v1/jobs").send().await.json()["jobs"].as_array().unwrap().len(), 0, "none was made");
+    let grown = daemon.peak_memory().saturating_sub(before);
+    assert!(grown < 50 << 20, "it took {grown} bytes");
     oracle::still_answers(&mut daemon).await;
 }

@@ -1,4 +1,5 @@
-//! The parity list: every capability of the ancestor has its row, and every row the tests that show it.
+//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The page on hardening: every
+//! attack has its limit, what the client sees, and tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,11 @@ const FATES: &[&str] = &["kept", "fixed", "extended", "left out", "later"];
 const WITHOUT_TESTS: &[&str] = &["left out", "later"];
 
 fn page() -> String {
-    fs::read_to_string(guests::root().join("docs/parity.md")).unwrap()
+    read("docs/parity.md")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(guests::root().join(path)).unwrap()
 }
 
 /// The ids that the page says it lists: `E1–E3, J1` for E1, E2, E3 and J1.
@@ -117,6 +122,24 @@ fn defects_are_shown_by_tests_too() {
     for row in rows {
         assert!(row.len() == 4 && !tests(row[3]).is_empty(), "{row:?} names no test");
     }
+}
+
+#[test]
+fn every_attack_has_its_limit_and_is_shown() {
+    let page = read("docs/hardening.md");
+    let (rows, mut wrong) = (rows(&page), Vec::new());
+    assert!(rows.len() > 30, "only {} attacks are told of", rows.len());
+    for row in &rows {
+        let [attack, limit, seen, shown] = row[..] else {
+            wrong.push(format!("{row:?} has not four cells"));
+            continue;
+        };
+        if limit.is_empty() || seen.is_empty() || tests(shown).is_empty() {
+            wrong.push(format!("{attack}: the limit, what the client sees, or the test is missing"));
+        }
+        wrong.extend(tests(shown).into_iter().filter_map(|(path, test)| missing(path, test)));
+    }
+    assert!(wrong.is_empty(), "docs/hardening.md:\n{}", wrong.join("\n"));
 }
 
 #[test]

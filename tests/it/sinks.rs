@@ -9,9 +9,9 @@ use capstan::engine::{Config, Engine};
 use capstan::handler::{Call, Native};
 use capstan::history::Piece as Logged;
 use capstan::job::{Control, Job, JobBuilder};
-use capstan::limits::{Asked, Limits};
 use capstan::manifest::Manifest;
 use capstan::outcome::{Outcome, OutputStream};
+use capstan::policy::{Asked, Ceiling};
 use capstan::sandbox::{self, CompileLimits, Sandbox};
 use capstan::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
 use capstan::tasks::Tasks;
@@ -99,7 +99,7 @@ async fn a_job_that_is_logged_has_live_readers_too() {
 #[tokio::test]
 async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
     let config = sandbox::Config {
-        ceiling: Ceiling::default(),
+        ceiling: capstan::limits::Limits::default(),
         runs: 2,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),

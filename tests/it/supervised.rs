@@ -7,6 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use capstan_tests::tls::{self, Authority};
 use capstan_tests::{PATIENCE, Setup};
 use rustix::process::Signal;
 
@@ -100,6 +101,36 @@ fn the_service_manager_hears_why_a_start_ends_before_it_has_begun() {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let told = manager.told_until("STOPPING=1");
     assert!(told.last().unwrap().contains("cannot open data folder"), "{told:?}");
+}
+
+fn monotonic_micros() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
+#[tokio::test]
+async fn the_service_manager_hears_of_a_reload_and_of_what_could_not_be_used() {
+    let ca = Authority::new("Test CA");
+    let setup = Setup::new(CAPSTAN).tls(&ca.server());
+    let key = setup.folder().join("own.key");
+    let manager = Manager::at_a_path(setup.folder());
+    let daemon = manager.of(setup).start();
+    manager.told_until("READY=1");
+    let reload = || {
+        let before = monotonic_micros();
+        daemon.signal(Signal::HUP);
+        let told = manager.told();
+        let at =
+            told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|rest| rest.strip_suffix("\nSTATUS=reloading"));
+        let at: i64 = at.unwrap_or_else(|| panic!("{told:?}")).parse().unwrap();
+        assert!((before..=monotonic_micros()).contains(&at), "{told:?}");
+        manager.told()
+    };
+    assert_eq!(reload(), "READY=1\nSTATUS=ready");
+    tls::write(key.parent().unwrap(), "own.key", "");
+    assert_eq!(reload(), "READY=1\nSTATUS=ready; new TLS files cannot be used, see the log");
+    ca.server().write(key.parent().unwrap(), "own");
+    assert_eq!(reload(), "READY=1\nSTATUS=ready");
 }
 
 #[test]

@@ -17,11 +17,11 @@ const SPAWN: &[&str] = &[];
 /// Modules of `runtime/src` on the engine's side of the boundary.
 const ENGINE: &[&str] = &[
     "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount",
-    "outcome", "sandbox", "store", "stream", "tasks", "units", "usage",
+    "outcome", "sandbox", "store", "stream", "policy", "tasks", "units", "usage",
 ];
 
 /// Modules of `runtime/src` on the side of the API and the command.
-const API: &[&str] = &["api", "cli", "listenbuffer", "listener"];
+const API: &[&str] = &["api", "cli", "listenbuffer", "listener", "tls"];
 
 const MAX_LINES: usize = 500;
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -14,18 +15,21 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::{Reply, within};
+use crate::{Reply, tls, within};
 
 /// Where a daemon listens.
 #[derive(Debug, Clone)]
 pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// Over TLS, as `localhost`.
+    Tls(SocketAddr, Arc<ClientConfig>),
 }
 
 /// A byte stream of either kind.
@@ -43,6 +47,10 @@ impl Address {
         Ok(match self {
             Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tls(address, config) => {
+                let stream = TcpStream::connect(address).await?;
+                Box::new(tls::connect(ClientConfig::clone(config), stream).await?)
+            }
         })
     }
 
@@ -51,6 +59,7 @@ impl Address {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(_) => "localhost".to_owned(),
+            Self::Tls(address, _) => format!("localhost:{}", address.port()),
         }
     }
 }

@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
+use crate::tls::{self, Authority, Leaf};
 use crate::{Address, Client, PATIENCE, eventually};
 
 /// The user who has no files and no rights.
@@ -126,6 +128,20 @@ impl Setup {
         let aside = rustix::io::fcntl_dupfd_cloexec(passed.into(), ASIDE).unwrap();
         self.passed.push((name.to_owned(), Arc::new(aside)));
         self
+    }
+
+    /// Serves TCP over TLS under this certificate.
+    #[must_use]
+    pub fn tls(self, own: &Leaf) -> Self {
+        let [cert, key] = own.write(self.folder(), "own");
+        self.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key)
+    }
+
+    /// Asks clients over TCP for certificates of this authority.
+    #[must_use]
+    pub fn tls_ca(self, ca: &Authority) -> Self {
+        let file = tls::write(self.folder(), "ca.pem", ca.pem());
+        self.arg("--tls-ca").arg(file)
     }
 
     /// Starts with a configuration file of this text.
@@ -271,6 +287,11 @@ impl Daemon {
         Client::new(Address::Tcp(self.addr()))
     }
 
+    /// A client of its TCP address over TLS.
+    pub fn tls_client(&self, config: ClientConfig) -> Client {
+        Client::new(Address::Tls(self.addr(), config.into()))
+    }
+
     /// A client of its unix socket.
     pub fn unix_client(&self) -> Client {
         Client::new(Address::Unix(self.unix()))
@@ -342,6 +363,22 @@ impl Daemon {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// How much processor time its process has used.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name, in parentheses, may hold anything; 11 fields follow it before those of user and system.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name is in parentheses");
+        let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// Lets its process open this many files at a time from now on.
+    pub fn limit_open_files(&self, limit: u64) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap());
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum }).unwrap();
     }
 
     /// How many threads its process has.

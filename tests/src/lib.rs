@@ -4,7 +4,7 @@
 //! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
 //! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
 //!
-//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `websocket`, `frames`, `guests`, `modules`, `eventually`.
+//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `websocket`, `frames`, `http2`, `guests`, `modules`, `eventually`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,16 +18,18 @@ mod daemon;
 mod eventually;
 pub mod frames;
 pub mod guests;
+pub mod http2;
 pub mod modules;
 mod raw;
 mod reply;
+pub mod tls;
 mod websocket;
 
 pub use cli::{Cli, Finished, Running};
 pub use client::{Address, Call, Client, Exchange, Feed};
 pub use daemon::{Daemon, Refused, Setup};
 pub use eventually::{PATIENCE, eventually, within};
-pub use raw::Raw;
+pub use raw::{Raw, Talk};
 pub use reply::Reply;
 pub use tokio_tungstenite::tungstenite::Message;
 pub use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
+use tokio::task::JoinHandle;
 
 use crate::client::Stream;
 use crate::{Address, Daemon, within};
@@ -61,6 +62,28 @@ impl Raw {
         read
     }
 
+    /// Reads exactly this many bytes.
+    ///
+    /// # Errors
+    /// That the connection ends before.
+    pub async fn read_exact(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut read = vec![0; count];
+        within("bytes of an answer", self.stream.read_exact(&mut read)).await?;
+        Ok(read)
+    }
+
+    /// Reads all that comes from now on, while the test writes.
+    pub fn listening(self) -> Talk {
+        let (mut reader, writer) = tokio::io::split(self.stream);
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            // As above: what came before a reset is kept.
+            let _ = reader.read_to_end(&mut read).await;
+            read
+        });
+        Talk { writer, reading, authority: self.authority }
+    }
+
     /// Reads until `needle` has come, and returns all up to and with it.
     ///
     /// # Panics
@@ -94,5 +117,44 @@ impl Raw {
     pub async fn status(&mut self) -> u16 {
         let head = self.read_until("\r\n\r\n").await;
         head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {head:?}"))
+    }
+}
+
+/// A connection that is read while it is written.
+pub struct Talk {
+    writer: WriteHalf<Box<dyn Stream>>,
+    reading: JoinHandle<Vec<u8>>,
+    authority: String,
+}
+
+impl std::fmt::Debug for Talk {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Talk").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+impl Talk {
+    /// What belongs into `Host`.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Writes these bytes as they are.
+    ///
+    /// # Errors
+    /// That the daemon has closed the connection.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within("room on a connection", self.writer.write_all(bytes)).await?;
+        self.writer.flush().await
+    }
+
+    /// Whether the daemon has closed the connection.
+    pub fn is_over(&self) -> bool {
+        self.reading.is_finished()
+    }
+
+    /// Writes nothing more, but keeps that half open, and gives all that came until the daemon closed the connection.
+    pub async fn end(self) -> Vec<u8> {
+        within("the end of a connection", self.reading).await.unwrap()
     }
 }

@@ -25,8 +25,10 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
     let ceiling = Limits::default();
     let compile = CompileLimits::default();
     let config = sandbox::Config { ceiling, runs: 100, compile, compiler: binary.into(), artifacts: None, tasks };
-    let (sandbox, engine) =
-        (Sandbox::new(config).unwrap(), Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: 100, queue: 0 }));
+    let (sandbox, engine) = (
+        Sandbox::new(config).unwrap(),
+        Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: 100, queue: 0 }),
+    );
     let handler = runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default())).unwrap();
     engine.register("hello", handler).unwrap();
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine))).collect();

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, under limits; each of its requests goes to the router.
+//! One connection: HTTP/1.1, or HTTP/2 by agreement or prior knowledge, under limits; each of its requests goes to the router.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -14,25 +14,34 @@ use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::body::Body;
+use super::bounds::Bounds;
 use super::caller::Names;
+use super::cors;
+use super::error::Error;
 use super::held::Porch;
+use super::pace::{Answering, Late, Pace};
 use super::request::Request;
 use super::router;
+use super::secure;
 use super::upgrade::Afterwards;
 use super::wire::{Presence, Wire};
 use crate::listener::Stream;
 use crate::tasks::Tasks;
+use crate::tls;
 
-/// How long a client may take for the head of a request. Default 10 s; it is also how long a connection may be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of the head of a request, with everything in it; more is answered with 431.
-const HEAD_SIZE: u32 = 16 << 10;
-/// Headers of a request.
-const HEADERS: usize = 64;
-/// Bytes that hyper buffers in each direction of a connection.
+/// Bytes that hyper buffers in each direction of a connection, and of what has come for each stream of HTTP/2.
 const BUFFER: u32 = 64 << 10;
-/// Requests that an HTTP/2 connection may make at a time.
-const STREAMS: u32 = 64;
+/// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(10);
+/// Streams that a client of HTTP/2 may reset before they were looked at, and that it may make the daemon reset; beyond these the
+/// connection ends.
+const RESETS_UNSEEN: usize = 20;
+const RESETS_FORCED: usize = 1024;
+/// How long a client that has said nothing yet has to speak up once the daemon stops.
+const LAST_WORD: Duration = Duration::from_millis(100);
+/// How long a client may take for what it is told instead of being served.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -46,67 +55,155 @@ pub(super) struct Origin {
     pub(super) porch: Option<Porch>,
 }
 
-/// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
-/// last is the one that goes on.
-pub(super) async fn serve(api: Arc<Api>, stream: Stream, origin: Origin, draining: CancellationToken) {
-    let presence = Presence::new(stream);
-    let Ok(Some(is_http2)) = tokio::time::timeout(HEAD_TIMEOUT, speaks_http2(&presence)).await else { return };
-    let tasks = api.tasks.clone();
-    let afterwards = Afterwards::default();
-    let service = service_fn({
-        let (presence, afterwards) = (presence.clone(), afterwards.clone());
-        move |request| answer(api.clone(), origin.clone(), presence.clone(), afterwards.clone(), request)
-    });
-    let io = TokioIo::new(Wire::new(presence.clone()));
-    let ended = if is_http2 {
-        let connection = http2(tasks).serve_connection(io, service);
-        until_drained(connection, |connection| connection.graceful_shutdown(), &draining).await
-    } else {
-        let connection = http1().serve_connection(io, service).with_upgrades();
-        until_drained(connection, |connection| connection.graceful_shutdown(), &draining).await
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended in the middle of something");
-    }
-    if let Some(session) = afterwards.take() {
-        session.await;
-    }
-    presence.close().await;
+/// How a connection ended.
+enum Ended {
+    /// By what the client did, or was answered.
+    Itself,
+    /// Between two requests, because it was idle for too long or the daemon stops.
+    Idle,
+    Late(Late),
 }
 
-async fn until_drained<C: Future>(
+/// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
+/// last is the one that goes on.
+pub(super) async fn serve(
+    api: Arc<Api>,
+    stream: Stream,
+    tls: Option<Arc<tls::Server>>,
+    mut origin: Origin,
+    draining: CancellationToken,
+) {
+    let Some(stream) = secure::secured(stream, tls.as_deref(), &mut origin.names).await else { return };
+    let (presence, bounds) = (Presence::new(stream), api.settings.http);
+    tracing::debug!(caller = %presence.caller(), "connected");
+    let pace = Pace::new(bounds, presence.clone());
+    let Some(is_http2) = greeted(&presence, &pace, &draining).await else { return presence.leave() };
+    let (tasks, afterwards) = (api.tasks.clone(), Afterwards::default());
+    let service = service_fn({
+        let (presence, pace, afterwards) = (presence.clone(), pace.clone(), afterwards.clone());
+        // The answer begins with the call, and not when it is first looked at.
+        move |request| answer(api.clone(), origin.clone(), presence.clone(), pace.begin(), afterwards.clone(), request)
+    });
+    let io = TokioIo::new(Wire::new(presence.clone(), pace.clone()));
+    let ended = if is_http2 {
+        pace.is_http2();
+        let connection = http2(&bounds, tasks).serve_connection(io, service);
+        until_drained(connection, |connection| connection.graceful_shutdown(), &pace, &draining).await
+    } else {
+        let connection = http1(&bounds).serve_connection(io, service).with_upgrades();
+        until_drained(connection, |connection| connection.graceful_shutdown(), &pace, &draining).await
+    };
+    if let Some(session) = afterwards.take() {
+        session.await;
+        return presence.close().await;
+    }
+    match ended {
+        Ended::Itself => presence.close().await,
+        Ended::Idle => presence.leave(),
+        Ended::Late(late) => {
+            tracing::debug!(?late, "a client took too long");
+            if late == Late::Head && !is_http2 {
+                let told = Error::too_slow("the head of the request did not come in time").into_text();
+                // Who does not take it either is not waited for.
+                let _ = tokio::time::timeout(PATIENCE, presence.send(told.as_bytes())).await;
+                return presence.leave();
+            }
+            presence.reset_when_closed();
+        }
+    }
+}
+
+/// Whether the client begins as HTTP/2 does; `None` where it leaves, or is too late, before that is clear.
+async fn greeted(presence: &Presence, pace: &Pace, draining: &CancellationToken) -> Option<bool> {
+    let last_word = async {
+        draining.cancelled().await;
+        tokio::time::sleep(LAST_WORD).await;
+    };
+    tokio::select! {
+        biased;
+        is_http2 = speaks_http2(presence) => is_http2,
+        _ = pace.late() => None,
+        () = last_word => None,
+    }
+}
+
+async fn until_drained<C: Future<Output = hyper::Result<()>>>(
     connection: C,
     shut_down: fn(Pin<&mut C>),
+    pace: &Pace,
     draining: &CancellationToken,
-) -> C::Output {
+) -> Ended {
     let mut connection = pin!(connection);
-    tokio::select! {
-        // A request that is there already is read first, so that whoever sent it is answered and not just cut off.
-        biased;
-        ended = connection.as_mut() => return ended,
-        () = draining.cancelled() => shut_down(connection.as_mut()),
+    let (mut drains, mut ending) = (false, Ended::Itself);
+    loop {
+        tokio::select! {
+            // A request that is there already is read first, so that whoever sent it is answered and not just cut off.
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended in the middle of something");
+                    return Ended::Itself;
+                }
+                return ending;
+            }
+            () = draining.cancelled(), if !drains => drains = true,
+            late = pace.late() => match late {
+                Late::Idle => {}
+                late => return Ended::Late(late),
+            },
+        }
+        if pace.is_idle() {
+            ending = Ended::Idle;
+            pace.ends();
+        }
+        shut_down(connection.as_mut());
     }
-    connection.await
 }
 
 async fn answer(
     api: Arc<Api>,
     origin: Origin,
     presence: Arc<Presence>,
+    answering: Answering,
     afterwards: Afterwards,
     request: HttpRequest<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
-    let mut allowed = origin.names.map_or(Ok(()), |names| names.check(&head));
+    let varies = origin.names.is_some() && api.settings.callers.has_pages();
+    let (mut allowed, mut page) = (Ok(()), None);
+    match origin.names.map(|names| names.check(&head)) {
+        Some(Ok(listed)) => page = listed,
+        Some(Err(error)) => allowed = Err(error),
+        None => {}
+    }
     if let (Ok(()), Some(porch)) = (&allowed, origin.porch) {
         allowed = porch.pass(&head, &presence).await;
     }
     let request = Request { head, body, name: String::new(), presence, afterwards };
-    Ok(router::call(api, request, allowed).await)
+    let mut response = router::call(api, request, allowed).await;
+    if varies {
+        cors::vary(&mut response);
+    }
+    if let Some(page) = page {
+        page.allow(&mut response);
+    }
+    Ok(answering.with(response))
 }
 
-/// Whether the client begins as HTTP/2 does; `None` where it leaves before that is clear.
+/// Tells a client that its address has all the connections that it may have.
+pub(super) async fn refuse(stream: Stream) {
+    let presence = Presence::new(stream);
+    let told = Error::busy("too many connections come from this address").into_text();
+    // Who does not listen is not waited for.
+    let _ = tokio::time::timeout(PATIENCE, presence.send(told.as_bytes())).await;
+    presence.leave();
+}
+
+/// Whether what comes is the beginning of HTTP/2; `None` where the client leaves before that is clear.
 async fn speaks_http2(presence: &Presence) -> Option<bool> {
+    if let Some(agreed) = presence.agreed_on_http2().await {
+        return Some(agreed);
+    }
     let mut buffer = [0; PREFACE.len()];
     loop {
         let seen = presence.peek(&mut buffer).await.ok().filter(|seen| *seen > 0)?;
@@ -121,27 +218,30 @@ async fn speaks_http2(presence: &Presence) -> Option<bool> {
     }
 }
 
-fn http1() -> http1::Builder {
+fn http1(bounds: &Bounds) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS)
-        .max_header_size(HEAD_SIZE as usize)
-        .max_buf_size(BUFFER as usize)
+        // It is kept by `Pace`: hyper's would be the time between two requests as well.
+        .header_read_timeout(None)
+        .max_headers(bounds.headers)
+        .max_header_size(bounds.head as usize)
+        .max_buf_size(BUFFER.max(bounds.head) as usize)
         // Whether the client is still there is watched by `Presence`.
         .half_close(true);
     builder
 }
 
-fn http2(tasks: Tasks) -> http2::Builder<Tracked> {
+fn http2(bounds: &Bounds, tasks: Tasks) -> http2::Builder<Tracked> {
     let mut builder = http2::Builder::new(Tracked(tasks));
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(HEAD_TIMEOUT)
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_SIZE)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .max_concurrent_streams(bounds.streams)
+        .max_pending_accept_reset_streams(RESETS_UNSEEN)
+        .max_local_error_reset_streams(RESETS_FORCED)
+        .max_header_list_size(bounds.head)
         .max_send_buf_size(BUFFER as usize)
         .initial_stream_window_size(BUFFER)
         .initial_connection_window_size(1 << 20);

@@ -97,6 +97,10 @@ impl Error {
         Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 
+    pub(crate) fn too_slow(message: impl Into<String>) -> Self {
+        Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message) }
+    }
+
     pub(crate) fn method_not_allowed(method: &hyper::Method, allow: &str) -> Self {
         let message = format!("{method} is not served here; {allow} are");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
@@ -118,6 +122,10 @@ impl Error {
     pub(crate) fn unsupported_version(asked: &str, min: u32, max: u32) -> Self {
         let message = format!("API version {asked} is not served; the lowest is {min} and the highest {max}");
         Self::new(StatusCode::BAD_REQUEST, "unsupported_version", message)
+    }
+
+    pub(crate) fn tls_required() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "tls_required", "this address speaks TLS; ask with https://, or --tls-ca")
     }
 
     pub(crate) fn host_not_allowed(what: &str, value: &str) -> Self {
@@ -165,9 +173,9 @@ impl Error {
     /// The answer that tells it, for a connection that is closed without a look at what it asked.
     pub(crate) fn into_text(self) -> String {
         let (status, body) = (self.status, format!("{}\n", self.json()));
-        let length = body.len();
+        let (length, retry) = (body.len(), if self.retry { "retry-after: 1\r\n" } else { "" });
         format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{retry}connection: close\r\n\r\n{body}"
         )
     }
 

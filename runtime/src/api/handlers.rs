@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::Api;
-use super::body::{self, Body};
+use super::body::{self, Body, held};
 use super::error::Error;
 use super::request::Request;
 use super::upload;
@@ -51,7 +51,10 @@ pub(super) async fn remove(api: Arc<Api>, request: Request) -> Result<Response<B
 pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = api.engine.resolve(&request.handler()?)?;
     let native = || Error::not_found(format!("handler {} is native", resolved.name()));
+    let fetching = api.one_of_few(&api.fetches).await?;
     let wasm = api.kept()?.wasm(&resolved).await?.ok_or_else(native)?;
+    // It is held in memory until its reader has it, or gives up.
+    let wasm = held(wasm, fetching);
     let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
     set_etag(&mut response, resolved.about());
     Ok(response)

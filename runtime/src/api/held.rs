@@ -14,14 +14,17 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::router;
+use super::secure;
 use super::wire::{Client, Presence};
 use crate::listenbuffer::{Gate, GateFailed, GateState, ListenBuffer};
 use crate::listener::{Listener, Stream};
+use crate::tls;
 
 /// Requests that are held at a time; whoever comes then is told to come back.
 const HELD: usize = 1024;
-/// How long all who wait may take to hear that the gate will not open.
+/// How long all who wait may take to hear that the gate will not open; and where they must shake hands first.
 const PATIENCE: Duration = Duration::from_secs(1);
+const TLS_PATIENCE: Duration = Duration::from_secs(4);
 /// How often it is looked whether a client that is held is still there.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -77,7 +80,8 @@ impl Porch {
     }
 }
 
-/// Answers 503 `starting` with the reason to everyone whom the kernel holds, whatever they have asked, and closes. Takes 1 s at most.
+/// Answers 503 `starting` with the reason to everyone whom the kernel holds, whatever they have asked, and closes. Takes 1 s at most, and 4 s
+/// over TLS.
 pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
     let refusal = Error::starting(reason).into_text();
     let all = async {
@@ -87,14 +91,16 @@ pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
             if some.is_empty() {
                 return;
             }
-            join_all(some.into_iter().map(|stream| tell(stream, refusal.as_bytes()))).await;
+            join_all(some.into_iter().map(|stream| tell(stream, buffer.listener().tls(), refusal.as_bytes()))).await;
         }
     };
     // Who does not listen is not waited for.
-    let _ = timeout(PATIENCE, all).await;
+    let patience = if buffer.listener().tls().is_some() { TLS_PATIENCE } else { PATIENCE };
+    let _ = timeout(patience, all).await;
 }
 
-async fn tell(stream: Stream, refusal: &[u8]) {
+async fn tell(stream: Stream, tls: Option<&Arc<tls::Server>>, refusal: &[u8]) {
+    let Some(stream) = secure::secured(stream, tls.map(Arc::as_ref), &mut None).await else { return };
     let presence = Presence::new(stream);
     presence.send(refusal).await;
     // Who reads to the end leaves at once; who does not must not cost others their turn.

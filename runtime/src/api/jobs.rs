@@ -16,7 +16,6 @@ use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::asked::{Asked, Input};
 pub(super) use self::attach::{attach, attach_messages};
@@ -70,16 +69,10 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
 
 /// `input`, counted for as long as anybody holds it: a job may wait with it in the queue.
 fn held(api: &Api, input: Bytes) -> Result<Bytes, Error> {
-    struct Held(Bytes, #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
     let blocks = u32::try_from(input.len().div_ceil(INPUT_BLOCK)).expect("a body is bounded");
     let room = api.input.clone().try_acquire_many_owned(blocks);
     let room = room.map_err(|_| Error::busy("jobs that have not read their input yet hold too much of it"))?;
-    Ok(Bytes::from_owner(Held(input, room)))
+    Ok(body::held(input, room))
 }
 
 /// Tells of the job that was made of the same request under the same key.

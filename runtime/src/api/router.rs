@@ -13,7 +13,7 @@ use super::body::{self, Body};
 use super::error::Error;
 use super::metrics::{self, Requests};
 use super::request::Request;
-use super::{Api, debug, events, handlers, jobs, run, system};
+use super::{Api, debug, events, handlers, jobs, policy, run, system};
 
 /// The versions of the API that are served.
 pub(crate) const MIN_VERSION: u32 = 1;
@@ -45,6 +45,7 @@ static ROUTES: &[Route] = &[
     route(Method::DELETE, "/handlers/{name}", |api, request| Box::pin(handlers::remove(api, request))),
     route(Method::GET, "/handlers/{name}/wasm", |api, request| Box::pin(handlers::wasm(api, request))),
     route(Method::POST, "/handlers/{name}/run", |api, request| Box::pin(run::run(api, request))),
+    route(Method::POST, "/policy/check", |api, request| Box::pin(policy::check(api, request))),
     route(Method::POST, "/jobs", |api, request| Box::pin(jobs::submit(api, request))),
     route(Method::GET, "/jobs", |api, request| Box::pin(jobs::list(api, request))),
     route(Method::GET, "/jobs/{id}", |api, request| Box::pin(jobs::inspect(api, request))),

@@ -1,5 +1,6 @@
 //! The server: accepts from all listeners once the gate opens, or before it where that is answered, and stops in order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use super::caller::Names;
 use super::connection::Origin;
+use super::peers::Peers;
 use super::router::Routes;
 use super::{Api, connection, held};
 use crate::listenbuffer::{GateState, ListenBuffer, Policy};
 use crate::listener::{Address, Listener, Stream};
 
-/// Connections that are served at a time; more wait in the backlogs of the listeners.
-const CONNECTIONS: usize = 4096;
 /// How long connections may take to finish what they are at once no work is in flight.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -27,9 +27,11 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     tracing::debug!("serving\n{Routes}");
     api.set_backlogs(listeners.iter().map(Listener::backlog).collect());
+    let bounds = api.settings.http;
     let server = Arc::new(Server {
         api,
-        slots: Arc::new(Semaphore::new(CONNECTIONS)),
+        slots: Arc::new(Semaphore::new(bounds.connections)),
+        peers: Peers::new(bounds.connections_per_peer),
         connections: TaskTracker::new(),
         closed: CancellationToken::new(),
         draining: CancellationToken::new(),
@@ -49,6 +51,7 @@ pub(crate) async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Fu
 struct Server {
     api: Arc<Api>,
     slots: Arc<Semaphore>,
+    peers: Arc<Peers>,
     connections: TaskTracker,
     /// Nobody is accepted any more.
     closed: CancellationToken,
@@ -72,8 +75,20 @@ impl Server {
             let Ok(stream) = buffer.accept().await else { break };
             let early = policy == Policy::Answer && gate.state() != GateState::Open;
             let porch = early.then(|| self.api.porch.clone());
-            let origin = Origin { names: names_of(&bound, &stream), porch };
-            let served = connection::serve(self.api.clone(), stream, origin, self.draining.clone());
+            let tls = buffer.listener().tls().cloned();
+            let place = peer(&stream).map(|peer| self.peers.place(peer)).transpose();
+            let Ok(place) = place else {
+                // Who has to shake hands first is not told in words.
+                if tls.is_none() || matches!(stream, Stream::Unix(_)) {
+                    self.connections.spawn(async move {
+                        connection::refuse(stream).await;
+                        drop(slot);
+                    });
+                }
+                continue;
+            };
+            let origin = Origin { names: self.names_of(&bound, &stream), porch };
+            let served = connection::serve(self.api.clone(), stream, tls, origin, self.draining.clone());
             let killed = self.killed.clone();
             let noted = self.api.tasks.note("api", || format!("connection at {bound}"));
             self.connections.spawn(async move {
@@ -81,7 +96,7 @@ impl Server {
                     () = served => {}
                     () = killed.cancelled() => {}
                 }
-                drop((slot, noted));
+                drop((slot, place, noted));
             });
         }
         if let GateState::Failed(reason) = gate.state() {
@@ -97,16 +112,30 @@ impl Server {
             self.connections.wait().await;
         }
     }
+
+    /// The names that a connection is served under; on a unix socket any.
+    fn names_of(&self, bound: &Address, stream: &Stream) -> Option<Names> {
+        match (bound, stream) {
+            (Address::Tcp { host, .. }, Stream::Tcp(stream)) => {
+                // A connection that is gone already has no address, and no requests either.
+                let local = stream.local_addr().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |local| local.ip());
+                Some(Names {
+                    bound: host.clone(),
+                    local,
+                    callers: self.api.settings.callers.clone(),
+                    certificate: None,
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
-/// The names that a connection is served under; on a unix socket any.
-fn names_of(bound: &Address, stream: &Stream) -> Option<Names> {
-    match (bound, stream) {
-        (Address::Tcp { host, .. }, Stream::Tcp(stream)) => {
-            // A connection that is gone already has no address, and no requests either.
-            let local = stream.local_addr().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |local| local.ip());
-            Some(Names { bound: host.clone(), local })
-        }
-        _ => None,
+/// Where a connection over TCP comes from.
+fn peer(stream: &Stream) -> Option<IpAddr> {
+    match stream {
+        Stream::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
+        Stream::Unix(_) => None,
+        Stream::Tls(stream) => stream.tcp().peer_addr().ok().map(|peer| peer.ip()),
     }
 }

@@ -1,6 +1,8 @@
 //! The API over real sockets, with native handlers: what only a client without manners, a shut gate or a draining engine can show.
 
 mod children;
+mod routes;
+mod stopping;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,10 +15,10 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::engine;
 use crate::handler::{Call, Native};
-use crate::policy::Ceiling;
 use crate::listenbuffer::Phase;
 use crate::listener::{self, Address, Inherited};
 use crate::outcome::{CancelledBy, Outcome};
+use crate::policy::Ceiling;
 
 struct Served {
     engine: Engine,
@@ -35,10 +37,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 impl Served {
     /// An API behind a shut gate, on a unix socket and on TCP.
     async fn shut() -> Self {
-        Self::shut_and(Policy::Hold).await
+        Self::shut_and(Policy::Hold, Bounds::default()).await
     }
 
-    async fn shut_and(policy: Policy) -> Self {
+    async fn shut_and(policy: Policy, http: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 8, queue: 0 });
@@ -48,10 +50,19 @@ impl Served {
         let gate = Gate::new();
         let addresses = [Address::Unix(path.clone()), "tcp://127.0.0.1:0".parse().unwrap()];
         let listeners =
-            listener::bind(&addresses.map(Into::into), listener::Options::default(), &Inherited::none()).await.unwrap();
+            listener::bind(&addresses.map(Into::into), listener::Options::default(), None, &Inherited::none())
+                .await
+                .unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
-        let settings =
-            Settings { upload: 1 << 20, spill: folder.path().to_owned(), debug: None, tasks: Tasks::default(), policy };
+        let settings = Settings {
+            upload: 1 << 20,
+            spill: folder.path().to_owned(),
+            debug: None,
+            tasks: Tasks::default(),
+            policy,
+            http,
+            callers: Arc::default(),
+        };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();
@@ -219,7 +230,7 @@ async fn until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
 
 #[tokio::test]
 async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection_after_it_has_opened() {
-    let served = Served::shut_and(Policy::Answer).await;
+    let served = Served::shut_and(Policy::Answer, Bounds::default()).await;
     served.gate.enter(Phase::Installing);
     let mut connections = served.both().await;
     for connection in &mut connections {
@@ -245,7 +256,7 @@ async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection
 
 #[tokio::test]
 async fn who_was_held_by_the_server_is_told_why_the_gate_stays_shut() {
-    let mut served = Served::shut_and(Policy::Answer).await;
+    let mut served = Served::shut_and(Policy::Answer, Bounds::default()).await;
     let mut held = served.both().await;
     for connection in &mut held {
         ask(connection, &run("wait", "1.1")).await;

@@ -16,20 +16,28 @@ use futures_util::FutureExt as _;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::listener::Stream;
+use super::pace::Pace;
+use crate::listener::{Caller, Stream};
 
 /// How long what a client still sends is taken and thrown away after its answer. A connection closed over unread input is reset, and
 /// with that the end of the answer may be lost.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Most reads that are taken of what has come when a connection is left.
+const READS: usize = 64;
+
 /// hyper's end of a connection.
 #[derive(Debug)]
-pub(crate) struct Wire(Arc<Presence>);
+pub(crate) struct Wire {
+    presence: Arc<Presence>,
+    pace: Arc<Pace>,
+}
 
 /// Whether anybody is at the other end of a connection.
 #[derive(Debug)]
 pub(crate) struct Presence {
     stream: Stream,
+    caller: Caller,
     /// Whether to send what a client that is gone would answer with a reset, as soon as nothing else is waiting to be sent.
     probe: AtomicBool,
     /// Whether all that hyper was given is with the kernel.
@@ -51,12 +59,28 @@ pub(crate) enum Client {
 impl Presence {
     pub(crate) fn new(stream: Stream) -> Arc<Self> {
         Arc::new(Self {
+            caller: stream.caller(),
             stream,
             probe: AtomicBool::new(false),
             flushed: AtomicBool::new(true),
             flush: AtomicWaker::new(),
             reset: AtomicBool::new(false),
         })
+    }
+
+    /// Who the client is.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Waits for the first byte where it was agreed on before whether that is HTTP/2, and tells what; `None` where it was not.
+    pub(crate) async fn agreed_on_http2(&self) -> Option<bool> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        // Where the connection ends instead, whoever reads is told.
+        while stream.try_fill().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            && self.stream.ready(Interest::READABLE).await.is_ok()
+        {}
+        Some(stream.is_http2())
     }
 
     /// How the client is, as far as is known. Costs no system call.
@@ -72,7 +96,7 @@ impl Presence {
     /// Asks for the probe, or takes the wish back. For an answer in chunks only, and only while its body waits: what it sends must be
     /// followed by a chunk. Returns whether an earlier wish was still unsent.
     pub(crate) fn probe(&self, wanted: bool) -> bool {
-        self.probe.swap(wanted && matches!(self.stream, Stream::Tcp(_)), Ordering::Relaxed)
+        self.probe.swap(wanted && !matches!(self.stream, Stream::Unix(_)), Ordering::Relaxed)
     }
 
     /// Notes that hyper was given something to send.
@@ -84,6 +108,11 @@ impl Presence {
     pub(crate) fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
         self.flush.register(cx.waker());
         if self.flushed.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether everything hyper was given of an answer that goes on is with the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.flushed.load(Ordering::Relaxed)
     }
 
     /// Sees to it that the end of the connection is no regular one, where neither a length nor chunks tell a cut answer from a whole.
@@ -111,19 +140,37 @@ impl Presence {
             return;
         }
         let drain = async {
-            self.stream.shutdown()?;
+            loop {
+                match self.stream.shutdown() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    done => break done?,
+                }
+                self.stream.ready(Interest::WRITABLE).await?;
+            }
             let mut scratch = vec![0; 16 << 10];
             loop {
-                self.stream.ready(Interest::READABLE).await?;
                 match self.stream.try_read(&mut scratch) {
                     Ok(0) => return Ok::<_, io::Error>(()),
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    Ok(_) | Err(_) => {}
+                    Ok(_) => {}
+                    Err(_) => drop(self.stream.ready(Interest::READABLE).await?),
                 }
             }
         };
         // There is nobody to tell how it went.
         let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+
+    /// Ends a connection on which nothing goes on: what has come until now is taken, and nobody is waited for.
+    pub(crate) fn leave(&self) {
+        let mut scratch = vec![0; 16 << 10];
+        // Who has gone, or sends on and on, is left all the same.
+        let _ = self.stream.shutdown();
+        for _ in 0..READS {
+            if !matches!(self.stream.try_read(&mut scratch), Ok(1..)) {
+                return;
+            }
+        }
     }
 
     /// The first bytes that the client has sent, without taking them.
@@ -139,18 +186,22 @@ impl Presence {
 }
 
 impl Wire {
-    pub(crate) fn new(presence: Arc<Presence>) -> Self {
-        Self(presence)
+    pub(super) fn new(presence: Arc<Presence>, pace: Arc<Pace>) -> Self {
+        Self { presence, pace }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
+        let stream = &self.presence.stream;
         loop {
             ready!(stream.poll_read_ready(cx))?;
             match stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(1..) => {
+                    self.pace.received();
+                    return Poll::Ready(Ok(()));
+                }
                 read => return Poll::Ready(read.map(drop)),
             }
         }
@@ -167,7 +218,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.0.stream;
+        let stream = &self.presence.stream;
         loop {
             ready!(stream.poll_write_ready(cx))?;
             match stream.try_write_vectored(slices) {
@@ -182,18 +233,25 @@ impl AsyncWrite for Wire {
     }
 
     /// hyper flushes only when it has nothing left to write, so here is between two chunks.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let presence = &self.0;
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let presence = &self.presence;
         if presence.probe.swap(false, Ordering::Relaxed) {
             // Where there is no room, there is enough on its way to draw a reset.
             let _ = presence.stream.try_write_vectored(&[IoSlice::new(b"0")]);
         }
+        ready!(presence.stream.poll_flush(cx))?;
         presence.flushed.store(true, Ordering::Relaxed);
         presence.flush.wake();
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.stream.shutdown())
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = &self.presence.stream;
+        loop {
+            match stream.shutdown() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
+                done => return Poll::Ready(done),
+            }
+        }
     }
 }

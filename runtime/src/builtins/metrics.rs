@@ -32,6 +32,15 @@ pub(super) fn page(daemon: &Daemon) -> String {
     if let Some(held) = api.held() {
         page.register("connections_held", "Connections that wait to be accepted, or for the gate", gauge(held));
     }
+    if let Some(tls) = &daemon.tls {
+        page.register("tls_handshakes", "Handshakes of TLS, by what became of them", tls.counts().clone());
+        let not_after = ConstGauge::new(tls.not_after().as_second());
+        page.register(
+            "tls_certificate_not_after_seconds",
+            "When the daemon's certificate expires, in Unix time",
+            not_after,
+        );
+    }
     page.register("draining", "1 once the daemon stops", gauge(usize::from(engine.is_shutting_down())));
 
     let events = engine.events();

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::api::Settings;
+use crate::api::{Bounds, Settings};
 use crate::engine::{self, DEFAULT_QUEUE};
 use crate::job::Job;
 use crate::listenbuffer::{Phase, Policy};
@@ -16,15 +16,24 @@ use crate::tasks::Tasks;
 
 fn daemon(folder: &Path) -> Arc<Daemon> {
     let ceiling = Limits::default();
-    let engine = Engine::new(engine::Config { ceiling: crate::policy::Ceiling::of(ceiling), runs: 1, queue: DEFAULT_QUEUE });
+    let engine =
+        Engine::new(engine::Config { ceiling: crate::policy::Ceiling::of(ceiling), runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
-    let settings =
-        Settings { upload: 1, spill: folder.to_owned(), policy: Policy::Hold, debug: None, tasks: Tasks::default() };
+    let settings = Settings {
+        upload: 1,
+        spill: folder.to_owned(),
+        debug: None,
+        tasks: Tasks::default(),
+        policy: Policy::Hold,
+        http: Bounds::default(),
+        callers: Arc::default(),
+    };
     let daemon = Arc::new(Daemon {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),
         engine,
         gate,
         listening: listener::Options::default(),
+        tls: None,
         inherited: Inherited::none(),
         held_at_opening: OnceLock::new(),
         facts: Facts {

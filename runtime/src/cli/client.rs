@@ -26,6 +26,7 @@ use self::patient::Patient;
 use super::error::sentence;
 use super::frames::FrameError;
 use crate::listener::Address;
+use crate::tls;
 
 /// How long a daemon may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -44,13 +45,15 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     address: Address,
+    /// What TCP is secured with, if it is.
+    tls: Option<tls::Client>,
 }
 
 /// An answer other than an error; dropping it closes its connection.
 #[derive(Debug)]
 pub(super) struct Answer {
     response: Response<Incoming>,
-    _connection: JoinSet<()>,
+    _connection: JoinSet<hyper::Result<()>>,
 }
 
 /// Why there is no answer, or why it is an error.
@@ -60,6 +63,8 @@ pub(super) enum ClientError {
     Unreachable { address: Address, source: io::Error },
     #[error("the daemon at {address} did not answer within {} s", .patience.as_secs())]
     Silent { address: Address, patience: Duration },
+    #[error("no TLS with the daemon at {address}: {why}")]
+    Tls { address: Address, why: String },
     #[error("the daemon closed the connection without an answer: {0}")]
     NoAnswer(hyper::Error),
     #[error("{message}{}", later(.retry_after))]
@@ -74,8 +79,8 @@ pub(super) enum ClientError {
 
 impl Client {
     /// A client of the daemon at `address`; connects when something is asked.
-    pub(super) fn new(address: Address) -> Self {
-        Self { address }
+    pub(super) fn new(address: Address, tls: Option<tls::Client>) -> Self {
+        Self { address, tls }
     }
 
     /// Asks for something and reads the answer as JSON.
@@ -149,6 +154,15 @@ impl Client {
         foreign(&self.address, why)
     }
 
+    /// There is no TLS, because of what the daemon is or does.
+    fn insecure(&self, error: &io::Error) -> ClientError {
+        let why = tls::explain(error).unwrap_or_else(|| match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it closed the connection; does it speak TLS there?".to_owned(),
+            _ => sentence(error),
+        });
+        ClientError::Tls { address: self.address.clone(), why }
+    }
+
     async fn send(&self, mut request: Request<Body>, patience: Option<Duration>) -> Result<Answer, ClientError> {
         let headers = request.headers_mut();
         let host = match &self.address {
@@ -172,10 +186,19 @@ impl Client {
                         let linger = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
                         linger.map_err(|error| unreachable(error.into()))?;
                     }
-                    over(stream, request).await
+                    match &self.tls {
+                        None => over(stream, request).await,
+                        Some(tls) => {
+                            let secured = within(tls.connect(host, stream)).await;
+                            over(secured.map_err(|error| self.insecure(&error))?, request).await
+                        }
+                    }
                 }
             };
-            answer.map_err(ClientError::NoAnswer)
+            answer.map_err(|error| match tls::explain(&error) {
+                Some(why) => ClientError::Tls { address: self.address.clone(), why },
+                None => ClientError::NoAnswer(error),
+            })
         };
         let answer = match patience {
             None => exchange.await?,
@@ -274,14 +297,18 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 
 /// Connects within [`CONNECT`]. A unix socket whose queue is full, as at a gate that is still shut, has no room only for now.
 async fn in_time<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) -> io::Result<T> {
-    let trying = async {
+    within(async {
         loop {
             match connect().await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(Duration::from_millis(20)).await,
                 result => return result,
             }
         }
-    };
+    })
+    .await
+}
+
+async fn within<T>(trying: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(CONNECT, trying)
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))
@@ -293,11 +320,16 @@ where
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(Patient::new(stream))).await?;
     let mut task = JoinSet::new();
-    task.spawn(async move {
-        // Whoever waits for the answer or for its body is told of the error.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Answer { response: sender.send_request(request).await?, _connection: task })
+    task.spawn(connection.with_upgrades());
+    match sender.send_request(request).await {
+        Ok(response) => Ok(Answer { response, _connection: task }),
+        // The connection ended before it took the request, and knows of what.
+        Err(error) if error.is_canceled() => match task.join_next().await {
+            Some(Ok(Err(why))) => Err(why),
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 fn foreign(address: &Address, why: &impl ToString) -> ClientError {

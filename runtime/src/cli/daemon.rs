@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::secure::TlsArgs;
 use crate::daemon::Flags;
 use crate::units;
 
@@ -32,6 +33,9 @@ pub(super) struct Daemon {
     /// Give unix sockets to this group, by name or number. Default: the daemon's own.
     #[arg(short = 'G', long, value_name = "GROUP")]
     socket_group: Option<String>,
+    /// Let in nobody over TCP whose certificate is on these lists, one from each of the CAs.
+    #[arg(long, value_name = "FILE")]
+    tls_crl: Option<PathBuf>,
     /// Have the kernel hold this many connections for each listener, as far as it allows. Default: 4096.
     #[arg(long, value_name = "N")]
     backlog: Option<u32>,
@@ -45,7 +49,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// The flags, with an address that stood before the subcommand as the first.
-    pub(super) fn flags(self, outer: Option<String>) -> Flags {
+    pub(super) fn flags(self, outer: Option<String>, tls: TlsArgs) -> Flags {
         Flags {
             hosts: outer.into_iter().chain(self.hosts).collect(),
             data: self.data,
@@ -57,6 +61,10 @@ impl Daemon {
             backlog: self.backlog,
             socket_mode: self.socket_mode,
             socket_group: self.socket_group,
+            tls_cert: tls.tls_cert,
+            tls_key: tls.tls_key,
+            tls_ca: tls.tls_ca,
+            tls_crl: self.tls_crl,
         }
     }
 }

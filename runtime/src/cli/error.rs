@@ -11,6 +11,7 @@ use super::show::{seconds, size};
 use crate::env::EnvError;
 use crate::job::JobId;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
+use crate::tls::{FilesError, MaterialError};
 
 /// Capstan or the daemon failed or refused, or was called wrongly.
 pub(super) const FAILED: u8 = 125;
@@ -24,6 +25,10 @@ pub(super) const KILLED: u8 = 137;
 pub(super) enum CliError {
     #[error(transparent)]
     Address(#[from] ChoiceError),
+    #[error(transparent)]
+    TlsFiles(#[from] FilesError),
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -40,6 +45,8 @@ pub(super) enum CliError {
     NotText(usize),
     #[error("the value of variable {0} is not UTF-8, which is all that guests can be given")]
     VariableNotText(String),
+    #[error("--mount and --pass-env ask a daemon for what is its own; in process, use --dir and --env")]
+    NoDaemonToGrant,
     #[error("this daemon grants no directories; run the file in process, without -H and CAPSTAN_HOST, to use --dir")]
     NoDirectories,
     #[error("the arguments take {0} bytes in a request, more than the {1} that one may have")]

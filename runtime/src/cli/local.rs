@@ -33,6 +33,9 @@ pub(super) async fn run(
     mounts: Vec<Mount>,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
+    if given.asked.mounts.is_some() || given.asked.pass_env.is_some() {
+        return Err(CliError::NoDaemonToGrant);
+    }
     let name = handler_name(file);
     let ceiling = Limits::default().replaced(&given.asked);
     let wasm = program::read(file)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use cap_std::fs::Dir;
 
 use super::error::CliError;
 use crate::mount::{Access, Mount};
+use crate::tls;
 
 /// A directory to grant, as `HOST::GUEST[:ro|:rw]` asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,19 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         return Ok(bytes);
     }
     std::fs::read(path).map_err(at(path))
+}
+
+/// A key, or certificates, with who may read them.
+///
+/// # Errors
+/// What the system says.
+#[expect(clippy::disallowed_methods, reason = "the user named this file on the command line, or in CAPSTAN_TLS_…")]
+pub(super) fn read_tls(path: &Path) -> io::Result<tls::Read> {
+    let mut file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(tls::Read { bytes, mode })
 }
 
 /// Whether there is something other than a folder at `path`.

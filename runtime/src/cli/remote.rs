@@ -20,6 +20,7 @@ use super::interrupt::Interrupt;
 use super::run::Given;
 use super::{handlers, output, push};
 use crate::outcome::OutputStream;
+use crate::policy::Asked;
 use crate::stream::PIPE_CAPACITY;
 
 /// Bytes of the longest request target, a bound of HTTP libraries on both sides.
@@ -170,8 +171,10 @@ fn run_request(name: &str, given: &Given, body: Body) -> Result<Request<Body>, C
 fn target(name: &str, given: &Given) -> String {
     let mut query = Vec::new();
     query.extend(given.args.iter().map(|arg| format!("arg={}", utf8_percent_encode(arg, URL))));
-    query.extend(given.asked.timeout.map(|timeout| format!("timeout={}", timeout.as_secs_f64())));
-    query.extend(given.asked.memory.map(|memory| format!("memory={memory}")));
+    if given.asked != Asked::NOTHING {
+        let policy = serde_json::to_string(&given.asked).expect("plain data");
+        query.push(format!("policy={}", utf8_percent_encode(&policy, URL)));
+    }
     let path = format!("/handlers/{}/run", utf8_percent_encode(name, URL));
     if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
 }
@@ -180,7 +183,6 @@ fn target(name: &str, given: &Given) -> String {
 mod tests {
     use super::*;
     use crate::env::Env;
-    use crate::policy::Asked;
     use http_body_util::Empty;
     use std::time::Duration;
 
@@ -200,7 +202,10 @@ mod tests {
     fn what_a_run_is_given_travels_encoded() {
         let asked = Asked { timeout: Some(Duration::from_millis(1500)), memory: Some(65_536), ..Asked::default() };
         let request = request_of(&given(&["--top", "a&b=ü", ""], &["A=1 2", "ü=x=\n"], asked)).unwrap();
-        assert_eq!(request.uri(), "/v1/handlers/a%2Fb/run?arg=--top&arg=a%26b%3D%C3%BC&arg=&timeout=1.5&memory=65536");
+        assert_eq!(
+            request.uri(),
+            "/v1/handlers/a%2Fb/run?arg=--top&arg=a%26b%3D%C3%BC&arg=&policy=%7B%22timeout%22%3A1.5%2C%22memory%22%3A65536%7D"
+        );
         let env: Vec<_> = request.headers().get_all("capstan-env").iter().collect();
         assert_eq!(env, ["A=1%202", "%C3%BC=x%3D%0A"]);
         assert_eq!(request_of(&given(&[], &[], Asked::default())).unwrap().uri(), "/v1/handlers/a%2Fb/run");

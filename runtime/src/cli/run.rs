@@ -16,7 +16,8 @@ use super::paths::DirArg;
 use super::program::Target;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
-use crate::policy::Asked;
+use crate::mount::Access;
+use crate::policy::{Asked, MountAsked};
 use crate::units;
 
 /// What `capstan run` is called with.
@@ -34,18 +35,54 @@ pub(super) struct Run {
     /// Grant a directory, with `:ro` for reading only. In process only.
     #[arg(long, value_name = "HOST::GUEST[:ro]")]
     dir: Vec<DirArg>,
-    /// Kill it when it runs longer: 5s, 500ms, 1m 30s, or seconds.
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    timeout: Option<Duration>,
-    /// Memory it may have in all: 64MiB, 10kB, or bytes.
-    #[arg(long, value_name = "SIZE", value_parser = units::size)]
-    memory: Option<u64>,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// Write how it ended to a file, as JSON: a guest may exit 124 itself.
     #[arg(long, value_name = "FILE")]
     outcome: Option<PathBuf>,
     /// A handler of the daemon, or a program to run in process (through the daemon where one is named), and the guest's arguments.
     #[arg(required = true, value_name = "NAME|FILE.wasm [ARGS]", trailing_var_arg = true, allow_hyphen_values = false)]
     pub(super) words: Vec<OsString>,
+}
+
+/// What is asked of the policy of a job.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct PolicyArgs {
+    /// Kill it when it runs longer: 5s, 500ms, 1m 30s, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    timeout: Option<Duration>,
+    /// Kill it when it computes for longer, waiting not counted.
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    cpu: Option<Duration>,
+    /// Memory it may have in all: 64MiB, 10kB, or bytes.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    memory: Option<u64>,
+    /// Ask the daemon for a directory that its operator has named, for reading, or with `:rw` for writing too. Default of GUEST: /NAME.
+    #[arg(long, value_name = "NAME[::GUEST][:rw]", value_parser = mount)]
+    mount: Option<Vec<MountAsked>>,
+    /// Ask the daemon for a variable of its own environment.
+    #[arg(long, value_name = "NAME")]
+    pass_env: Option<Vec<String>>,
+}
+
+impl PolicyArgs {
+    pub(super) fn asked(&self) -> Asked {
+        let Self { timeout, cpu, memory, mount, pass_env } = self.clone();
+        Asked { timeout, cpu, memory, mounts: mount, pass_env, ..Asked::NOTHING }
+    }
+}
+
+/// Reads `NAME[::GUEST][:ro|:rw]`.
+fn mount(text: &str) -> Result<MountAsked, &'static str> {
+    let (rest, access) = match text.strip_suffix(":rw") {
+        Some(rest) => (rest, Access::ReadWrite),
+        None => (text.strip_suffix(":ro").unwrap_or(text), Access::ReadOnly),
+    };
+    let (name, guest) = rest.split_once("::").map_or((rest, None), |(name, guest)| (name, Some(guest.to_owned())));
+    if name.is_empty() || name.contains([':', '/']) || guest.as_deref() == Some("") {
+        return Err("expected the name of a mount, NAME or NAME::GUEST, with :rw to write there");
+    }
+    Ok(MountAsked { name: name.to_owned(), guest, access })
 }
 
 /// What a run is to be given, whichever way it goes.
@@ -122,7 +159,7 @@ impl Run {
         Ok(Given {
             args: guest_args(&self.words[1..])?,
             env: guest_env(&self.env, environment)?,
-            asked: Asked { timeout: self.timeout, memory: self.memory, ..Asked::default() },
+            asked: self.policy.asked(),
         })
     }
 }
@@ -168,6 +205,21 @@ mod tests {
         assert!(matches!(guest_env(&["ODD".into()], &caller), Err(CliError::VariableNotText(name)) if name == "ODD"));
         for arg in ["", "=x"] {
             assert!(matches!(guest_env(&[arg.into()], &caller), Err(CliError::Env(EnvError::EmptyName))), "{arg}");
+        }
+    }
+
+    #[test]
+    fn a_mount_is_a_name() {
+        let asked = |name: &str, guest: Option<&str>, access| MountAsked {
+            name: name.into(),
+            guest: guest.map(Into::into),
+            access,
+        };
+        assert_eq!(mount("data"), Ok(asked("data", None, Access::ReadOnly)));
+        assert_eq!(mount("data:rw"), Ok(asked("data", None, Access::ReadWrite)));
+        assert_eq!(mount("data::/in:ro"), Ok(asked("data", Some("/in"), Access::ReadOnly)));
+        for text in ["", "::/in", "data::", "/srv/data", "data:rx", "a:b"] {
+            assert!(mount(text).is_err(), "{text}");
         }
     }
 

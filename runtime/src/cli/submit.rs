@@ -72,14 +72,11 @@ async fn post(client: &Client, name: &str, given: &Given, stdin: Option<&[u8]>) 
 /// What is asked for; without `stdin`, it comes later.
 fn order(name: &str, given: &Given, stdin: Option<&[u8]>) -> Value {
     let env: Map<_, _> = given.env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    let mut policy = Map::new();
-    policy.extend(given.asked.timeout.map(|timeout| ("timeout".to_owned(), timeout.as_secs_f64().into())));
-    policy.extend(given.asked.memory.map(|memory| ("memory".to_owned(), memory.into())));
     let (name_of_stdin, stdin) = match stdin {
         Some(bytes) => ("stdin_base64", STANDARD.encode(bytes).into()),
         None => ("stdin_later", Value::Bool(true)),
     };
-    json!({"handler": name, "args": given.args, "env": env, name_of_stdin: stdin, "policy": policy})
+    json!({"handler": name, "args": given.args, "env": env, name_of_stdin: stdin, "policy": given.asked})
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 use crate::tasks::Tasks;
+use crate::tls::{self, MaterialError};
 
 /// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(super) enum BootError {
     Mount { name: String, path: PathBuf, source: io::Error },
     #[error("a variable that may be passed on: {source}")]
     Variable { source: EnvError },
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("data folder {}: {source}", path.display())]
@@ -75,6 +78,11 @@ impl Boot {
         notify: Notify,
         tasks: Tasks,
     ) -> Result<Self, BootError> {
+        // Before anything is touched: who comes with wrong keys shall not disturb a daemon that runs.
+        let tls = tls::Server::load(&settings.tls, places::read_tls)?;
+        if let Some(tls) = &tls {
+            tracing::info!(mutual = tls.is_mutual(), not_after = %tls.not_after(), "TCP is served over TLS");
+        }
         let path = &settings.data;
         let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
@@ -111,12 +119,15 @@ impl Boot {
             debug: settings.debug.then_some(places::process_numbers as api::ProcessNumbers),
             tasks: tasks.clone(),
             policy: settings.policy,
+            http: settings.http,
+            callers: settings.callers.clone().into(),
         };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
             engine,
             gate,
             listening: settings.listening,
+            tls,
             inherited,
             held_at_opening: OnceLock::new(),
             facts: Facts {
@@ -134,6 +145,18 @@ impl Boot {
 
     pub(super) fn engine(&self) -> &Engine {
         &self.daemon.engine
+    }
+
+    /// What TCP is secured with.
+    pub(super) fn tls(&self) -> Option<&Arc<tls::Server>> {
+        self.daemon.tls.as_ref()
+    }
+
+    /// Waits until it has got to its end; for ever where it fails.
+    pub(super) async fn until_ready(&self) {
+        if self.daemon.gate.opened().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Whether it got to its end, and the API is served.
@@ -243,6 +266,7 @@ impl BootError {
         match self {
             Self::Listen { exit_code, .. } => *exit_code,
             Self::Data { .. }
+            | Self::Tls(_)
             | Self::Lock { .. }
             | Self::Mount { .. }
             | Self::Variable { .. }

@@ -39,6 +39,18 @@ impl Notify {
         self.send("READY=1\nSTATUS=ready");
     }
 
+    /// What it was told is read anew; [`Notify::reloaded`] follows.
+    pub(super) fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
+    }
+
+    /// That is over.
+    pub(super) fn reloaded(&self, status: &str) {
+        self.send(&format!("READY=1\nSTATUS={}", line(status)));
+    }
+
     /// The end has begun.
     pub(super) fn stopping(&self, why: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={}", line(why)));

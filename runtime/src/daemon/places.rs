@@ -1,14 +1,15 @@
 //! Where the daemon's authority comes from: the environment, read once, and the two paths that the operator names.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 
 use crate::listener::{Activation, Address};
+use crate::tls;
 
 /// What the environment says about where things are.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +133,16 @@ pub(super) fn read_config(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }
 
+/// A key, or certificates, with who may read them.
+#[expect(clippy::disallowed_methods, reason = "the operator named this file in [tls] or a flag --tls-…")]
+pub(super) fn read_tls(path: &Path) -> io::Result<tls::Read> {
+    let mut file = std::fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(tls::Read { bytes, mode })
+}
+
 /// The data folder; made, for this user alone, if it is not there.
 #[expect(clippy::disallowed_methods, reason = "the operator named this folder in --data, or left it at the default")]
 pub(super) fn open_data(path: &Path) -> io::Result<Dir> {
@@ -204,7 +215,6 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test looks into its own folder")]
     #[test]
     fn a_data_folder_is_made_for_its_user_alone() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
         open_data(&path).unwrap();

@@ -1,23 +1,26 @@
 //! `Settings`: what the daemon runs with. A flag wins over the configuration file, and that over the default.
 
 mod file;
+mod http;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::file::{File, LimitsTable, ListenTable};
 pub(super) use self::file::MountTable;
+use self::file::{File, LimitsTable, ListenTable};
 use super::Flags;
 use super::places::{self, Places};
+use crate::api::{Bounds as HttpBounds, Callers, CallersError};
 use crate::engine;
 use crate::events;
 use crate::history::Bounds;
 use crate::limits::Limits;
-use crate::policy::{Excess, with_nearest};
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
+use crate::policy::{Excess, with_nearest};
 use crate::sandbox::{self, CompileLimits};
+use crate::tls;
 
 /// Runs that may go on at a time where the operator says nothing.
 const RUNS: usize = 1000;
@@ -38,6 +41,8 @@ const MOST_HELD: u32 = 65_535;
 pub(super) struct Settings {
     pub(super) hosts: Vec<Host>,
     pub(super) listening: listener::Options,
+    /// What TCP is secured with. Default: it is not.
+    pub(super) tls: tls::Files,
     /// What becomes of connections while the daemon starts. Default: they are held.
     pub(super) policy: Policy,
     /// How long the start may take. Default 5 min.
@@ -66,6 +71,10 @@ pub(super) struct Settings {
     pub(super) history: Bounds,
     /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
+    /// What clients may take of the HTTP layer.
+    pub(super) http: HttpBounds,
+    /// Who may call over TCP besides the daemon's own names. Default nobody.
+    pub(super) callers: Callers,
     pub(super) debug: bool,
     pub(super) log_filter: Option<String>,
 }
@@ -83,6 +92,8 @@ pub(super) enum SettingsError {
     Twice(Host),
     #[error(transparent)]
     Access(#[from] AccessError),
+    #[error(transparent)]
+    Tls(#[from] tls::FilesError),
     #[error("while booting: {0}")]
     Policy(#[from] UnknownPolicy),
     #[error("a start cannot be over in no time: the deadline of the boot is 0")]
@@ -99,6 +110,12 @@ pub(super) enum SettingsError {
     Queue(usize),
     #[error("{0} events to keep are not from 1 to {MOST_EVENTS}")]
     Events(usize),
+    #[error("http.{key} = {value} is not from {least} to {most}")]
+    Http { key: &'static str, value: u64, least: u64, most: u64 },
+    #[error("http.{key} = {} is not from 1 ms to 1 day", humantime::format_duration(*value))]
+    HttpTime { key: &'static str, value: Duration },
+    #[error("http: {0}")]
+    Callers(#[from] CallersError),
     #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
     History(usize),
 }
@@ -141,6 +158,13 @@ impl Settings {
             socket_mode: flags.socket_mode.or(file.listen.socket_mode),
             socket_group: flags.socket_group.or(file.listen.socket_group),
         };
+        let tls = tls::Files {
+            cert: flags.tls_cert.or(file.tls.cert),
+            key: flags.tls_key.or(file.tls.key),
+            ca: flags.tls_ca.or(file.tls.ca),
+            crl: flags.tls_crl.or(file.tls.crl),
+        };
+        tls.check_server()?;
         let LimitsTable { runs, queue } = file.limits;
         let asked = file.policy;
         if asked.mounts.is_some() {
@@ -160,10 +184,12 @@ impl Settings {
         if !(1..=MOST_EVENTS).contains(&events) {
             return Err(SettingsError::Events(events));
         }
+        let (http, callers) = (file.http.bounds()?, file.http.callers()?);
         let compile = CompileLimits::default();
         Ok(Self {
             hosts,
             listening: listening.options(flags.insecure_tcp)?,
+            tls,
             policy: policy.map_or(Ok(Policy::default()), |policy| policy.parse())?,
             deadline,
             data,
@@ -183,6 +209,8 @@ impl Settings {
             upload: file.compile.upload.unwrap_or(64 << 20),
             history,
             events,
+            http,
+            callers,
             debug: flags.debug,
             log_filter: places.log_filter,
         })

@@ -17,8 +17,8 @@ use super::*;
 use crate::env::Env;
 use crate::handler::Native;
 use crate::job::{Control, JobError};
-use crate::policy::{Asked, Ceiling};
 use crate::outcome::CancelledBy;
+use crate::policy::{Asked, Ceiling};
 use crate::stream::{self, Sink};
 
 fn engine() -> Engine {

@@ -2,8 +2,8 @@ use super::*;
 use crate::engine::{Config, Engine};
 use crate::handler::{Call, Native};
 use crate::job::{Control, State};
-use crate::policy::Ceiling;
 use crate::outcome::{CancelledBy, Outcome};
+use crate::policy::Ceiling;
 use tokio::io::AsyncWriteExt as _;
 
 /// An engine with the handlers `exits` (0), `prints` (its first argument), and `waits` until it is stopped.

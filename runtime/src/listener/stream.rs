@@ -1,4 +1,4 @@
-//! `Stream`: a connection, of either kind, whose halves are used by reference.
+//! `Stream`: a connection, of any kind, whose halves are used by reference.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
@@ -8,11 +8,15 @@ use rustix::net::{RecvFlags, Shutdown, recv, sockopt};
 use tokio::io::{Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connection of either kind.
+use super::Caller;
+use crate::tls::Tls;
+
+/// A connection of any kind.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Tls>),
 }
 
 impl Stream {
@@ -26,10 +30,27 @@ impl Stream {
         Self::Tcp(stream)
     }
 
+    /// Who is at its other end.
+    pub(crate) fn caller(&self) -> Caller {
+        match self {
+            Self::Tcp(stream) => Caller::Anyone(stream.peer_addr().ok()),
+            Self::Tls(stream) => match stream.identity() {
+                Some(identity) => Caller::Certified(identity.clone()),
+                None => Caller::Anyone(stream.tcp().peer_addr().ok()),
+            },
+            Self::Unix(stream) => match stream.peer_cred() {
+                Ok(cred) => Caller::Process { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() },
+                Err(_) => Caller::Anyone(None),
+            },
+        }
+    }
+
+    /// How the socket itself is: of a secured connection, there may be more to read than the socket knows.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
             Self::Unix(stream) => stream.ready(interest).await,
+            Self::Tls(stream) => stream.tcp().ready(interest).await,
         }
     }
 
@@ -37,6 +58,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
         }
     }
 
@@ -44,6 +66,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
+            Self::Tls(stream) => stream.tcp().poll_write_ready(cx),
         }
     }
 
@@ -51,6 +74,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
+            Self::Tls(stream) => stream.try_read(buffer),
         }
     }
 
@@ -58,12 +82,19 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer),
             Self::Unix(stream) => stream.try_read_buf(buffer),
+            Self::Tls(stream) => {
+                let read = stream.try_read(buffer.initialize_unfilled())?;
+                buffer.advance(read);
+                Ok(read)
+            }
         }
     }
 
+    /// What has come, without taking it; of a secured connection, as it came.
     pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let peeked = match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?)),
+            Self::Tcp(stream) => peek(stream, buffer),
+            Self::Tls(stream) => peek(stream.tcp(), buffer),
             Self::Unix(stream) => {
                 stream.try_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?))
             }
@@ -75,13 +106,24 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
             Self::Unix(stream) => stream.try_write_vectored(slices),
+            Self::Tls(stream) => stream.try_write_vectored(slices),
         }
     }
 
+    /// Hands the kernel what was written, which a secured connection may still have.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    /// Closes the writing half. Of a secured connection, it is to be called again once there is room where there was none.
     pub(crate) fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
             Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
+            Self::Tls(stream) => stream.shutdown()?,
         }
         Ok(())
     }
@@ -90,7 +132,12 @@ impl Stream {
     pub(crate) fn reset_when_dropped(&self) -> bool {
         match self {
             Self::Tcp(stream) => sockopt::set_socket_linger(stream, Some(Duration::ZERO)).is_ok(),
+            Self::Tls(stream) => sockopt::set_socket_linger(stream.tcp(), Some(Duration::ZERO)).is_ok(),
             Self::Unix(_) => false,
         }
     }
+}
+
+fn peek(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+    stream.try_io(Interest::READABLE, || Ok(recv(stream, buffer, RecvFlags::PEEK)?))
 }

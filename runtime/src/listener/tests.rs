@@ -12,7 +12,7 @@ use super::*;
 
 async fn bind(addresses: &[Address], options: Options) -> Result<Vec<Listener>, BindError> {
     let hosts: Vec<_> = addresses.iter().cloned().map(Host::Own).collect();
-    super::bind(&hosts, options, &Inherited::none()).await
+    super::bind(&hosts, options, None, &Inherited::none()).await
 }
 
 struct Place {
@@ -219,7 +219,7 @@ async fn what_was_never_passed_is_not_listened_on_and_costs_the_others_theirs() 
     let place = place();
     for text in ["fd://", "fd://3", "fd://api"] {
         let hosts = [Host::Own(place.address()), text.parse().unwrap()];
-        let error = super::bind(&hosts, Options::default(), &Inherited::none()).await.unwrap_err().to_string();
+        let error = super::bind(&hosts, Options::default(), None, &Inherited::none()).await.unwrap_err().to_string();
         assert!(error.contains("LISTEN_FDS"), "{error}");
         assert!(!place.path.exists(), "a socket was left behind");
     }

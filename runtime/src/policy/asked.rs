@@ -15,11 +15,19 @@ use crate::units::{self, Size, Time};
 #[serde(deny_unknown_fields, default)]
 pub struct Asked {
     /// Wall clock of a run from start to end, waiting in host calls included.
-    #[serde(deserialize_with = "units::limit_of_time", serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "units::limit_of_time",
+        serialize_with = "seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Option<Time>")]
     pub timeout: Option<Duration>,
     /// Processor time of a run.
-    #[serde(deserialize_with = "units::limit_of_time", serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "units::limit_of_time",
+        serialize_with = "seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Option<Time>")]
     pub cpu: Option<Duration>,
     /// Bytes over all memories and tables of a run together.

@@ -93,8 +93,7 @@ impl Notes {
         rule: String,
         clamps: bool,
     ) {
-        let (verdict, granted) =
-            if clamps { (Verdict::Clamped, Some(granted)) } else { (Verdict::Denied, None) };
+        let (verdict, granted) = if clamps { (Verdict::Clamped, Some(granted)) } else { (Verdict::Denied, None) };
         self.0.push(Finding { key, by, asked, verdict, granted, rule });
     }
 

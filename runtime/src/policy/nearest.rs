@@ -23,7 +23,9 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_named() {
-        for (unknown, nearest) in [("memroy", "memory"), ("timout", "timeout"), ("handle", "handles"), ("stdotu", "stdout")] {
+        for (unknown, nearest) in
+            [("memroy", "memory"), ("timout", "timeout"), ("handle", "handles"), ("stdotu", "stdout")]
+        {
             let toml = toml::from_str::<Asked>(&format!("{unknown} = 1")).unwrap_err().to_string();
             let json = serde_json::from_str::<Asked>(&format!("{{\"{unknown}\": 1}}")).unwrap_err().to_string();
             for error in [toml, json] {
@@ -35,7 +37,8 @@ mod tests {
 
     #[test]
     fn what_is_near_nothing_stays_as_it_is() {
-        for message in ["unknown field `elephants`, expected one of `memory`, `cpu`", "invalid type", "unknown field `"] {
+        for message in ["unknown field `elephants`, expected one of `memory`, `cpu`", "invalid type", "unknown field `"]
+        {
             assert_eq!(with_nearest(message), message);
         }
     }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::outcome::Outcome;
 use crate::handler::Stop;
+use crate::outcome::Outcome;
 use crate::usage::Usage;
 
 /// Threads for host calls that block, on files above all.

@@ -14,8 +14,8 @@ use super::host::Host;
 use super::{LoadError, Sandbox, run};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture, Kind};
-use crate::policy::Asked;
 use crate::manifest::Manifest;
+use crate::policy::Asked;
 
 /// A wasm handler.
 pub(super) struct Program {

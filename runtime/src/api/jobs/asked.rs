@@ -1,18 +1,15 @@
 //! The body of `POST /jobs`.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::Api;
 use super::super::error::Error;
 use super::super::key;
+use super::super::reading;
 use super::super::request::Request;
 use crate::env::Env;
 use crate::history::Key;
@@ -23,8 +20,6 @@ use crate::policy::{self, Asked as Policy};
 const BODY: u64 = 4 << 20;
 /// Bytes of a body that is read at once. Of larger ones, and of those that do not say, only so many as of pushes are read at a time.
 const SMALL: u64 = 64 << 10;
-/// How long a client may pause in the middle of a body.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// The job that is asked for.
 #[derive(Debug)]
@@ -64,7 +59,8 @@ impl Asked {
     /// Reads the body of `request`.
     ///
     /// # Errors
-    /// [`Error`]: 413 where it is too large; 400 where it is cut, stalls, or is not as it should be, saying what and where.
+    /// [`Error`]: 413 where it is too large; 408 where it comes too slowly; 400 where it is cut, or is not as
+    /// it should be, saying what and where.
     pub(super) async fn read(api: &Api, request: Request) -> Result<Self, Error> {
         let length = request.content_length().unwrap_or(u64::MAX);
         if request.content_length().is_some() && length > BODY {
@@ -72,33 +68,16 @@ impl Asked {
         }
         let _one_of_few = match length {
             ..=SMALL => None,
-            _ => Some(api.uploads.acquire().await.expect("the semaphore is never closed")),
+            _ => Some(api.one_of_few(&api.uploads).await?),
         };
         let key = key::of(&request.head.headers)?;
-        parse(&whole(request.body).await?, key)
-    }
-}
-
-async fn whole(mut body: Incoming) -> Result<Bytes, Error> {
-    let mut read = BytesMut::new();
-    loop {
-        let frame = tokio::time::timeout(PAUSE, body.frame()).await;
-        let frame = frame.map_err(|_| Error::bad_request(format!("nothing came for {} s", PAUSE.as_secs())))?;
-        let Some(frame) = frame else { return Ok(read.freeze()) };
-        let frame = frame.map_err(|_| Error::bad_request("the body was broken off"))?;
-        if let Ok(data) = frame.into_data() {
-            if read.len() as u64 + data.len() as u64 > BODY {
-                return Err(Error::too_large(BODY));
-            }
-            read.extend_from_slice(&data);
-        }
+        parse(&reading::whole(request.body, BODY, &api.settings.http).await?, key)
     }
 }
 
 fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
-    let json: Json = serde_json::from_slice(body).map_err(|error| {
-        Error::bad_request(format!("the body: {}", policy::with_nearest(&error.to_string())))
-    })?;
+    let json: Json = serde_json::from_slice(body)
+        .map_err(|error| Error::bad_request(format!("the body: {}", policy::with_nearest(&error.to_string()))))?;
     let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
         (None, None, true) => Input::Later,
         (None, None, false) => Input::Whole(Bytes::new()),
@@ -129,6 +108,8 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn asked(json: &str) -> Result<Asked, Error> {

@@ -12,6 +12,7 @@ use super::super::Api;
 use super::super::body::{self, Body};
 use super::super::error::Error;
 use super::super::live::{Client, Pieces};
+use super::super::pace::{self, Reading};
 use super::super::query::Parameters;
 use super::super::request::Request;
 use super::super::run::framed;
@@ -55,7 +56,9 @@ pub(in super::super) async fn logs(api: Arc<Api>, request: Request) -> Result<Re
     }
     let (pieces, body) = Client::of(&request).answer(());
     api.tasks.spawn("api", "follower of a job's log", telling.follow(follower, record, pieces));
-    Ok(body::typed(StatusCode::OK, content_type, body))
+    let mut response = body::typed(StatusCode::OK, content_type, body);
+    pace::read_as(&mut response, Reading::Follows);
+    Ok(response)
 }
 
 /// The streams that are asked for. One that is asked for alone excludes the other, and so does one that is not wanted the other way.

@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::super::body::{self, Body};
 use super::super::live::{Client, Leave, Pieces};
+use super::super::pace::{self, Reading};
 use crate::job::{End, Given, Job};
 use crate::stream::Source;
 use crate::tasks::Tasks;
@@ -30,7 +31,9 @@ const PAYLOAD: usize = 64 << 10;
 pub(super) fn answer(tasks: &Tasks, job: &Job, stdout: Source, stderr: Source, client: Client) -> Response<Body> {
     let (pieces, body) = client.answer(Leave::of(job));
     tasks.spawn("api", "answer of a run, framed", tell(job.clone(), stdout, stderr, pieces));
-    body::typed(StatusCode::OK, MEDIA_TYPE, body)
+    let mut response = body::typed(StatusCode::OK, MEDIA_TYPE, body);
+    pace::read_as(&mut response, Reading::Run(job.clone()));
+    response
 }
 
 async fn tell(job: Job, mut stdout: Source, mut stderr: Source, pieces: Pieces) {

@@ -12,6 +12,7 @@ use super::super::Api;
 use super::super::body::{self, Abort, Body};
 use super::super::input::InputEnd;
 use super::super::live::{Client, Leave, Pieces};
+use super::super::pace::{self, Reading};
 use super::spill::{self, Spill};
 use super::{EXIT_CODE, OUTCOME};
 use crate::job::{End, Job};
@@ -49,6 +50,7 @@ pub(super) async fn answer(
     let (pieces, body) = client.answer(leave);
     api.tasks.spawn("api", "answer of a run", tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
     let mut response = body::typed(StatusCode::OK, "application/octet-stream", body);
+    pace::read_as(&mut response, Reading::Run(job.clone()));
     if takes_trailers {
         response.headers_mut().insert(TRAILER, HeaderValue::from_static("capstan-outcome, capstan-exit-code"));
     }

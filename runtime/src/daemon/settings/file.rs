@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::http::HttpTable;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
 use crate::history::Bounds;
 use crate::listener::{self, Access};
-use crate::mount::Access;
+use crate::mount;
 use crate::policy::{Asked, Excess};
 use crate::units;
 
@@ -23,6 +24,7 @@ pub(super) struct File {
     pub(super) grace: Option<Duration>,
     pub(super) boot: BootTable,
     pub(super) listen: ListenTable,
+    pub(super) tls: TlsTable,
     pub(super) limits: LimitsTable,
     /// What no job may go beyond, in the form in which manifests and callers ask.
     pub(super) policy: Asked,
@@ -31,6 +33,7 @@ pub(super) struct File {
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
     pub(super) events: EventsTable,
+    pub(super) http: HttpTable,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -65,6 +68,15 @@ pub(super) struct ListenTable {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct TlsTable {
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) crl: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsTable {
     pub(super) runs: Option<usize>,
     pub(super) queue: Option<usize>,
@@ -83,7 +95,7 @@ pub(in crate::daemon) struct MountTable {
     pub(in crate::daemon) path: PathBuf,
     /// The most that may be done below it.
     #[serde(default)]
-    pub(in crate::daemon) access: Access,
+    pub(in crate::daemon) access: mount::Access,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

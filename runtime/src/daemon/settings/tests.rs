@@ -107,6 +107,20 @@ fn how_it_listens_and_starts_is_told_by_flag_or_file() {
 }
 
 #[test]
+fn files_for_tls_are_told_by_flag_or_file_and_need_each_other() {
+    let toml = "[tls]\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\ncrl = \"r\"";
+    let flags = Flags { tls_key: Some("other".into()), ..Flags::default() };
+    let files = merged(flags, toml).unwrap().tls;
+    let [cert, key, ca, crl] = ["c", "other", "a", "r"].map(|path| Some(PathBuf::from(path)));
+    assert_eq!(files, tls::Files { cert, key, ca, crl });
+    assert!(merged(Flags::default(), "").unwrap().tls.is_empty());
+    for toml in ["cert = \"c\"", "key = \"k\"", "ca = \"a\"", "crl = \"r\"", "cert = \"c\"\nkey = \"k\"\ncrl = \"r\""] {
+        let error = merged(Flags::default(), &format!("[tls]\n{toml}")).unwrap_err();
+        assert!(matches!(error, SettingsError::Tls(_)), "{toml}: {error}");
+    }
+}
+
+#[test]
 fn a_host_is_named_once() {
     let hosts = |hosts: &[&str]| {
         merged(Flags { hosts: hosts.iter().map(ToString::to_string).collect(), ..Flags::default() }, "")
@@ -142,4 +156,46 @@ fn what_cannot_be_is_refused() {
         assert!(merged(Flags::default(), toml).unwrap_err().to_string().contains(named), "{toml}");
     }
     assert!(Settings::merge(Flags::default(), File::default(), Places::default(), None).is_err());
+}
+
+#[test]
+fn what_clients_may_take_of_http_is_told_by_the_file() {
+    let http = |toml: &str| merged(Flags::default(), &format!("[http]\n{toml}"));
+    assert_eq!(http("").unwrap().http, HttpBounds::default());
+    let toml = "connections = 100\nstreams = 8\nhead = \"8KiB\"\nheaders = 32\nhead_timeout = \"1s\"\nidle_timeout = \"2s\"\n\
+                body_timeout = \"3s\"\nbody_rate = 0\nanswer_timeout = \"4s\"\nstream_timeout = \"1h\"\n";
+    let bounds = HttpBounds {
+        connections: 100,
+        connections_per_peer: 100,
+        streams: 8,
+        head: 8 << 10,
+        headers: 32,
+        head_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(2),
+        body_timeout: Duration::from_secs(3),
+        body_rate: 0,
+        answer_timeout: Duration::from_secs(4),
+        stream_timeout: Duration::from_secs(3600),
+    };
+    assert_eq!(http(toml).unwrap().http, bounds);
+    assert_eq!(http("connections_per_peer = 10").unwrap().http.connections_per_peer, 10);
+    for (toml, named) in [
+        ("connections = 0", "http.connections = 0 is not from 1 to 1000000"),
+        ("connections_per_peer = 0", "http.connections_per_peer"),
+        ("streams = 0", "http.streams"),
+        ("headers = 1", "http.headers"),
+        ("head = 1", "http.head = 1 is not from 4096"),
+        ("head = \"5GiB\"", "http.head"),
+        ("head_timeout = 0", "http.head_timeout = 0s is not"),
+        ("idle_timeout = \"2days\"", "http.idle_timeout"),
+        ("origins = [\"*\"]", "\"*\" is not one exact origin"),
+        ("origins = [\"null\"]", "\"null\" is not one exact origin"),
+        ("origins = [\"https://*.example\"]", "no pattern"),
+        ("names = [\"*\"]", "\"*\" is not the name of a host"),
+    ] {
+        let error = http(toml).expect_err(toml).to_string();
+        assert!(error.contains(named), "{toml}: {error}");
+    }
+    let listed = http("origins = [\"https://app.example\"]\nnames = [\"build.example\"]").unwrap();
+    assert_eq!(listed.callers, Callers::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap());
 }

@@ -1,0 +1,35 @@
+//! `Caller`: who is at the other end of a connection, as far as the connection itself tells.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::tls::Identity;
+
+/// Who is at the other end of a connection. Nobody can claim to be another: the kernel says so, or a certificate that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A process of this machine, on a unix socket, as it was when it connected.
+    Process {
+        uid: u32,
+        gid: u32,
+        /// Not there where it is in a namespace that this one does not see.
+        pid: Option<i32>,
+    },
+    /// Who has shown a client certificate.
+    Certified(Arc<Identity>),
+    /// Whoever is there, over TCP; not even the address where they have left.
+    Anyone(Option<SocketAddr>),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { uid, gid, pid: Some(pid) } => write!(formatter, "uid {uid}, gid {gid}, pid {pid}"),
+            Self::Process { uid, gid, pid: None } => write!(formatter, "uid {uid}, gid {gid}"),
+            Self::Certified(identity) => identity.fmt(formatter),
+            Self::Anyone(Some(address)) => address.fmt(formatter),
+            Self::Anyone(None) => formatter.write_str("nobody any more"),
+        }
+    }
+}

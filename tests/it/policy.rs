@@ -1,0 +1,155 @@
+//! The policy of a job: the operator's ceiling, narrowed by the manifest, narrowed by the caller.
+
+use std::fs;
+
+use capstan_tests::{Client, Daemon, Setup, guests};
+use serde_json::{Value, json};
+
+use crate::{CAPSTAN, configured, oracle, serving};
+
+/// A daemon with the probe pushed, whose operator grants `data` for reading and `work` for writing, and passes on `GREETING`.
+async fn granting() -> (Daemon, Client) {
+    let setup = Setup::new(CAPSTAN);
+    for name in ["hay", "work"] {
+        fs::create_dir(setup.folder().join(name)).unwrap();
+    }
+    fs::write(setup.folder().join("hay/hay"), "needle").unwrap();
+    let toml = format!(
+        "[policy]\npass_env = [\"GREETING\"]\n[mounts.data]\npath = \"{0}/hay\"\n[mounts.work]\npath = \"{0}/work\"\naccess = \"rw\"\n",
+        setup.folder().display()
+    );
+    let daemon = setup.config(&toml).env("GREETING", "hi").start();
+    let client = daemon.client();
+    client.push("probe", guests::compiled("probe.p1")).await;
+    (daemon, client)
+}
+
+fn policy(json: &Value) -> String {
+    json.to_string()
+}
+
+#[tokio::test]
+async fn who_computes_for_longer_than_the_budget_is_stopped() {
+    let (mut daemon, client) = serving("spin", guests::limits::LOOP_IN_START).await;
+    let call = client.run("spin").query("policy", &policy(&json!({"cpu": "200ms", "timeout": "60s"})));
+    let framed = call.framed().send().await.frames();
+    framed.ended("cpu_spent", 137);
+    assert_eq!(framed.outcome()["limit"], 0.2);
+    let cpu = framed.last["usage"]["cpu_seconds"].as_f64().unwrap();
+    assert!((0.2..1.0).contains(&cpu), "it computed for {cpu} s");
+    oracle::still_answers(&mut daemon).await;
+    assert_eq!(client.running().await, 0);
+}
+
+#[tokio::test]
+async fn waiting_costs_nothing_of_the_budget() {
+    let (_daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
+    let call = client.run("sleep").query("policy", &policy(&json!({"cpu": "100ms", "timeout": "500ms"})));
+    call.framed().send().await.frames().ended("timed_out", 124);
+}
+
+#[tokio::test]
+async fn the_operators_budget_is_a_ceiling() {
+    let (_daemon, client) = configured("[policy]\ncpu = \"100ms\"", "spin", guests::limits::LOOP_IN_START).await;
+    let call = client.run("spin").query("policy", &policy(&json!({"cpu": "1h"})));
+    let framed = call.framed().send().await.frames();
+    framed.ended("cpu_spent", 137);
+    assert_eq!(framed.outcome()["limit"], 0.1);
+}
+
+#[tokio::test]
+async fn a_directory_is_there_for_who_asks_and_as_the_operator_grants_it() {
+    let (daemon, client) = granting().await;
+    let run = |asked: Value, args: &[&str]| {
+        args.iter().fold(client.run("probe").query("policy", &policy(&asked)), |call, arg| call.arg(arg)).send()
+    };
+    let data = json!({"mounts": [{"name": "data"}]});
+    let read = run(data.clone(), &["read", "/data/hay"]).await;
+    assert_eq!(read.text(), "needle");
+    run(json!({}), &["read", "/data/hay"]).await.ended("exited", 1);
+    run(data, &["write", "/data/new", "x"]).await.ended("exited", 1);
+    let work = json!({"mounts": [{"name": "work", "guest": "/out", "access": "rw"}]});
+    run(work, &["write", "/out/new", "x"]).await.ended("exited", 0);
+    assert_eq!(fs::read_to_string(daemon.setup().folder().join("work/new")).unwrap(), "x");
+    assert!(!daemon.setup().folder().join("hay/new").exists());
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_denied_with_the_rule_and_nothing_runs() {
+    let (mut daemon, client) = granting().await;
+    for (asked, rule) in [
+        (json!({"mounts": [{"name": "etc"}]}), "no mount of this name"),
+        (json!({"mounts": [{"name": "data", "access": "rw"}]}), "for reading only"),
+        (json!({"pass_env": ["PATH"]}), "does not pass it on"),
+    ] {
+        let job = json!({"handler": "probe", "args": ["name"], "policy": asked});
+        for denied in [
+            client.run("probe").arg("name").query("policy", &policy(&asked)).send().await,
+            client.post("/v1/jobs").body(job.to_string()).send().await,
+        ] {
+            denied.error(403, "policy_denied");
+            assert!(denied.text().contains(rule), "{}", denied.text());
+        }
+        let checked = client.post("/v1/policy/check").body(json!({"handler": "probe", "policy": asked}).to_string());
+        let checked = checked.send().await.json();
+        assert_eq!(checked["allowed"], false);
+        assert!(checked["findings"][0]["rule"].as_str().unwrap().contains(rule), "{checked}");
+    }
+    let jobs = client.get("/v1/jobs").send().await.json();
+    assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(0), "{jobs}");
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_variable_of_the_daemon_is_passed_on_where_all_three_want_it() {
+    let (_daemon, client) = granting().await;
+    let env = async |asked: Value| {
+        client.run("probe").arg("env").query("policy", &policy(&asked)).send().await.text().to_owned()
+    };
+    assert_eq!(env(json!({"pass_env": ["GREETING"]})).await, "GREETING=hi\n");
+    assert_eq!(env(json!({})).await, "");
+}
+
+#[tokio::test]
+async fn the_policy_is_kept_with_the_job() {
+    let (_daemon, client) = granting().await;
+    let asked = json!({"memory": "32MiB", "cpu": 2, "mounts": [{"name": "data", "guest": "/in"}]});
+    let job = json!({"handler": "probe", "args": ["name"], "policy": asked}).to_string();
+    let id = client.post("/v1/jobs").body(job).send().await.json()["id"].as_str().unwrap().to_owned();
+    let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+    assert_eq!((&told["policy"]["memory"], &told["policy"]["cpu"]), (&json!(32 << 20), &json!(2.0)));
+    assert_eq!(told["policy"]["mounts"], json!([{"name": "data", "guest": "/in", "access": "ro"}]));
+    assert_eq!(told["policy"]["timeout"], json!(3600.0));
+}
+
+#[tokio::test]
+async fn a_check_tells_what_is_clamped() {
+    let (_daemon, client) = granting().await;
+    let asked = json!({"handler": "probe", "policy": {"memory": "1GiB", "timeout": "1s"}});
+    let checked = client.post("/v1/policy/check").body(asked.to_string()).send().await.json();
+    assert_eq!((&checked["allowed"], &checked["policy"]["memory"]), (&json!(true), &json!(256 << 20)));
+    let finding = &checked["findings"][0];
+    assert_eq!(finding["key"], "memory");
+    assert_eq!((&finding["by"], &finding["verdict"]), (&json!("caller"), &json!("clamped")));
+    client.post("/v1/policy/check").body(r#"{"handler":"nobody"}"#).send().await.error(404, "unknown_handler");
+    let wrong = client.post("/v1/policy/check").body(r#"{"handler":"probe","policy":{"memroy":1}}"#).send().await;
+    wrong.error(400, "bad_request");
+    assert!(wrong.text().contains("did you mean `memory`?"), "{}", wrong.text());
+}
+
+#[tokio::test]
+async fn what_cannot_be_granted_stops_the_start() {
+    for (toml, code, named) in [
+        ("[mounts.data]\npath = \"/nowhere/at/all\"", 1, "cannot open mount data"),
+        ("[mounts.data]\npath = \"/dev/null\"", 1, "cannot open mount data"),
+        ("[mounts.data]\naccess = \"rw\"", 125, "path"),
+        ("[mounts.data]\npath = \"/tmp\"\nacces = \"rw\"", 125, "did you mean `access`?"),
+        ("[policy]\nmemory = 0", 125, "no room"),
+        ("[policy]\nmemroy = 1", 125, "did you mean `memory`?"),
+        ("[policy]\nmounts = []", 125, "[mounts.NAME]"),
+    ] {
+        let refused = Setup::new(CAPSTAN).config(toml).refused();
+        assert_eq!(refused.status.code(), Some(code), "{toml}: {refused:?}");
+        assert!(refused.stderr.contains(named), "{toml}: {refused:?}");
+    }
+}
