@@ -5,7 +5,7 @@
 //! - what is told of it: [`events`], [`history`], `metrics`, [`tasks`];
 //! - who runs it: [`engine`], the registry and the life of the daemon, and [`sandbox`], the only part that knows wasm;
 //! - what outlives the daemon: [`store`], and [`kept`], the handlers that are kept there;
-//! - how it is reached: [`listener`] and [`listenbuffer`], bound early and opened late, and `api`, which translates;
+//! - how it is reached: [`listener`] and [`listenbuffer`], bound early and opened late, `tls`, and `api`, which translates;
 //! - what it says of itself and how it lives: [`builtins`], [`daemon`];
 //! - how people call it: [`cli`], the `capstan` command.
 

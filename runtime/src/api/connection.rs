@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where a connection came from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Origin {
     /// The names that it is served under; on a unix socket any.
     pub(super) names: Option<Names>,
@@ -78,7 +78,7 @@ pub(super) async fn serve(
     tracing::debug!(caller = %presence.caller(), "connected");
     let pace = Pace::new(bounds, presence.clone());
     let Some(is_http2) = greeted(&presence, &pace, &draining).await else { return presence.leave() };
-    let (tasks, afterwards) = (api.tasks.clone(), Afterwards::default());
+    let (tasks, origin, afterwards) = (api.tasks.clone(), Arc::new(origin), Afterwards::default());
     let service = service_fn({
         let (presence, pace, afterwards) = (presence.clone(), pace.clone(), afterwards.clone());
         // The answer begins with the call, and not when it is first looked at.
@@ -103,10 +103,8 @@ pub(super) async fn serve(
         Ended::Late(late) => {
             tracing::debug!(?late, "a client took too long");
             if late == Late::Head && !is_http2 {
-                let told = Error::too_slow("the head of the request did not come in time").into_text();
-                // Who does not take it either is not waited for.
-                let _ = tokio::time::timeout(PATIENCE, presence.send(told.as_bytes())).await;
-                return presence.leave();
+                return tell_and_leave(&presence, Error::too_slow("the head of the request did not come in time"))
+                    .await;
             }
             presence.reset_when_closed();
         }
@@ -162,7 +160,7 @@ async fn until_drained<C: Future<Output = hyper::Result<()>>>(
 
 async fn answer(
     api: Arc<Api>,
-    origin: Origin,
+    origin: Arc<Origin>,
     presence: Arc<Presence>,
     answering: Answering,
     afterwards: Afterwards,
@@ -171,12 +169,12 @@ async fn answer(
     let (head, body) = request.into_parts();
     let varies = origin.names.is_some() && api.settings.callers.has_pages();
     let (mut allowed, mut page) = (Ok(()), None);
-    match origin.names.map(|names| names.check(&head)) {
+    match origin.names.as_ref().map(|names| names.check(&head)) {
         Some(Ok(listed)) => page = listed,
         Some(Err(error)) => allowed = Err(error),
         None => {}
     }
-    if let (Ok(()), Some(porch)) = (&allowed, origin.porch) {
+    if let (Ok(()), Some(porch)) = (&allowed, &origin.porch) {
         allowed = porch.pass(&head, &presence).await;
     }
     let request = Request { head, body, name: String::new(), presence, afterwards };
@@ -192,10 +190,12 @@ async fn answer(
 
 /// Tells a client that its address has all the connections that it may have.
 pub(super) async fn refuse(stream: Stream) {
-    let presence = Presence::new(stream);
-    let told = Error::busy("too many connections come from this address").into_text();
+    tell_and_leave(&Presence::new(stream), Error::busy("too many connections come from this address")).await;
+}
+
+async fn tell_and_leave(presence: &Presence, error: Error) {
     // Who does not listen is not waited for.
-    let _ = tokio::time::timeout(PATIENCE, presence.send(told.as_bytes())).await;
+    let _ = tokio::time::timeout(PATIENCE, presence.send(error.into_text().as_bytes())).await;
     presence.leave();
 }
 

@@ -1,6 +1,5 @@
 //! The server: accepts from all listeners once the gate opens, or before it where that is answered, and stops in order.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,10 +75,10 @@ impl Server {
             let early = policy == Policy::Answer && gate.state() != GateState::Open;
             let porch = early.then(|| self.api.porch.clone());
             let tls = buffer.listener().tls().cloned();
-            let place = peer(&stream).map(|peer| self.peers.place(peer)).transpose();
+            let place = stream.peer().map(|peer| self.peers.place(peer.ip())).transpose();
             let Ok(place) = place else {
                 // Who has to shake hands first is not told in words.
-                if tls.is_none() || matches!(stream, Stream::Unix(_)) {
+                if tls.is_none() {
                     self.connections.spawn(async move {
                         connection::refuse(stream).await;
                         drop(slot);
@@ -128,14 +127,5 @@ impl Server {
             }
             _ => None,
         }
-    }
-}
-
-/// Where a connection over TCP comes from.
-fn peer(stream: &Stream) -> Option<IpAddr> {
-    match stream {
-        Stream::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
-        Stream::Unix(_) => None,
-        Stream::Tls(stream) => stream.tcp().peer_addr().ok().map(|peer| peer.ip()),
     }
 }

@@ -1,6 +1,7 @@
 //! `Stream`: a connection, of any kind, whose halves are used by reference.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -30,13 +31,22 @@ impl Stream {
         Self::Tcp(stream)
     }
 
+    /// Where it comes from over TCP, unless it is gone already.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.tcp().peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Who is at its other end.
     pub(crate) fn caller(&self) -> Caller {
         match self {
-            Self::Tcp(stream) => Caller::Anyone(stream.peer_addr().ok()),
+            Self::Tcp(_) => Caller::Anyone(self.peer()),
             Self::Tls(stream) => match stream.identity() {
                 Some(identity) => Caller::Certified(identity.clone()),
-                None => Caller::Anyone(stream.tcp().peer_addr().ok()),
+                None => Caller::Anyone(self.peer()),
             },
             Self::Unix(stream) => match stream.peer_cred() {
                 Ok(cred) => Caller::Process { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() },
