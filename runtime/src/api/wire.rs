@@ -93,6 +93,12 @@ impl Presence {
         }
     }
 
+    /// Whether the client is gone, where it was just read to its end. By the kernel's word: a client that closes both halves at once
+    /// may be read to its end before its hanging up is known.
+    pub(crate) fn is_gone_at_end(&self) -> bool {
+        self.stream.is_hung_up() || self.client() == Client::Gone
+    }
+
     /// Asks for the probe, or takes the wish back. For an answer in chunks only, and only while its body waits: what it sends must be
     /// followed by a chunk. Returns whether an earlier wish was still unsent.
     pub(crate) fn probe(&self, wanted: bool) -> bool {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, Shutdown, recv, sockopt};
 use tokio::io::{Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
@@ -62,6 +63,17 @@ impl Stream {
             Self::Unix(stream) => stream.ready(interest).await,
             Self::Tls(stream) => stream.tcp().ready(interest).await,
         }
+    }
+
+    /// Whether both halves are closed, by the kernel's word of this moment. [`ready`](Self::ready) may not have heard of it yet.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let mut asked = [match self {
+            Self::Tcp(stream) => PollFd::new(stream, PollFlags::empty()),
+            Self::Unix(stream) => PollFd::new(stream, PollFlags::empty()),
+            Self::Tls(stream) => PollFd::new(stream.tcp(), PollFlags::empty()),
+        }];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().contains(PollFlags::HUP)
     }
 
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -176,7 +176,7 @@ async fn listen(
             Err(_) => return,
         }
     }
-    if presence.client() == Client::Gone {
+    if presence.is_gone_at_end() {
         return;
     }
     if let Some(stdin) = &mut stdin {
