@@ -14,7 +14,6 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use crate::api::{self, Api};
 use crate::engine::Engine;
 use crate::handler::{Call, Handler, Native};
-use crate::limits::Limits;
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
@@ -129,7 +128,9 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
     let held_at_opening = daemon.held_at_opening.get().copied().flatten();
-    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr } = engine.ceiling().limits;
+    let mut limits = json!(engine.ceiling().limits);
+    limits["runs"] = facts.runs.into();
+    limits["runs_ceiling"] = facts.runs_ceiling.into();
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,
@@ -140,17 +141,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "connections": {"held": daemon.api.held(), "held_at_opening": held_at_opening},
         "handlers": counts.handlers,
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
-        "limits": {
-            "runs": facts.runs,
-            "runs_ceiling": facts.runs_ceiling,
-            "timeout": timeout.as_secs_f64(),
-            "cpu": cpu.map(|cpu| cpu.as_secs_f64()),
-            "memory": memory,
-            "handles": handles,
-            "hostcall": hostcall,
-            "stdout": stdout,
-            "stderr": stderr,
-        },
+        "limits": limits,
         "compile": {
             "timeout": facts.compile.timeout.as_secs_f64(),
             "memory": facts.compile.memory,

@@ -109,7 +109,7 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let supervisor = Supervisor::of_process();
     // Before anything is opened that could have the number of what was passed.
     let inherited = Inherited::take(&supervisor.activation, places::is_open);
-    let settings = Settings::new(flags)?;
+    let settings = Settings::new(flags.clone())?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
     let tasks = if settings.debug { Tasks::noted() } else { Tasks::default() };
@@ -121,7 +121,7 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .build()
         .map_err(Failure::Threads)?;
     allow_open_files();
-    let end = control.block_on(live(settings, inherited, supervisor, tasks));
+    let end = control.block_on(live(flags, settings, inherited, supervisor, tasks));
     // Nothing that matters is left on it, and what blocks there may block for ever.
     control.shutdown_background();
     end
@@ -135,12 +135,18 @@ fn allow_open_files() {
     }
 }
 
-async fn live(settings: Settings, inherited: Inherited, supervisor: Supervisor, tasks: Tasks) -> Result<End, Failure> {
+async fn live(
+    flags: Flags,
+    settings: Settings,
+    inherited: Inherited,
+    supervisor: Supervisor,
+    tasks: Tasks,
+) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
     let _signals_note = tasks.note("daemon", || "watcher of signals".to_owned());
     let _watchdog_note =
         supervisor.watchdog.and_then(|_| tasks.note("daemon", || "watchdog for the service manager".to_owned()));
-    let reload = reload::Reload::new(settings.tls.clone()).map_err(Failure::Signals)?;
+    let reload = reload::Reload::new(flags).map_err(Failure::Signals)?;
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
     let grace = settings.grace;

@@ -5,6 +5,7 @@
 mod admission;
 mod fence;
 mod joblog;
+mod lanes;
 mod registry;
 mod shutdown;
 
@@ -231,6 +232,11 @@ impl Engine {
     /// What no run may use and touch more of.
     pub fn ceiling(&self) -> Arc<Ceiling> {
         self.0.ceiling.load_full()
+    }
+
+    /// Puts another ceiling in the place of what it has. Jobs that were made before keep the policy they have.
+    pub fn set_ceiling(&self, ceiling: Ceiling) {
+        self.0.ceiling.store(Arc::new(ceiling));
     }
 
     /// Numbers of its life so far.

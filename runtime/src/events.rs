@@ -69,6 +69,12 @@ pub enum What {
     },
     #[serde(rename = "job.end")]
     JobEnd { job: JobId, handler: String, outcome: String, exit_code: u8 },
+    /// The daemon was told to read its configuration anew, and has or could not.
+    #[serde(rename = "daemon.reload")]
+    DaemonReload {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
     /// The daemon was asked to stop: it takes no more jobs, and tells of those that it has until they have ended.
     #[serde(rename = "daemon.stop")]
     DaemonStop,

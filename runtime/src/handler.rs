@@ -14,6 +14,7 @@ use crate::job::{JobId, Parent};
 use crate::limits::Limits;
 use crate::outcome::{CancelledBy, Outcome};
 use crate::policy::Asked;
+use crate::secret::Secret;
 use crate::stream::{Overheard, Sink, Source};
 use crate::usage::Usage;
 
@@ -62,6 +63,8 @@ pub struct Call {
     pub stderr: Sink,
     pub limits: Limits,
     pub mounts: Vec<crate::mount::Mount>,
+    /// Variables besides `env`, and before those of the same name: nobody but the guest is shown them.
+    pub secrets: Vec<(String, Secret)>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -87,6 +90,7 @@ impl Call {
             stderr: Sink::discard(),
             limits: Limits::default(),
             mounts: Vec::new(),
+            secrets: Vec::new(),
             stop: Stop::default(),
             usage: Arc::default(),
         }

@@ -35,9 +35,11 @@ use crate::env::Env;
 use crate::handler::{About, Call, Stop};
 use crate::history::{Key, Log};
 use crate::limits::Limits;
+use crate::listener::Caller;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
 use crate::policy::{Asked, Policy};
+use crate::secret::{Redaction, Secret};
 use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
 use crate::usage::{Sampler, Usage, UsageReport};
 
@@ -69,8 +71,12 @@ pub struct Given {
     pub policy: Policy,
     /// The job that asked for it.
     pub parent: Option<JobId>,
+    /// Who asked for it; for a job of another job, who asked for that. The daemon itself where it is nobody.
+    pub caller: Option<Caller>,
     /// By which its caller makes sure that it is made once.
     pub key: Option<Key>,
+    /// What it has in common with others that shall not run beside it.
+    pub concurrency_key: Option<String>,
     pub created: Timestamp,
 }
 
@@ -91,8 +97,12 @@ pub struct Control {
     pub asked: Asked,
     /// Directories granted to this run, besides those of its policy.
     pub mounts: Vec<Mount>,
+    /// Who asks.
+    pub caller: Option<Caller>,
     /// By which the caller makes sure that the job is made once.
     pub key: Option<Key>,
+    /// What the job has in common with others that shall not run beside it.
+    pub concurrency_key: Option<String>,
 }
 
 /// Why a job did not start.
@@ -124,6 +134,8 @@ struct Inner {
     usage: Arc<Usage>,
     stop: Stop,
     kin: Kin,
+    /// What keeps its secrets out of what others read.
+    redaction: Redaction,
     state: watch::Sender<State>,
     /// What the run takes over when it starts; who takes it has won the start.
     start: Mutex<Option<Start>>,
@@ -141,6 +153,7 @@ enum Clock {
 struct Start {
     env: Env,
     mounts: Vec<Mount>,
+    secrets: Vec<(String, Secret)>,
     streams: Streams,
 }
 
@@ -311,7 +324,11 @@ impl Job {
         for (stream, error) in self.sink_errors() {
             tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
         }
-        let error = error(&outcome, &self.0.usage);
+        let mask = |error: Box<str>| match self.0.redaction.is_empty() {
+            true => error,
+            false => self.0.redaction.mask(&error).into(),
+        };
+        let error = error(&outcome, &self.0.usage).map(mask);
         let end = End { outcome, error, at: Timestamp::now(), usage: self.usage() };
         self.0.state.send_replace(State::Done(end.clone()));
         end
@@ -329,6 +346,7 @@ impl Job {
             stderr: start.streams.stderr.into_sink(),
             limits: self.0.given.policy.limits,
             mounts: start.mounts,
+            secrets: start.secrets,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

@@ -1,7 +1,7 @@
 //! Capstan: a daemon that runs jobs whose code is WebAssembly, each run in a fresh sandbox.
 //!
 //! In reading order:
-//! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`mount`], [`policy`](mod@policy), [`usage`], [`handler`], [`job`];
+//! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`mount`], [`policy`](mod@policy), [`secret`], [`usage`], [`handler`], [`job`];
 //! - what is told of it: [`events`], [`history`], `metrics`, [`tasks`];
 //! - who runs it: [`engine`], the registry and the life of the daemon, and [`sandbox`], the only part that knows wasm;
 //! - what outlives the daemon: [`store`], and [`kept`], the handlers that are kept there;
@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod mount;
 pub mod outcome;
 pub mod policy;
+pub mod secret;
 pub mod stream;
 pub mod tasks;
 pub mod units;

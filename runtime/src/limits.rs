@@ -1,5 +1,6 @@
 //! `Limits`: how much a run may use. How they come about is in [`policy`](mod@crate::policy).
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -23,6 +24,10 @@ pub struct Limits {
     pub stdout: u64,
     /// Bytes of stderr. Default 16 MiB.
     pub stderr: u64,
+    /// Jobs of the handler that may run at a time, this one among them. Default as many as there are slots.
+    pub concurrency: Option<NonZeroUsize>,
+    /// The same of those with its concurrency key. Default 1; for a job without a key it says nothing.
+    pub concurrency_per_key: Option<NonZeroUsize>,
 }
 
 impl Default for Limits {
@@ -35,6 +40,8 @@ impl Default for Limits {
             hostcall: 8 << 20,
             stdout: 1 << 30,
             stderr: 16 << 20,
+            concurrency: None,
+            concurrency_per_key: None,
         }
     }
 }

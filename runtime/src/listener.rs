@@ -26,7 +26,7 @@ pub use self::access::{Access, AccessError};
 pub use self::address::{Address, AddressError};
 pub use self::backlog::Backlog;
 use self::backoff::persistently;
-pub(crate) use self::caller::Caller;
+pub use self::caller::Caller;
 pub use self::host::{Host, Which};
 use self::inherited::Adopted;
 pub use self::inherited::{Activation, InheritError, Inherited};
@@ -35,6 +35,7 @@ pub use self::socketfile::SocketFileError;
 pub use self::stream::Stream;
 use crate::listenbuffer::Listen;
 use crate::tls;
+pub use crate::tls::Identity;
 
 /// How listeners are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

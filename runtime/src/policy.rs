@@ -11,8 +11,10 @@
 mod asked;
 mod finding;
 mod nearest;
+mod secrets;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,9 +23,11 @@ pub use self::asked::{Asked, MountAsked};
 use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
 pub use self::nearest::with_nearest;
+pub use self::secrets::{Offered, SecretAsked, SecretGrant};
 use crate::env::Env;
 use crate::limits::Limits;
 use crate::mount::{Access, Mount};
+use crate::secret::Secret;
 
 /// What a run may use and touch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,6 +37,7 @@ pub struct Policy {
     pub mounts: Vec<MountGrant>,
     /// Variables of the daemon's environment that the guest gets.
     pub pass_env: Vec<String>,
+    pub secrets: Vec<SecretGrant>,
 }
 
 /// A directory that is granted.
@@ -51,6 +56,8 @@ pub struct Ceiling {
     pub mounts: BTreeMap<String, Mount>,
     /// Variables that may be passed on.
     pub env: Env,
+    /// Secrets that may be granted, by name.
+    pub secrets: BTreeMap<String, Offered>,
     pub excess: Excess,
 }
 
@@ -77,6 +84,8 @@ pub struct Judgement {
 pub struct Grants {
     pub mounts: Vec<Mount>,
     pub env: Env,
+    /// With the variables in which the guest finds them.
+    pub secrets: Vec<(String, Secret)>,
 }
 
 impl Limits {
@@ -91,6 +100,8 @@ impl Limits {
             hostcall: self.hostcall,
             stdout: asked.stdout.unwrap_or(self.stdout),
             stderr: asked.stderr.unwrap_or(self.stderr),
+            concurrency: asked.concurrency.or(self.concurrency),
+            concurrency_per_key: asked.concurrency_per_key.or(self.concurrency_per_key),
         }
     }
 }
@@ -101,8 +112,8 @@ impl Ceiling {
         Self { limits, ..Self::default() }
     }
 
-    /// What a run of a handler with `manifest` gets when `caller` asks for it.
-    pub fn judge(&self, manifest: &Asked, caller: &Asked) -> Judgement {
+    /// What a run of `handler` with `manifest` gets when `caller` asks for it.
+    pub fn judge(&self, handler: &str, manifest: &Asked, caller: &Asked) -> Judgement {
         let mut notes = Notes::default();
         let mut limits = self.limits;
         let lenient = self.excess == Excess::Clamp;
@@ -116,17 +127,25 @@ impl Ceiling {
             let mut narrow = Narrow { by, above, clamps, notes: &mut notes };
             limits = Limits {
                 timeout: narrow.least("timeout", limits.timeout, asked.timeout, time),
-                cpu: narrow.least_of_some("cpu", limits.cpu, asked.cpu),
+                cpu: narrow.least_of_some("cpu", limits.cpu, asked.cpu, time),
                 memory: narrow.least("memory", limits.memory, asked.memory, size),
                 handles: narrow.least("handles", limits.handles, asked.handles.map(Into::into), |n| n.to_string()),
                 hostcall: limits.hostcall,
                 stdout: narrow.least("stdout", limits.stdout, asked.stdout, size),
                 stderr: narrow.least("stderr", limits.stderr, asked.stderr, size),
+                concurrency: narrow.least_of_some("concurrency", limits.concurrency, asked.concurrency, number),
+                concurrency_per_key: narrow.least_of_some(
+                    "concurrency_per_key",
+                    limits.concurrency_per_key,
+                    asked.concurrency_per_key,
+                    number,
+                ),
             };
         }
         let mounts = self.mounts(manifest, caller, lenient, &mut notes);
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
-        Judgement { policy: Policy { limits, mounts, pass_env }, findings: notes.into_findings() }
+        let secrets = self.secret_grants(handler, manifest, caller, lenient, &mut notes);
+        Judgement { policy: Policy { limits, mounts, pass_env, secrets }, findings: notes.into_findings() }
     }
 
     /// What `policy`, which was judged by this ceiling, grants.
@@ -140,6 +159,12 @@ impl Ceiling {
         for name in &policy.pass_env {
             if let Some(value) = self.env.get(name) {
                 grants.env.set(name, value).expect("it was a variable already");
+            }
+        }
+        for SecretGrant { name, env } in &policy.secrets {
+            if let Some(offered) = self.secrets.get(name) {
+                grants.secrets.retain(|(known, _)| known != env);
+                grants.secrets.push((env.clone(), offered.secret.clone()));
             }
         }
         grants
@@ -193,8 +218,8 @@ impl Judgement {
 }
 
 fn says_limits(asked: &Asked) -> bool {
-    let Asked { timeout, cpu, memory, handles, stdout, stderr, mounts: _, pass_env: _ } = asked;
-    timeout.is_some() || cpu.is_some() || memory.is_some() || handles.is_some() || stdout.is_some() || stderr.is_some()
+    let limits = Asked { mounts: None, pass_env: None, secrets: None, ..asked.clone() };
+    limits != Asked::NOTHING
 }
 
 fn grant(asked: Vec<MountAsked>) -> Vec<MountGrant> {
@@ -223,17 +248,22 @@ impl Narrow<'_> {
     }
 
     /// The same, where there may be no limit.
-    fn least_of_some(
+    fn least_of_some<T: Copy + Ord>(
         &mut self,
         key: &'static str,
-        have: Option<Duration>,
-        asked: Option<Duration>,
-    ) -> Option<Duration> {
+        have: Option<T>,
+        asked: Option<T>,
+        show: fn(T) -> String,
+    ) -> Option<T> {
         match have {
             None => asked,
-            Some(have) => Some(self.least(key, have, asked, time)),
+            Some(have) => Some(self.least(key, have, asked, show)),
         }
     }
+}
+
+fn number(number: NonZeroUsize) -> String {
+    number.to_string()
 }
 
 fn time(duration: Duration) -> String {

@@ -24,7 +24,7 @@ use rustls::version::{TLS12, TLS13};
 
 pub(crate) use self::client::{Client, explain};
 pub(crate) use self::files::{Files, FilesError, Read};
-pub(crate) use self::identity::Identity;
+pub use self::identity::Identity;
 pub(crate) use self::material::MaterialError;
 pub(crate) use self::server::{HandshakeError, Material, Server};
 pub(crate) use self::stream::Tls;

@@ -128,7 +128,7 @@ async fn the_service_manager_hears_of_a_reload_and_of_what_could_not_be_used() {
     };
     assert_eq!(reload(), "READY=1\nSTATUS=ready");
     tls::write(key.parent().unwrap(), "own.key", "");
-    assert_eq!(reload(), "READY=1\nSTATUS=ready; new TLS files cannot be used, see the log");
+    assert_eq!(reload(), "READY=1\nSTATUS=ready; not all could be reloaded, see the log");
     ca.server().write(key.parent().unwrap(), "own");
     assert_eq!(reload(), "READY=1\nSTATUS=ready");
 }

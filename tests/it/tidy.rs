@@ -16,7 +16,7 @@ const SPAWN: &[&str] = &[];
 
 /// Modules of `runtime/src` on the engine's side of the boundary.
 const ENGINE: &[&str] = &[
-    "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount",
+    "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount", "secret",
     "outcome", "sandbox", "store", "stream", "policy", "tasks", "units", "usage",
 ];
 

@@ -46,6 +46,7 @@ pub(super) const GRACES: usize = 1024;
 /// `POST /jobs`: a job that goes on by itself.
 pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::of(&request, &[], &[])?;
+    let caller = request.presence.caller().clone();
     let asked = Asked::read(&api, request).await?;
     // Before anything else: a job that was made is told of even where another could not start.
     if let Some(key) = &asked.key
@@ -53,7 +54,8 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
     {
         return submitted_before(&api, taken);
     }
-    let control = Control { asked: asked.policy, key: asked.key, ..Control::default() };
+    let Asked { policy, key, concurrency_key, .. } = asked;
+    let control = Control { asked: policy, caller: Some(caller), key, concurrency_key, ..Control::default() };
     let Line { handler, args, env } = asked.line;
     let job = api.engine.job(&handler)?.args(args).env(&env).control(control).logged();
     let job = match asked.stdin {

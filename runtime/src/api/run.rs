@@ -44,7 +44,9 @@ pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body
     let client = Client::of(&request);
     let (is_framed, takes_trailers) = (request.lists(&ACCEPT, framed::MEDIA_TYPE), request.takes_trailers());
     let key = key::of(&request.head.headers)?.map(|text| Key { text, request: None });
-    let control = Control { asked: asked.policy, key, ..Control::default() };
+    let caller = Some(request.presence.caller().clone());
+    let Asked { policy, concurrency_key, .. } = asked;
+    let control = Control { asked: policy, caller, key, concurrency_key, ..Control::default() };
     let (input, stdin) = Input::of(request.body);
     let (stdout, printed) = stream::pipe(PIPE_CAPACITY);
     let job = api.engine.job(&name)?.args(asked.args).env(&asked.env).control(control).stdin(stdin).stdout(stdout);

@@ -11,13 +11,12 @@ use crate::api::{Bounds, Settings};
 use crate::engine::{self, DEFAULT_QUEUE};
 use crate::job::Job;
 use crate::listenbuffer::{Phase, Policy};
+use crate::policy::Ceiling;
 use crate::stream;
 use crate::tasks::Tasks;
 
 fn daemon(folder: &Path) -> Arc<Daemon> {
-    let ceiling = Limits::default();
-    let engine =
-        Engine::new(engine::Config { ceiling: crate::policy::Ceiling::of(ceiling), runs: 1, queue: DEFAULT_QUEUE });
+    let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
     let settings = Settings {
         upload: 1,

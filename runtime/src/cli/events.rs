@@ -112,6 +112,7 @@ fn sentence(event: &Value) -> String {
         ("exited", Value::Number(code)) => format!("exited {code}"),
         (outcome, _) => show::words(outcome),
     }));
+    words.extend(event["error"].as_str().map(str::to_owned));
     words.join("  ").trim_end().to_owned()
 }
 
@@ -141,6 +142,10 @@ mod tests {
                 "2026-01-01T00:00:00.123Z  job.queue       wc              00ff00ff00ff",
             ),
             (What::DaemonStop, "2026-01-01T00:00:00.123Z  daemon.stop"),
+            (
+                What::DaemonReload { error: Some("no".into()) },
+                "2026-01-01T00:00:00.123Z  daemon.reload                   no",
+            ),
             (
                 What::JobStart { job, handler: handler(), parent: Some(job) },
                 "2026-01-01T00:00:00.123Z  job.start       wc              00ff00ff00ff  for 00ff00ff00ff",

@@ -33,7 +33,8 @@ pub(super) async fn run(
     mounts: Vec<Mount>,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
-    if given.asked.mounts.is_some() || given.asked.pass_env.is_some() {
+    let Given { asked, concurrency_key, .. } = &given;
+    if asked.mounts.is_some() || asked.pass_env.is_some() || asked.secrets.is_some() || concurrency_key.is_some() {
         return Err(CliError::NoDaemonToGrant);
     }
     let name = handler_name(file);

@@ -175,6 +175,8 @@ fn target(name: &str, given: &Given) -> String {
         let policy = serde_json::to_string(&given.asked).expect("plain data");
         query.push(format!("policy={}", utf8_percent_encode(&policy, URL)));
     }
+    let key = given.concurrency_key.as_ref();
+    query.extend(key.map(|key| format!("concurrency_key={}", utf8_percent_encode(key, URL))));
     let path = format!("/handlers/{}/run", utf8_percent_encode(name, URL));
     if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
 }
@@ -191,7 +193,7 @@ mod tests {
         for pair in env {
             variables.set_pair(pair).unwrap();
         }
-        Given { args: args.iter().copied().map(str::to_owned).collect(), env: variables, asked }
+        Given { args: args.iter().copied().map(str::to_owned).collect(), env: variables, asked, concurrency_key: None }
     }
 
     fn request_of(given: &Given) -> Result<Request<Body>, CliError> {

@@ -17,7 +17,7 @@ use super::program::Target;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
 use crate::mount::Access;
-use crate::policy::{Asked, MountAsked};
+use crate::policy::{Asked, MountAsked, SecretAsked};
 use crate::units;
 
 /// What `capstan run` is called with.
@@ -37,6 +37,9 @@ pub(super) struct Run {
     dir: Vec<DirArg>,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Wait for jobs of the handler that have the same key. Through the daemon only.
+    #[arg(long, value_name = "KEY")]
+    concurrency_key: Option<String>,
     /// Write how it ended to a file, as JSON: a guest may exit 124 itself.
     #[arg(long, value_name = "FILE")]
     outcome: Option<PathBuf>,
@@ -63,12 +66,15 @@ pub(super) struct PolicyArgs {
     /// Ask the daemon for a variable of its own environment.
     #[arg(long, value_name = "NAME")]
     pass_env: Option<Vec<String>>,
+    /// Ask the daemon for a secret that its operator keeps. Default of VARIABLE: the name in capital letters.
+    #[arg(long, value_name = "NAME[=VARIABLE]", value_parser = secret)]
+    secret: Option<Vec<SecretAsked>>,
 }
 
 impl PolicyArgs {
     pub(super) fn asked(&self) -> Asked {
-        let Self { timeout, cpu, memory, mount, pass_env } = self.clone();
-        Asked { timeout, cpu, memory, mounts: mount, pass_env, ..Asked::NOTHING }
+        let Self { timeout, cpu, memory, mount, pass_env, secret } = self.clone();
+        Asked { timeout, cpu, memory, mounts: mount, pass_env, secrets: secret, ..Asked::NOTHING }
     }
 }
 
@@ -85,12 +91,22 @@ fn mount(text: &str) -> Result<MountAsked, &'static str> {
     Ok(MountAsked { name: name.to_owned(), guest, access })
 }
 
+/// Reads `NAME[=VARIABLE]`.
+fn secret(text: &str) -> Result<SecretAsked, &'static str> {
+    let (name, env) = text.split_once('=').map_or((text, None), |(name, env)| (name, Some(env.to_owned())));
+    if name.is_empty() || env.as_deref() == Some("") {
+        return Err("expected the name of a secret, NAME or NAME=VARIABLE");
+    }
+    Ok(SecretAsked { name: name.to_owned(), env })
+}
+
 /// What a run is to be given, whichever way it goes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Given {
     pub(super) args: Vec<String>,
     pub(super) env: Env,
     pub(super) asked: Asked,
+    pub(super) concurrency_key: Option<String>,
 }
 
 impl Run {
@@ -160,6 +176,7 @@ impl Run {
             args: guest_args(&self.words[1..])?,
             env: guest_env(&self.env, environment)?,
             asked: self.policy.asked(),
+            concurrency_key: self.concurrency_key.clone(),
         })
     }
 }

@@ -76,7 +76,12 @@ fn order(name: &str, given: &Given, stdin: Option<&[u8]>) -> Value {
         Some(bytes) => ("stdin_base64", STANDARD.encode(bytes).into()),
         None => ("stdin_later", Value::Bool(true)),
     };
-    json!({"handler": name, "args": given.args, "env": env, name_of_stdin: stdin, "policy": given.asked})
+    let mut order =
+        json!({"handler": name, "args": given.args, "env": env, name_of_stdin: stdin, "policy": given.asked});
+    if let Some(key) = &given.concurrency_key {
+        order["concurrency_key"] = key.as_str().into();
+    }
+    order
 }
 
 #[cfg(test)]
@@ -91,10 +96,10 @@ mod tests {
         let mut env = Env::new();
         env.set("A", "1 ü").unwrap();
         let asked = Asked { timeout: Some(Duration::from_millis(1500)), memory: Some(65_536), ..Asked::default() };
-        let given = Given { args: vec!["--top".into(), String::new()], env, asked };
+        let given = Given { args: vec!["--top".into(), String::new()], env, asked, concurrency_key: Some("k".into()) };
         let expected = json!({
             "handler": "wc", "args": ["--top", ""], "env": {"A": "1 ü"}, "stdin_base64": "AP8=",
-            "policy": {"timeout": 1.5, "memory": 65536},
+            "policy": {"timeout": 1.5, "memory": 65536}, "concurrency_key": "k",
         });
         assert_eq!(order("wc", &given, Some(b"\0\xff")), expected);
         let later = order("wc", &given, None);

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::lock::{Lock, LockError};
 use super::notify::Notify;
-use super::settings::{MountTable, Settings};
+use super::settings::{MountTable, SecretTable, Settings};
 use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
@@ -23,8 +23,9 @@ use crate::listenbuffer::{Gate, GateState, Phase};
 use crate::listener::Inherited;
 use crate::mount::Mount;
 use crate::outcome::Outcome;
-use crate::policy::Ceiling;
+use crate::policy::{Ceiling, Offered};
 use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::secret::{Secret, SecretError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 use crate::tasks::Tasks;
@@ -53,6 +54,10 @@ pub(super) enum BootError {
     Mount { name: String, path: PathBuf, source: io::Error },
     #[error("a variable that may be passed on: {source}")]
     Variable { source: EnvError },
+    #[error("cannot read secret {name}: {source}")]
+    ReadSecret { name: String, source: io::Error },
+    #[error("secret {name}: {source}")]
+    Secret { name: String, source: SecretError },
     #[error("TLS: {0}")]
     Tls(#[from] MaterialError),
     #[error(transparent)]
@@ -145,6 +150,11 @@ impl Boot {
 
     pub(super) fn engine(&self) -> &Engine {
         &self.daemon.engine
+    }
+
+    /// What it was started with.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// What TCP is secured with.
@@ -270,6 +280,8 @@ impl BootError {
             | Self::Lock { .. }
             | Self::Mount { .. }
             | Self::Variable { .. }
+            | Self::ReadSecret { .. }
+            | Self::Secret { .. }
             | Self::Sandbox(_)
             | Self::Store { .. }
             | Self::Kept { .. }
@@ -279,8 +291,11 @@ impl BootError {
     }
 }
 
-/// What the operator allows: mounts are opened now, and are values from here on.
-fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
+/// What the operator allows: mounts are opened now, secrets read, and both are values from here on.
+///
+/// # Errors
+/// [`BootError::Mount`], [`BootError::Variable`], [`BootError::ReadSecret`], [`BootError::Secret`].
+pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
     let mut ceiling = Ceiling { excess: settings.excess, ..Ceiling::of(settings.ceiling) };
     for (name, MountTable { path, access }) in &settings.mounts {
         let dir = places::open_mount(path);
@@ -294,7 +309,21 @@ fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
             None => tracing::warn!(name, "a variable that may be passed on is not set, or is not text"),
         }
     }
+    for (name, table) in &settings.secrets {
+        ceiling.secrets.insert(name.clone(), offered(name, table)?);
+    }
     Ok(ceiling)
+}
+
+fn offered(name: &str, table: &SecretTable) -> Result<Offered, BootError> {
+    let place = table.place().expect("the settings were checked for it");
+    let read = places::read_secret(&place);
+    let (bytes, is_open) = read.map_err(|source| BootError::ReadSecret { name: name.to_owned(), source })?;
+    if is_open {
+        tracing::warn!(name, "others than its owner may read a secret: chmod 600");
+    }
+    let secret = Secret::new(&bytes).map_err(|source| BootError::Secret { name: name.to_owned(), source })?;
+    Ok(Offered { secret, handlers: table.handlers.clone() })
 }
 
 /// Notes what the start is at, for those who wait.

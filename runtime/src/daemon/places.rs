@@ -2,14 +2,20 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cap_std::fs::Dir;
+use rustix::fs::OFlags;
 
 use crate::listener::{Activation, Address};
 use crate::tls;
+
+/// A FIFO in the place of a file must not hold the start back.
+const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
+/// Bytes that are read of a secret: more than the longest may have.
+const MOST_SECRET: u64 = 128 << 10;
 
 /// What the environment says about where things are.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +166,40 @@ pub(super) fn open_mount(path: &Path) -> io::Result<Dir> {
 #[expect(clippy::disallowed_methods, reason = "the operator named this variable in the configuration")]
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Where a secret is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SecretPlace {
+    File(PathBuf),
+    Variable(String),
+    /// What the service manager hands over under a name (`man 5 systemd.exec`, `LoadCredential=`).
+    Credential(String),
+}
+
+/// A secret, as it is kept; of a file also whether others than its owner may read it.
+#[expect(clippy::disallowed_methods, reason = "the operator named this place in the configuration")]
+pub(super) fn read_secret(place: &SecretPlace) -> io::Result<(Vec<u8>, bool)> {
+    let path = match place {
+        SecretPlace::File(path) => path.clone(),
+        SecretPlace::Variable(name) => {
+            let value = std::env::var_os(name).ok_or_else(|| io::Error::other("the variable is not set"))?;
+            return Ok((value.into_encoded_bytes(), false));
+        }
+        SecretPlace::Credential(name) => {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+            let folder = folder.ok_or_else(|| io::Error::other("no service manager has handed credentials over"))?;
+            PathBuf::from(folder).join(name)
+        }
+    };
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_SECRET).read_to_end(&mut bytes)?;
+    Ok((bytes, metadata.permissions().mode() & 0o077 != 0))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What is read anew when the daemon is sent SIGHUP: the one place for it.
 //!
-//! Each part reads what it needs, and checks it whole before it puts it to use; a part that cannot says so and stays as it was. No
-//! connection and no run is touched. The service manager is told of the beginning and of the end (`man 5 systemd.service`, `Type=notify`).
+//! First the configuration, of which what jobs may use and touch takes effect at once; then the TLS files. Each part is checked whole
+//! before it is put to use; a part that cannot be says so and stays as it was. No connection and no job is touched: a job keeps the policy
+//! that it was made with. The service manager is told of the beginning and of the end (`man 5 systemd.service`, `Type=notify`).
 
 use std::convert::Infallible;
 use std::io;
@@ -9,25 +10,29 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{self, SignalKind};
 
-use super::boot::Boot;
+use super::Flags;
+use super::boot::{self, Boot};
 use super::notify::Notify;
 use super::places;
+use super::settings::Settings;
+use crate::events::What;
+use crate::policy::Ceiling;
 use crate::tls;
 
-/// What can be read anew, from the moment this is made: a hangup does not end the daemon any more.
+/// What reads everything anew, from the moment this is made: a hangup does not end the daemon any more.
 #[derive(Debug)]
 pub(super) struct Reload {
     hangup: unix::Signal,
-    tls: tls::Files,
+    flags: Flags,
 }
 
 impl Reload {
-    /// Of these files.
+    /// For a daemon that was started with `flags`, which still win over the configuration.
     ///
     /// # Errors
     /// That signals cannot be listened to.
-    pub(super) fn new(tls: tls::Files) -> io::Result<Self> {
-        Ok(Self { hangup: unix::signal(SignalKind::hangup())?, tls })
+    pub(super) fn new(flags: Flags) -> io::Result<Self> {
+        Ok(Self { hangup: unix::signal(SignalKind::hangup())?, flags })
     }
 
     /// Reads everything anew at each SIGHUP; one that comes during the start is heeded when that is over, one during the end is not.
@@ -39,30 +44,70 @@ impl Reload {
             }
             notify.reloading();
             tracing::info!("SIGHUP: reloading");
-            let status = match boot.tls() {
-                Some(server) => self.tls(server).await,
-                None => "ready",
-            };
-            notify.reloaded(status);
+            let mut errors = Vec::new();
+            errors.extend(self.configuration(boot).await.err());
+            if let Some(server) = boot.tls() {
+                errors.extend(tls(boot.settings().tls.clone(), server).await.err());
+            }
+            notify.reloaded(if errors.is_empty() { "ready" } else { "ready; not all could be reloaded, see the log" });
+            let error = (!errors.is_empty()).then(|| errors.join("; "));
+            boot.engine().events().publish(What::DaemonReload { error });
         }
     }
 
-    async fn tls(&self, server: &Arc<tls::Server>) -> &'static str {
-        let (files, server) = (self.tls.clone(), server.clone());
+    /// Reads the configuration, and puts another ceiling in the place of what the engine has.
+    async fn configuration(&self, boot: &Boot) -> Result<(), String> {
+        let (flags, started) = (self.flags.clone(), boot.settings().clone());
         // Files may be on a disk that takes its time.
-        let loaded = tokio::task::spawn_blocking(move || {
-            let loaded = server.reload(&files, places::read_tls);
-            loaded.map(|()| server.not_after()).map_err(|error| error.to_string())
-        });
-        match loaded.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(not_after) => {
-                tracing::info!(%not_after, "TLS: connections are made with what was read now");
-                "ready"
+        let read = tokio::task::spawn_blocking(move || read(flags, &started)).await;
+        match read.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(ceiling) => {
+                boot.engine().set_ceiling(ceiling);
+                tracing::info!("configuration: jobs that are made from now on have the policy that was read");
+                Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "TLS: what was read now cannot be used, and what was there before stays");
-                "ready; new TLS files cannot be used, see the log"
+                tracing::error!(%error, "configuration: what was read cannot be used, and what was there before stays");
+                Err(error)
             }
+        }
+    }
+}
+
+/// The ceiling of the configuration as it is now, for a daemon that was `started` with another.
+fn read(flags: Flags, started: &Settings) -> Result<Ceiling, String> {
+    let settings = Settings::new(flags).map_err(|error| error.to_string())?;
+    let mut ceiling = boot::ceiling(&settings).map_err(|error| error.to_string())?;
+    let later = started.needs_restart(&settings);
+    if !later.is_empty() {
+        tracing::warn!(
+            changed = later.join(", "),
+            "configuration: what was changed here takes effect at the next start"
+        );
+    }
+    let room = started.ceiling.memory;
+    if ceiling.limits.memory > room {
+        tracing::warn!(room, "configuration: there is no room for more memory a run until the next start");
+        ceiling.limits.memory = room;
+    }
+    Ok(ceiling)
+}
+
+/// Reads keys and certificates.
+async fn tls(files: tls::Files, server: &Arc<tls::Server>) -> Result<(), String> {
+    let server = server.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        let loaded = server.reload(&files, places::read_tls);
+        loaded.map(|()| server.not_after()).map_err(|error| error.to_string())
+    });
+    match loaded.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(not_after) => {
+            tracing::info!(%not_after, "TLS: connections are made with what was read now");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(%error, "TLS: what was read now cannot be used, and what was there before stays");
+            Err(format!("TLS: {error}"))
         }
     }
 }

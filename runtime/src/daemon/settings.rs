@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use self::file::MountTable;
 use self::file::{File, LimitsTable, ListenTable};
+pub(super) use self::file::{MountTable, SecretTable};
 use super::Flags;
 use super::places::{self, Places};
 use crate::api::{Bounds as HttpBounds, Callers, CallersError};
@@ -57,6 +57,8 @@ pub(super) struct Settings {
     pub(super) mounts: BTreeMap<String, MountTable>,
     /// Variables of the environment that may be passed on to jobs. Default none.
     pub(super) pass_env: Vec<String>,
+    /// Secrets that may be granted to jobs, by name. Default none.
+    pub(super) secrets: BTreeMap<String, SecretTable>,
     pub(super) runs: usize,
     /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
     pub(super) runs_asked: usize,
@@ -104,6 +106,10 @@ pub(super) enum SettingsError {
     NoData,
     #[error("mounts have a section each, [mounts.NAME], and are not a key of [policy]")]
     Mounts,
+    #[error("secrets have a section each, [secrets.NAME], and are not a key of [policy]")]
+    Secrets,
+    #[error("secret {0} comes from one place: file, env, or credential, whose name has no slash")]
+    SecretPlace(String),
     #[error("{0} runs at a time are not from 1 to {MOST_RUNS}")]
     Runs(usize),
     #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
@@ -170,6 +176,12 @@ impl Settings {
         if asked.mounts.is_some() {
             return Err(SettingsError::Mounts);
         }
+        if asked.secrets.is_some() {
+            return Err(SettingsError::Secrets);
+        }
+        if let Some((name, _)) = file.secrets.iter().find(|(_, secret)| secret.place().is_none()) {
+            return Err(SettingsError::SecretPlace(name.clone()));
+        }
         let runs_asked = runs.unwrap_or(RUNS);
         if !(1..=MOST_RUNS).contains(&runs_asked) {
             return Err(SettingsError::Runs(runs_asked));
@@ -198,6 +210,7 @@ impl Settings {
             excess: file.manifests.excess,
             mounts: file.mounts,
             pass_env: asked.pass_env.unwrap_or_default(),
+            secrets: file.secrets,
             runs: runs_asked.min(runs_ceiling),
             runs_asked,
             runs_ceiling,
@@ -214,6 +227,29 @@ impl Settings {
             debug: flags.debug,
             log_filter: places.log_filter,
         })
+    }
+
+    /// What is not as in `next` and is not read anew while the daemon runs, by the sections and keys of the configuration.
+    pub(super) fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
+        // What is named with `_` is read anew, or is no setting of the file.
+        let Self { hosts, listening, tls, policy, deadline, data, grace, runs_asked, queue, .. } = self;
+        let Self { compile, upload, history, events, http, callers, .. } = self;
+        let Self { ceiling: _, excess: _, mounts: _, pass_env: _, secrets: _, .. } = self;
+        let Self { runs: _, runs_ceiling: _, debug: _, log_filter: _, .. } = self;
+        let changed = [
+            ("hosts", *hosts != next.hosts),
+            ("[listen]", *listening != next.listening),
+            ("[tls]", *tls != next.tls),
+            ("[boot]", (*policy, *deadline) != (next.policy, next.deadline)),
+            ("data", *data != next.data),
+            ("grace", *grace != next.grace),
+            ("[limits]", (*runs_asked, *queue) != (next.runs_asked, next.queue)),
+            ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
+            ("[history]", *history != next.history),
+            ("[events]", *events != next.events),
+            ("[http]", *http != next.http || *callers != next.callers),
+        ];
+        changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
     }
 }
 

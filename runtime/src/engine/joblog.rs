@@ -10,7 +10,8 @@ use crate::outcome::Outcome;
 
 pub(crate) fn started(job: &Job) {
     let parent = job.parent().map(tracing::field::display);
-    tracing::info!(target: "capstan::job", id = %job.id(), parent, "+job {}", Called(job));
+    let caller = job.given().caller.as_ref().map(tracing::field::display);
+    tracing::info!(target: "capstan::job", id = %job.id(), parent, caller, "+job {}", Called(job));
 }
 
 pub(crate) fn ended(job: &Job, end: &End) {

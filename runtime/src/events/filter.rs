@@ -26,7 +26,8 @@ pub enum FilterError {
 
 impl What {
     /// The tokens of all kinds.
-    pub const KINDS: [&str; 6] = ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.stop"];
+    pub const KINDS: [&str; 7] =
+        ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.reload", "daemon.stop"];
 
     /// The token of its kind, as in JSON.
     pub fn kind(&self) -> &'static str {
@@ -36,6 +37,7 @@ impl What {
             Self::JobQueue { .. } => "job.queue",
             Self::JobStart { .. } => "job.start",
             Self::JobEnd { .. } => "job.end",
+            Self::DaemonReload { .. } => "daemon.reload",
             Self::DaemonStop => "daemon.stop",
         }
     }
@@ -48,7 +50,7 @@ impl What {
             | Self::JobQueue { handler, .. }
             | Self::JobStart { handler, .. }
             | Self::JobEnd { handler, .. } => Some(handler),
-            Self::DaemonStop => None,
+            Self::DaemonReload { .. } | Self::DaemonStop => None,
         }
     }
 
@@ -56,7 +58,7 @@ impl What {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::JobQueue { job, .. } | Self::JobStart { job, .. } | Self::JobEnd { job, .. } => Some(*job),
-            Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::DaemonStop => None,
+            Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::DaemonReload { .. } | Self::DaemonStop => None,
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use crate::outcome::OutputStream;
+use crate::secret::{Redaction, Redactor};
 
 /// Bytes that one job's output may take.
 pub const LOG_SIZE: usize = 1 << 20;
@@ -64,6 +65,8 @@ struct Chunk {
 pub struct Writer {
     log: Log,
     stream: OutputStream,
+    /// What keeps secrets out of it, where there are any.
+    redactor: Option<Redactor>,
 }
 
 /// A place in a log.
@@ -106,7 +109,14 @@ impl Log {
     /// An end that writes to it as `stream`.
     pub fn writer(&self, stream: OutputStream) -> Writer {
         self.lock().writers += 1;
-        Writer { log: self.clone(), stream }
+        Writer { log: self.clone(), stream, redactor: None }
+    }
+
+    /// The same, which keeps out what is secret.
+    pub(crate) fn redacted(&self, stream: OutputStream, redaction: &Redaction) -> Writer {
+        let mut writer = self.writer(stream);
+        writer.redactor = (!redaction.is_empty()).then(|| redaction.begin());
+        writer
     }
 
     /// Reads from its beginning.
@@ -276,8 +286,14 @@ impl Follower {
 }
 
 impl AsyncWrite for Writer {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.log.write(self.stream, bytes);
+    fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.redactor {
+            None => self.log.write(self.stream, bytes),
+            Some(redactor) => {
+                let shown = redactor.pass(bytes);
+                self.log.write(self.stream, &shown);
+            }
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -292,6 +308,10 @@ impl AsyncWrite for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        if let Some(redactor) = &mut self.redactor {
+            let held = redactor.rest();
+            self.log.write(self.stream, &held);
+        }
         self.log.lock().writers -= 1;
         self.log.tell();
     }

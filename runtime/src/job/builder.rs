@@ -13,6 +13,7 @@ use crate::handler::{Role, Stop};
 use crate::history::Log;
 use crate::outcome::OutputStream;
 use crate::policy::{Denied, Grants};
+use crate::secret::Redaction;
 use crate::stream::{self, Outlet, PIPE_CAPACITY, Sink, Source};
 
 /// A job that is being described; see [`Engine::job`].
@@ -121,13 +122,11 @@ impl JobBuilder {
         self.stdin(stdin)
     }
 
-    /// Keeps stdout and stderr in a log of the job's own.
+    /// Keeps stdout and stderr in a log of the job's own, but for secrets.
     #[must_use]
     pub fn logged(mut self) -> Self {
-        let log = self.engine.records().log();
-        self.log = Some(log.clone());
-        let sink = |stream| Sink::new(log.writer(stream));
-        self.stdout(sink(OutputStream::Stdout)).stderr(sink(OutputStream::Stderr))
+        self.log = Some(self.engine.records().log());
+        self
     }
 
     /// The job, in state `Created` and bound to the handler as it is now.
@@ -135,7 +134,7 @@ impl JobBuilder {
     /// # Errors
     /// [`JobError`] where an argument could not reach the guest unchanged, there is too much of them, or the job would be a child of too
     /// many.
-    pub fn build(self) -> Result<Job, JobError> {
+    pub fn build(mut self) -> Result<Job, JobError> {
         let mut size = self.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
         for (at, arg) in self.args.iter().enumerate() {
             if arg.contains('\0') {
@@ -147,17 +146,24 @@ impl JobBuilder {
             return Err(JobError::TooLarge(size));
         }
         let is_work = self.resolved.handler().role() == Role::Work;
-        let kin = Kin::of(self.parent, is_work).ok_or(JobError::TooDeep)?;
+        let kin = Kin::of(self.parent.take(), is_work).ok_or(JobError::TooDeep)?;
         let ceiling = self.engine.ceiling();
-        let policy = ceiling.judge(self.resolved.handler().asked(), &self.control.asked).allowed()?;
-        let Grants { mut mounts, mut env } = ceiling.grants(&policy);
-        mounts.extend(self.control.mounts);
+        let handler = &self.resolved;
+        let policy =
+            ceiling.judge(handler.name().as_str(), handler.handler().asked(), &self.control.asked).allowed()?;
+        let Grants { mut mounts, mut env, secrets } = ceiling.grants(&policy);
+        mounts.append(&mut self.control.mounts);
         env.extend(&self.env);
+        let redaction = Redaction::of(secrets.iter().map(|(_, secret)| secret.clone()));
+        if let Some(log) = self.log.clone() {
+            let sink = |stream| Sink::new(log.redacted(stream, &redaction));
+            self = self.stdout(sink(OutputStream::Stdout)).stderr(sink(OutputStream::Stderr));
+        }
         let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
-        let start = Start { env, mounts, streams: self.streams };
+        let start = Start { env, mounts, secrets, streams: self.streams };
         let given = Given {
             id: JobId::random(),
             handler: self.resolved.name().clone(),
@@ -165,7 +171,9 @@ impl JobBuilder {
             args: self.args,
             policy,
             parent: kin.parent().map(Job::id),
+            caller: kin.parent().map_or(self.control.caller, |parent| parent.given().caller.clone()),
             key: self.control.key,
+            concurrency_key: self.control.concurrency_key,
             created: Timestamp::now(),
         };
         Ok(Job(Arc::new(Inner {
@@ -178,6 +186,7 @@ impl JobBuilder {
             usage: Arc::default(),
             stop: kin.parent().map_or_else(Stop::default, |parent| parent.stop().child()),
             kin,
+            redaction,
             state: watch::Sender::new(State::Created),
             start: Mutex::new(Some(start)),
             clock: Mutex::new(Clock::Created),

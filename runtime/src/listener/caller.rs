@@ -4,11 +4,16 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use crate::tls::Identity;
 
 /// Who is at the other end of a connection. Nobody can claim to be another: the kernel says so, or a certificate that was verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
+///
+/// In JSON an object with `kind`: `process`, `certificate` or `anyone`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Caller {
     /// A process of this machine, on a unix socket, as it was when it connected.
     Process {
         uid: u32,
@@ -17,9 +22,14 @@ pub(crate) enum Caller {
         pid: Option<i32>,
     },
     /// Who has shown a client certificate.
-    Certified(Arc<Identity>),
+    #[serde(rename = "certificate")]
+    Certified(#[serde(serialize_with = "identity")] Arc<Identity>),
     /// Whoever is there, over TCP; not even the address where they have left.
-    Anyone(Option<SocketAddr>),
+    Anyone { address: Option<SocketAddr> },
+}
+
+fn identity<S: Serializer>(identity: &Arc<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
+    identity.serialize(serializer)
 }
 
 impl fmt::Display for Caller {
@@ -28,8 +38,8 @@ impl fmt::Display for Caller {
             Self::Process { uid, gid, pid: Some(pid) } => write!(formatter, "uid {uid}, gid {gid}, pid {pid}"),
             Self::Process { uid, gid, pid: None } => write!(formatter, "uid {uid}, gid {gid}"),
             Self::Certified(identity) => identity.fmt(formatter),
-            Self::Anyone(Some(address)) => address.fmt(formatter),
-            Self::Anyone(None) => formatter.write_str("nobody any more"),
+            Self::Anyone { address: Some(address) } => address.fmt(formatter),
+            Self::Anyone { address: None } => formatter.write_str("nobody any more"),
         }
     }
 }

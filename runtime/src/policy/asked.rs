@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::SecretAsked;
 use crate::mount::Access;
 use crate::units::{self, Size, Time};
 
@@ -51,6 +52,15 @@ pub struct Asked {
     /// Variables of the daemon's environment that the guest gets, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass_env: Option<Vec<String>>,
+    /// Secrets that the operator keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Vec<SecretAsked>>,
+    /// Jobs of the handler that may run at a time; the others wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<NonZeroUsize>,
+    /// Jobs of the handler with the same concurrency key that may run at a time; the others wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_per_key: Option<NonZeroUsize>,
 }
 
 /// A directory that is asked for, by the name that the operator gave it.
@@ -85,6 +95,9 @@ impl Asked {
         stderr: None,
         mounts: None,
         pass_env: None,
+        secrets: None,
+        concurrency: None,
+        concurrency_per_key: None,
     };
 }
 

@@ -22,7 +22,7 @@ fn asked(toml: &str) -> Asked {
 }
 
 fn judged(ceiling: &Ceiling, manifest: &str, caller: &str) -> Judgement {
-    ceiling.judge(&asked(manifest), &asked(caller))
+    ceiling.judge("wc", &asked(manifest), &asked(caller))
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn each_may_take_away() {
     assert_eq!(policy.limits.cpu, Some(Duration::from_secs(1)));
     assert_eq!(policy.pass_env, ["TZ"]);
     assert_eq!(policy.mounts, [MountGrant { name: "data".into(), guest: "/in".into(), access: Access::ReadOnly }]);
-    let Grants { mounts, env } = ceiling.grants(&policy);
+    let Grants { mounts, env, .. } = ceiling.grants(&policy);
     assert_eq!((mounts[0].guest_path.as_str(), mounts[0].access), ("/in", Access::ReadOnly));
     assert_eq!(env.iter().collect::<Vec<_>>(), [("TZ", "value")]);
     let without = judged(&ceiling, manifest, "mounts = []\npass_env = []").allowed().unwrap();
@@ -130,7 +130,7 @@ fn the_result_is_never_wider_than_any_source() {
             ceiling.limits.cpu = cpu.map(Duration::from_secs);
             for (manifest, caller) in said.iter().flat_map(|manifest| said.iter().map(move |caller| (manifest, caller)))
             {
-                let policy = ceiling.judge(manifest, caller).policy;
+                let policy = ceiling.judge("wc", manifest, caller).policy;
                 assert!(within(&policy, manifest) && within(&policy, caller), "{policy:?}: {manifest:?} {caller:?}");
                 assert!(ceiling.limits.cpu.is_none_or(|most| policy.limits.cpu.is_some_and(|own| own <= most)));
                 for grant in &policy.mounts {

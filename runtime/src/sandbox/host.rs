@@ -39,8 +39,11 @@ impl Host {
         let mut wasi = WasiCtx::builder();
         wasi.stdin(stdin).stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(MAX_RANDOM);
         wasi.arg(&call.name).args(&call.args);
-        for (name, value) in call.env.iter() {
+        for (name, value) in call.env.iter().filter(|(name, _)| call.secrets.iter().all(|(secret, _)| secret != name)) {
             wasi.env(name, value);
+        }
+        for (name, secret) in &call.secrets {
+            wasi.env(name, secret.reveal());
         }
         for Mount { dir, guest_path, access } in &call.mounts {
             // The library opens mounts by path; this path names the open directory itself, whatever has become of its name.

@@ -2,20 +2,21 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
 /// Who a certificate was issued to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
     /// What it is to be known by: the URIs of its subject alternative names, then the DNS names. May be empty.
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// Its subject, for people to read: anyone may have the same.
-    pub(crate) subject: String,
+    pub subject: String,
     /// SHA-256 of the certificate, in hexadecimal.
-    pub(crate) fingerprint: String,
+    pub fingerprint: String,
 }
 
 impl Identity {

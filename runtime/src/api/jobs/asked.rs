@@ -28,6 +28,7 @@ pub(super) struct Asked {
     pub(super) stdin: Input,
     pub(super) policy: Policy,
     pub(super) key: Option<Key>,
+    pub(super) concurrency_key: Option<String>,
 }
 
 /// Where its stdin comes from.
@@ -53,6 +54,7 @@ struct Json {
     #[serde(default)]
     policy: Policy,
     key: Option<String>,
+    concurrency_key: Option<String>,
 }
 
 impl Asked {
@@ -103,7 +105,8 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
         (None, key) => key.map(key::checked).transpose()?,
     };
     let key = text.map(|text| Key { text, request: Some(Sha256::digest(body).into()) });
-    Ok(Asked { line, stdin, policy: json.policy, key })
+    let concurrency_key = json.concurrency_key.map(key::checked).transpose()?;
+    Ok(Asked { line, stdin, policy: json.policy, key, concurrency_key })
 }
 
 #[cfg(test)]

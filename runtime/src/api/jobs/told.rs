@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::history::Record;
 use crate::job::{End, JobId, State};
+use crate::listener::Caller;
 use crate::outcome::Outcome;
 use crate::policy::Policy;
 use crate::usage::UsageReport;
@@ -17,7 +18,10 @@ pub(super) struct Told<'a> {
     digest: Option<&'a str>,
     args: &'a [String],
     parent: Option<JobId>,
+    /// Null where it is the daemon's own.
+    caller: Option<&'a Caller>,
     key: Option<&'a str>,
+    concurrency_key: Option<&'a str>,
     state: &'static str,
     durable: bool,
     /// Whether there is anything for `logs`.
@@ -60,7 +64,9 @@ impl<'a> Told<'a> {
             digest: given.about.digest.as_deref(),
             args: &given.args,
             parent: given.parent,
+            caller: given.caller.as_ref(),
             key: given.key.as_ref().map(|key| key.text.as_str()),
+            concurrency_key: given.concurrency_key.as_deref(),
             state: token,
             durable: false,
             logged: record.log.is_some(),

@@ -1,6 +1,7 @@
 //! What a request asks for besides the streams: arguments, variables, limits.
 
 use super::super::error::Error;
+use super::super::key;
 use super::super::request::{Request, decoded};
 use crate::env::Env;
 use crate::policy::{self, Asked as Policy};
@@ -15,6 +16,7 @@ pub(super) struct Asked {
     pub(super) args: Vec<String>,
     pub(super) env: Env,
     pub(super) policy: Policy,
+    pub(super) concurrency_key: Option<String>,
 }
 
 impl Asked {
@@ -50,9 +52,13 @@ fn query(parameters: Vec<(String, String)>) -> Result<Asked, Error> {
                 let why = |error: serde_json::Error| policy::with_nearest(&error.to_string());
                 asked.policy = read.map_err(|error| Error::bad_request(format!("policy: {}", why(error))))?;
             }
+            "concurrency_key" => {
+                once(&key, asked.concurrency_key.is_some())?;
+                asked.concurrency_key = Some(key::checked(value)?);
+            }
             _ => {
                 return Err(Error::bad_request(format!(
-                    "query parameter {key:?} is not known; arg, timeout, memory and policy are"
+                    "query parameter {key:?} is not known; arg, timeout, memory, policy and concurrency_key are"
                 )));
             }
         }

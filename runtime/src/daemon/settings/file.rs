@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::http::HttpTable;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
+use crate::daemon::places::SecretPlace;
 use crate::history::Bounds;
 use crate::listener::{self, Access};
 use crate::mount;
@@ -30,6 +31,7 @@ pub(super) struct File {
     pub(super) policy: Asked,
     pub(super) manifests: ManifestsTable,
     pub(super) mounts: BTreeMap<String, MountTable>,
+    pub(super) secrets: BTreeMap<String, SecretTable>,
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
     pub(super) events: EventsTable,
@@ -98,6 +100,17 @@ pub(in crate::daemon) struct MountTable {
     pub(in crate::daemon) access: mount::Access,
 }
 
+/// A secret that may be granted, from one of three places.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::daemon) struct SecretTable {
+    file: Option<PathBuf>,
+    env: Option<String>,
+    credential: Option<String>,
+    /// The handlers that may have it; `*` for all.
+    pub(in crate::daemon) handlers: Vec<String>,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CompileTable {
@@ -125,6 +138,18 @@ impl ListenTable {
             group: self.socket_group.map(|group| Access::group(&group)).transpose()?,
         };
         Ok(listener::Options { backlog, insecure_tcp, access })
+    }
+}
+
+impl SecretTable {
+    /// Where it comes from; `None` unless that is one place.
+    pub(in crate::daemon) fn place(&self) -> Option<SecretPlace> {
+        match (&self.file, &self.env, &self.credential) {
+            (Some(path), None, None) => Some(SecretPlace::File(path.clone())),
+            (None, Some(name), None) => Some(SecretPlace::Variable(name.clone())),
+            (None, None, Some(name)) if !name.contains('/') => Some(SecretPlace::Credential(name.clone())),
+            _ => None,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ const USAGE: &str = "usage: probe COMMAND
   name                  print the name the program was started with
   args [ARG...]         print each argument on a line, as a JSON string
   env                   print the variables as NAME=VALUE, in their order
+  blurt NAME            print the value of a variable on stderr, in a complaint, and end with 1
   exit CODE             end with this exit code
   panic                 panic
   cat                   copy stdin to stdout in pieces of 8 KiB
@@ -68,6 +69,8 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["name"] => writeln!(io::stdout(), "{name}"),
         ["args", rest @ ..] => stdio::args(rest),
         ["env"] => stdio::env(),
+        ["blurt", name] => writeln!(io::stderr(), "cannot log in with {}", std::env::var(name).unwrap_or_default())
+            .and_then(|()| std::process::exit(1)),
         ["exit", code] => std::process::exit(number(code)?),
         ["panic"] => panic!("as asked"),
         ["cat"] => stdio::cat(),

@@ -1,0 +1,85 @@
+//! SIGHUP: the policy of jobs is read anew, whole or not at all.
+
+use std::fs;
+use std::path::PathBuf;
+
+use capstan_tests::{Client, Daemon, eventually, guests};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::jobs_api::{ended, submit};
+use crate::{configured, oracle};
+
+fn file(daemon: &Daemon) -> PathBuf {
+    daemon.setup().folder().join("capstan.toml")
+}
+
+/// Has `toml` read anew, and gives the event that tells how it went.
+async fn reloaded(daemon: &Daemon, client: &Client, toml: &str) -> Value {
+    let reloads = async || {
+        let events = client.get("/v1/events?since=0&until=0s&filter=event%3Ddaemon.reload").send().await;
+        let lines = events.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.collect::<Vec<_>>()
+    };
+    let before = reloads().await.len();
+    fs::write(file(daemon), toml).unwrap();
+    daemon.signal(Signal::HUP);
+    eventually("the daemon to tell of its reload", async || reloads().await.get(before).cloned()).await
+}
+
+async fn memory(client: &Client, handler: &str) -> Value {
+    let asked = json!({"handler": handler}).to_string();
+    client.post("/v1/policy/check").body(asked).send().await.json()["policy"]["memory"].clone()
+}
+
+#[tokio::test]
+async fn the_policy_is_read_anew_and_jobs_keep_the_one_they_have() {
+    let (mut daemon, client) =
+        configured("[policy]\nmemory = \"64MiB\"\ntimeout = \"1h\"\n", "cat", guests::run::CAT).await;
+    let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
+    let event = reloaded(&daemon, &client, "[policy]\nmemory = \"32MiB\"\ntimeout = \"50ms\"\n").await;
+    assert_eq!(event["error"], Value::Null, "{event}");
+    assert_eq!(memory(&client, "cat").await, 32 << 20);
+    assert_eq!(client.get("/v1/info").send().await.json()["limits"]["memory"], 32 << 20);
+    let later = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
+    assert_eq!(ended(&client, &later).await["outcome"]["kind"], "timed_out");
+    // The one that was there goes on with what it was given.
+    let fed = client.put(&format!("/v1/jobs/{id}/stdin"), "on and on").send().await;
+    assert_eq!(fed.status, 204);
+    let job = ended(&client, &id).await;
+    assert_eq!((&job["outcome"]["kind"], &job["policy"]["memory"]), (&json!("exited"), &json!(64 << 20)));
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_changes_nothing_and_is_told_of() {
+    let (mut daemon, client) = configured("[policy]\nmemory = \"64MiB\"\n", "cat", guests::run::CAT).await;
+    for (toml, why) in [
+        ("[policy]\nmemory = \"32MiB\"\nmemroy = 1\n", "did you mean `memory`"),
+        ("[policy]\nmemory = \"32MiB\"\n[mounts.gone]\npath = \"/nowhere/at/all\"\n", "gone"),
+        ("[policy]\nmemory = \"32MiB\"\n[secrets.key]\nfile = \"/nowhere/at/all\"\nhandlers = [\"*\"]\n", "key"),
+        ("[policy]\nmemory = 0\n", "no room"),
+        ("= =", "capstan.toml"),
+    ] {
+        let event = reloaded(&daemon, &client, toml).await;
+        assert!(event["error"].as_str().unwrap_or_default().contains(why), "{why}: {event}");
+        assert_eq!(memory(&client, "cat").await, 64 << 20, "{toml}");
+    }
+    daemon.until_logged(&["what was there before stays"]).await;
+    fs::remove_file(file(&daemon)).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.until_logged(&["cannot read configuration file"]).await;
+    assert_eq!(memory(&client, "cat").await, 64 << 20);
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn what_needs_a_start_is_named() {
+    let (daemon, client) = configured("[policy]\nmemory = \"64MiB\"\n", "cat", guests::run::CAT).await;
+    let toml = "grace = \"3s\"\n[limits]\nruns = 7\n[policy]\nmemory = \"1GiB\"\n";
+    let event = reloaded(&daemon, &client, toml).await;
+    assert_eq!(event["error"], Value::Null, "{event}");
+    daemon.until_logged(&["grace, [limits]", "takes effect at the next start"]).await;
+    daemon.until_logged(&["no room for more memory a run until the next start"]).await;
+    assert_eq!(memory(&client, "cat").await, 64 << 20);
+}
