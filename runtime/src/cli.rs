@@ -35,6 +35,7 @@ mod ps;
 mod push;
 mod remote;
 mod run;
+mod schema;
 mod secure;
 mod show;
 mod stats;
@@ -128,6 +129,8 @@ enum Command {
     Info(Asking<about::Info>),
     /// Show the versions of this command and of the daemon.
     Version(Asking<about::Version>),
+    /// Print the JSON Schema of manifests, or of policies.
+    Schema(schema::Schema),
     /// Print the completion script of a shell.
     Completions { shell: clap_complete::Shell },
     /// Compile one program; the daemon calls this in a process that it can kill.
@@ -187,6 +190,7 @@ impl Cli {
             Command::Events(events) => wait_for(events.args.run(&events.host.client(outer, environment)?.0))?,
             Command::Info(info) => wait_for(info.args.run(&info.host.client(outer, environment)?.0))?,
             Command::Version(version) => wait_for(version.args.run(&version.host.client(outer, environment)?.0))?,
+            Command::Schema(schema) => schema.run(),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "capstan", &mut script);

@@ -8,6 +8,7 @@ mod joblog;
 mod lanes;
 mod registry;
 mod shutdown;
+mod totals;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use self::registry::Registry;
 pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved, Source};
 use self::shutdown::Shutdown;
 pub use self::shutdown::{ShutdownReport, TooLate, Unfinished};
+pub use self::totals::{Totals, TotalsReport};
 use crate::events::{self, Events, What};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, Records};
@@ -336,6 +338,7 @@ impl Engine {
         let end = job.finish(outcome);
         if is_work(job) {
             self.0.runs.ended(&end);
+            job.resolved().totals().add(&end);
         }
         joblog::ended(job, &end);
         self.tell_end(job, &end);

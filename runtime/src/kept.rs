@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture};
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
-use crate::policy::Asked;
+use crate::policy::{Asked, Denied};
 use crate::sandbox::{LoadError, Sandbox};
 use crate::store::{Artifacts, Programs, Record, StoreError, blocking};
 
@@ -41,6 +41,8 @@ pub enum KeptError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error("the manifest asks for more than the operator allows: {0}")]
+    Denied(#[from] Denied),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -91,6 +93,7 @@ impl Kept {
         only_if: &Precondition,
     ) -> Result<Put, KeptError> {
         self.0.engine.check_put(&name, only_if)?;
+        self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &Asked::NOTHING).allowed()?;
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone()).await?;
         let record = Record { about: loaded.about(), manifest, created: Timestamp::now() };
         let (kept, only_if) = (self.clone(), only_if.clone());

@@ -1,12 +1,15 @@
 //! `Manifest`: what a handler says of itself, its `job.toml`.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
 use crate::policy::{self, Asked};
 
 /// A handler's manifest. Everything is optional; a key that is not known is an error that names it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
     /// The name to push under where the command gives none.
@@ -16,10 +19,11 @@ pub struct Manifest {
     /// How it is called, in the manner of a synopsis.
     pub usage: Option<String>,
     /// What its runs may use and touch, within what the operator allows.
-    /// Written as `limits` by earlier versions.
+    // Manifests of earlier versions have it as `limits`.
     #[serde(alias = "limits")]
     pub policy: Asked,
     /// Variables that its runs see unless the caller sets them.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
 }
 

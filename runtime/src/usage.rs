@@ -85,6 +85,11 @@ impl Counter {
         self.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Adds a time in seconds, as nanoseconds; what is no time adds nothing.
+    pub fn add_seconds(&self, seconds: f64) {
+        self.add_time(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    }
+
     /// Raises the counter to `level` where it is below.
     pub fn raise(&self, level: u64) {
         self.0.fetch_max(level, Ordering::Relaxed);

@@ -137,3 +137,18 @@ async fn what_running_jobs_use_is_shown() {
     assert_eq!(line["jobs"][0]["id"], id);
     assert!(line["jobs"][0]["cpu_percent"].is_number(), "{line}");
 }
+
+#[tokio::test]
+async fn what_the_jobs_of_each_handler_have_used_is_shown() {
+    let daemon = busy().await;
+    let id = submit(&daemon, &["exit"]).await;
+    told_of(&daemon).args(["wait", &id]).run().await;
+    let table = text(&daemon, &["stats", "--by-handler", "--no-stream"]).await;
+    let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..3], ["HANDLER", "JOBS", "FAILED"], "{table}");
+    assert_eq!(rows[1][..2], ["exit", "1"], "{table}");
+    assert_eq!(rows.len(), 2, "handlers that have had no jobs are left out: {table}");
+    let json = text(&daemon, &["stats", "--by-handler", "--no-stream", "--json"]).await;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["handlers"][0]["name"], &json["handlers"][0]["totals"]["jobs"]), (&"exit".into(), &1.into()));
+}

@@ -7,11 +7,13 @@ mod ask;
 mod attach;
 mod commands;
 mod detached;
+mod examples;
 mod follow;
 mod in_process;
 mod interrupt;
 mod jobs;
 mod mounts;
+mod schema;
 mod through_daemon;
 mod units;
 

@@ -13,7 +13,7 @@ async fn a_handler_is_pushed_inspected_fetched_and_removed() {
     let client = daemon.client();
     let pushed = client.put("/v1/handlers/hello", guests::run::HELLO).send().await;
     assert_eq!(pushed.status, 201, "{pushed:?}");
-    let handler = pushed.json();
+    let mut handler = pushed.json();
     assert_eq!(handler["name"], "hello");
     assert_eq!(handler["kind"], "module");
     assert_eq!(handler["size"], guests::run::HELLO.len());
@@ -24,6 +24,8 @@ async fn a_handler_is_pushed_inspected_fetched_and_removed() {
     let created = handler["created"].as_str().unwrap();
     assert!(created.contains('T') && created.ends_with('Z'), "{created} is not RFC 3339 in UTC");
 
+    let findings = handler.as_object_mut().unwrap().remove("findings");
+    assert_eq!(findings, Some(json!([])), "its manifest asks for nothing");
     let inspected = client.get("/v1/handlers/hello").send().await;
     assert_eq!(inspected.json(), handler);
     assert_eq!(inspected.header("etag"), pushed.header("etag"));
@@ -176,7 +178,7 @@ fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
+pub(crate) async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
     let call = daemon.client().put("/v1/handlers/guest", multipart(parts));
     call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
 }

@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod attach;
 mod boot;
+mod callers;
 mod debug;
 mod events;
 mod exhausted;

@@ -5,6 +5,7 @@ use std::fs;
 use capstan_tests::{Client, Daemon, Setup, guests};
 use serde_json::{Value, json};
 
+use crate::handlers::pushed_with;
 use crate::{CAPSTAN, configured, oracle, serving};
 
 /// A daemon with the probe pushed, whose operator grants `data` for reading and `work` for writing, and passes on `GREETING`.
@@ -152,4 +153,44 @@ async fn what_cannot_be_granted_stops_the_start() {
         assert_eq!(refused.status.code(), Some(code), "{toml}: {refused:?}");
         assert!(refused.stderr.contains(named), "{toml}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_asks_for_too_much_is_told_so_when_it_is_pushed_or_refused() {
+    let manifest = b"[policy]\nmemory = \"1GiB\"\n[[policy.mounts]]\nname = \"data\"\n";
+    let parts: &[(&str, &[u8])] = &[("module", guests::run::HELLO), ("manifest", manifest)];
+    let (daemon, _) = configured("", "other", guests::run::HELLO).await;
+    let pushed = pushed_with(&daemon, parts).await;
+    assert_eq!(pushed.status, 201);
+    let findings = pushed.json()["findings"].clone();
+    let keys: Vec<_> = findings.as_array().unwrap().iter().map(|finding| finding["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["memory", "mounts"], "{findings}");
+    assert_eq!((&findings[0]["verdict"], &findings[0]["granted"]), (&json!("clamped"), &json!("256.0 MiB")));
+    let (daemon, client) = configured("[manifests]\nexcess = \"refuse\"\n", "other", guests::run::HELLO).await;
+    let refused = pushed_with(&daemon, parts).await;
+    refused.error(403, "policy_denied");
+    assert!(refused.text().contains("the operator's memory is 256.0 MiB"), "{}", refused.text());
+    client.get("/v1/handlers/guest").send().await.error(404, "unknown_handler");
+}
+
+#[tokio::test]
+async fn what_the_jobs_of_a_handler_have_used_is_added_up() {
+    let (_daemon, client) = serving("cat", guests::run::CAT).await;
+    let totals = async || client.get("/v1/handlers/cat").send().await.json()["totals"].clone();
+    assert_eq!(totals().await["jobs"], 0);
+    for body in ["a", "bc", "def"] {
+        client.run("cat").body(body).send().await.ended("exited", 0);
+    }
+    let (call, _open) = client.run("cat").query("timeout", "1ms").fed();
+    call.send().await.ended("timed_out", 124);
+    let told = totals().await;
+    assert_eq!((&told["jobs"], &told["failed"]), (&json!(4), &json!(1)), "{told}");
+    assert_eq!((&told["stdin_bytes"], &told["stdout_bytes"]), (&json!(6), &json!(6)), "{told}");
+    assert!(told["run_seconds"].as_f64().unwrap() > 0.0 && told["memory_peak"].as_u64().unwrap() > 0, "{told}");
+    // They stay when the program is replaced, and go with the name.
+    client.push("cat", guests::run::HELLO).await;
+    assert_eq!(totals().await["jobs"], 4);
+    client.delete("/v1/handlers/cat").send().await;
+    client.push("cat", guests::run::CAT).await;
+    assert_eq!(totals().await["jobs"], 0);
 }

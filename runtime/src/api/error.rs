@@ -227,8 +227,8 @@ impl From<JobError> for Error {
     fn from(error: JobError) -> Self {
         match error {
             JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
-            // Only jobs that run have children.
             JobError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
+            // Only jobs that run have children.
             JobError::TooDeep => Self::internal(error.to_string()),
             JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
         }
@@ -269,6 +269,7 @@ impl From<KeptError> for Error {
             KeptError::Load(error) => error.into(),
             KeptError::Registry(error) => error.into(),
             KeptError::Store(error) => error.into(),
+            KeptError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
         }
     }
 }

@@ -11,8 +11,9 @@ use super::body::{self, Body, held};
 use super::error::Error;
 use super::request::Request;
 use super::upload;
-use crate::engine::{Name, Precondition, Resolved};
+use crate::engine::{Name, Precondition};
 use crate::handler::About;
+use crate::policy::{Asked, Judgement};
 
 /// `GET /handlers`: all, by name.
 pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
@@ -24,7 +25,9 @@ pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Bo
 /// `GET /handlers/{name}`: one.
 pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = api.engine.resolve(&request.handler()?)?;
-    Ok(answer(StatusCode::OK, &resolved))
+    let mut response = body::json(StatusCode::OK, &*resolved);
+    set_etag(&mut response, resolved.about());
+    Ok(response)
 }
 
 /// `PUT /handlers/{name}`: loads a program and puts it under the name. Nothing changes unless all went well.
@@ -38,7 +41,13 @@ pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body
     let pushed = upload::read(&api, request).await?;
     let put = api.kept()?.push(name, pushed.wasm, pushed.manifest, &only_if).await?;
     let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(answer(status, &put.resolved))
+    let (name, manifest) = (put.resolved.name().as_str(), put.resolved.handler().asked());
+    let Judgement { findings, .. } = api.engine.ceiling().judge(name, manifest, &Asked::NOTHING);
+    let mut told = json!(*put.resolved);
+    told["findings"] = json!(findings);
+    let mut response = body::json(status, &told);
+    set_etag(&mut response, put.resolved.about());
+    Ok(response)
 }
 
 /// `DELETE /handlers/{name}`: takes it out; running jobs finish.
@@ -58,12 +67,6 @@ pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Bod
     let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
     set_etag(&mut response, resolved.about());
     Ok(response)
-}
-
-fn answer(status: StatusCode, resolved: &Resolved) -> Response<Body> {
-    let mut response = body::json(status, resolved);
-    set_etag(&mut response, resolved.about());
-    response
 }
 
 fn set_etag(response: &mut Response<Body>, about: &About) {

@@ -66,6 +66,10 @@ impl Push {
         if self.json {
             output::print_json(&handler)?;
         }
+        for finding in handler["findings"].as_array().into_iter().flatten() {
+            let text = |key: &str| finding[key].as_str().unwrap_or_default();
+            output::note(format_args!("{} {}: {}", text("key"), text("asked"), text("rule")));
+        }
         output::note(format_args!("pushed {name} {} ({size}, {})", show::digest(digest), show::seconds(took)));
         Ok(ExitCode::SUCCESS)
     }

@@ -1,4 +1,6 @@
-//! `capstan stats`: what running jobs use, once a second.
+//! `capstan stats`: what running jobs use, once a second; or what all jobs of each handler have used.
+
+mod totals;
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::client::{Client, ClientError};
@@ -30,6 +32,9 @@ pub(super) struct Stats {
     /// Show what it is now and end.
     #[arg(long)]
     no_stream: bool,
+    /// Show what the jobs of each handler have used since the daemon was started, those that have ended.
+    #[arg(long)]
+    by_handler: bool,
 }
 
 /// What the jobs had computed when they were last seen, and when that was.
@@ -58,8 +63,13 @@ impl Stats {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             clock.tick().await;
-            let rows = seen.rows(running(client).await?, Instant::now());
-            let text = if self.json { format!("{}\n", to_json(&rows, Timestamp::now())) } else { table(&rows) };
+            let text = if self.by_handler {
+                let totals = totals::ask(client).await?;
+                if self.json { totals::to_json(&totals, Timestamp::now()) } else { totals::table(&totals) }
+            } else {
+                let rows = seen.rows(running(client).await?, Instant::now());
+                if self.json { to_json(&rows, Timestamp::now()) } else { table(&rows) }
+            };
             output::print(format!("{}{text}", if redraw { REDRAW } else { "" }).as_bytes())?;
             if self.no_stream {
                 return Ok(ExitCode::SUCCESS);
@@ -109,13 +119,15 @@ fn table(rows: &[Row]) -> String {
     show::table(&header, rows.iter().map(row))
 }
 
-fn to_json(rows: &[Row], at: Timestamp) -> Value {
+fn to_json(rows: &[Row], at: Timestamp) -> String {
     let job = |Row { job, cpu_percent }: &Row| json!({"id": job.id, "handler": job.handler, "cpu_percent": cpu_percent, "usage": job.usage});
-    json!({"at": at, "jobs": rows.iter().map(job).collect::<Vec<_>>()})
+    format!("{}\n", json!({"at": at, "jobs": rows.iter().map(job).collect::<Vec<_>>()}))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn job(cpu_seconds: f64, run_seconds: f64) -> Record {
@@ -149,7 +161,7 @@ mod tests {
             "00ff00ff00ff  wc       1 s      50.0 %  64.0 KiB     10 B  3 B",
         ];
         assert_eq!(table(&rows).lines().collect::<Vec<_>>(), expected);
-        let json = to_json(&rows, Timestamp::UNIX_EPOCH);
+        let json: Value = serde_json::from_str(&to_json(&rows, Timestamp::UNIX_EPOCH)).unwrap();
         assert_eq!(json["jobs"][0]["cpu_percent"], 50.0);
         assert_eq!(json["jobs"][0]["usage"]["stdin_bytes"], 10);
     }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::totals::{Totals, TotalsReport};
 use crate::handler::{About, Handler, Role};
 
 /// Bytes of the longest name.
@@ -28,6 +29,7 @@ pub struct Resolved {
     about: Arc<About>,
     source: Source,
     created: Timestamp,
+    totals: Arc<Totals>,
 }
 
 /// Where a handler comes from.
@@ -94,6 +96,7 @@ struct CatchAll {
     handler: Arc<dyn Handler>,
     about: Arc<About>,
     created: Timestamp,
+    totals: Arc<Totals>,
 }
 
 #[derive(Debug, Default)]
@@ -125,7 +128,8 @@ impl Registry {
 
     /// Registers what answers to names that nobody has; the first stays.
     pub(crate) fn install_catch_all(&self, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
-        let catch_all = CatchAll { about: Arc::new(handler.about()), handler, created: Timestamp::now() };
+        let (about, created) = (Arc::new(handler.about()), Timestamp::now());
+        let catch_all = CatchAll { about, handler, created, totals: Arc::default() };
         self.change(|next| match next.catch_all {
             Some(_) => Err(RegistryError::DuplicateCatchAll),
             None => {
@@ -165,7 +169,9 @@ impl Registry {
             let old = next.named.get(&name);
             precondition.check(&name, old)?;
             let replaced = old.is_some();
-            let resolved = Arc::new(Resolved::new(name.clone(), handler, Source::Pushed, created));
+            let totals = old.map(|old| old.totals.clone()).unwrap_or_default();
+            let resolved = Resolved { totals, ..Resolved::new(name.clone(), handler, Source::Pushed, created) };
+            let resolved = Arc::new(resolved);
             next.named.insert(name, resolved.clone());
             Ok(Put { resolved, replaced })
         })
@@ -213,15 +219,15 @@ impl Precondition {
 
 impl CatchAll {
     fn resolved(&self, name: Name) -> Resolved {
-        let (handler, about) = (self.handler.clone(), self.about.clone());
-        Resolved { name, handler, about, source: Source::CatchAll, created: self.created }
+        let (handler, about, totals) = (self.handler.clone(), self.about.clone(), self.totals.clone());
+        Resolved { name, handler, about, source: Source::CatchAll, created: self.created, totals }
     }
 }
 
 impl Resolved {
     fn new(name: Name, handler: Arc<dyn Handler>, source: Source, created: Timestamp) -> Self {
         let about = Arc::new(handler.about());
-        Self { name, handler, about, source, created }
+        Self { name, handler, about, source, created, totals: Arc::default() }
     }
 
     /// The name it was registered under.
@@ -244,6 +250,11 @@ impl Resolved {
         self.source
     }
 
+    /// What its jobs have used.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
     /// When it was registered.
     pub fn created(&self) -> Timestamp {
         self.created
@@ -261,6 +272,7 @@ impl Serialize for Resolved {
             about: &'a About,
             created: String,
             service: bool,
+            totals: TotalsReport,
         }
         let listed = Listed {
             name: self.name.as_str(),
@@ -268,6 +280,7 @@ impl Serialize for Resolved {
             about: &self.about,
             created: format!("{:.9}", self.created),
             service: self.handler.role() == Role::Service,
+            totals: self.totals.report(),
         };
         listed.serialize(serializer)
     }

@@ -130,6 +130,7 @@ mod tests {
             What::JobQueue { job, handler: "a".into() },
             What::JobStart { job, handler: "a".into(), parent: None },
             What::JobEnd { job, handler: "a".into(), outcome: "exited".into(), exit_code: 0 },
+            What::DaemonReload { error: None },
             What::DaemonStop,
         ];
         let matches = |what: &What| filter.matches(&Event { seq: 1, at: Timestamp::UNIX_EPOCH, what: what.clone() });

@@ -122,7 +122,7 @@ impl JobBuilder {
         self.stdin(stdin)
     }
 
-    /// Keeps stdout and stderr in a log of the job's own, but for secrets.
+    /// Keeps stdout and stderr in a log of the job's own, but for secrets. It is the last of the sinks.
     #[must_use]
     pub fn logged(mut self) -> Self {
         self.log = Some(self.engine.records().log());

@@ -14,6 +14,7 @@ use crate::units::{self, Size, Time};
 /// say something: no grant of its kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Policy")]
 pub struct Asked {
     /// Wall clock of a run from start to end, waiting in host calls included.
     #[serde(

@@ -1,0 +1,53 @@
+//! Who asked for a job: the kernel's word on a unix socket, a certificate over mutual TLS, an address otherwise.
+
+use capstan_tests::tls::{self, Authority};
+use capstan_tests::{Client, Setup, guests};
+use serde_json::{Value, json};
+
+use crate::jobs_api::{ended, submit};
+use crate::{CAPSTAN, serving};
+
+async fn caller(client: &Client, id: &str) -> Value {
+    client.get(&format!("/v1/jobs/{id}")).send().await.json()["caller"].clone()
+}
+
+#[tokio::test]
+async fn a_process_is_told_by_its_user_and_a_connection_by_its_address() {
+    let (daemon, client) = serving("hello", guests::run::HELLO).await;
+    let unix = daemon.unix_client();
+    let me = json!({
+        "kind": "process", "uid": rustix::process::getuid().as_raw(), "gid": rustix::process::getgid().as_raw(),
+        "pid": std::process::id(),
+    });
+    let id = submit(&unix, &json!({"handler": "hello"})).await;
+    ended(&unix, &id).await;
+    assert_eq!(caller(&unix, &id).await, me);
+    // A synchronous run as well.
+    let ran = unix.run("hello").send().await;
+    assert_eq!(caller(&unix, ran.header("capstan-job").unwrap()).await, me);
+    let id = submit(&client, &json!({"handler": "hello"})).await;
+    let told = caller(&client, &id).await;
+    assert_eq!(told["kind"], "anyone");
+    assert!(told["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{told}");
+    daemon.until_logged(&["+job hello()", "caller=uid "]).await;
+}
+
+#[tokio::test]
+async fn who_has_shown_a_certificate_is_told_by_it() {
+    let ca = Authority::new("Test CA");
+    let daemon = Setup::new(CAPSTAN).tls(&ca.server()).tls_ca(&ca).start();
+    daemon.unix_client().push("hello", guests::run::HELLO).await;
+    let ann = daemon.tls_client(tls::config(&ca, Some(&ca.client("ann"))));
+    let id = submit(&ann, &json!({"handler": "hello"})).await;
+    let told = caller(&ann, &id).await;
+    assert_eq!(told["kind"], "certificate");
+    assert!(told["subject"].as_str().unwrap().contains("ann"), "{told}");
+    assert_eq!(told["fingerprint"].as_str().map(str::len), Some(64), "{told}");
+}
+
+#[tokio::test]
+async fn nobody_can_claim_to_be_another() {
+    let (_daemon, client) = serving("hello", guests::run::HELLO).await;
+    let job = json!({"handler": "hello", "caller": {"kind": "process", "uid": 0}});
+    client.post("/v1/jobs").body(job.to_string()).send().await.error(400, "bad_request");
+}
