@@ -29,6 +29,8 @@ mod inside;
 mod load;
 #[path = "requests/native.rs"]
 mod native;
+#[path = "requests/overshoot.rs"]
+mod overshoot;
 
 use std::time::Duration;
 
@@ -61,6 +63,9 @@ fn main() {
     }
     if wanted("requests") {
         requests(&binary);
+    }
+    if wanted("overshoot") {
+        overshoot::measure(&binary);
     }
     if wanted("crowd") {
         let count = only.iter().find_map(|arg| arg.parse().ok()).unwrap_or(SLEEPING);

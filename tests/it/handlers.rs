@@ -1,7 +1,7 @@
 //! The registry over the API: push, replace, inspect, fetch, remove; and programs that are refused, each with what is wrong.
 
 use capstan_tests::{Daemon, Reply, Setup, eventually, foreach_guest, guests};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{CAPSTAN, oracle, serving};
 
