@@ -129,7 +129,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
     let held_at_opening = daemon.held_at_opening.get().copied().flatten();
-    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr } = engine.ceiling().limits;
+    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr, disk, files } = engine.ceiling().limits;
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,
@@ -150,6 +150,9 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             "hostcall": hostcall,
             "stdout": stdout,
             "stderr": stderr,
+            "disk": disk,
+            "files": files,
+            "scratch": engine.ceiling().scratch,
         },
         "compile": {
             "timeout": facts.compile.timeout.as_secs_f64(),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::env::Env;
 use crate::job::{JobId, Parent};
 use crate::limits::Limits;
+use crate::mount::{Mount, ScratchGrant};
 use crate::outcome::{CancelledBy, Outcome};
 use crate::policy::Asked;
 use crate::stream::{Overheard, Sink, Source};
@@ -61,7 +62,8 @@ pub struct Call {
     pub stdout: Sink,
     pub stderr: Sink,
     pub limits: Limits,
-    pub mounts: Vec<crate::mount::Mount>,
+    pub mounts: Vec<Mount>,
+    pub scratch: Option<ScratchGrant>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -87,6 +89,7 @@ impl Call {
             stderr: Sink::discard(),
             limits: Limits::default(),
             mounts: Vec::new(),
+            scratch: None,
             stop: Stop::default(),
             usage: Arc::default(),
         }

@@ -35,7 +35,7 @@ use crate::env::Env;
 use crate::handler::{About, Call, Stop};
 use crate::history::{Key, Log};
 use crate::limits::Limits;
-use crate::mount::Mount;
+use crate::mount::{Mount, ScratchGrant};
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
 use crate::policy::{Asked, Policy};
 use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
@@ -141,6 +141,7 @@ enum Clock {
 struct Start {
     env: Env,
     mounts: Vec<Mount>,
+    scratch: Option<ScratchGrant>,
     streams: Streams,
 }
 
@@ -252,7 +253,7 @@ impl Job {
     /// What it has used so far.
     pub fn usage(&self) -> UsageReport {
         if let State::Done(end) = &*self.0.state.borrow() {
-            return end.usage;
+            return end.usage.clone();
         }
         let running = match *self.0.clock.lock().expect("no panic while the lock is held") {
             Clock::Running(since, _) => since.elapsed(),
@@ -329,6 +330,7 @@ impl Job {
             stderr: start.streams.stderr.into_sink(),
             limits: self.0.given.policy.limits,
             mounts: start.mounts,
+            scratch: start.scratch,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

@@ -23,6 +23,10 @@ pub struct Limits {
     pub stdout: u64,
     /// Bytes of stderr. Default 16 MiB.
     pub stderr: u64,
+    /// Bytes that may be written to all mounts together. Default 1 GiB.
+    pub disk: u64,
+    /// Files, directories and links that may be made on all mounts together. Default 10,000.
+    pub files: u64,
 }
 
 impl Default for Limits {
@@ -35,6 +39,8 @@ impl Default for Limits {
             hostcall: 8 << 20,
             stdout: 1 << 30,
             stderr: 16 << 20,
+            disk: 1 << 30,
+            files: 10_000,
         }
     }
 }

@@ -10,20 +10,24 @@
 
 mod asked;
 mod finding;
+mod mounts;
 mod nearest;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cap_std::fs::Dir;
 use serde::{Deserialize, Serialize};
 
 pub use self::asked::{Asked, MountAsked};
 use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
+pub use self::mounts::{MountGrant, Prefix, SCRATCH};
 pub use self::nearest::with_nearest;
 use crate::env::Env;
 use crate::limits::Limits;
-use crate::mount::{Access, Mount};
+use crate::mount::{Mount, ScratchGrant};
 
 /// What a run may use and touch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,18 +37,12 @@ pub struct Policy {
     pub mounts: Vec<MountGrant>,
     /// Variables of the daemon's environment that the guest gets.
     pub pass_env: Vec<String>,
-}
-
-/// A directory that is granted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MountGrant {
-    pub name: String,
-    pub guest: String,
-    pub access: Access,
+    /// Bytes that may be written to a directory of the run's own; 0 where it has none.
+    pub scratch: u64,
 }
 
 /// What the operator allows. [`Ceiling::default`] has the limits of a daemon that was told nothing else, and nothing to grant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ceiling {
     pub limits: Limits,
     /// Directories that may be granted, by name, with the most that may be done below them.
@@ -52,6 +50,12 @@ pub struct Ceiling {
     /// Variables that may be passed on.
     pub env: Env,
     pub excess: Excess,
+    /// Directories of the host below which any path may be granted.
+    pub prefixes: Vec<Prefix>,
+    /// Bytes of the largest scratch directory. Default 64 MiB.
+    pub scratch: u64,
+    /// Where scratch directories are made; without it there are none.
+    pub scratch_folder: Option<Arc<Dir>>,
 }
 
 /// What becomes of a manifest that asks for more than the ceiling allows.
@@ -77,6 +81,7 @@ pub struct Judgement {
 pub struct Grants {
     pub mounts: Vec<Mount>,
     pub env: Env,
+    pub scratch: Option<ScratchGrant>,
 }
 
 impl Limits {
@@ -91,6 +96,22 @@ impl Limits {
             hostcall: self.hostcall,
             stdout: asked.stdout.unwrap_or(self.stdout),
             stderr: asked.stderr.unwrap_or(self.stderr),
+            disk: asked.disk.unwrap_or(self.disk),
+            files: asked.files.unwrap_or(self.files),
+        }
+    }
+}
+
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            mounts: BTreeMap::new(),
+            env: Env::new(),
+            excess: Excess::default(),
+            prefixes: Vec::new(),
+            scratch: 64 << 20,
+            scratch_folder: None,
         }
     }
 }
@@ -105,6 +126,7 @@ impl Ceiling {
     pub fn judge(&self, manifest: &Asked, caller: &Asked) -> Judgement {
         let mut notes = Notes::default();
         let mut limits = self.limits;
+        let mut scratch = 0;
         let lenient = self.excess == Excess::Clamp;
         for (by, above, asked, clamps) in [
             (Source::Manifest, Source::Operator, manifest, lenient),
@@ -122,45 +144,40 @@ impl Ceiling {
                 hostcall: limits.hostcall,
                 stdout: narrow.least("stdout", limits.stdout, asked.stdout, size),
                 stderr: narrow.least("stderr", limits.stderr, asked.stderr, size),
+                disk: narrow.least("disk", limits.disk, asked.disk, size),
+                files: narrow.least("files", limits.files, asked.files, |n| n.to_string()),
             };
+            if asked.scratch.is_some() {
+                let said = by == Source::Caller && manifest.scratch.is_some();
+                let (most, above) = if said { (scratch, Source::Manifest) } else { (self.scratch, Source::Operator) };
+                scratch = Narrow { above, ..narrow }.least("scratch", most, asked.scratch, size);
+            }
         }
-        let mounts = self.mounts(manifest, caller, lenient, &mut notes);
+        let asked = [manifest.mounts.as_deref(), caller.mounts.as_deref()];
+        let mounts = self.mounts(asked, scratch > 0, lenient, &mut notes);
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
-        Judgement { policy: Policy { limits, mounts, pass_env }, findings: notes.into_findings() }
+        Judgement { policy: Policy { limits, mounts, pass_env, scratch }, findings: notes.into_findings() }
     }
 
     /// What `policy`, which was judged by this ceiling, grants.
-    pub fn grants(&self, policy: &Policy) -> Grants {
+    ///
+    /// # Errors
+    /// [`Denied`] where a path below a prefix cannot be opened, or there is no place for a scratch directory.
+    pub fn grants(&self, policy: &Policy) -> Result<Grants, Denied> {
         let mut grants = Grants::default();
-        for MountGrant { name, guest, access } in &policy.mounts {
-            if let Some(mount) = self.mounts.get(name) {
-                grants.mounts.push(Mount { dir: mount.dir.clone(), guest_path: guest.clone(), access: *access });
-            }
+        for grant in &policy.mounts {
+            grants.mounts.extend(self.open(grant)?);
         }
         for name in &policy.pass_env {
             if let Some(value) = self.env.get(name) {
                 grants.env.set(name, value).expect("it was a variable already");
             }
         }
-        grants
-    }
-
-    fn mounts(&self, manifest: &Asked, caller: &Asked, lenient: bool, notes: &mut Notes) -> Vec<MountGrant> {
-        let of_operator = |asked: &MountAsked| match self.mounts.get(&asked.name) {
-            None => Err("the operator has no mount of this name".to_owned()),
-            Some(mount) if mount.access < asked.access => Err("the operator grants it for reading only".to_owned()),
-            Some(_) => Ok(()),
-        };
-        let wanted = manifest.mounts.as_deref();
-        let wanted = wanted.map(|wanted| notes.granted("mounts", Source::Manifest, wanted, !lenient, of_operator));
-        let Some(asked) = caller.mounts.as_deref() else { return grant(wanted.unwrap_or_default()) };
-        let of_manifest = |asked: &MountAsked| match &wanted {
-            Some(wanted) if !wanted.iter().any(|wanted| wanted.name == asked.name && wanted.access >= asked.access) => {
-                Err("the manifest does without it".to_owned())
-            }
-            _ => of_operator(asked),
-        };
-        grant(notes.granted("mounts", Source::Caller, asked, true, of_manifest))
+        if policy.scratch > 0 {
+            let folder = self.scratch_folder.clone().ok_or_else(|| Denied::scratch(policy.scratch))?;
+            grants.scratch = Some(ScratchGrant { folder, bytes: policy.scratch });
+        }
+        Ok(grants)
     }
 
     fn pass_env(&self, manifest: &Asked, caller: &Asked, lenient: bool, notes: &mut Notes) -> Vec<String> {
@@ -193,14 +210,12 @@ impl Judgement {
 }
 
 fn says_limits(asked: &Asked) -> bool {
-    let Asked { timeout, cpu, memory, handles, stdout, stderr, mounts: _, pass_env: _ } = asked;
-    timeout.is_some() || cpu.is_some() || memory.is_some() || handles.is_some() || stdout.is_some() || stderr.is_some()
-}
-
-fn grant(asked: Vec<MountAsked>) -> Vec<MountGrant> {
-    let granted =
-        asked.into_iter().map(|asked| MountGrant { guest: asked.guest_path(), access: asked.access, name: asked.name });
-    granted.collect()
+    let Asked { timeout, cpu, memory, handles, stdout, stderr, disk, files, mounts: _, pass_env: _, scratch: _ } =
+        asked;
+    timeout.is_some()
+        || cpu.is_some()
+        || [memory, stdout, stderr, disk, files].iter().any(|limit| limit.is_some())
+        || handles.is_some()
 }
 
 /// One narrowing of the limits.

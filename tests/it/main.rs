@@ -16,6 +16,7 @@ macro_rules! tested {
 mod attach;
 mod boot;
 mod debug;
+mod disk;
 mod events;
 mod exhausted;
 mod folder;

@@ -11,8 +11,9 @@ use crate::engine::{Engine, Resolved};
 use crate::env::Env;
 use crate::handler::{Role, Stop};
 use crate::history::Log;
+use crate::mount::{GuestPathError, check_guest_paths};
 use crate::outcome::OutputStream;
-use crate::policy::{Denied, Grants};
+use crate::policy::{Denied, Grants, SCRATCH};
 use crate::stream::{self, Outlet, PIPE_CAPACITY, Sink, Source};
 
 /// A job that is being described; see [`Engine::job`].
@@ -40,6 +41,8 @@ pub enum JobError {
     TooDeep,
     #[error("{0}")]
     Denied(#[from] Denied),
+    #[error("mounts: {0}")]
+    GuestPath(#[from] GuestPathError),
 }
 
 impl JobBuilder {
@@ -150,14 +153,16 @@ impl JobBuilder {
         let kin = Kin::of(self.parent, is_work).ok_or(JobError::TooDeep)?;
         let ceiling = self.engine.ceiling();
         let policy = ceiling.judge(self.resolved.handler().asked(), &self.control.asked).allowed()?;
-        let Grants { mut mounts, mut env } = ceiling.grants(&policy);
+        let Grants { mut mounts, mut env, scratch } = ceiling.grants(&policy)?;
         mounts.extend(self.control.mounts);
+        let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
+        check_guest_paths(scratch.iter().map(|_| (SCRATCH, false)).chain(paths))?;
         env.extend(&self.env);
         let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
-        let start = Start { env, mounts, streams: self.streams };
+        let start = Start { env, mounts, scratch, streams: self.streams };
         let given = Given {
             id: JobId::random(),
             handler: self.resolved.name().clone(),

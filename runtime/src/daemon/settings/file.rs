@@ -10,7 +10,7 @@ use super::http::HttpTable;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
 use crate::history::Bounds;
 use crate::listener::{self, Access};
-use crate::mount;
+use crate::mount::{self, Quota};
 use crate::policy::{Asked, Excess};
 use crate::units;
 
@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) policy: Asked,
     pub(super) manifests: ManifestsTable,
     pub(super) mounts: BTreeMap<String, MountTable>,
+    pub(super) mount_prefixes: Vec<MountTable>,
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
     pub(super) events: EventsTable,
@@ -88,7 +89,7 @@ pub(super) struct ManifestsTable {
     pub(super) excess: Excess,
 }
 
-/// A directory that may be granted.
+/// A directory or a file that may be granted, or below which any may be.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::daemon) struct MountTable {
@@ -96,6 +97,19 @@ pub(in crate::daemon) struct MountTable {
     /// The most that may be done below it.
     #[serde(default)]
     pub(in crate::daemon) access: mount::Access,
+    /// Bytes that a run may write there.
+    #[serde(default, deserialize_with = "units::deserialize_size")]
+    pub(in crate::daemon) disk: Option<u64>,
+    /// Files, directories and links that a run may make there.
+    #[serde(default)]
+    pub(in crate::daemon) files: Option<u64>,
+}
+
+impl MountTable {
+    /// What a run may put there.
+    pub(in crate::daemon) fn quota(&self) -> Quota {
+        Quota { bytes: self.disk.unwrap_or(u64::MAX), files: self.files.unwrap_or(u64::MAX) }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
