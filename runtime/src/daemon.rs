@@ -24,8 +24,8 @@ use tokio::runtime::Builder;
 
 use self::boot::BootError;
 use self::notify::Notify;
-pub(crate) use self::places::Places;
 use self::places::Supervisor;
+pub(crate) use self::places::{Places, open_mount};
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
 use crate::engine::{ShutdownReport, Unfinished};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::env::Env;
 use crate::job::{JobId, Parent};
 use crate::limits::Limits;
+use crate::mount::{Mount, ScratchGrant};
 use crate::outcome::{CancelledBy, Outcome};
 use crate::policy::Asked;
 use crate::secret::Secret;
@@ -62,9 +63,10 @@ pub struct Call {
     pub stdout: Sink,
     pub stderr: Sink,
     pub limits: Limits,
-    pub mounts: Vec<crate::mount::Mount>,
+    pub mounts: Vec<Mount>,
     /// Variables besides `env`, and before those of the same name: nobody but the guest is shown them.
     pub secrets: Vec<(String, Secret)>,
+    pub scratch: Option<ScratchGrant>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -91,6 +93,7 @@ impl Call {
             limits: Limits::default(),
             mounts: Vec::new(),
             secrets: Vec::new(),
+            scratch: None,
             stop: Stop::default(),
             usage: Arc::default(),
         }

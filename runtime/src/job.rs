@@ -36,7 +36,7 @@ use crate::handler::{About, Call, Stop};
 use crate::history::{Key, Log};
 use crate::limits::Limits;
 use crate::listener::Caller;
-use crate::mount::Mount;
+use crate::mount::{Mount, ScratchGrant};
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
 use crate::policy::{Asked, Policy};
 use crate::secret::{Redaction, Secret};
@@ -154,6 +154,7 @@ struct Start {
     env: Env,
     mounts: Vec<Mount>,
     secrets: Vec<(String, Secret)>,
+    scratch: Option<ScratchGrant>,
     streams: Streams,
 }
 
@@ -265,7 +266,7 @@ impl Job {
     /// What it has used so far.
     pub fn usage(&self) -> UsageReport {
         if let State::Done(end) = &*self.0.state.borrow() {
-            return end.usage;
+            return end.usage.clone();
         }
         let running = match *self.0.clock.lock().expect("no panic while the lock is held") {
             Clock::Running(since, _) => since.elapsed(),
@@ -347,6 +348,7 @@ impl Job {
             limits: self.0.given.policy.limits,
             mounts: start.mounts,
             secrets: start.secrets,
+            scratch: start.scratch,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

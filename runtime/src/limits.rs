@@ -28,6 +28,10 @@ pub struct Limits {
     pub concurrency: Option<NonZeroUsize>,
     /// The same of those with its concurrency key. Default 1; for a job without a key it says nothing.
     pub concurrency_per_key: Option<NonZeroUsize>,
+    /// Bytes that may be written to all mounts together. Default 1 GiB.
+    pub disk: u64,
+    /// Files, directories and links that may be made on all mounts together. Default 10,000.
+    pub files: u64,
 }
 
 impl Default for Limits {
@@ -42,6 +46,8 @@ impl Default for Limits {
             stderr: 16 << 20,
             concurrency: None,
             concurrency_per_key: None,
+            disk: 1 << 30,
+            files: 10_000,
         }
     }
 }

@@ -29,8 +29,15 @@ pub enum Outcome {
     MemoryDenied { limit: u64 },
     /// The guest wrote more than `limit` bytes to one of its output streams.
     OutputCap { stream: OutputStream, limit: u64 },
-    /// The guest wrote more than `limit` bytes to its mounts.
-    DiskCap { limit: u64 },
+    /// The guest was denied room on its mounts, and did not end well.
+    DiskCap {
+        #[serde(default)]
+        what: Room,
+        limit: u64,
+        /// The mount, by the path that the guest knows, where the limit is that of one; else it is that of all together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mount: Option<String>,
+    },
     /// Somebody stopped the run.
     Cancelled { by: CancelledBy },
     /// The run was not begun.
@@ -47,6 +54,16 @@ pub enum Outcome {
 pub enum OutputStream {
     Stdout,
     Stderr,
+}
+
+/// What there is room for on mounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Room {
+    #[default]
+    Bytes,
+    /// Files, directories and links.
+    Files,
 }
 
 /// Who stopped a run.
@@ -140,7 +157,11 @@ impl fmt::Display for Outcome {
             Self::CpuSpent { limit } => write!(formatter, "cpu budget of {limit} s spent"),
             Self::MemoryDenied { limit } => write!(formatter, "memory denied at {limit} bytes"),
             Self::OutputCap { stream, limit } => write!(formatter, "{stream} cap of {limit} bytes reached"),
-            Self::DiskCap { limit } => write!(formatter, "disk cap of {limit} bytes reached"),
+            Self::DiskCap { what, limit, mount } => {
+                write!(formatter, "disk cap of {limit} {what}")?;
+                mount.iter().try_for_each(|mount| write!(formatter, " on {mount}"))?;
+                write!(formatter, " reached")
+            }
             Self::Cancelled { by } => write!(formatter, "cancelled by {by}"),
             Self::Refused { why } => write!(formatter, "refused: {why}"),
             Self::HostError { message } => write!(formatter, "host error: {message}"),
@@ -154,6 +175,15 @@ impl fmt::Display for OutputStream {
         formatter.write_str(match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+        })
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Files => "files",
         })
     }
 }
@@ -195,7 +225,16 @@ mod tests {
         check(&Outcome::Cancelled { by: CancelledBy::Shutdown }, r#"{"kind":"cancelled","by":"shutdown"}"#, 137);
         check(&Outcome::Cancelled { by: CancelledBy::Parent }, r#"{"kind":"cancelled","by":"parent"}"#, 137);
         check(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
-        check(&Outcome::DiskCap { limit: 1 }, r#"{"kind":"disk_cap","limit":1}"#, 137);
+        check(
+            &Outcome::DiskCap { what: Room::Bytes, limit: 1, mount: None },
+            r#"{"kind":"disk_cap","what":"bytes","limit":1}"#,
+            137,
+        );
+        check(
+            &Outcome::DiskCap { what: Room::Files, limit: 2, mount: Some("/data".into()) },
+            r#"{"kind":"disk_cap","what":"files","limit":2,"mount":"/data"}"#,
+            137,
+        );
         check(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);
         check(&Outcome::HostError { message: "m".into() }, r#"{"kind":"host_error","message":"m"}"#, 125);
         check(&Outcome::Lost, r#"{"kind":"lost"}"#, 125);

@@ -10,23 +10,27 @@
 
 mod asked;
 mod finding;
+mod mounts;
 mod nearest;
 mod secrets;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cap_std::fs::Dir;
 use serde::{Deserialize, Serialize};
 
 pub use self::asked::{Asked, MountAsked};
 use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
+pub use self::mounts::{MountGrant, Prefix, SCRATCH};
 pub use self::nearest::with_nearest;
 pub use self::secrets::{Offered, SecretAsked, SecretGrant};
 use crate::env::Env;
 use crate::limits::Limits;
-use crate::mount::{Access, Mount};
+use crate::mount::{Mount, ScratchGrant};
 use crate::secret::Secret;
 
 /// What a run may use and touch.
@@ -38,18 +42,12 @@ pub struct Policy {
     /// Variables of the daemon's environment that the guest gets.
     pub pass_env: Vec<String>,
     pub secrets: Vec<SecretGrant>,
-}
-
-/// A directory that is granted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MountGrant {
-    pub name: String,
-    pub guest: String,
-    pub access: Access,
+    /// Bytes that may be written to a directory of the run's own; 0 where it has none.
+    pub scratch: u64,
 }
 
 /// What the operator allows. [`Ceiling::default`] has the limits of a daemon that was told nothing else, and nothing to grant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ceiling {
     pub limits: Limits,
     /// Directories that may be granted, by name, with the most that may be done below them.
@@ -59,6 +57,12 @@ pub struct Ceiling {
     /// Secrets that may be granted, by name.
     pub secrets: BTreeMap<String, Offered>,
     pub excess: Excess,
+    /// Directories of the host below which any path may be granted.
+    pub prefixes: Vec<Prefix>,
+    /// Bytes of the largest scratch directory. Default 64 MiB.
+    pub scratch: u64,
+    /// Where scratch directories are made; without it there are none.
+    pub scratch_folder: Option<Arc<Dir>>,
 }
 
 /// What becomes of a manifest that asks for more than the ceiling allows.
@@ -86,6 +90,7 @@ pub struct Grants {
     pub env: Env,
     /// With the variables in which the guest finds them.
     pub secrets: Vec<(String, Secret)>,
+    pub scratch: Option<ScratchGrant>,
 }
 
 impl Limits {
@@ -102,6 +107,23 @@ impl Limits {
             stderr: asked.stderr.unwrap_or(self.stderr),
             concurrency: asked.concurrency.or(self.concurrency),
             concurrency_per_key: asked.concurrency_per_key.or(self.concurrency_per_key),
+            disk: asked.disk.unwrap_or(self.disk),
+            files: asked.files.unwrap_or(self.files),
+        }
+    }
+}
+
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            mounts: BTreeMap::new(),
+            env: Env::new(),
+            secrets: BTreeMap::new(),
+            excess: Excess::default(),
+            prefixes: Vec::new(),
+            scratch: 64 << 20,
+            scratch_folder: None,
         }
     }
 }
@@ -116,6 +138,7 @@ impl Ceiling {
     pub fn judge(&self, handler: &str, manifest: &Asked, caller: &Asked) -> Judgement {
         let mut notes = Notes::default();
         let mut limits = self.limits;
+        let mut scratch = 0;
         let lenient = self.excess == Excess::Clamp;
         for (by, above, asked, clamps) in [
             (Source::Manifest, Source::Operator, manifest, lenient),
@@ -140,21 +163,31 @@ impl Ceiling {
                     asked.concurrency_per_key,
                     number,
                 ),
+                disk: narrow.least("disk", limits.disk, asked.disk, size),
+                files: narrow.least("files", limits.files, asked.files, |n| n.to_string()),
             };
+            if asked.scratch.is_some() {
+                let said = by == Source::Caller && manifest.scratch.is_some();
+                let (most, above) = if said { (scratch, Source::Manifest) } else { (self.scratch, Source::Operator) };
+                scratch = Narrow { above, ..narrow }.least("scratch", most, asked.scratch, size);
+            }
         }
-        let mounts = self.mounts(manifest, caller, lenient, &mut notes);
+        let asked = [manifest.mounts.as_deref(), caller.mounts.as_deref()];
+        let mounts = self.mounts(asked, scratch > 0, lenient, &mut notes);
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
         let secrets = self.secret_grants(handler, manifest, caller, lenient, &mut notes);
-        Judgement { policy: Policy { limits, mounts, pass_env, secrets }, findings: notes.into_findings() }
+        let policy = Policy { limits, mounts, pass_env, secrets, scratch };
+        Judgement { policy, findings: notes.into_findings() }
     }
 
     /// What `policy`, which was judged by this ceiling, grants.
-    pub fn grants(&self, policy: &Policy) -> Grants {
+    ///
+    /// # Errors
+    /// [`Denied`] where a path below a prefix cannot be opened, or there is no place for a scratch directory.
+    pub fn grants(&self, policy: &Policy) -> Result<Grants, Denied> {
         let mut grants = Grants::default();
-        for MountGrant { name, guest, access } in &policy.mounts {
-            if let Some(mount) = self.mounts.get(name) {
-                grants.mounts.push(Mount { dir: mount.dir.clone(), guest_path: guest.clone(), access: *access });
-            }
+        for grant in &policy.mounts {
+            grants.mounts.extend(self.open(grant)?);
         }
         for name in &policy.pass_env {
             if let Some(value) = self.env.get(name) {
@@ -167,25 +200,11 @@ impl Ceiling {
                 grants.secrets.push((env.clone(), offered.secret.clone()));
             }
         }
-        grants
-    }
-
-    fn mounts(&self, manifest: &Asked, caller: &Asked, lenient: bool, notes: &mut Notes) -> Vec<MountGrant> {
-        let of_operator = |asked: &MountAsked| match self.mounts.get(&asked.name) {
-            None => Err("the operator has no mount of this name".to_owned()),
-            Some(mount) if mount.access < asked.access => Err("the operator grants it for reading only".to_owned()),
-            Some(_) => Ok(()),
-        };
-        let wanted = manifest.mounts.as_deref();
-        let wanted = wanted.map(|wanted| notes.granted("mounts", Source::Manifest, wanted, !lenient, of_operator));
-        let Some(asked) = caller.mounts.as_deref() else { return grant(wanted.unwrap_or_default()) };
-        let of_manifest = |asked: &MountAsked| match &wanted {
-            Some(wanted) if !wanted.iter().any(|wanted| wanted.name == asked.name && wanted.access >= asked.access) => {
-                Err("the manifest does without it".to_owned())
-            }
-            _ => of_operator(asked),
-        };
-        grant(notes.granted("mounts", Source::Caller, asked, true, of_manifest))
+        if policy.scratch > 0 {
+            let folder = self.scratch_folder.clone().ok_or_else(|| Denied::scratch(policy.scratch))?;
+            grants.scratch = Some(ScratchGrant { folder, bytes: policy.scratch });
+        }
+        Ok(grants)
     }
 
     fn pass_env(&self, manifest: &Asked, caller: &Asked, lenient: bool, notes: &mut Notes) -> Vec<String> {
@@ -218,14 +237,8 @@ impl Judgement {
 }
 
 fn says_limits(asked: &Asked) -> bool {
-    let limits = Asked { mounts: None, pass_env: None, secrets: None, ..asked.clone() };
+    let limits = Asked { mounts: None, pass_env: None, secrets: None, scratch: None, ..asked.clone() };
     limits != Asked::NOTHING
-}
-
-fn grant(asked: Vec<MountAsked>) -> Vec<MountGrant> {
-    let granted =
-        asked.into_iter().map(|asked| MountGrant { guest: asked.guest_path(), access: asked.access, name: asked.name });
-    granted.collect()
 }
 
 /// One narrowing of the limits.

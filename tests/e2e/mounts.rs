@@ -116,12 +116,14 @@ async fn handles_are_limited() {
 }
 
 #[tokio::test]
-async fn what_is_no_folder_is_not_granted() {
+async fn what_cannot_be_granted_is_refused() {
     let granted = Granted::new();
     for dir in [
-        format!("{}::/data", granted.path("outside").display()),
+        "/dev/null::/data".to_owned(),
         "/nowhere::/data".to_owned(),
         "no-guest-path".to_owned(),
+        format!("{}::data", granted.path("data").display()),
+        format!("{}::/a/../data", granted.path("data").display()),
     ] {
         let finished = alone()
             .args(["run", "--dir", &dir])
@@ -131,5 +133,45 @@ async fn what_is_no_folder_is_not_granted() {
             .await
             .exited(125);
         assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{dir}: {finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_file_is_granted_without_what_is_beside_it() {
+    let granted = Granted::new();
+    for probe in PROBES {
+        let dir = format!("{}::/etc/file:ro", granted.path("data/inside").display());
+        let ask = |args: [&'static str; 2]| {
+            alone().args(["run", "--dir", &dir]).args([guests::compiled_path(probe)]).args(args).run()
+        };
+        assert_eq!(ask(["read", "/etc/file"]).await.exited(0).text(), "inside", "{probe}");
+        ask(["read", "/etc/inside"]).await.exited(1);
+        ask(["ls", "/etc"]).await.exited(1);
+    }
+}
+
+#[tokio::test]
+async fn the_quota_holds_in_process_too() {
+    let granted = Granted::new();
+    for probe in PROBES {
+        let dir = format!("{}::/data", granted.path("data").display());
+        let run = alone().args(["run", "--dir", &dir, "--disk", "5"]).args([guests::compiled_path(probe)]);
+        let finished = run.args(["put", "/data/new", "9", "9"]).run().await.exited(137);
+        assert!(finished.stderr.contains("no more than 5 B"), "{finished:?}");
+        assert_eq!(fs::read(granted.path("data/new")).unwrap().len(), 5, "{probe}");
+    }
+}
+
+#[tokio::test]
+async fn a_scratch_directory_is_had_in_process_and_is_gone_after() {
+    let folder = tempfile::tempdir().unwrap();
+    for probe in PROBES {
+        let run = |scratch: &'static str| {
+            let run = alone().env("TMPDIR", folder.path().to_str().unwrap()).args(["run", "--scratch", scratch]);
+            run.args([guests::compiled_path(probe)]).args(["put", "/scratch/f", "9", "9"]).run()
+        };
+        run("9").await.exited(0);
+        run("8").await.exited(137);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{probe}");
     }
 }

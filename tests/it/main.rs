@@ -17,6 +17,7 @@ mod attach;
 mod boot;
 mod callers;
 mod debug;
+mod disk;
 mod events;
 mod exhausted;
 mod folder;

@@ -48,6 +48,9 @@ async fn the_policy_is_read_anew_and_jobs_keep_the_one_they_have() {
     assert_eq!(fed.status, 204);
     let job = ended(&client, &id).await;
     assert_eq!((&job["outcome"]["kind"], &job["policy"]["memory"]), (&json!("exited"), &json!(64 << 20)));
+    // What is no setting is still there.
+    let scratch = client.run("cat").query("policy", r#"{"scratch": "1MiB", "timeout": "50ms"}"#).send().await;
+    scratch.ended("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 

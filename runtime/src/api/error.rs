@@ -228,6 +228,7 @@ impl From<JobError> for Error {
         match error {
             JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
             JobError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
+            JobError::GuestPath(_) => Self::new(StatusCode::BAD_REQUEST, "bad_mount", error.to_string()),
             // Only jobs that run have children.
             JobError::TooDeep => Self::internal(error.to_string()),
             JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::show;
-use crate::outcome::{CancelledBy, Outcome};
+use crate::outcome::{CancelledBy, Outcome, Room};
 use crate::usage::UsageReport;
 
 /// How a run ended.
@@ -81,8 +81,14 @@ impl Ending {
             Outcome::OutputCap { stream, limit } => {
                 format!("{name} was killed: it wrote more than {} to {stream}", show::size(*limit))
             }
-            Outcome::DiskCap { limit } => {
-                format!("{name} was killed: it wrote more than {} to its directories", show::size(*limit))
+            Outcome::DiskCap { what, limit, mount } => {
+                let place = mount.as_deref().unwrap_or("its directories");
+                match what {
+                    Room::Bytes => {
+                        format!("{name} failed: it may write no more than {} to {place}", show::size(*limit))
+                    }
+                    Room::Files => format!("{name} failed: it may make no more than {limit} files in {place}"),
+                }
             }
             Outcome::Cancelled { by: CancelledBy::Client } => format!("{name} was stopped"),
             Outcome::Cancelled { by } => format!("{name} was stopped by the {}", cancelled_by(*by)),

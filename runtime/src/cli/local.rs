@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::run::Given;
 use super::upload::Progress;
-use super::{output, program};
+use super::{output, paths, program};
 use crate::engine::{self, Engine};
 use crate::handler::Handler;
 use crate::job::{Control, End, Job};
@@ -55,7 +55,17 @@ pub(super) async fn run(
     let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
-    let engine = Engine::new(engine::Config { ceiling: Ceiling::of(ceiling), runs: 1, queue: 0 });
+    let mut ceiling = Ceiling::of(ceiling);
+    // It is gone with all that is in it when this returns.
+    let _scratch = match given.asked.scratch {
+        Some(bytes) if bytes > 0 => {
+            let (kept, folder) = paths::scratch_folder()?;
+            (ceiling.scratch, ceiling.scratch_folder) = (bytes, Some(folder));
+            Some(kept)
+        }
+        _ => None,
+    };
+    let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
     let control = Control { asked: given.asked, mounts, ..Control::default() };

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 
 use super::error::CliError;
-use crate::mount::{Access, Mount};
+use crate::daemon::open_mount;
+use crate::mount::{Access, Mount, Opened, Quota};
 use crate::tls;
 
-/// A directory to grant, as `HOST::GUEST[:ro|:rw]` asks for it.
+/// A directory or a file to grant, as `HOST::GUEST[:ro|:rw]` asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DirArg {
     host: String,
@@ -45,15 +46,26 @@ impl FromStr for DirArg {
 }
 
 impl DirArg {
-    /// Opens the directory; from here on it is a value, and its path is not looked up again.
+    /// Opens the directory or the file; from here on it is a value, and its path is not looked up again.
     ///
     /// # Errors
     /// [`CliError::File`]
-    #[expect(clippy::disallowed_methods, reason = "the user grants this directory by naming it on the command line")]
     pub(super) fn open(&self) -> Result<Mount, CliError> {
-        let dir = Dir::open_ambient_dir(&self.host, cap_std::ambient_authority()).map_err(at(Path::new(&self.host)))?;
-        Ok(Mount { dir: Arc::new(dir), guest_path: self.guest.clone(), access: self.access })
+        let path = Path::new(&self.host);
+        let Opened { dir, file } = open_mount(path).map_err(at(path))?;
+        Ok(Mount { dir, file, guest_path: self.guest.clone(), access: self.access, quota: Quota::ENDLESS })
     }
+}
+
+/// A folder for the scratch directories of a run in process, which goes with the first of both.
+///
+/// # Errors
+/// [`CliError::File`]
+#[expect(clippy::disallowed_methods, reason = "it was made here, by a name that nobody else has")]
+pub(super) fn scratch_folder() -> Result<(tempfile::TempDir, Arc<Dir>), CliError> {
+    let folder = tempfile::Builder::new().prefix("capstan-").tempdir().map_err(at(Path::new("a temporary folder")))?;
+    let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).map_err(at(folder.path()))?;
+    Ok((folder, Arc::new(dir)))
 }
 
 /// The whole of a file; `-` is stdin.
@@ -129,9 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_directory_is_not_granted() {
+    fn what_is_neither_a_directory_nor_a_file_is_not_granted() {
+        let open = |path: &Path| format!("{}::/b", path.display()).parse::<DirArg>().unwrap().open();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let arg: DirArg = format!("{}::/b", file.path().display()).parse().unwrap();
-        assert!(matches!(arg.open(), Err(CliError::File { path, .. }) if path == file.path()));
+        assert!(open(file.path()).unwrap().file.is_some());
+        let device = Path::new("/dev/null");
+        assert!(matches!(open(device), Err(CliError::File { path, .. }) if path == device));
     }
 }

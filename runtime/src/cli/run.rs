@@ -32,7 +32,7 @@ pub(super) struct Run {
     /// Set a variable of the guest; without a value, the caller's own if it is set. Nothing else of the environment is handed on.
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
-    /// Grant a directory, with `:ro` for reading only. In process only.
+    /// Grant a directory or a file, with `:ro` for reading only. In process only.
     #[arg(long, value_name = "HOST::GUEST[:ro]")]
     dir: Vec<DirArg>,
     #[command(flatten)]
@@ -60,9 +60,19 @@ pub(super) struct PolicyArgs {
     /// Memory it may have in all: 64MiB, 10kB, or bytes.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     memory: Option<u64>,
-    /// Ask the daemon for a directory that its operator has named, for reading, or with `:rw` for writing too. Default of GUEST: /NAME.
-    #[arg(long, value_name = "NAME[::GUEST][:rw]", value_parser = mount)]
+    /// Ask the daemon for a directory or a file that its operator has named, or for a path that the operator allows, for reading, or with
+    /// `:rw` for writing too. Default of GUEST: /NAME, or the path.
+    #[arg(long, value_name = "NAME|PATH[::GUEST][:rw]", value_parser = mount)]
     mount: Option<Vec<MountAsked>>,
+    /// Bytes it may write to its directories in all: 64MiB, 10kB, or bytes.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    disk: Option<u64>,
+    /// Files, directories and links it may make in all.
+    #[arg(long, value_name = "COUNT")]
+    files: Option<u64>,
+    /// Give it a directory of its own at /scratch, for so many bytes, which is gone after the run.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    scratch: Option<u64>,
     /// Ask the daemon for a variable of its own environment.
     #[arg(long, value_name = "NAME")]
     pass_env: Option<Vec<String>>,
@@ -73,22 +83,26 @@ pub(super) struct PolicyArgs {
 
 impl PolicyArgs {
     pub(super) fn asked(&self) -> Asked {
-        let Self { timeout, cpu, memory, mount, pass_env, secret } = self.clone();
-        Asked { timeout, cpu, memory, mounts: mount, pass_env, secrets: secret, ..Asked::NOTHING }
+        let Self { timeout, cpu, memory, mount, pass_env, secret, disk, files, scratch } = self.clone();
+        let (mounts, secrets) = (mount, secret);
+        Asked { timeout, cpu, memory, mounts, pass_env, secrets, disk, files, scratch, ..Asked::NOTHING }
     }
 }
 
-/// Reads `NAME[::GUEST][:ro|:rw]`.
+/// Reads `NAME[::GUEST][:ro|:rw]`, or the same with an absolute path in the place of the name.
 fn mount(text: &str) -> Result<MountAsked, &'static str> {
     let (rest, access) = match text.strip_suffix(":rw") {
         Some(rest) => (rest, Access::ReadWrite),
         None => (text.strip_suffix(":ro").unwrap_or(text), Access::ReadOnly),
     };
     let (name, guest) = rest.split_once("::").map_or((rest, None), |(name, guest)| (name, Some(guest.to_owned())));
-    if name.is_empty() || name.contains([':', '/']) || guest.as_deref() == Some("") {
-        return Err("expected the name of a mount, NAME or NAME::GUEST, with :rw to write there");
+    let is_path = name.starts_with('/');
+    if name.is_empty() || name.contains(':') || (name.contains('/') && !is_path) || guest.as_deref() == Some("") {
+        return Err("expected the name of a mount or an absolute path, NAME or NAME::GUEST, with :rw to write there");
     }
-    Ok(MountAsked { name: name.to_owned(), guest, access })
+    let name = name.to_owned();
+    let (name, path) = if is_path { (None, Some(name)) } else { (Some(name), None) };
+    Ok(MountAsked { name, path, guest, access, ..MountAsked::default() })
 }
 
 /// Reads `NAME[=VARIABLE]`.
@@ -228,14 +242,17 @@ mod tests {
     #[test]
     fn a_mount_is_a_name() {
         let asked = |name: &str, guest: Option<&str>, access| MountAsked {
-            name: name.into(),
+            name: Some(name.into()),
             guest: guest.map(Into::into),
             access,
+            ..MountAsked::default()
         };
         assert_eq!(mount("data"), Ok(asked("data", None, Access::ReadOnly)));
         assert_eq!(mount("data:rw"), Ok(asked("data", None, Access::ReadWrite)));
         assert_eq!(mount("data::/in:ro"), Ok(asked("data", Some("/in"), Access::ReadOnly)));
-        for text in ["", "::/in", "data::", "/srv/data", "data:rx", "a:b"] {
+        let below = MountAsked { path: Some("/srv/data".into()), ..MountAsked::default() };
+        assert_eq!(mount("/srv/data"), Ok(below));
+        for text in ["", "::/in", "data::", "srv/data", "data:rx", "a:b"] {
             assert!(mount(text).is_err(), "{text}");
         }
     }

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::lock::{Lock, LockError};
 use super::notify::Notify;
-use super::settings::{MountTable, SecretTable, Settings};
+use super::settings::{SecretTable, Settings};
 use super::{log, places};
 use crate::api::{self, Api};
 use crate::builtins::{self, Daemon, Facts};
@@ -21,9 +21,9 @@ use crate::history::History;
 use crate::kept::{Kept, KeptError};
 use crate::listenbuffer::{Gate, GateState, Phase};
 use crate::listener::Inherited;
-use crate::mount::Mount;
+use crate::mount::{GuestPathError, Mount, Opened, check_guest_path};
 use crate::outcome::Outcome;
-use crate::policy::{Ceiling, Offered};
+use crate::policy::{Ceiling, Offered, Prefix};
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::secret::{Secret, SecretError};
 use crate::store::{self, Artifacts, Programs, StoreError};
@@ -50,8 +50,14 @@ pub(super) enum BootError {
     Lock { path: PathBuf, source: LockError },
     #[error("{why}")]
     Listen { why: String, exit_code: u8 },
+    #[error("data folder {}: cannot clear the folder for scratch directories: {source}", path.display())]
+    Scratch { path: PathBuf, source: io::Error },
     #[error("cannot open mount {name}, {}: {source}", path.display())]
     Mount { name: String, path: PathBuf, source: io::Error },
+    #[error("cannot show mount {name} to guests: {source}")]
+    MountName { name: String, source: GuestPathError },
+    #[error("cannot open {} of [[mount_prefixes]]: {source}", path.display())]
+    MountPrefix { path: PathBuf, source: io::Error },
     #[error("a variable that may be passed on: {source}")]
     Variable { source: EnvError },
     #[error("cannot read secret {name}: {source}")]
@@ -111,7 +117,9 @@ impl Boot {
         if settings.listening.access.mode & 0o002 != 0 {
             tracing::warn!("everyone on this machine may use the API: others may write to its sockets");
         }
-        let ceiling = ceiling(&settings)?;
+        let mut ceiling = ceiling(&settings)?;
+        let scratch = sandbox::scratch_folder(&data);
+        ceiling.scratch_folder = Some(scratch.map_err(|source| BootError::Scratch { path: path.clone(), source })?);
         let config = engine::Config { ceiling, runs: settings.runs, queue: settings.queue };
         let history = Arc::new(History::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
@@ -278,7 +286,10 @@ impl BootError {
             Self::Data { .. }
             | Self::Tls(_)
             | Self::Lock { .. }
+            | Self::Scratch { .. }
             | Self::Mount { .. }
+            | Self::MountName { .. }
+            | Self::MountPrefix { .. }
             | Self::Variable { .. }
             | Self::ReadSecret { .. }
             | Self::Secret { .. }
@@ -294,14 +305,23 @@ impl BootError {
 /// What the operator allows: mounts are opened now, secrets read, and both are values from here on.
 ///
 /// # Errors
-/// [`BootError::Mount`], [`BootError::Variable`], [`BootError::ReadSecret`], [`BootError::Secret`].
+/// [`BootError::Mount`], [`BootError::MountName`], [`BootError::MountPrefix`], [`BootError::Variable`], [`BootError::ReadSecret`],
+/// [`BootError::Secret`].
 pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
-    let mut ceiling = Ceiling { excess: settings.excess, ..Ceiling::of(settings.ceiling) };
-    for (name, MountTable { path, access }) in &settings.mounts {
-        let dir = places::open_mount(path);
-        let dir = dir.map_err(|source| BootError::Mount { name: name.clone(), path: path.clone(), source })?;
-        let mount = Mount { dir: Arc::new(dir), guest_path: String::new(), access: *access };
-        ceiling.mounts.insert(name.clone(), mount);
+    let (excess, scratch) = (settings.excess, settings.scratch);
+    let mut ceiling = Ceiling { excess, scratch, ..Ceiling::of(settings.ceiling) };
+    for (name, table) in &settings.mounts {
+        check_guest_path(&format!("/{name}")).map_err(|source| BootError::MountName { name: name.clone(), source })?;
+        let open = places::open_mount(&table.path);
+        let Opened { dir, file } =
+            open.map_err(|source| BootError::Mount { name: name.clone(), path: table.path.clone(), source })?;
+        let (guest_path, access, quota) = (format!("/{name}"), table.access, table.quota());
+        ceiling.mounts.insert(name.clone(), Mount { dir, file, guest_path, access, quota });
+    }
+    for table in &settings.mount_prefixes {
+        let (dir, path) = places::open_prefix(&table.path)
+            .map_err(|source| BootError::MountPrefix { path: table.path.clone(), source })?;
+        ceiling.prefixes.push(Prefix { path, dir, access: table.access, quota: table.quota() });
     }
     for name in &settings.pass_env {
         match places::variable(name) {

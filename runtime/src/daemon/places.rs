@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 use rustix::fs::OFlags;
 
 use crate::listener::{Activation, Address};
+use crate::mount::{self, Opened};
 use crate::tls;
 
 /// A FIFO in the place of a file must not hold the start back.
@@ -156,10 +158,28 @@ pub(super) fn open_data(path: &Path) -> io::Result<Dir> {
     Dir::open_ambient_dir(path, cap_std::ambient_authority())
 }
 
-/// A directory that the operator's configuration grants to jobs.
+/// A directory or a file that is granted to jobs, by the operator's configuration or by the user of `capstan run`.
+///
+/// # Errors
+/// What the system says; what is neither a directory nor a file, which is never opened: that could block.
+#[expect(clippy::disallowed_methods, reason = "the operator or the user named it, to grant it")]
+pub(crate) fn open_mount(path: &Path) -> io::Result<Opened> {
+    if std::fs::metadata(path)?.is_dir() {
+        let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority())?;
+        return Ok(Opened { dir: Arc::new(dir), file: None });
+    }
+    let path = std::fs::canonicalize(path)?;
+    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    let dir = Dir::open_ambient_dir(folder, cap_std::ambient_authority())?;
+    mount::open_file(Arc::new(dir), &path)
+}
+
+/// A directory below which the operator's configuration grants any path, and its path as text.
 #[expect(clippy::disallowed_methods, reason = "the operator named this directory in the configuration")]
-pub(super) fn open_mount(path: &Path) -> io::Result<Dir> {
-    Dir::open_ambient_dir(path, cap_std::ambient_authority())
+pub(super) fn open_prefix(path: &Path) -> io::Result<(Arc<Dir>, String)> {
+    let text =
+        path.to_str().filter(|_| path.is_absolute()).ok_or_else(|| io::Error::other("it is no absolute path"))?;
+    Ok((Arc::new(Dir::open_ambient_dir(path, cap_std::ambient_authority())?), text.to_owned()))
 }
 
 /// The value of a variable that the operator's configuration passes on to jobs; `None` where it is not set, or is not text.

@@ -62,7 +62,9 @@ impl Reload {
         let read = tokio::task::spawn_blocking(move || read(flags, &started)).await;
         match read.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(ceiling) => {
-                boot.engine().set_ceiling(ceiling);
+                // It is no setting, and stays where it is.
+                let scratch_folder = boot.engine().ceiling().scratch_folder.clone();
+                boot.engine().set_ceiling(Ceiling { scratch_folder, ..ceiling });
                 tracing::info!("configuration: jobs that are made from now on have the policy that was read");
                 Ok(())
             }

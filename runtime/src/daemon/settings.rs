@@ -18,7 +18,7 @@ use crate::history::Bounds;
 use crate::limits::Limits;
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
-use crate::policy::{Excess, with_nearest};
+use crate::policy::{Ceiling, Excess, with_nearest};
 use crate::sandbox::{self, CompileLimits};
 use crate::tls;
 
@@ -55,6 +55,10 @@ pub(super) struct Settings {
     pub(super) excess: Excess,
     /// Directories that may be granted to jobs, by name. Default none.
     pub(super) mounts: BTreeMap<String, MountTable>,
+    /// Directories below which any path may be granted to jobs. Default none.
+    pub(super) mount_prefixes: Vec<MountTable>,
+    /// Bytes of the largest scratch directory of a run. Default 64 MiB.
+    pub(super) scratch: u64,
     /// Variables of the environment that may be passed on to jobs. Default none.
     pub(super) pass_env: Vec<String>,
     /// Secrets that may be granted to jobs, by name. Default none.
@@ -209,6 +213,8 @@ impl Settings {
             ceiling: Limits::default().replaced(&asked),
             excess: file.manifests.excess,
             mounts: file.mounts,
+            mount_prefixes: file.mount_prefixes,
+            scratch: asked.scratch.unwrap_or(Ceiling::default().scratch),
             pass_env: asked.pass_env.unwrap_or_default(),
             secrets: file.secrets,
             runs: runs_asked.min(runs_ceiling),

@@ -115,7 +115,7 @@ impl Record {
     pub fn usage(&self) -> UsageReport {
         match &self.life {
             Life::Going(job) => job.usage(),
-            Life::Ended { end, .. } => end.usage,
+            Life::Ended { end, .. } => end.usage.clone(),
         }
     }
 }

@@ -11,8 +11,9 @@ use crate::engine::{Engine, Resolved};
 use crate::env::Env;
 use crate::handler::{Role, Stop};
 use crate::history::Log;
+use crate::mount::{GuestPathError, check_guest_paths};
 use crate::outcome::OutputStream;
-use crate::policy::{Denied, Grants};
+use crate::policy::{Denied, Grants, SCRATCH};
 use crate::secret::Redaction;
 use crate::stream::{self, Outlet, PIPE_CAPACITY, Sink, Source};
 
@@ -41,6 +42,8 @@ pub enum JobError {
     TooDeep,
     #[error("{0}")]
     Denied(#[from] Denied),
+    #[error("mounts: {0}")]
+    GuestPath(#[from] GuestPathError),
 }
 
 impl JobBuilder {
@@ -151,8 +154,10 @@ impl JobBuilder {
         let handler = &self.resolved;
         let policy =
             ceiling.judge(handler.name().as_str(), handler.handler().asked(), &self.control.asked).allowed()?;
-        let Grants { mut mounts, mut env, secrets } = ceiling.grants(&policy);
+        let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
         mounts.append(&mut self.control.mounts);
+        let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
+        check_guest_paths(scratch.iter().map(|_| (SCRATCH, false)).chain(paths))?;
         env.extend(&self.env);
         let redaction = Redaction::of(secrets.iter().map(|(_, secret)| secret.clone()));
         if let Some(log) = self.log.clone() {
@@ -163,7 +168,7 @@ impl JobBuilder {
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
-        let start = Start { env, mounts, secrets, streams: self.streams };
+        let start = Start { env, mounts, secrets, scratch, streams: self.streams };
         let given = Given {
             id: JobId::random(),
             handler: self.resolved.name().clone(),

@@ -62,26 +62,49 @@ pub struct Asked {
     /// Jobs of the handler with the same concurrency key that may run at a time; the others wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_per_key: Option<NonZeroUsize>,
+    /// Bytes that may be written to all mounts together.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub disk: Option<u64>,
+    /// Files, directories and links that may be made on all mounts together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Bytes that may be written to a directory of the run's own, which is at `/scratch` and is gone after it.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub scratch: Option<u64>,
 }
 
-/// A directory that is asked for, by the name that the operator gave it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A directory or a file that is asked for: by the name that the operator gave it, or by its path on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MountAsked {
     /// The name of the mount in the operator's configuration.
-    pub name: String,
-    /// The path by which the guest knows it. Default: `/` and the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// In the place of a name: a path on the host, below one of those that the operator allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The path by which the guest knows it. Default: `/` and the name, or the path on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest: Option<String>,
     /// What the guest may do below it.
     #[serde(default)]
     pub access: Access,
+    /// Bytes that may be written there.
+    #[serde(default, deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub disk: Option<u64>,
+    /// Files, directories and links that may be made there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
 }
 
 impl MountAsked {
     /// The path by which the guest knows it.
     pub fn guest_path(&self) -> String {
-        self.guest.clone().unwrap_or_else(|| format!("/{}", self.name))
+        let of_name = || self.name.as_ref().map(|name| format!("/{name}"));
+        self.guest.clone().or_else(of_name).or_else(|| self.path.clone()).unwrap_or_default()
     }
 }
 
@@ -99,6 +122,9 @@ impl Asked {
         secrets: None,
         concurrency: None,
         concurrency_per_key: None,
+        disk: None,
+        files: None,
+        scratch: None,
     };
 }
 

@@ -42,6 +42,14 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied(pub Vec<Finding>);
 
+impl Denied {
+    /// A scratch directory that there is no place for.
+    pub(super) fn scratch(bytes: u64) -> Self {
+        let (by, verdict, rule) = (Source::Caller, Verdict::Denied, "there is no place for it".to_owned());
+        Self(vec![Finding { key: "scratch", by, asked: super::size(bytes), verdict, granted: None, rule }])
+    }
+}
+
 impl std::error::Error for Denied {}
 
 impl fmt::Display for Denied {
@@ -97,6 +105,14 @@ impl Notes {
         self.0.push(Finding { key, by, asked, verdict, granted, rule });
     }
 
+    /// A mount that is not granted: a denial where it `denies`, else it is left out.
+    pub(super) fn mount(&mut self, by: Source, asked: &super::MountAsked, denies: bool, rule: String) {
+        let verdict = if denies { Verdict::Denied } else { Verdict::Clamped };
+        let what = asked.name.as_ref().or(asked.path.as_ref()).map_or("a mount", String::as_str);
+        let asked = format!("{what} ({})", asked.access);
+        self.0.push(Finding { key: "mounts", by, asked, verdict, granted: None, rule });
+    }
+
     /// Those of `asked` that `rule` allows. Of any other the finding is a denial where it `denies`, else it is left out.
     pub(super) fn granted<T: Clone + fmt::Debug + Named>(
         &mut self,
@@ -123,12 +139,6 @@ impl Notes {
 /// What is asked for by a name.
 pub(super) trait Named {
     fn name(&self) -> String;
-}
-
-impl Named for super::MountAsked {
-    fn name(&self) -> String {
-        format!("{} ({})", self.name, self.access)
-    }
 }
 
 impl Named for String {

@@ -3,18 +3,24 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 
 use super::*;
+use crate::mount::{Access, Quota};
 
 /// A ceiling that has the mounts `mounts` and passes on the variables `env`.
 fn ceiling(mounts: &[(&str, Access)], env: &[&str]) -> Ceiling {
     let folder = tempfile::tempdir().unwrap();
     let dir = Arc::new(Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap());
-    let mount = |access| Mount { dir: dir.clone(), guest_path: String::new(), access };
+    let mount =
+        |access| Mount { dir: dir.clone(), file: None, guest_path: String::new(), access, quota: Quota::ENDLESS };
     let mut values = Env::new();
     for name in env {
         values.set(*name, "value").unwrap();
     }
     let mounts = mounts.iter().map(|(name, access)| ((*name).to_owned(), mount(*access))).collect();
     Ceiling { mounts, env: values, ..Ceiling::default() }
+}
+
+fn granted(name: &str, guest: &str, access: Access) -> MountGrant {
+    MountGrant { name: Some(name.into()), path: None, guest: guest.into(), access, disk: None, files: None }
 }
 
 fn asked(toml: &str) -> Asked {
@@ -43,8 +49,8 @@ fn each_may_take_away() {
     assert_eq!((policy.limits.memory, policy.limits.timeout), (64 << 20, Duration::from_secs(5)));
     assert_eq!(policy.limits.cpu, Some(Duration::from_secs(1)));
     assert_eq!(policy.pass_env, ["TZ"]);
-    assert_eq!(policy.mounts, [MountGrant { name: "data".into(), guest: "/in".into(), access: Access::ReadOnly }]);
-    let Grants { mounts, env, .. } = ceiling.grants(&policy);
+    assert_eq!(policy.mounts, [granted("data", "/in", Access::ReadOnly)]);
+    let Grants { mounts, env, .. } = ceiling.grants(&policy).unwrap();
     assert_eq!((mounts[0].guest_path.as_str(), mounts[0].access), ("/in", Access::ReadOnly));
     assert_eq!(env.iter().collect::<Vec<_>>(), [("TZ", "value")]);
     let without = judged(&ceiling, manifest, "mounts = []\npass_env = []").allowed().unwrap();
@@ -104,9 +110,10 @@ fn the_result_is_never_wider_than_any_source() {
         "mounts = []",
         "[[mounts]]\nname = \"a\"",
         "[[mounts]]\nname = \"a\"\naccess = \"rw\"",
-        "[[mounts]]\nname = \"a\"\n[[mounts]]\nname = \"b\"\naccess = \"rw\"",
+        "[[mounts]]\nname = \"a\"\ndisk = 1\n[[mounts]]\nname = \"b\"\naccess = \"rw\"",
     ];
-    let limits = ["", "cpu = 1\nstdout = 1", "cpu = 2\nstdout = 0", "cpu = 3"];
+    let limits =
+        ["", "cpu = 1\nstdout = 1\ndisk = 2", "cpu = 2\nstdout = 0\nscratch = 1", "cpu = 3\nfiles = 1\nscratch = 0"];
     let said: Vec<Asked> =
         limits.iter().flat_map(|limits| grants.map(|grants| asked(&format!("{limits}\n{grants}")))).collect();
     let within = |policy: &Policy, asked: &Asked| {
@@ -117,7 +124,14 @@ fn the_result_is_never_wider_than_any_source() {
                 |grant: &MountGrant| mounts.iter().any(|own| own.name == grant.name && own.access >= grant.access);
             policy.mounts.iter().all(has)
         });
-        cpu && stdout && mounts
+        let rooms = asked.mounts.as_ref().is_none_or(|mounts| {
+            let most = |grant: &MountGrant| mounts.iter().find(|own| own.name == grant.name).and_then(|own| own.disk);
+            policy.mounts.iter().all(|grant| most(grant).is_none_or(|most| grant.disk.is_some_and(|own| own <= most)))
+        });
+        let disk = asked.disk.is_none_or(|disk| policy.limits.disk <= disk);
+        let files = asked.files.is_none_or(|files| policy.limits.files <= files);
+        let scratch = asked.scratch.is_none_or(|scratch| policy.scratch <= scratch);
+        cpu && stdout && mounts && rooms && disk && files && scratch
     };
     for of_operator in [
         &[][..],
@@ -132,11 +146,122 @@ fn the_result_is_never_wider_than_any_source() {
             {
                 let policy = ceiling.judge("wc", manifest, caller).policy;
                 assert!(within(&policy, manifest) && within(&policy, caller), "{policy:?}: {manifest:?} {caller:?}");
+                assert!(
+                    policy.scratch <= ceiling.scratch
+                        && (policy.scratch == 0 || manifest.scratch.or(caller.scratch).is_some())
+                );
                 assert!(ceiling.limits.cpu.is_none_or(|most| policy.limits.cpu.is_some_and(|own| own <= most)));
                 for grant in &policy.mounts {
-                    assert!(ceiling.mounts.get(&grant.name).is_some_and(|mount| mount.access >= grant.access));
+                    assert!(
+                        ceiling
+                            .mounts
+                            .get(grant.name.as_ref().unwrap())
+                            .is_some_and(|mount| mount.access >= grant.access)
+                    );
                 }
             }
         }
     }
+}
+
+#[test]
+fn a_scratch_directory_is_for_who_asks_and_no_larger_than_allowed() {
+    let ceiling = Ceiling::default();
+    let scratch = |manifest, caller| judged(&ceiling, manifest, caller).allowed().unwrap().scratch;
+    assert_eq!(scratch("", ""), 0);
+    assert_eq!(scratch("scratch = 5", ""), 5);
+    assert_eq!(scratch("", "scratch = 5"), 5);
+    assert_eq!(scratch("scratch = 5", "scratch = 9"), 5);
+    assert_eq!(scratch("scratch = 5", "scratch = 0"), 0);
+    let Judgement { policy, findings } = judged(&ceiling, "", "scratch = \"1GiB\"");
+    assert_eq!((policy.scratch, findings[0].key), (64 << 20, "scratch"));
+}
+
+#[test]
+fn the_room_of_a_mount_is_the_least_of_what_the_three_say() {
+    let mut ceiling = ceiling(&[("a", Access::ReadWrite), ("b", Access::ReadWrite)], &[]);
+    ceiling.mounts.get_mut("a").unwrap().quota = Quota { bytes: 100, files: 10 };
+    let room = |manifest: &str, caller: &str| {
+        let judgement = judged(&ceiling, manifest, caller);
+        let grant = &judgement.policy.mounts[0];
+        (grant.disk, grant.files, judgement.findings.len())
+    };
+    let a = "[[mounts]]\nname = \"a\"\naccess = \"rw\"\n";
+    assert_eq!(room(a, ""), (Some(100), Some(10), 0));
+    assert_eq!(room("", &format!("{a}disk = 50")), (Some(50), Some(10), 0));
+    assert_eq!(room(&format!("{a}disk = 70\nfiles = 1"), &format!("{a}disk = 80")), (Some(70), Some(1), 1));
+    assert_eq!(room(&format!("{a}disk = 700"), a), (Some(100), Some(10), 1));
+    assert_eq!(room("", "[[mounts]]\nname = \"b\""), (None, None, 0));
+}
+
+#[test]
+fn mounts_are_apart_from_each_other_and_have_one_source() {
+    let ceiling = ceiling(&[("a", Access::ReadWrite), ("b", Access::ReadWrite)], &[]);
+    for (caller, rule) in [
+        ("[[mounts]]\nname = \"a\"\n[[mounts]]\nname = \"b\"\nguest = \"/a\"", "there twice"),
+        ("[[mounts]]\nname = \"a\"\n[[mounts]]\nname = \"b\"\nguest = \"/a/b\"", "is a mount itself"),
+        ("[[mounts]]\nname = \"a\"\nguest = \"a\"", "no path for a guest"),
+        ("[[mounts]]\nname = \"a\"\nguest = \"/x/../a\"", "no path for a guest"),
+        ("[[mounts]]\nname = \"a\"\nguest = \"\"", "no path for a guest"),
+        ("[[mounts]]\nname = \"a\"\nguest = \"/a\\u0000b\"", "no path for a guest"),
+        ("scratch = 1\n[[mounts]]\nname = \"a\"\nguest = \"/scratch\"", "there twice"),
+        ("[[mounts]]\nname = \"a\"\npath = \"/x\"", "not both"),
+        ("[[mounts]]\nguest = \"/x\"", "not both"),
+        ("[[mounts]]\npath = \"/etc\"", "allows no path like it"),
+        ("[[mounts]]\npath = \"etc\"", "a path is absolute"),
+    ] {
+        let denied = judged(&ceiling, "", caller).allowed().expect_err(caller);
+        assert!(denied.to_string().contains(rule), "{caller}: {denied}");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test makes the files that are granted")]
+fn a_path_is_opened_below_its_prefix_or_denied() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("srv");
+    for made in ["srv/data/deep", "secret"] {
+        std::fs::create_dir_all(folder.path().join(made)).unwrap();
+    }
+    std::fs::write(root.join("data/file"), "x").unwrap();
+    std::os::unix::fs::symlink("../secret", root.join("out")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("secret"), root.join("absolute")).unwrap();
+    std::os::unix::fs::symlink("data", root.join("in")).unwrap();
+    std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        root.join("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let dir = Arc::new(Dir::open_ambient_dir(&root, cap_std::ambient_authority()).unwrap());
+    let path = root.to_str().unwrap().to_owned();
+    let prefix = Prefix { path: path.clone(), dir, access: Access::ReadOnly, quota: Quota::ENDLESS };
+    let ceiling = Ceiling { prefixes: vec![prefix], ..Ceiling::default() };
+    let opened = |below: &str| {
+        let caller = format!("[[mounts]]\npath = \"{path}{below}\"\nguest = \"/d\"");
+        let policy = judged(&ceiling, "", &caller).allowed().map_err(|denied| denied.to_string())?;
+        let mounts = ceiling.grants(&policy).map_err(|denied| denied.to_string())?.mounts;
+        Ok::<_, String>(mounts[0].file.clone())
+    };
+    assert_eq!(opened(""), Ok(None));
+    assert_eq!(opened("/data/deep"), Ok(None));
+    assert_eq!(opened("/in"), Ok(None));
+    assert_eq!(opened("/data/file"), Ok(Some("file".into())));
+    for (below, rule) in [
+        ("/out", "cannot be opened"),
+        ("/absolute", "cannot be opened"),
+        ("/dangling", "cannot be opened"),
+        ("/nowhere", "cannot be opened"),
+        ("/fifo", "it is a FIFO"),
+        ("/../secret", "a path is absolute"),
+        ("x", "allows no path like it"),
+    ] {
+        let denied = opened(below).unwrap_err();
+        assert!(denied.contains(rule), "{below}: {denied}");
+    }
+    let writing = format!("[[mounts]]\npath = \"{path}/data\"\naccess = \"rw\"");
+    assert!(judged(&ceiling, "", &writing).allowed().unwrap_err().to_string().contains("for reading only"));
 }

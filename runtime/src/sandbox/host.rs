@@ -6,10 +6,11 @@ use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
+use super::disk::Disk;
 use super::limiter::Limiter;
 use super::stdio::{Stdin, Stdout};
 use crate::handler::Call;
-use crate::mount::{Access, Mount};
+use crate::mount::{Access, Quota};
 use crate::outcome::OutputStream;
 
 /// Bytes of randomness a guest may ask for in one call: the host makes them without yielding.
@@ -18,6 +19,8 @@ const MAX_RANDOM: u64 = 256 << 10;
 /// Both worlds share it: preview 1 is an adapter over the context of 0.2.
 pub(super) struct Host {
     pub(super) wasi: WasiP1Ctx,
+    /// Its mounts, where it has any.
+    pub(super) disk: Option<Disk>,
     limiter: Limiter,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
@@ -45,14 +48,16 @@ impl Host {
         for (name, secret) in &call.secrets {
             wasi.env(name, secret.reveal());
         }
-        for Mount { dir, guest_path, access } in &call.mounts {
+        for mount in &call.mounts {
             // The library opens mounts by path; this path names the open directory itself, whatever has become of its name.
-            let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-            wasi.preopened_dir(path, guest_path, FsPerms::from(*access))?;
+            let path = format!("/proc/self/fd/{}", mount.dir.as_raw_fd());
+            wasi.preopened_dir(path, mount.shown().0, FsPerms::from(mount.access))?;
         }
+        let quota = Quota { bytes: limits.disk, files: limits.files };
+        let disk = Disk::new(&call.mounts, quota, &call.usage);
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(limits.handles);
-        Ok(Self { wasi, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr })
+        Ok(Self { wasi, disk, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr })
     }
 
     /// A store around it that yields each tick and is held to its limits.

@@ -2,8 +2,9 @@
 
 use wasmtime::component::Linker as ComponentLinker;
 use wasmtime::{Engine, Linker, Result};
-use wasmtime_wasi::{I32Exit, p1, p2};
+use wasmtime_wasi::{I32Exit, p2};
 
+use super::disk;
 use super::host::Host;
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -17,7 +18,7 @@ pub(super) struct Linkers {
 impl Linkers {
     pub(super) fn new(engine: &Engine) -> Result<Self> {
         let mut modules = Linker::new(engine);
-        p1::add_to_linker_async(&mut modules, |host: &mut Host| &mut host.wasi)?;
+        disk::add_to_linker(&mut modules)?;
         // The library refuses exit codes of 126 and more; a guest of Capstan may end with any of a process.
         modules.allow_shadowing(true);
         modules.func_wrap(PREVIEW1, "proc_exit", |code: i32| -> Result<()> { Err(I32Exit(code).into()) })?;
@@ -25,6 +26,9 @@ impl Linkers {
 
         let mut components = ComponentLinker::new(engine);
         p2::add_to_linker_async(&mut components)?;
+        components.allow_shadowing(true);
+        disk::HasFilesystem::add_to_linker(&mut components)?;
+        components.allow_shadowing(false);
         Ok(Self { modules, components })
     }
 }

@@ -6,14 +6,29 @@ use wasmtime::{Result, Store};
 
 use super::host::Host;
 use super::program::{Code, Program};
+use super::scratch::Scratch;
 use super::trap;
 use super::watch::Watched;
 use crate::handler::Call;
 use crate::outcome::Outcome;
 use crate::usage::Usage;
 
-/// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free.
-pub(super) async fn run(program: &Program, call: Call) -> Outcome {
+/// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free;
+/// so is the scratch directory.
+pub(super) async fn run(program: &Program, mut call: Call) -> Outcome {
+    let Some(grant) = call.scratch.take() else { return run_mounted(program, call).await };
+    match Scratch::make(grant, call.job).await {
+        Ok((scratch, mount)) => {
+            call.mounts.push(mount);
+            let outcome = run_mounted(program, call).await;
+            scratch.remove().await;
+            outcome
+        }
+        Err(error) => Outcome::HostError { message: format!("cannot make a scratch directory: {error}") },
+    }
+}
+
+async fn run_mounted(program: &Program, call: Call) -> Outcome {
     let (stop, usage, hostcall) = (call.stop.clone(), call.usage.clone(), call.limits.hostcall);
     let watched = program
         .sandbox
@@ -36,6 +51,7 @@ pub(super) async fn run(program: &Program, call: Call) -> Outcome {
             Ok(outcome) => outcome,
             Err(error) => trap::outcome(&error, store.data().limiter()),
         };
+        let outcome = trap::for_want_of_room(outcome, store.data());
         stdout.drained().await;
         stderr.drained().await;
         outcome

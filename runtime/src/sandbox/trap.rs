@@ -4,6 +4,8 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::disk::Disk;
+use super::host::Host;
 use super::limiter::Limiter;
 use super::stdio::CapReached;
 use crate::outcome::Outcome;
@@ -29,6 +31,19 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
         None => ("host_call", error.root_cause().to_string()),
     };
     Outcome::Trapped { trap: trap.to_owned(), message, backtrace: backtrace(error) }
+}
+
+/// The same outcome, or that there was no room on the mounts, where the guest was denied some and did not end well: it says so in words
+/// of its own at most.
+pub(super) fn for_want_of_room(outcome: Outcome, host: &Host) -> Outcome {
+    match host.disk.as_ref().and_then(Disk::denied) {
+        Some(denied)
+            if !outcome.is_success() && matches!(outcome, Outcome::Exited { .. } | Outcome::Trapped { .. }) =>
+        {
+            denied.clone()
+        }
+        _ => outcome,
+    }
 }
 
 /// What does not fit in the eight bits of an exit code is 255. A kernel would cut it off, and 256 would pass for success.

@@ -11,7 +11,7 @@ use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
 use crate::daemon::places::SecretPlace;
 use crate::history::Bounds;
 use crate::listener::{self, Access};
-use crate::mount;
+use crate::mount::{self, Quota};
 use crate::policy::{Asked, Excess};
 use crate::units;
 
@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) manifests: ManifestsTable,
     pub(super) mounts: BTreeMap<String, MountTable>,
     pub(super) secrets: BTreeMap<String, SecretTable>,
+    pub(super) mount_prefixes: Vec<MountTable>,
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
     pub(super) events: EventsTable,
@@ -90,7 +91,7 @@ pub(super) struct ManifestsTable {
     pub(super) excess: Excess,
 }
 
-/// A directory that may be granted.
+/// A directory or a file that may be granted, or below which any may be.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::daemon) struct MountTable {
@@ -98,6 +99,19 @@ pub(in crate::daemon) struct MountTable {
     /// The most that may be done below it.
     #[serde(default)]
     pub(in crate::daemon) access: mount::Access,
+    /// Bytes that a run may write there.
+    #[serde(default, deserialize_with = "units::deserialize_size")]
+    pub(in crate::daemon) disk: Option<u64>,
+    /// Files, directories and links that a run may make there.
+    #[serde(default)]
+    pub(in crate::daemon) files: Option<u64>,
+}
+
+impl MountTable {
+    /// What a run may put there.
+    pub(in crate::daemon) fn quota(&self) -> Quota {
+        Quota { bytes: self.disk.unwrap_or(u64::MAX), files: self.files.unwrap_or(u64::MAX) }
+    }
 }
 
 /// A secret that may be granted, from one of three places.

@@ -11,6 +11,7 @@
 
 mod ask;
 mod burn;
+mod disk;
 mod stdio;
 
 use std::io::{self, Write as _};
@@ -36,6 +37,18 @@ const USAGE: &str = "usage: probe COMMAND
   write PATH TEXT       write a file, then print ok
   ls PATH               print the names in a directory, sorted
   handles N PATH        open a file N times, keep it open, and print how many times it worked
+  put PATH COUNT PIECE  write so many bytes to a new file, in such pieces, then print ok
+  spread SIZE PATH...   write so many bytes to each new file, and print yes or no for each
+  churn PATH COUNT SIZE write so many bytes to a new file and remove it, so many times, then print ok
+  at PATH OFFSET TEXT   write at an offset, then print ok
+  append PATH TEXT      write at the end, then print ok
+  resize PATH SIZE      make a file larger or smaller, then print ok
+  many PREFIX COUNT     make empty files, and print how many it could
+  mkdir PATH            make a directory, then print ok
+  symlink TARGET PATH   make a symlink, then print ok
+  link PATH PATH        make a link, then print ok
+  rename PATH PATH      rename, then print ok
+  remove PATH           remove a file, then print ok
   connect ADDR          connect over TCP, then print ok";
 
 fn main() -> ExitCode {
@@ -86,6 +99,18 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["write", path, text] => ask::write(path, text),
         ["ls", path] => ask::ls(path),
         ["handles", count, path] => ask::handles(number(count)?, path),
+        ["put", path, count, piece] => disk::put(path, number(count)?, number(piece)?),
+        ["spread", size, paths @ ..] => disk::spread(number(size)?, paths),
+        ["churn", path, count, size] => disk::churn(path, number(count)?, number(size)?),
+        ["at", path, offset, text] => disk::put_at(path, number(offset)?, text),
+        ["append", path, text] => disk::append(path, text),
+        ["resize", path, size] => disk::resize(path, number(size)?),
+        ["many", prefix, count] => disk::many(prefix, number(count)?),
+        ["mkdir", path] => disk::mkdir(path),
+        ["symlink", target, path] => disk::symlink(target, path),
+        ["link", from, path] => disk::link(from, path),
+        ["rename", from, path] => disk::rename(from, path),
+        ["remove", path] => disk::remove(path),
         ["connect", address] => ask::connect(address),
         _ => return Err(Failure::Usage),
     };

@@ -1,0 +1,503 @@
+//! Preview 1, all of whose calls go through here: those on mounts are looked at and counted, and the rest is handed on as it is.
+//!
+//! The library keeps its descriptors to itself, so what it does not tell of them is asked for by calls of the guest's own kind.
+
+use wasmtime::Result as Trappable;
+use wasmtime_wasi::p1::types::{
+    Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
+    Filestat, Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags,
+    Signal, Size, Subscription, Timestamp, UserErrorConversion, Whence,
+};
+use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
+use wiggle::{GuestMemory, GuestPtr};
+
+use super::super::host::Host;
+use super::{Full, Handle, Leads, Ledger};
+use crate::outcome::Room;
+
+/// The most buffers of one call, as on Linux: each is looked at before anything is written.
+const MOST_BUFFERS: u32 = 1024;
+
+/// The most bytes of the last write that fits in part: it is copied.
+const MOST_COPIED: u64 = 64 << 10;
+
+type Answer<T> = Result<T, Error>;
+type Path = GuestPtr<str>;
+
+/// Bytes to write, where to, and what the file grows by besides.
+struct Write {
+    asked: u64,
+    admitted: u64,
+    hole: u64,
+    /// Where the file ends afterwards, at least; `None` where that is not known.
+    end: Option<u64>,
+}
+
+impl From<Full> for Error {
+    fn from(_: Full) -> Self {
+        Errno::Dquot.into()
+    }
+}
+
+impl Host {
+    /// The mount that a descriptor belongs to.
+    fn at(&self, fd: Fd) -> Option<(&Ledger, Handle)> {
+        let disk = self.disk.as_ref()?;
+        Some((&disk.ledger, disk.handle(fd.into())?))
+    }
+
+    /// Counts a call on a descriptor, where that belongs to a mount.
+    fn count(&self, fd: Fd) {
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.operation(handle.mount);
+        }
+    }
+
+    /// As [`Host::count`]; an error where the mount is one file, of whose directory nothing else may be asked.
+    fn in_directory(&self, fd: Fd) -> Answer<()> {
+        self.count(fd);
+        match self.at(fd) {
+            Some((ledger, handle)) if ledger.is_file(handle.mount) => Err(Errno::Perm.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Host::count`]; where the mount is one file, what that is called in its directory.
+    fn leads(&self, memory: &GuestMemory<'_>, fd: Fd, path: Path) -> Answer<Option<String>> {
+        self.count(fd);
+        let Some((ledger, handle)) = self.at(fd) else { return Ok(None) };
+        if !ledger.is_file(handle.mount) {
+            return Ok(None);
+        }
+        match ledger.leads(handle.mount, &memory.as_cow_str(path)?) {
+            Leads::On => Ok(None),
+            Leads::To(name) => Ok(Some(name)),
+            Leads::Nowhere => Err(Errno::Noent.into()),
+        }
+    }
+
+    fn set(&mut self, fd: Fd, handle: Option<Handle>) {
+        if let Some(disk) = &mut self.disk {
+            disk.set(fd.into(), handle);
+        }
+    }
+
+    /// Whether something may be made at `path`: there is room for it, or it is there already and the library will say so.
+    async fn may_make(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
+        let Some((ledger, handle)) = self.at(fd) else { return Ok(()) };
+        if ledger.room(handle.mount, Room::Files) > 0 {
+            return Ok(());
+        }
+        if self.wasi.path_filestat_get(memory, fd, Lookupflags::empty(), path).await.is_ok() {
+            return Ok(());
+        }
+        self.at(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, Room::Files).into()))
+    }
+
+    /// Counts what was made.
+    fn made(&self, fd: Fd) {
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.made(handle.mount);
+        }
+    }
+
+    /// How much of a write there is room for; `None` where it goes to no mount.
+    async fn admit(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buffers: CiovecArray,
+        at: Option<Filesize>,
+    ) -> Answer<Option<Write>> {
+        let Some((_, mut handle)) = self.at(fd) else { return Ok(None) };
+        self.count(fd);
+        let asked = first_length(memory, buffers)?;
+        let at = match at {
+            Some(at) => at,
+            None => self.wasi.fd_tell(memory, fd)?,
+        };
+        let mut appends = false;
+        if asked > 0 && at > handle.size {
+            appends = self.wasi.fd_fdstat_get(memory, fd).await?.fs_flags.contains(Fdflags::APPEND);
+            if !appends {
+                handle.size = self.wasi.fd_filestat_get(memory, fd).await?.size;
+                self.set(fd, Some(handle));
+            }
+        }
+        let hole = if appends || asked == 0 { 0 } else { at.saturating_sub(handle.size) };
+        let (ledger, _) = self.at(fd).ok_or(Errno::Badf)?;
+        let admitted = ledger.admit(handle.mount, asked, hole)?;
+        Ok(Some(Write { asked, admitted, hole, end: (!appends).then_some(at) }))
+    }
+
+    /// Counts what was written of it.
+    fn wrote(&mut self, fd: Fd, write: &Write, written: Size) {
+        let written = u64::from(written);
+        let Some((ledger, mut handle)) = self.at(fd) else { return };
+        if written == 0 {
+            return;
+        }
+        ledger.wrote(handle.mount, written.saturating_add(write.hole));
+        if let Some(end) = write.end {
+            handle.size = handle.size.max(end.saturating_add(written));
+            self.set(fd, Some(handle));
+        }
+    }
+}
+
+impl UserErrorConversion for Host {}
+
+/// Handed on as they are.
+macro_rules! handed_on {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $type),*) -> Answer<$answer> {
+            self.wasi.$name(memory, $($arg),*)
+        }
+    )*};
+}
+
+/// Counted, and handed on as they are.
+macro_rules! counted {
+    ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
+        async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
+            self.count($fd);
+            self.wasi.$name(memory, $fd, $($arg),*).await
+        }
+    )*};
+}
+
+/// Counted and handed on, but not where the mount is one file: they change its directory, or tell of it.
+macro_rules! in_directories {
+    ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
+        async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
+            self.in_directory($fd)?;
+            self.wasi.$name(memory, $fd, $($arg),*).await
+        }
+    )*};
+}
+
+impl WasiSnapshotPreview1 for Host {
+    fn set_hostcall_fuel(&mut self, fuel: usize) {
+        self.wasi.set_hostcall_fuel(fuel);
+    }
+
+    handed_on! {
+        args_get(argv: GuestPtr<GuestPtr<u8>>, argv_buf: GuestPtr<u8>) -> ();
+        args_sizes_get() -> (Size, Size);
+        environ_get(environ: GuestPtr<GuestPtr<u8>>, environ_buf: GuestPtr<u8>) -> ();
+        environ_sizes_get() -> (Size, Size);
+        clock_res_get(id: Clockid) -> Timestamp;
+        clock_time_get(id: Clockid, precision: Timestamp) -> Timestamp;
+        // It is not supported, and so takes no room.
+        fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ();
+        fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> ();
+        fd_fdstat_set_rights(fd: Fd, base: Rights, inheriting: Rights) -> ();
+        fd_prestat_get(fd: Fd) -> Prestat;
+        fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, path_max_len: Size) -> ();
+        fd_tell(fd: Fd) -> Filesize;
+        proc_raise(signal: Signal) -> ();
+        sched_yield() -> ();
+        random_get(buf: GuestPtr<u8>, buf_len: Size) -> ();
+        sock_accept(fd: Fd, flags: Fdflags) -> Fd;
+        sock_recv(fd: Fd, data: IovecArray, flags: Riflags) -> (Size, Roflags);
+        sock_send(fd: Fd, data: CiovecArray, flags: Siflags) -> Size;
+        sock_shutdown(fd: Fd, how: Sdflags) -> ();
+    }
+
+    counted! {
+        fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ();
+        fd_datasync(fd: Fd) -> ();
+        fd_fdstat_get(fd: Fd) -> Fdstat;
+        fd_filestat_get(fd: Fd) -> Filestat;
+        fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Filesize;
+        fd_sync(fd: Fd) -> ();
+    }
+
+    in_directories! {
+        fd_readdir(fd: Fd, buf: GuestPtr<u8>, buf_len: Size, cookie: Dircookie) -> Size;
+        path_filestat_set_times(
+            fd: Fd, flags: Lookupflags, path: Path, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags
+        ) -> ();
+        path_readlink(fd: Fd, path: Path, buf: GuestPtr<u8>, buf_len: Size) -> Size;
+        path_remove_directory(fd: Fd, path: Path) -> ();
+        path_unlink_file(fd: Fd, path: Path) -> ();
+    }
+
+    fn proc_exit(&mut self, memory: &mut GuestMemory<'_>, status: Exitcode) -> wasmtime::Error {
+        self.wasi.proc_exit(memory, status)
+    }
+
+    async fn poll_oneoff(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        subscriptions: GuestPtr<Subscription>,
+        events: GuestPtr<Event>,
+        count: Size,
+    ) -> Answer<Size> {
+        self.wasi.poll_oneoff(memory, subscriptions, events, count).await
+    }
+
+    async fn fd_filestat_set_times(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        atim: Timestamp,
+        mtim: Timestamp,
+        flags: Fstflags,
+    ) -> Answer<()> {
+        self.count(fd);
+        let is_directory = async |host: &mut Self, memory: &mut GuestMemory<'_>| -> Answer<bool> {
+            Ok(host.wasi.fd_filestat_get(memory, fd).await?.filetype == Filetype::Directory)
+        };
+        if self.at(fd).is_some_and(|(ledger, handle)| ledger.is_file(handle.mount))
+            && is_directory(self, memory).await?
+        {
+            return Err(Errno::Perm.into());
+        }
+        self.wasi.fd_filestat_set_times(memory, fd, atim, mtim, flags).await
+    }
+
+    async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
+        self.wasi.fd_close(memory, fd).await?;
+        self.set(fd, None);
+        Ok(())
+    }
+
+    async fn fd_renumber(&mut self, memory: &mut GuestMemory<'_>, from: Fd, to: Fd) -> Answer<()> {
+        self.wasi.fd_renumber(memory, from, to).await?;
+        if u32::from(from) != u32::from(to) {
+            let moved = self.disk.as_ref().and_then(|disk| disk.handle(from.into()));
+            self.set(from, None);
+            self.set(to, moved);
+        }
+        Ok(())
+    }
+
+    async fn fd_read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Answer<Size> {
+        let read = self.wasi.fd_read(memory, fd, buffers).await?;
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.operation(handle.mount);
+            ledger.read(handle.mount, read.into());
+        }
+        Ok(read)
+    }
+
+    async fn fd_pread(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buffers: IovecArray,
+        offset: Filesize,
+    ) -> Answer<Size> {
+        let read = self.wasi.fd_pread(memory, fd, buffers, offset).await?;
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.operation(handle.mount);
+            ledger.read(handle.mount, read.into());
+        }
+        Ok(read)
+    }
+
+    async fn fd_write(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Answer<Size> {
+        let Some(write) = self.admit(memory, fd, buffers, None).await? else {
+            return self.wasi.fd_write(memory, fd, buffers).await;
+        };
+        let written = if write.admitted == write.asked {
+            self.wasi.fd_write(memory, fd, buffers).await?
+        } else {
+            let (mut part, buffers) = part(memory, buffers, write.admitted)?;
+            self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await?
+        };
+        self.wrote(fd, &write, written);
+        Ok(written)
+    }
+
+    async fn fd_pwrite(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buffers: CiovecArray,
+        offset: Filesize,
+    ) -> Answer<Size> {
+        let Some(write) = self.admit(memory, fd, buffers, Some(offset)).await? else {
+            return self.wasi.fd_pwrite(memory, fd, buffers, offset).await;
+        };
+        let written = if write.admitted == write.asked {
+            self.wasi.fd_pwrite(memory, fd, buffers, offset).await?
+        } else {
+            let (mut part, buffers) = part(memory, buffers, write.admitted)?;
+            self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await?
+        };
+        self.wrote(fd, &write, written);
+        Ok(written)
+    }
+
+    async fn fd_filestat_set_size(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, size: Filesize) -> Answer<()> {
+        let Some((_, handle)) = self.at(fd) else { return self.wasi.fd_filestat_set_size(memory, fd, size).await };
+        self.count(fd);
+        let growth = size.saturating_sub(self.wasi.fd_filestat_get(memory, fd).await?.size);
+        let (ledger, _) = self.at(fd).ok_or(Errno::Badf)?;
+        if growth > ledger.room(handle.mount, Room::Bytes) {
+            return Err(ledger.deny(handle.mount, Room::Bytes).into());
+        }
+        self.wasi.fd_filestat_set_size(memory, fd, size).await?;
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.wrote(handle.mount, growth);
+        }
+        self.set(fd, Some(Handle { size, ..handle }));
+        Ok(())
+    }
+
+    async fn path_filestat_get(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        flags: Lookupflags,
+        path: Path,
+    ) -> Answer<Filestat> {
+        match self.leads(memory, fd, path)? {
+            None => self.wasi.path_filestat_get(memory, fd, flags, path).await,
+            Some(name) => {
+                let (mut own, path) = text(&name)?;
+                let flags = Lookupflags::empty();
+                self.wasi.path_filestat_get(&mut GuestMemory::Unshared(&mut own), fd, flags, path).await
+            }
+        }
+    }
+
+    async fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
+        self.in_directory(fd)?;
+        self.may_make(memory, fd, path).await?;
+        self.wasi.path_create_directory(memory, fd, path).await?;
+        self.made(fd);
+        Ok(())
+    }
+
+    async fn path_symlink(&mut self, memory: &mut GuestMemory<'_>, target: Path, fd: Fd, path: Path) -> Answer<()> {
+        self.in_directory(fd)?;
+        self.may_make(memory, fd, path).await?;
+        self.wasi.path_symlink(memory, target, fd, path).await?;
+        self.made(fd);
+        Ok(())
+    }
+
+    async fn path_link(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        from: Fd,
+        flags: Lookupflags,
+        from_path: Path,
+        to: Fd,
+        to_path: Path,
+    ) -> Answer<()> {
+        self.in_directory(from)?;
+        self.in_directory(to)?;
+        self.may_make(memory, to, to_path).await?;
+        self.wasi.path_link(memory, from, flags, from_path, to, to_path).await?;
+        self.made(to);
+        Ok(())
+    }
+
+    async fn path_rename(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        from: Fd,
+        from_path: Path,
+        to: Fd,
+        to_path: Path,
+    ) -> Answer<()> {
+        self.in_directory(from)?;
+        self.in_directory(to)?;
+        self.wasi.path_rename(memory, from, from_path, to, to_path).await
+    }
+
+    async fn path_open(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dir: Fd,
+        lookup: Lookupflags,
+        path: Path,
+        how: Oflags,
+        rights: Rights,
+        inheriting: Rights,
+        flags: Fdflags,
+    ) -> Answer<Fd> {
+        let Some((_, handle)) = self.at(dir) else {
+            return self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
+        };
+        let own = self.leads(memory, dir, path)?;
+        let mount = handle.mount;
+        if let Some(name) = own {
+            // Neither made where it is gone, nor looked for elsewhere.
+            let (lookup, how) = (Lookupflags::empty(), how & !(Oflags::CREAT | Oflags::EXCL));
+            let (mut own, path) = text(&name)?;
+            let memory = &mut GuestMemory::Unshared(&mut own);
+            can_be_opened(self.wasi.path_filestat_get(memory, dir, lookup, path).await?.filetype)?;
+            let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
+            self.set(opened, Some(Handle { mount, size: 0 }));
+            return Ok(opened);
+        }
+        // What is there, before it is opened: opening a FIFO could block a thread for ever.
+        let makes = match self.wasi.path_filestat_get(memory, dir, lookup, path).await {
+            Ok(there) => can_be_opened(there.filetype).map(|()| false)?,
+            Err(error) if error.downcast_ref() == Some(&Errno::Noent) => how.contains(Oflags::CREAT),
+            Err(_) => false,
+        };
+        if makes && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
+            return Err(ledger.deny(mount, Room::Files).into());
+        }
+        let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
+        if makes {
+            self.made(dir);
+        }
+        self.set(opened, Some(Handle { mount, size: 0 }));
+        Ok(opened)
+    }
+}
+
+/// Files and directories can; a symlink that is not followed is refused by the library.
+fn can_be_opened(what: Filetype) -> Answer<()> {
+    match what {
+        Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink => Ok(()),
+        _ => Err(Errno::Nxio.into()),
+    }
+}
+
+/// Bytes of the first buffer that has any: the one that the library writes.
+fn first_length(memory: &GuestMemory<'_>, buffers: CiovecArray) -> Answer<u64> {
+    if buffers.len() > MOST_BUFFERS {
+        return Err(Errno::Inval.into());
+    }
+    for buffer in buffers.iter() {
+        let buffer = memory.read(buffer?)?;
+        if buffer.buf_len > 0 {
+            return Ok(buffer.buf_len.into());
+        }
+    }
+    Ok(0)
+}
+
+/// The beginning of the first buffer that has any bytes, as a memory of its own with a list of one buffer.
+fn part(memory: &GuestMemory<'_>, buffers: CiovecArray, count: u64) -> Answer<(Vec<u8>, CiovecArray)> {
+    const LIST: u32 = 8;
+    let count = u32::try_from(count.min(MOST_COPIED))?;
+    for buffer in buffers.iter() {
+        let buffer = memory.read(buffer?)?;
+        if buffer.buf_len > 0 {
+            let bytes = memory.to_vec(buffer.buf.as_array(count))?;
+            let mut part = [LIST.to_le_bytes(), count.to_le_bytes()].concat();
+            part.extend(bytes);
+            return Ok((part, GuestPtr::new((0, 1))));
+        }
+    }
+    Err(Errno::Inval.into())
+}
+
+/// A text as a memory of its own.
+fn text(text: &str) -> Answer<(Vec<u8>, Path)> {
+    Ok((text.as_bytes().to_vec(), GuestPtr::new((0, u32::try_from(text.len())?))))
+}
+
+/// All of preview 1, as a linker has it.
+pub(in crate::sandbox) fn add_to_linker(linker: &mut wasmtime::Linker<Host>) -> Trappable<()> {
+    wasmtime_wasi::p1::wasi_snapshot_preview1::add_to_linker(linker, |host: &mut Host| host)
+}

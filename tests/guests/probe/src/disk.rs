@@ -1,0 +1,254 @@
+//! What is written: how much, where to, and what is made. On 0.2 the host is asked directly, since a C library of a distribution may not
+//! get as far as creating a file.
+
+use std::io::{self, Write as _};
+
+use self::host::File;
+
+/// Writes `count` bytes in pieces of `piece`, to a new file.
+pub(crate) fn put(path: &str, count: usize, piece: usize) -> io::Result<()> {
+    let file = File::create(path)?;
+    let bytes = vec![b'x'; piece];
+    let mut at = 0;
+    while at < count {
+        let next = piece.min(count - at);
+        file.write_all(&bytes[..next], at as u64)?;
+        at += next;
+    }
+    writeln!(io::stdout(), "ok")
+}
+
+/// Writes so many bytes to each of these new files, and goes on where it cannot; prints which could be written.
+pub(crate) fn spread(size: usize, paths: &[&str]) -> io::Result<()> {
+    let bytes = vec![b'x'; size];
+    for path in paths {
+        let done = File::create(path).and_then(|file| file.write_all(&bytes, 0));
+        writeln!(io::stdout(), "{}", if done.is_ok() { "yes" } else { "no" })?;
+    }
+    Ok(())
+}
+
+/// Writes so many bytes to a new file and removes it, again and again.
+pub(crate) fn churn(path: &str, count: usize, size: usize) -> io::Result<()> {
+    let bytes = vec![b'x'; size];
+    for _ in 0..count {
+        File::create(path)?.write_all(&bytes, 0)?;
+        host::remove(path)?;
+    }
+    writeln!(io::stdout(), "ok")
+}
+
+/// Writes a text at an offset of a file, which is made if it is not there.
+pub(crate) fn put_at(path: &str, offset: u64, text: &str) -> io::Result<()> {
+    File::open_or_create(path)?.write_all(text.as_bytes(), offset)?;
+    writeln!(io::stdout(), "ok")
+}
+
+pub(crate) fn append(path: &str, text: &str) -> io::Result<()> {
+    File::append(path, text.as_bytes())?;
+    writeln!(io::stdout(), "ok")
+}
+
+pub(crate) fn resize(path: &str, size: u64) -> io::Result<()> {
+    File::open_or_create(path)?.resize(size)?;
+    writeln!(io::stdout(), "ok")
+}
+
+/// Makes as many empty files as asked for, and prints how many it could.
+pub(crate) fn many(prefix: &str, count: usize) -> io::Result<()> {
+    let mut made = 0;
+    let mut failed = None;
+    while made < count && failed.is_none() {
+        failed = File::create(&format!("{prefix}{made}")).err();
+        made += usize::from(failed.is_none());
+    }
+    writeln!(io::stdout(), "{made}")?;
+    failed.map_or(Ok(()), Err)
+}
+
+pub(crate) fn mkdir(path: &str) -> io::Result<()> {
+    host::mkdir(path)?;
+    writeln!(io::stdout(), "ok")
+}
+
+pub(crate) fn symlink(target: &str, path: &str) -> io::Result<()> {
+    host::symlink(target, path)?;
+    writeln!(io::stdout(), "ok")
+}
+
+pub(crate) fn link(from: &str, path: &str) -> io::Result<()> {
+    host::link(from, path)?;
+    writeln!(io::stdout(), "ok")
+}
+
+pub(crate) fn rename(from: &str, path: &str) -> io::Result<()> {
+    host::rename(from, path)?;
+    writeln!(io::stdout(), "ok")
+}
+
+pub(crate) fn remove(path: &str) -> io::Result<()> {
+    host::remove(path)?;
+    writeln!(io::stdout(), "ok")
+}
+
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+mod host {
+    use std::fs::{self, OpenOptions};
+    use std::io::{self, Seek as _, SeekFrom, Write as _};
+
+    pub(super) struct File(fs::File);
+
+    impl File {
+        pub(super) fn create(path: &str) -> io::Result<Self> {
+            fs::File::create(path).map(Self)
+        }
+
+        pub(super) fn open_or_create(path: &str) -> io::Result<Self> {
+            OpenOptions::new().write(true).create(true).truncate(false).open(path).map(Self)
+        }
+
+        pub(super) fn append(path: &str, bytes: &[u8]) -> io::Result<()> {
+            OpenOptions::new().append(true).create(true).open(path)?.write_all(bytes)
+        }
+
+        pub(super) fn write_all(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+            let mut file = &self.0;
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(bytes)
+        }
+
+        pub(super) fn resize(&self, size: u64) -> io::Result<()> {
+            self.0.set_len(size)
+        }
+    }
+
+    pub(super) fn mkdir(path: &str) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    #[expect(deprecated, reason = "the only function for it that is stable on this target")]
+    pub(super) fn symlink(target: &str, path: &str) -> io::Result<()> {
+        fs::soft_link(target, path)
+    }
+
+    pub(super) fn link(from: &str, path: &str) -> io::Result<()> {
+        fs::hard_link(from, path)
+    }
+
+    pub(super) fn rename(from: &str, path: &str) -> io::Result<()> {
+        fs::rename(from, path)
+    }
+
+    pub(super) fn remove(path: &str) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+mod host {
+    use std::io;
+
+    use wasip2::filesystem::preopens::get_directories;
+    use wasip2::filesystem::types::{
+        Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags, filesystem_error_code,
+    };
+    use wasip2::io::streams::{OutputStream, StreamError};
+
+    pub(super) struct File(Descriptor);
+
+    fn told(code: ErrorCode) -> io::Error {
+        io::Error::other(code.name())
+    }
+
+    fn failed(error: StreamError) -> io::Error {
+        match error {
+            StreamError::Closed => io::ErrorKind::BrokenPipe.into(),
+            StreamError::LastOperationFailed(error) => {
+                filesystem_error_code(&error).map_or_else(|| io::Error::other(error.to_debug_string()), told)
+            }
+        }
+    }
+
+    /// The directory that `path` lies in, and the rest of it.
+    fn place(path: &str) -> io::Result<(Descriptor, String)> {
+        for (directory, name) in get_directories() {
+            if let Some(rest) = path.strip_prefix(&name) {
+                return Ok((directory, rest.trim_start_matches('/').to_owned()));
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn open(path: &str, how: OpenFlags) -> io::Result<Descriptor> {
+        let (directory, path) = place(path)?;
+        directory.open_at(PathFlags::SYMLINK_FOLLOW, &path, how, DescriptorFlags::WRITE).map_err(told)
+    }
+
+    fn write_all(stream: &OutputStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            stream.subscribe().block();
+            let permitted = usize::try_from(stream.check_write().map_err(failed)?).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(permitted.min(bytes.len()));
+            stream.write(now).map_err(failed)?;
+            bytes = later;
+        }
+        stream.blocking_flush().map_err(failed)
+    }
+
+    impl File {
+        pub(super) fn create(path: &str) -> io::Result<Self> {
+            open(path, OpenFlags::CREATE | OpenFlags::TRUNCATE).map(Self)
+        }
+
+        pub(super) fn open_or_create(path: &str) -> io::Result<Self> {
+            open(path, OpenFlags::CREATE).map(Self)
+        }
+
+        pub(super) fn append(path: &str, bytes: &[u8]) -> io::Result<()> {
+            let file = open(path, OpenFlags::CREATE)?;
+            write_all(&file.append_via_stream().map_err(told)?, bytes)
+        }
+
+        /// By a stream, and what fits in one page of memory at even offsets by a call of the file itself.
+        pub(super) fn write_all(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+            if at % 2 == 1 || bytes.len() > 4096 {
+                return write_all(&self.0.write_via_stream(at).map_err(told)?, bytes);
+            }
+            let mut written = 0;
+            while written < bytes.len() {
+                let count = self.0.write(&bytes[written..], at + written as u64).map_err(told)?;
+                written += usize::try_from(count).map_err(io::Error::other)?;
+            }
+            Ok(())
+        }
+
+        pub(super) fn resize(&self, size: u64) -> io::Result<()> {
+            self.0.set_size(size).map_err(told)
+        }
+    }
+
+    pub(super) fn mkdir(path: &str) -> io::Result<()> {
+        let (directory, path) = place(path)?;
+        directory.create_directory_at(&path).map_err(told)
+    }
+
+    pub(super) fn symlink(target: &str, path: &str) -> io::Result<()> {
+        let (directory, path) = place(path)?;
+        directory.symlink_at(target, &path).map_err(told)
+    }
+
+    pub(super) fn link(from: &str, path: &str) -> io::Result<()> {
+        let ((from_directory, from), (directory, path)) = (place(from)?, place(path)?);
+        from_directory.link_at(PathFlags::empty(), &from, &directory, &path).map_err(told)
+    }
+
+    pub(super) fn rename(from: &str, path: &str) -> io::Result<()> {
+        let ((from_directory, from), (directory, path)) = (place(from)?, place(path)?);
+        from_directory.rename_at(&from, &directory, &path).map_err(told)
+    }
+
+    pub(super) fn remove(path: &str) -> io::Result<()> {
+        let (directory, path) = place(path)?;
+        directory.unlink_file_at(&path).map_err(told)
+    }
+}

@@ -1,0 +1,361 @@
+//! What runs may put on their mounts: to the byte and to the file, by preview 1 and by 0.2, and what is told of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use capstan_tests::frames::Framed;
+use capstan_tests::{Client, Daemon, Setup, guests};
+use serde_json::{Value, json};
+
+use crate::{CAPSTAN, oracle};
+
+const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
+
+/// A daemon with both probes, whose operator grants the folders `work` and `more` for writing.
+struct Granting {
+    daemon: Daemon,
+    client: Client,
+}
+
+impl Granting {
+    async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// The same with more of configuration, in which `@` stands for the folder that all lies in.
+    async fn with(toml: &str) -> Self {
+        let setup = Setup::new(CAPSTAN);
+        for name in ["work", "more"] {
+            fs::create_dir(setup.folder().join(name)).unwrap();
+        }
+        fs::write(setup.folder().join("file"), "content").unwrap();
+        let toml = format!(
+            "{toml}\n[mounts.work]\npath = \"@/work\"\naccess = \"rw\"\n[mounts.more]\npath = \"@/more\"\naccess = \"rw\"\n\
+             [mounts.conf]\npath = \"@/file\"\naccess = \"rw\"\n"
+        );
+        let toml = toml.replace('@', setup.folder().to_str().unwrap());
+        let daemon = setup.config(&toml).start();
+        let client = daemon.client();
+        for probe in PROBES {
+            client.push(probe, guests::compiled(probe)).await;
+        }
+        Self { daemon, client }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.daemon.setup().folder().join(name)
+    }
+
+    fn size(&self, name: &str) -> u64 {
+        fs::metadata(self.path(name)).unwrap().len()
+    }
+
+    /// Runs a probe with `/work` to write to, and what else is asked for.
+    async fn ask(&self, probe: &str, asked: Value, args: &[&str]) -> Framed {
+        let mut policy = json!({"mounts": [{"name": "work", "access": "rw"}]});
+        policy.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        let call = self.client.run(probe).query("policy", &policy.to_string());
+        args.iter().fold(call, |call, arg| call.arg(arg)).framed().send().await.frames()
+    }
+}
+
+/// Checks that a run failed for want of room.
+#[track_caller]
+fn capped(framed: &Framed, outcome: &Value) {
+    framed.ended("disk_cap", 137);
+    assert_eq!(framed.outcome(), outcome);
+}
+
+fn bytes(limit: u64) -> Value {
+    json!({"kind": "disk_cap", "what": "bytes", "limit": limit})
+}
+
+fn files(limit: u64) -> Value {
+    json!({"kind": "disk_cap", "what": "files", "limit": limit})
+}
+
+#[tokio::test]
+async fn the_limit_is_exact_for_one_write_and_for_many() {
+    let granting = Granting::new().await;
+    for probe in PROBES {
+        for (count, piece, limit) in [
+            (1_000_000, 1_000_000, 100_001),
+            (1_000_000, 65_536, 999_999),
+            (300_000, 4_096, 65_537),
+            (10_000, 7, 999),
+            (100, 1, 99),
+            (10, 10, 0),
+        ] {
+            let (name, file) = (format!("/work/{probe}"), format!("work/{probe}"));
+            let args = ["put", &name, &count.to_string(), &piece.to_string()];
+            let framed = granting.ask(probe, json!({"disk": limit}), &args).await;
+            capped(&framed, &bytes(limit));
+            assert_eq!(granting.size(&file), limit, "{probe}: {count} bytes in pieces of {piece}");
+            assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], limit);
+            granting.ask(probe, json!({"disk": count}), &args).await.ended("exited", 0);
+            assert_eq!(granting.size(&file), count, "{probe}: all of it fits");
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_and_mounts_share_the_limit_and_each_mount_has_its_own() {
+    let granting = Granting::new().await;
+    for probe in PROBES {
+        let asked = json!({"disk": 250, "mounts": [
+            {"name": "work", "access": "rw", "disk": 100}, {"name": "more", "access": "rw"},
+        ]});
+        let paths = ["spread", "80", "/work/a", "/work/b", "/work/c", "/more/a", "/more/b", "/more/c"];
+        let framed = granting.ask(probe, asked, &paths).await;
+        // It went on to its end, and that was a good one.
+        framed.ended("exited", 0);
+        assert_eq!(String::from_utf8_lossy(&framed.stdout), "yes\nno\nno\nyes\nno\nno\n", "{probe}");
+        let sizes = |folder: &str| ["a", "b", "c"].map(|name| granting.size(&format!("{folder}/{name}")));
+        assert_eq!((sizes("work"), sizes("more")), ([80, 20, 0], [80, 70, 0]), "{probe}");
+        let asked = json!({"mounts": [{"name": "work", "access": "rw", "disk": 5}]});
+        let framed = granting.ask(probe, asked, &["put", "/work/a", "6", "6"]).await;
+        capped(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/work"}));
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_gives_nothing_back() {
+    let granting = Granting::new().await;
+    for probe in PROBES {
+        let churn = |count| ["churn", "/work/f", count, "100"];
+        granting.ask(probe, json!({"disk": 250}), &churn("2")).await.ended("exited", 0);
+        capped(&granting.ask(probe, json!({"disk": 250}), &churn("3")).await, &bytes(250));
+        assert_eq!(granting.size("work/f"), 50, "{probe}");
+        capped(&granting.ask(probe, json!({"files": 2}), &["churn", "/work/g", "3", "1"]).await, &files(2));
+    }
+}
+
+#[tokio::test]
+async fn growth_counts_where_nothing_is_written() {
+    let granting = Granting::new().await;
+    for probe in PROBES {
+        let file = granting.path("work/f");
+        fs::write(&file, "12345").unwrap();
+        capped(&granting.ask(probe, json!({"disk": 100}), &["resize", "/work/f", "106"]).await, &bytes(100));
+        assert_eq!(granting.size("work/f"), 5);
+        let framed = granting.ask(probe, json!({"disk": 100}), &["resize", "/work/f", "105"]).await;
+        framed.ended("exited", 0);
+        assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], 100);
+        granting.ask(probe, json!({"disk": 0}), &["resize", "/work/f", "5"]).await.ended("exited", 0);
+        // Beyond the end: both ways in which the probe writes, of which one is that of odd offsets.
+        for offset in ["1000000000000", "1000000000001", "4611686018427387904"] {
+            capped(&granting.ask(probe, json!({"disk": 100}), &["at", "/work/f", offset, "x"]).await, &bytes(100));
+            assert_eq!(granting.size("work/f"), 5, "{probe} {offset}");
+        }
+        for (offset, size) in [(9, 10), (50, 51)] {
+            let args = ["at", "/work/f", &offset.to_string(), "x"];
+            let framed = granting.ask(probe, json!({"disk": 41}), &args).await;
+            framed.ended("exited", 0);
+            assert_eq!(granting.size("work/f"), size);
+        }
+        let framed = granting.ask(probe, json!({"disk": 3}), &["append", "/work/f", "abcdef"]).await;
+        capped(&framed, &bytes(3));
+        assert_eq!(granting.size("work/f"), 54, "{probe}");
+        // What is overwritten is written.
+        capped(&granting.ask(probe, json!({"disk": 1}), &["at", "/work/f", "0", "AB"]).await, &bytes(1));
+        assert!(fs::read(&file).unwrap().starts_with(b"A2345"), "{probe}");
+    }
+}
+
+#[tokio::test]
+async fn files_directories_and_links_are_counted_as_they_are_made() {
+    let granting = Granting::new().await;
+    for probe in PROBES {
+        let folder = granting.path("work");
+        let framed = granting.ask(probe, json!({"files": 3}), &["many", "/work/m", "10"]).await;
+        capped(&framed, &files(3));
+        assert_eq!(framed.stdout.split(|byte| *byte == b'\n').next(), Some(&b"3"[..]));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+        assert_eq!(framed.last["usage"]["mounts"][0]["files_made"], 3);
+        // Those are there already.
+        granting.ask(probe, json!({"files": 0}), &["many", "/work/m", "3"]).await.ended("exited", 0);
+        granting.ask(probe, json!({"files": 0}), &["rename", "/work/m0", "/work/n"]).await.ended("exited", 0);
+        for make in [&["mkdir", "/work/d"][..], &["symlink", "m1", "/work/s"], &["link", "/work/m1", "/work/l"]] {
+            capped(&granting.ask(probe, json!({"files": 0}), make).await, &files(0));
+            granting.ask(probe, json!({"files": 1}), make).await.ended("exited", 0);
+            // That it is there is what is wrong then, and not the limit.
+            granting.ask(probe, json!({"files": 0}), make).await.ended("exited", 1);
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 6);
+        // What is in it, since the mount is the folder that was opened.
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { fs::remove_dir(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_operators_limits_are_a_ceiling() {
+    let toml = "[policy]\ndisk = 10\nfiles = 1";
+    let granting = Granting::with(toml).await;
+    for probe in PROBES {
+        let asked = json!({"disk": "1GiB", "files": 1000});
+        capped(&granting.ask(probe, asked, &["put", "/work/f", "11", "11"]).await, &bytes(10));
+        capped(&granting.ask(probe, json!({}), &["many", &format!("/work/{probe}"), "2"]).await, &files(1));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_opened() {
+    let mut granting = Granting::new().await;
+    let fifo = granting.path("work/fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    std::os::unix::fs::symlink("fifo", granting.path("work/link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(granting.path("work/socket")).unwrap();
+    for probe in PROBES {
+        for path in ["/work/fifo", "/work/link", "/work/socket"] {
+            for args in [&["read", path][..], &["put", path, "1", "1"], &["at", path, "0", "x"]] {
+                let framed = granting.ask(probe, json!({"timeout": "60s"}), args).await;
+                framed.ended("exited", 1);
+            }
+        }
+    }
+    oracle::still_answers(&mut granting.daemon).await;
+}
+
+#[tokio::test]
+async fn a_scratch_directory_is_there_for_who_asks_and_only_for_the_run() {
+    let granting = Granting::new().await;
+    let folder = granting.daemon.setup().folder().join("data/scratch");
+    let is_empty = || fs::read_dir(&folder).unwrap().count() == 0;
+    for probe in PROBES {
+        let put = ["put", "/scratch/f", "100", "10"];
+        granting.ask(probe, json!({}), &put).await.ended("exited", 1);
+        let framed = granting.ask(probe, json!({"scratch": 100}), &put).await;
+        framed.ended("exited", 0);
+        assert_eq!(framed.last["usage"]["mounts"][1]["guest"], "/scratch");
+        assert!(is_empty(), "{probe}: it is gone before the end is told");
+        let framed = granting.ask(probe, json!({"scratch": 99}), &put).await;
+        capped(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 99, "mount": "/scratch"}));
+        let asked = json!({"scratch": 99, "timeout": "300ms"});
+        granting.ask(probe, asked, &["sleep", "3600"]).await.ended("timed_out", 124);
+        capstan_tests::eventually("no scratch directory", async || is_empty().then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_daemon_left_is_removed_at_the_next_start() {
+    let setup = Setup::new(CAPSTAN);
+    let data = setup.folder_with_mode("data", 0o700);
+    fs::create_dir_all(data.join("scratch/left/deep")).unwrap();
+    fs::write(data.join("scratch/left/deep/file"), "x").unwrap();
+    let _daemon = setup.data(&data).start();
+    assert_eq!(fs::read_dir(data.join("scratch")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn one_file_is_a_mount_and_nothing_around_it_is() {
+    let granting = Granting::new().await;
+    fs::write(granting.path("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink("secret", granting.path("link")).unwrap();
+    for probe in PROBES {
+        fs::write(granting.path("file"), "content").unwrap();
+        for (guest, path) in [(None, "/conf"), (Some("/etc/app/the.conf"), "/etc/app/the.conf")] {
+            let mount = |access: &str| json!({"mounts": [{"name": "conf", "guest": guest, "access": access}]});
+            let beside = |name: &str| format!("{}/{name}", path.rsplit_once('/').unwrap().0);
+            let read = granting.ask(probe, mount("ro"), &["read", path]).await;
+            assert_eq!(String::from_utf8_lossy(&read.stdout), "content", "{probe} {path}: {}", read.last);
+            for name in ["file", "secret", "link", "work", "work/x", "../secret", "new", "the.conf/x", "."] {
+                granting.ask(probe, mount("ro"), &["read", &beside(name)]).await.ended("exited", 1);
+            }
+            let new = beside("new");
+            for args in [
+                &["put", &new, "1", "1"][..],
+                &["mkdir", &new],
+                &["symlink", "secret", &new],
+                &["link", path, &new],
+                &["rename", path, &new],
+                &["remove", path],
+                &["ls", &beside("")],
+            ] {
+                granting.ask(probe, mount("rw"), args).await.ended("exited", 1);
+            }
+            granting.ask(probe, mount("ro"), &["at", path, "0", "C"]).await.ended("exited", 1);
+            granting.ask(probe, mount("rw"), &["at", path, "0", "C"]).await.ended("exited", 0);
+            assert_eq!(fs::read_to_string(granting.path("file")).unwrap(), "Content");
+            fs::write(granting.path("file"), "content").unwrap();
+        }
+        assert!(!granting.path("new").exists());
+        fs::remove_file(granting.path("file")).unwrap();
+        let mount = json!({"mounts": [{"name": "conf", "access": "rw"}]});
+        granting.ask(probe, mount, &["put", "/conf", "1", "1"]).await.ended("exited", 1);
+        assert!(!granting.path("file").exists(), "{probe}: what is gone is not made again");
+    }
+}
+
+#[tokio::test]
+async fn a_path_below_a_prefix_is_granted_to_who_asks() {
+    let granting = Granting::with("[[mount_prefixes]]\npath = \"@/more\"\naccess = \"rw\"\ndisk = 5").await;
+    fs::create_dir(granting.path("more/inner")).unwrap();
+    std::os::unix::fs::symlink(granting.path("work"), granting.path("more/out")).unwrap();
+    let path = |name: &str| granting.path(name).to_str().unwrap().to_owned();
+    let mounts = |name: &str| json!({"mounts": [{"path": path(name), "guest": "/d", "access": "rw"}]});
+    for probe in PROBES {
+        let framed = granting.ask(probe, mounts("more/inner"), &["put", "/d/f", "6", "6"]).await;
+        capped(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/d"}));
+        assert_eq!(granting.size("more/inner/f"), 5);
+    }
+    for (name, rule) in [
+        ("work", "the operator allows no path like it"),
+        ("more/out", "it cannot be opened"),
+        ("more/nowhere", "it cannot be opened"),
+        ("more/../work", "a path is absolute"),
+    ] {
+        let call = granting.client.run("probe.p1").arg("name").query("policy", &mounts(name).to_string());
+        let denied = call.send().await;
+        denied.error(403, "policy_denied");
+        assert!(denied.text().contains(rule), "{name}: {}", denied.text());
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_on_each_mount_is_kept_with_the_job() {
+    let granting = Granting::new().await;
+    fs::write(granting.path("work/in"), "0123456789").unwrap();
+    for probe in PROBES {
+        let policy = json!({"mounts": [{"name": "work", "access": "rw"}, {"name": "more"}]});
+        let job = json!({"handler": probe, "args": ["read", "/work/in"], "policy": policy}).to_string();
+        let id = granting.client.post("/v1/jobs").body(job).send().await.json()["id"].as_str().unwrap().to_owned();
+        granting.client.post(&format!("/v1/jobs/{id}/wait")).send().await;
+        let told = granting.client.get(&format!("/v1/jobs/{id}")).send().await.json();
+        let mounts = &told["runs"][0]["usage"]["mounts"];
+        assert_eq!(mounts[0]["guest"], "/work", "{told}");
+        assert_eq!((&mounts[0]["read_bytes"], &mounts[0]["written_bytes"]), (&json!(10), &json!(0)), "{probe}");
+        assert!(mounts[0]["operations"].as_u64().unwrap() >= 2, "{mounts}");
+        assert_eq!(mounts[1]["operations"], 0, "{mounts}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_mount_stops_the_start_and_is_named() {
+    let setup = Setup::new(CAPSTAN);
+    let at = |name: &str| setup.folder().join(name);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+    for (path, why) in [
+        (at("fifo"), "it is a FIFO"),
+        (at("socket"), "it is a socket"),
+        ("/dev/null".into(), "it is a device"),
+        (at("dangling"), "No such file"),
+        (at("missing"), "No such file"),
+    ] {
+        let toml = format!("[mounts.data]\npath = \"{}\"\n", path.display());
+        let refused = setup.clone().config(&toml).refused();
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let last = refused.stderr.lines().last().unwrap_or_default();
+        assert!(last.contains("cannot open mount data") && last.contains(why), "{last}");
+    }
+    let refused = setup.clone().config("[mounts.\"../x\"]\npath = \"/tmp\"\n").refused();
+    assert!(refused.stderr.contains("no path for a guest"), "{refused:?}");
+    let refused = setup.config("[[mount_prefixes]]\npath = \"tmp\"\n").refused();
+    assert!(refused.stderr.contains("no absolute path"), "{refused:?}");
+}
