@@ -129,7 +129,8 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
     let held_at_opening = daemon.held_at_opening.get().copied().flatten();
-    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr } = engine.ceiling().limits;
+    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr, connections, traffic } =
+        engine.ceiling().limits;
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,
@@ -150,6 +151,8 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             "hostcall": hostcall,
             "stdout": stdout,
             "stderr": stderr,
+            "connections": connections,
+            "traffic": traffic,
         },
         "compile": {
             "timeout": facts.compile.timeout.as_secs_f64(),
@@ -173,6 +176,7 @@ async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             return call.fail(code, why).await;
         }
     };
+    daemon.engine.set_own_ports(listeners.iter().filter_map(Listener::tcp_port).collect());
     let bound: String = listeners.iter().map(|listener| format!("{}\n", listener.address())).collect();
     print(&mut call.stdout, &bound).await;
     let Call { stop, stdout, stderr, .. } = call;

@@ -9,8 +9,8 @@ mod registry;
 mod shutdown;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use arc_swap::ArcSwap;
@@ -69,6 +69,8 @@ pub struct Counts {
 #[derive(Debug)]
 struct Inner {
     ceiling: ArcSwap<Ceiling>,
+    /// Ports that its daemon listens on.
+    own_ports: OnceLock<Vec<u16>>,
     runs: Runs,
     registry: Registry,
     fence: Arc<Fence>,
@@ -99,6 +101,7 @@ impl Engine {
     pub fn with(config: Config, records: Arc<dyn Records>, events: Events) -> Self {
         Self(Arc::new(Inner {
             ceiling: ArcSwap::from_pointee(config.ceiling),
+            own_ports: OnceLock::new(),
             runs: Runs::new(),
             registry: Registry::default(),
             fence: Arc::default(),
@@ -231,6 +234,16 @@ impl Engine {
     /// What no run may use and touch more of.
     pub fn ceiling(&self) -> Arc<Ceiling> {
         self.0.ceiling.load_full()
+    }
+
+    /// Says on which ports its daemon listens over TCP: jobs do not reach those unless the operator says so. The first word stands.
+    pub(crate) fn set_own_ports(&self, ports: Vec<u16>) {
+        let _ = self.0.own_ports.set(ports);
+    }
+
+    /// The ports that its daemon listens on over TCP.
+    pub(crate) fn own_ports(&self) -> &[u16] {
+        self.0.own_ports.get().map_or(&[], Vec::as_slice)
     }
 
     /// Numbers of its life so far.

@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::job::{JobId, Parent};
 use crate::limits::Limits;
 use crate::outcome::{CancelledBy, Outcome};
-use crate::policy::Asked;
+use crate::policy::{Asked, Reach};
 use crate::stream::{Overheard, Sink, Source};
 use crate::usage::Usage;
 
@@ -62,6 +62,8 @@ pub struct Call {
     pub stderr: Sink,
     pub limits: Limits,
     pub mounts: Vec<crate::mount::Mount>,
+    /// What of the network may be reached; nothing where it is none.
+    pub network: Option<Box<Reach>>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -87,6 +89,7 @@ impl Call {
             stderr: Sink::discard(),
             limits: Limits::default(),
             mounts: Vec::new(),
+            network: None,
             stop: Stop::default(),
             usage: Arc::default(),
         }

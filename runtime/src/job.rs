@@ -37,7 +37,7 @@ use crate::history::{Key, Log};
 use crate::limits::Limits;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
-use crate::policy::{Asked, Policy};
+use crate::policy::{Asked, Policy, Reach};
 use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
 use crate::usage::{Sampler, Usage, UsageReport};
 
@@ -141,6 +141,7 @@ enum Clock {
 struct Start {
     env: Env,
     mounts: Vec<Mount>,
+    network: Option<Box<Reach>>,
     streams: Streams,
 }
 
@@ -252,7 +253,7 @@ impl Job {
     /// What it has used so far.
     pub fn usage(&self) -> UsageReport {
         if let State::Done(end) = &*self.0.state.borrow() {
-            return end.usage;
+            return end.usage.clone();
         }
         let running = match *self.0.clock.lock().expect("no panic while the lock is held") {
             Clock::Running(since, _) => since.elapsed(),
@@ -329,6 +330,7 @@ impl Job {
             stderr: start.streams.stderr.into_sink(),
             limits: self.0.given.policy.limits,
             mounts: start.mounts,
+            network: start.network,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

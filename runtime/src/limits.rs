@@ -23,6 +23,10 @@ pub struct Limits {
     pub stdout: u64,
     /// Bytes of stderr. Default 16 MiB.
     pub stderr: u64,
+    /// Connections over TCP that are begun, and hosts that are sent to over UDP, together. Default 64.
+    pub connections: u64,
+    /// Bytes sent and received over the network, together. Default 1 GiB.
+    pub traffic: u64,
 }
 
 impl Default for Limits {
@@ -35,6 +39,8 @@ impl Default for Limits {
             hostcall: 8 << 20,
             stdout: 1 << 30,
             stderr: 16 << 20,
+            connections: 64,
+            traffic: 1 << 30,
         }
     }
 }

@@ -5,12 +5,13 @@
 //!                     each may take away, none may add          └──────────▶ Findings: what was clamped or denied, by which rule
 //! ```
 //!
-//! A limit that nobody asks for is the ceiling's. A grant (a mount, a variable of the daemon's) that nobody asks for is not given. Who
+//! A limit that nobody asks for is the ceiling's. A grant (a mount, a variable of the daemon's, a rule for the network) that nobody asks for is not given. Who
 //! asks for a limit beyond what stands above gets what stands above; who asks for a grant that is not there is denied.
 
 mod asked;
 mod finding;
 mod nearest;
+mod network;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use self::asked::{Asked, MountAsked};
 use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
 pub use self::nearest::with_nearest;
+pub use self::network::{Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError, Why};
 use crate::env::Env;
 use crate::limits::Limits;
 use crate::mount::{Access, Mount};
@@ -33,6 +35,8 @@ pub struct Policy {
     pub mounts: Vec<MountGrant>,
     /// Variables of the daemon's environment that the guest gets.
     pub pass_env: Vec<String>,
+    /// What of the network may be reached.
+    pub network: Vec<Rule>,
 }
 
 /// A directory that is granted.
@@ -52,6 +56,8 @@ pub struct Ceiling {
     /// Variables that may be passed on.
     pub env: Env,
     pub excess: Excess,
+    /// What of the network may be granted.
+    pub network: Vec<Rule>,
 }
 
 /// What becomes of a manifest that asks for more than the ceiling allows.
@@ -91,6 +97,8 @@ impl Limits {
             hostcall: self.hostcall,
             stdout: asked.stdout.unwrap_or(self.stdout),
             stderr: asked.stderr.unwrap_or(self.stderr),
+            connections: asked.connections.unwrap_or(self.connections),
+            traffic: asked.traffic.unwrap_or(self.traffic),
         }
     }
 }
@@ -122,11 +130,14 @@ impl Ceiling {
                 hostcall: limits.hostcall,
                 stdout: narrow.least("stdout", limits.stdout, asked.stdout, size),
                 stderr: narrow.least("stderr", limits.stderr, asked.stderr, size),
+                connections: narrow.least("connections", limits.connections, asked.connections, |n| n.to_string()),
+                traffic: narrow.least("traffic", limits.traffic, asked.traffic, size),
             };
         }
         let mounts = self.mounts(manifest, caller, lenient, &mut notes);
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
-        Judgement { policy: Policy { limits, mounts, pass_env }, findings: notes.into_findings() }
+        let network = self.network(manifest, caller, lenient, &mut notes);
+        Judgement { policy: Policy { limits, mounts, pass_env, network }, findings: notes.into_findings() }
     }
 
     /// What `policy`, which was judged by this ceiling, grants.
@@ -193,8 +204,27 @@ impl Judgement {
 }
 
 fn says_limits(asked: &Asked) -> bool {
-    let Asked { timeout, cpu, memory, handles, stdout, stderr, mounts: _, pass_env: _ } = asked;
-    timeout.is_some() || cpu.is_some() || memory.is_some() || handles.is_some() || stdout.is_some() || stderr.is_some()
+    let Asked {
+        timeout,
+        cpu,
+        memory,
+        handles,
+        stdout,
+        stderr,
+        connections,
+        traffic,
+        mounts: _,
+        pass_env: _,
+        network: _,
+    } = asked;
+    timeout.is_some()
+        || cpu.is_some()
+        || memory.is_some()
+        || handles.is_some()
+        || stdout.is_some()
+        || stderr.is_some()
+        || connections.is_some()
+        || traffic.is_some()
 }
 
 fn grant(asked: Vec<MountAsked>) -> Vec<MountGrant> {

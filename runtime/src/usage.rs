@@ -1,6 +1,7 @@
 //! `Usage`: what a run used, counted while it runs.
 
 mod complaint;
+mod contacts;
 mod sampler;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::complaint::Complaint;
+pub use self::contacts::{Contact, Contacts, DenialReport, Exchanged, NetworkReport, PeerReport};
 pub use self::sampler::{Sampler, SamplerError, Sampling};
 
 /// Counters of one run, written by the engine and the sandbox and read by anyone at any time. Times are kept in nanoseconds.
@@ -30,6 +32,8 @@ pub struct Usage {
     pub complaint: Complaint,
     /// What can be learned of where its processor time goes.
     pub sampling: Sampling,
+    /// Whom it has spoken to over the network.
+    pub network: Contacts,
 }
 
 /// A number that only grows.
@@ -37,7 +41,7 @@ pub struct Usage {
 pub struct Counter(AtomicU64);
 
 /// The counters at one moment. Times in seconds, sizes in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UsageReport {
     /// From being asked for to having a slot.
@@ -55,6 +59,9 @@ pub struct UsageReport {
     pub stdin_bytes: u64,
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
+    /// Absent where it has asked for nothing of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<NetworkReport>>,
 }
 
 impl Usage {
@@ -70,6 +77,7 @@ impl Usage {
             stdin_bytes: self.stdin_bytes.get(),
             stdout_bytes: self.stdout_bytes.get(),
             stderr_bytes: self.stderr_bytes.get(),
+            network: self.network.report(),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, OutputStream};
 use crate::policy::Ceiling;
-use crate::sandbox::{self, CompileLimits, Sandbox};
+use crate::sandbox::{self, CompileLimits, Resolver, Sandbox};
 use crate::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use crate::tasks::Tasks;
 
@@ -41,7 +41,8 @@ pub(super) async fn run(
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
     let (compile, tasks) = (CompileLimits::default(), Tasks::default());
-    let config = sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks };
+    let config =
+        sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks, resolver: Resolver::default() };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
 
@@ -54,7 +55,9 @@ pub(super) async fn run(
     let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
-    let engine = Engine::new(engine::Config { ceiling: Ceiling::of(ceiling), runs: 1, queue: 0 });
+    let network = given.asked.network.clone().unwrap_or_default();
+    let ceiling = Ceiling { network, ..Ceiling::of(ceiling) };
+    let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
     let control = Control { asked: given.asked, mounts, ..Control::default() };

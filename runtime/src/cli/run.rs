@@ -17,7 +17,7 @@ use super::program::Target;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
 use crate::mount::Access;
-use crate::policy::{Asked, MountAsked};
+use crate::policy::{Asked, MountAsked, Rule};
 use crate::units;
 
 /// What `capstan run` is called with.
@@ -63,12 +63,21 @@ pub(super) struct PolicyArgs {
     /// Ask the daemon for a variable of its own environment.
     #[arg(long, value_name = "NAME")]
     pass_env: Option<Vec<String>>,
+    /// Let it speak to a host: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, [2001:db8::1]:53/udp. May be repeated.
+    #[arg(long, value_name = "RULE")]
+    allow_net: Option<Vec<Rule>>,
+    /// Connections over TCP and hosts over UDP that it may have in all.
+    #[arg(long, value_name = "N")]
+    connections: Option<u64>,
+    /// Bytes that it may send and receive in all.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    traffic: Option<u64>,
 }
 
 impl PolicyArgs {
     pub(super) fn asked(&self) -> Asked {
-        let Self { timeout, cpu, memory, mount, pass_env } = self.clone();
-        Asked { timeout, cpu, memory, mounts: mount, pass_env, ..Asked::NOTHING }
+        let Self { timeout, cpu, memory, mount, pass_env, allow_net: network, connections, traffic } = self.clone();
+        Asked { timeout, cpu, memory, mounts: mount, pass_env, network, connections, traffic, ..Asked::NOTHING }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::listener::Inherited;
 use crate::mount::Mount;
 use crate::outcome::Outcome;
 use crate::policy::Ceiling;
-use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::sandbox::{self, Resolver, Sandbox, SandboxError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 use crate::tasks::Tasks;
@@ -233,6 +233,7 @@ impl Boot {
             compiler: "/proc/self/exe".into(),
             artifacts: None,
             tasks: self.tasks.clone(),
+            resolver: Resolver::default(),
         };
         let (engine, gate, notify) = (self.engine().clone(), self.daemon.gate.clone(), self.notify.clone());
         // It takes its time, in which signals are still heard and the deadline holds.
@@ -281,7 +282,8 @@ impl BootError {
 
 /// What the operator allows: mounts are opened now, and are values from here on.
 fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
-    let mut ceiling = Ceiling { excess: settings.excess, ..Ceiling::of(settings.ceiling) };
+    let mut ceiling =
+        Ceiling { excess: settings.excess, network: settings.network.clone(), ..Ceiling::of(settings.ceiling) };
     for (name, MountTable { path, access }) in &settings.mounts {
         let dir = places::open_mount(path);
         let dir = dir.map_err(|source| BootError::Mount { name: name.clone(), path: path.clone(), source })?;

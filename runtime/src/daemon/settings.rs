@@ -18,7 +18,7 @@ use crate::history::Bounds;
 use crate::limits::Limits;
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
-use crate::policy::{Excess, with_nearest};
+use crate::policy::{Excess, Rule, with_nearest};
 use crate::sandbox::{self, CompileLimits};
 use crate::tls;
 
@@ -57,6 +57,8 @@ pub(super) struct Settings {
     pub(super) mounts: BTreeMap<String, MountTable>,
     /// Variables of the environment that may be passed on to jobs. Default none.
     pub(super) pass_env: Vec<String>,
+    /// What of the network may be granted to jobs. Default nothing.
+    pub(super) network: Vec<Rule>,
     pub(super) runs: usize,
     /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
     pub(super) runs_asked: usize,
@@ -198,6 +200,7 @@ impl Settings {
             excess: file.manifests.excess,
             mounts: file.mounts,
             pass_env: asked.pass_env.unwrap_or_default(),
+            network: asked.network.unwrap_or_default(),
             runs: runs_asked.min(runs_ceiling),
             runs_asked,
             runs_ceiling,

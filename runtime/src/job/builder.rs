@@ -151,13 +151,14 @@ impl JobBuilder {
         let ceiling = self.engine.ceiling();
         let policy = ceiling.judge(self.resolved.handler().asked(), &self.control.asked).allowed()?;
         let Grants { mut mounts, mut env } = ceiling.grants(&policy);
+        let network = ceiling.reach(&policy, self.engine.own_ports());
         mounts.extend(self.control.mounts);
         env.extend(&self.env);
         let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
-        let start = Start { env, mounts, streams: self.streams };
+        let start = Start { env, mounts, network, streams: self.streams };
         let given = Given {
             id: JobId::random(),
             handler: self.resolved.name().clone(),

@@ -106,7 +106,12 @@ fn the_result_is_never_wider_than_any_source() {
         "[[mounts]]\nname = \"a\"\naccess = \"rw\"",
         "[[mounts]]\nname = \"a\"\n[[mounts]]\nname = \"b\"\naccess = \"rw\"",
     ];
-    let limits = ["", "cpu = 1\nstdout = 1", "cpu = 2\nstdout = 0", "cpu = 3"];
+    let limits = [
+        "",
+        "cpu = 1\nstdout = 1\ntraffic = 2",
+        "cpu = 2\nstdout = 0\nconnections = 1",
+        "cpu = 3\nconnections = 2\ntraffic = 1",
+    ];
     let said: Vec<Asked> =
         limits.iter().flat_map(|limits| grants.map(|grants| asked(&format!("{limits}\n{grants}")))).collect();
     let within = |policy: &Policy, asked: &Asked| {
@@ -117,7 +122,9 @@ fn the_result_is_never_wider_than_any_source() {
                 |grant: &MountGrant| mounts.iter().any(|own| own.name == grant.name && own.access >= grant.access);
             policy.mounts.iter().all(has)
         });
-        cpu && stdout && mounts
+        let connections = asked.connections.is_none_or(|connections| policy.limits.connections <= connections);
+        let traffic = asked.traffic.is_none_or(|traffic| policy.limits.traffic <= traffic);
+        cpu && stdout && mounts && connections && traffic
     };
     for of_operator in [
         &[][..],

@@ -7,6 +7,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use super::limiter::Limiter;
+use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdout};
 use crate::handler::Call;
 use crate::mount::{Access, Mount};
@@ -21,6 +22,7 @@ pub(super) struct Host {
     limiter: Limiter,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
+    network: Option<Network>,
 }
 
 impl WasiView for Host {
@@ -30,8 +32,8 @@ impl WasiView for Host {
 }
 
 impl Host {
-    /// Maps a call into WASI: what is not named here, the guest does not have.
-    pub(super) fn new(call: Call) -> Result<Self> {
+    /// Maps a call into WASI: what is not named here, the guest does not have. A program that imports no sockets needs no `resolver`.
+    pub(super) fn new(call: Call, resolver: Option<&Resolver>) -> Result<Self> {
         let limits = call.limits;
         let stdin = Stdin::new(call.stdin, call.usage.clone());
         let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, call.usage.clone());
@@ -47,9 +49,13 @@ impl Host {
             let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
             wasi.preopened_dir(path, guest_path, FsPerms::from(*access))?;
         }
+        let network = resolver.map(|resolver| Network::new(call.network, resolver.clone(), limits, call.usage.clone()));
+        if let Some(network) = &network {
+            network.open(&mut wasi);
+        }
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(limits.handles);
-        Ok(Self { wasi, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr })
+        Ok(Self { wasi, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr, network })
     }
 
     /// A store around it that yields each tick and is held to its limits.
@@ -61,6 +67,14 @@ impl Host {
         // A new store's deadline has passed already. Two ticks, since the first may come at once: a slice of one to two milliseconds.
         store.set_epoch_deadline(2);
         store
+    }
+
+    /// The sockets of the run.
+    ///
+    /// # Errors
+    /// That its program said it had none.
+    pub(super) fn network(&self) -> Result<&Network> {
+        self.network.as_ref().ok_or_else(|| wasmtime::format_err!("sockets were used that were not imported"))
     }
 
     pub(super) fn limiter(&self) -> &Limiter {

@@ -11,6 +11,7 @@
 
 mod ask;
 mod burn;
+mod net;
 mod stdio;
 
 use std::io::{self, Write as _};
@@ -35,7 +36,16 @@ const USAGE: &str = "usage: probe COMMAND
   write PATH TEXT       write a file, then print ok
   ls PATH               print the names in a directory, sorted
   handles N PATH        open a file N times, keep it open, and print how many times it worked
-  connect ADDR          connect over TCP, then print ok";
+  connect ADDR          connect over TCP, then print ok
+only as a component:
+  resolve NAME          print the addresses of a host
+  tcp HOST PORT TEXT    send a text over TCP to the first address that answers, and print the answer
+  dial ADDR N           connect N times, and print how many connections came about
+  send ADDR N           send N bytes over TCP, then print ok
+  receive ADDR          read all that comes over TCP, and print how much it was
+  udp ADDR TEXT...      send datagrams, and print the answer to each
+  udp-connected ADDR TEXT...
+  listen ADDR           bind and listen over TCP, then print ok";
 
 fn main() -> ExitCode {
     let mut args = std::env::args();
@@ -83,8 +93,8 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["write", path, text] => ask::write(path, text),
         ["ls", path] => ask::ls(path),
         ["handles", count, path] => ask::handles(number(count)?, path),
-        ["connect", address] => ask::connect(address),
-        _ => return Err(Failure::Usage),
+        ["connect", address] => net::connect(address).and_then(|()| writeln!(io::stdout(), "ok")),
+        other => net::net(other).ok_or(Failure::Usage)?,
     };
     done.map_err(Failure::Host)
 }
