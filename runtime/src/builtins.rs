@@ -164,6 +164,7 @@ async fn serve_api(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             return call.fail(code, why).await;
         }
     };
+    daemon.engine.set_own_ports(listeners.iter().filter_map(Listener::tcp_port).collect());
     let bound: String = listeners.iter().map(|listener| format!("{}\n", listener.address())).collect();
     print(&mut call.stdout, &bound).await;
     let Call { stop, stdout, stderr, .. } = call;

@@ -11,8 +11,8 @@ mod shutdown;
 mod totals;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use arc_swap::ArcSwap;
@@ -72,6 +72,8 @@ pub struct Counts {
 #[derive(Debug)]
 struct Inner {
     ceiling: ArcSwap<Ceiling>,
+    /// Ports that its daemon listens on.
+    own_ports: OnceLock<Vec<u16>>,
     runs: Runs,
     registry: Registry,
     fence: Arc<Fence>,
@@ -102,6 +104,7 @@ impl Engine {
     pub fn with(config: Config, records: Arc<dyn Records>, events: Events) -> Self {
         Self(Arc::new(Inner {
             ceiling: ArcSwap::from_pointee(config.ceiling),
+            own_ports: OnceLock::new(),
             runs: Runs::new(),
             registry: Registry::default(),
             fence: Arc::default(),
@@ -239,6 +242,16 @@ impl Engine {
     /// Puts another ceiling in the place of what it has. Jobs that were made before keep the policy they have.
     pub fn set_ceiling(&self, ceiling: Ceiling) {
         self.0.ceiling.store(Arc::new(ceiling));
+    }
+
+    /// Says on which ports its daemon listens over TCP: jobs do not reach those unless the operator says so. The first word stands.
+    pub(crate) fn set_own_ports(&self, ports: Vec<u16>) {
+        let _ = self.0.own_ports.set(ports);
+    }
+
+    /// The ports that its daemon listens on over TCP.
+    pub(crate) fn own_ports(&self) -> &[u16] {
+        self.0.own_ports.get().map_or(&[], Vec::as_slice)
     }
 
     /// Numbers of its life so far.

@@ -14,7 +14,7 @@ use crate::job::{JobId, Parent};
 use crate::limits::Limits;
 use crate::mount::{Mount, ScratchGrant};
 use crate::outcome::{CancelledBy, Outcome};
-use crate::policy::Asked;
+use crate::policy::{Asked, Reach};
 use crate::secret::Secret;
 use crate::stream::{Overheard, Sink, Source};
 use crate::usage::Usage;
@@ -67,6 +67,8 @@ pub struct Call {
     /// Variables besides `env`, and before those of the same name: nobody but the guest is shown them.
     pub secrets: Vec<(String, Secret)>,
     pub scratch: Option<ScratchGrant>,
+    /// What of the network may be reached; nothing where it is none.
+    pub network: Option<Box<Reach>>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -94,6 +96,7 @@ impl Call {
             mounts: Vec::new(),
             secrets: Vec::new(),
             scratch: None,
+            network: None,
             stop: Stop::default(),
             usage: Arc::default(),
         }

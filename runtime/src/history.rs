@@ -146,7 +146,8 @@ impl Records for History {
     fn end(&self, job: &Job, end: &End) {
         let mut inside = self.lock();
         let Some(&number) = inside.numbers.get(&job.id()) else { return };
-        inside.records.get_mut(&number).expect("both have the same jobs").set_ended(job.started(), end.clone());
+        let record = inside.records.get_mut(&number).expect("both have the same jobs");
+        self.budget.add(record.set_ended(job.started(), end.clone()));
         inside.ended.push_back(number);
         while let Some(gone) = self.one_too_many(&mut inside) {
             // What it kept is given back without the lock.

@@ -38,7 +38,7 @@ use crate::limits::Limits;
 use crate::listener::Caller;
 use crate::mount::{Mount, ScratchGrant};
 use crate::outcome::{CancelledBy, Outcome, OutputStream};
-use crate::policy::{Asked, Policy};
+use crate::policy::{Asked, Policy, Reach};
 use crate::secret::{Redaction, Secret};
 use crate::stream::{FanOut, Outlet, Sink, SinkError, Source};
 use crate::usage::{Sampler, Usage, UsageReport};
@@ -155,6 +155,7 @@ struct Start {
     mounts: Vec<Mount>,
     secrets: Vec<(String, Secret)>,
     scratch: Option<ScratchGrant>,
+    network: Option<Box<Reach>>,
     streams: Streams,
 }
 
@@ -349,6 +350,7 @@ impl Job {
             mounts: start.mounts,
             secrets: start.secrets,
             scratch: start.scratch,
+            network: start.network,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

@@ -32,6 +32,10 @@ pub struct Limits {
     pub disk: u64,
     /// Files, directories and links that may be made on all mounts together. Default 10,000.
     pub files: u64,
+    /// Connections over TCP that are begun, and hosts that are sent to over UDP, together. Default 64.
+    pub connections: u64,
+    /// Bytes sent and received over the network, together. Default 1 GiB.
+    pub traffic: u64,
 }
 
 impl Default for Limits {
@@ -48,6 +52,8 @@ impl Default for Limits {
             concurrency_per_key: None,
             disk: 1 << 30,
             files: 10_000,
+            connections: 64,
+            traffic: 1 << 30,
         }
     }
 }

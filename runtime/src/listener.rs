@@ -183,6 +183,14 @@ impl Listener {
         &self.address
     }
 
+    /// The real port, where it listens on TCP.
+    pub(crate) fn tcp_port(&self) -> Option<u16> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().map(|bound| bound.port()).ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
     /// How its connections are to be secured.
     pub(crate) fn tls(&self) -> Option<&Arc<tls::Server>> {
         self.tls.as_ref()

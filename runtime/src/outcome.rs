@@ -46,6 +46,8 @@ pub enum Outcome {
     HostError { message: String },
     /// The daemon ended while the run was going on.
     Lost,
+    /// The guest was denied more of the network than `limit`, connections or bytes, and did not cope with that.
+    NetworkCap { what: NetworkLimit, limit: u64 },
 }
 
 /// An output stream of a guest.
@@ -64,6 +66,16 @@ pub enum Room {
     Bytes,
     /// Files, directories and links.
     Files,
+}
+
+/// What of the network is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkLimit {
+    /// Connections over TCP, and hosts sent to over UDP.
+    Connections,
+    /// Bytes sent and received.
+    Traffic,
 }
 
 /// Who stopped a run.
@@ -85,7 +97,7 @@ impl Outcome {
     pub const SUCCESS: Self = Self::Exited { code: 0 };
 
     /// The tokens of all kinds.
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 12] = [
         "exited",
         "trapped",
         "timed_out",
@@ -97,6 +109,7 @@ impl Outcome {
         "refused",
         "host_error",
         "lost",
+        "network_cap",
     ];
 
     /// The wall clock ran out at `limit`.
@@ -128,6 +141,7 @@ impl Outcome {
             Self::Refused { .. } => 8,
             Self::HostError { .. } => 9,
             Self::Lost => 10,
+            Self::NetworkCap { .. } => 11,
         }
     }
 
@@ -143,6 +157,7 @@ impl Outcome {
             | Self::MemoryDenied { .. }
             | Self::OutputCap { .. }
             | Self::DiskCap { .. }
+            | Self::NetworkCap { .. }
             | Self::Cancelled { .. } => 137,
         }
     }
@@ -166,6 +181,12 @@ impl fmt::Display for Outcome {
             Self::Refused { why } => write!(formatter, "refused: {why}"),
             Self::HostError { message } => write!(formatter, "host error: {message}"),
             Self::Lost => write!(formatter, "lost"),
+            Self::NetworkCap { what: NetworkLimit::Connections, limit } => {
+                write!(formatter, "network cap of {limit} connections reached")
+            }
+            Self::NetworkCap { what: NetworkLimit::Traffic, limit } => {
+                write!(formatter, "network cap of {limit} bytes reached")
+            }
         }
     }
 }
@@ -237,6 +258,11 @@ mod tests {
         );
         check(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);
         check(&Outcome::HostError { message: "m".into() }, r#"{"kind":"host_error","message":"m"}"#, 125);
+        check(
+            &Outcome::NetworkCap { what: NetworkLimit::Traffic, limit: 5 },
+            r#"{"kind":"network_cap","what":"traffic","limit":5}"#,
+            137,
+        );
         check(&Outcome::Lost, r#"{"kind":"lost"}"#, 125);
         check(
             &Outcome::Trapped { trap: "unreachable".into(), message: "m".into(), backtrace: vec!["f".into()] },

@@ -5,13 +5,14 @@
 //!                     each may take away, none may add          └──────────▶ Findings: what was clamped or denied, by which rule
 //! ```
 //!
-//! A limit that nobody asks for is the ceiling's. A grant (a mount, a variable of the daemon's) that nobody asks for is not given. Who
+//! A limit that nobody asks for is the ceiling's. A grant (a mount, a variable of the daemon's, a rule for the network) that nobody asks for is not given. Who
 //! asks for a limit beyond what stands above gets what stands above; who asks for a grant that is not there is denied.
 
 mod asked;
 mod finding;
 mod mounts;
 mod nearest;
+mod network;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
 pub use self::mounts::{MountGrant, Prefix, SCRATCH};
 pub use self::nearest::with_nearest;
+pub use self::network::{Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError, Why};
 pub use self::secrets::{Offered, SecretAsked, SecretGrant};
 use crate::env::Env;
 use crate::limits::Limits;
@@ -44,6 +46,8 @@ pub struct Policy {
     pub secrets: Vec<SecretGrant>,
     /// Bytes that may be written to a directory of the run's own; 0 where it has none.
     pub scratch: u64,
+    /// What of the network may be reached.
+    pub network: Vec<Rule>,
 }
 
 /// What the operator allows. [`Ceiling::default`] has the limits of a daemon that was told nothing else, and nothing to grant.
@@ -57,6 +61,8 @@ pub struct Ceiling {
     /// Secrets that may be granted, by name.
     pub secrets: BTreeMap<String, Offered>,
     pub excess: Excess,
+    /// What of the network may be granted.
+    pub network: Vec<Rule>,
     /// Directories of the host below which any path may be granted.
     pub prefixes: Vec<Prefix>,
     /// Bytes of the largest scratch directory. Default 64 MiB.
@@ -109,6 +115,8 @@ impl Limits {
             concurrency_per_key: asked.concurrency_per_key.or(self.concurrency_per_key),
             disk: asked.disk.unwrap_or(self.disk),
             files: asked.files.unwrap_or(self.files),
+            connections: asked.connections.unwrap_or(self.connections),
+            traffic: asked.traffic.unwrap_or(self.traffic),
         }
     }
 }
@@ -121,6 +129,7 @@ impl Default for Ceiling {
             env: Env::new(),
             secrets: BTreeMap::new(),
             excess: Excess::default(),
+            network: Vec::new(),
             prefixes: Vec::new(),
             scratch: 64 << 20,
             scratch_folder: None,
@@ -165,6 +174,8 @@ impl Ceiling {
                 ),
                 disk: narrow.least("disk", limits.disk, asked.disk, size),
                 files: narrow.least("files", limits.files, asked.files, |n| n.to_string()),
+                connections: narrow.least("connections", limits.connections, asked.connections, |n| n.to_string()),
+                traffic: narrow.least("traffic", limits.traffic, asked.traffic, size),
             };
             if asked.scratch.is_some() {
                 let said = by == Source::Caller && manifest.scratch.is_some();
@@ -176,7 +187,8 @@ impl Ceiling {
         let mounts = self.mounts(asked, scratch > 0, lenient, &mut notes);
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
         let secrets = self.secret_grants(handler, manifest, caller, lenient, &mut notes);
-        let policy = Policy { limits, mounts, pass_env, secrets, scratch };
+        let network = self.network(manifest, caller, lenient, &mut notes);
+        let policy = Policy { limits, mounts, pass_env, secrets, scratch, network };
         Judgement { policy, findings: notes.into_findings() }
     }
 
@@ -237,8 +249,8 @@ impl Judgement {
 }
 
 fn says_limits(asked: &Asked) -> bool {
-    let limits = Asked { mounts: None, pass_env: None, secrets: None, scratch: None, ..asked.clone() };
-    limits != Asked::NOTHING
+    let grants = Asked { mounts: None, pass_env: None, secrets: None, scratch: None, network: None, ..asked.clone() };
+    grants != Asked::NOTHING
 }
 
 /// One narrowing of the limits.

@@ -5,7 +5,7 @@
 //! returns makes a fresh store and instance for each call. Nothing compiles, links or looks up configuration in a run.
 //!
 //! Deny by default: a guest sees its arguments, its `Env`, its three streams, clocks and random numbers; no directory but the mounts
-//! that were handed in, no network, nothing of the daemon's environment.
+//! that were handed in, nothing of the network but what it was granted, nothing of the daemon's environment.
 
 mod artifact;
 mod compile;
@@ -15,6 +15,7 @@ mod guests;
 mod host;
 mod limiter;
 mod linkers;
+mod network;
 mod profile;
 mod program;
 mod run;
@@ -34,6 +35,7 @@ pub use self::compile::CompileLimits;
 use self::compile::{Compiler, Compiles};
 use self::guests::Guests;
 use self::linkers::Linkers;
+pub use self::network::{Resolve, Resolver};
 pub use self::profile::{WASMTIME_VERSION, runs_within};
 use self::program::Program;
 pub use self::scratch::scratch_folder;
@@ -59,6 +61,8 @@ pub struct Config {
     pub artifacts: Option<Artifacts>,
     /// Where its threads and compilations are noted; where they are, runs can be profiled.
     pub tasks: Tasks,
+    /// What guests' names are looked up with.
+    pub resolver: Resolver,
 }
 
 /// Why the sandbox could not be built.
@@ -110,6 +114,7 @@ struct Inner {
     linkers: Linkers,
     compiler: Compiler,
     guests: Guests,
+    resolver: Resolver,
     ticker: Ticker,
     /// Whether runs can be profiled.
     is_watched: bool,
@@ -126,14 +131,14 @@ impl Sandbox {
         let linkers = Linkers::new(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Threads)?;
         let guests = Guests::start().map_err(SandboxError::Threads)?;
-        let tasks = config.tasks.clone();
+        let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
         let notes = [
             tasks.note("sandbox", || "ticker of the epoch".to_owned()),
             tasks.note("sandbox", || format!("{} guest threads", guests.threads())),
         ];
         let compiler = Compiler::new(&engine, config);
         let is_watched = tasks.are_noted();
-        Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, ticker, is_watched, _notes: notes })))
+        Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, resolver, ticker, is_watched, _notes: notes })))
     }
 
     /// How compiling goes.

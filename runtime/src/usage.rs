@@ -1,6 +1,7 @@
 //! `Usage`: what a run used, counted while it runs.
 
 mod complaint;
+mod contacts;
 mod mounted;
 mod sampler;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::complaint::Complaint;
+pub use self::contacts::{Contact, Contacts, DenialReport, Exchanged, NetworkReport, PeerReport};
 pub use self::mounted::{MountReport, MountUsage, Mounted};
 pub use self::sampler::{Sampler, SamplerError, Sampling};
 
@@ -34,6 +36,8 @@ pub struct Usage {
     pub mounts: Mounted,
     /// What can be learned of where its processor time goes.
     pub sampling: Sampling,
+    /// Whom it has spoken to over the network.
+    pub network: Contacts,
 }
 
 /// A number that only grows.
@@ -62,6 +66,9 @@ pub struct UsageReport {
     /// What was done on each mount; absent where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountReport>,
+    /// Absent where it has asked for nothing of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<NetworkReport>>,
 }
 
 impl Usage {
@@ -78,6 +85,7 @@ impl Usage {
             stdout_bytes: self.stdout_bytes.get(),
             stderr_bytes: self.stderr_bytes.get(),
             mounts: self.mounts.report(),
+            network: self.network.report(),
         }
     }
 }

@@ -35,6 +35,7 @@ mod listeners;
 mod logs;
 mod malformed;
 mod metrics;
+mod network;
 mod oracle;
 mod pages;
 mod parity;

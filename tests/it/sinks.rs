@@ -12,7 +12,7 @@ use capstan::job::{Control, Job, JobBuilder};
 use capstan::manifest::Manifest;
 use capstan::outcome::{Outcome, OutputStream};
 use capstan::policy::{Asked, Ceiling};
-use capstan::sandbox::{self, CompileLimits, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Resolver, Sandbox};
 use capstan::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
 use capstan::tasks::Tasks;
 use capstan_tests::guests;
@@ -105,6 +105,7 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
         compiler: CAPSTAN.into(),
         artifacts: None,
         tasks: Tasks::default(),
+        resolver: Resolver::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = engine();

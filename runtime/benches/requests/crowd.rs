@@ -7,7 +7,7 @@ use capstan::job::{Job, State};
 use capstan::limits::Limits;
 use capstan::manifest::Manifest;
 use capstan::outcome::CancelledBy;
-use capstan::sandbox::{self, CompileLimits, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Resolver, Sandbox};
 use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::runtime::Builder;
@@ -24,6 +24,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         compiler: binary.into(),
         artifacts: None,
         tasks: Tasks::default(),
+        resolver: Resolver::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: count, queue: 0 });

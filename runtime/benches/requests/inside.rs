@@ -5,7 +5,7 @@ use std::time::Instant;
 use capstan::engine::{self, Engine};
 use capstan::limits::Limits;
 use capstan::manifest::Manifest;
-use capstan::sandbox::{self, CompileLimits, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Resolver, Sandbox};
 use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::runtime::Builder;
@@ -24,7 +24,15 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ceiling = Limits::default();
     let compile = CompileLimits::default();
-    let config = sandbox::Config { ceiling, runs: 100, compile, compiler: binary.into(), artifacts: None, tasks };
+    let config = sandbox::Config {
+        ceiling,
+        runs: 100,
+        compile,
+        compiler: binary.into(),
+        artifacts: None,
+        tasks,
+        resolver: Resolver::default(),
+    };
     let (sandbox, engine) = (
         Sandbox::new(config).unwrap(),
         Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: 100, queue: 0 }),

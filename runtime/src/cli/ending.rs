@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::show;
-use crate::outcome::{CancelledBy, Outcome, Room};
+use crate::outcome::{CancelledBy, NetworkLimit, Outcome, Room};
 use crate::usage::UsageReport;
 
 /// How a run ended.
@@ -90,6 +90,12 @@ impl Ending {
                     Room::Files => format!("{name} failed: it may make no more than {limit} files in {place}"),
                 }
             }
+            Outcome::NetworkCap { what: NetworkLimit::Connections, limit } => {
+                format!("{name} was killed: it wanted more than {limit} connections")
+            }
+            Outcome::NetworkCap { what: NetworkLimit::Traffic, limit } => {
+                format!("{name} was killed: it wanted to send and receive more than {}", show::size(*limit))
+            }
             Outcome::Cancelled { by: CancelledBy::Client } => format!("{name} was stopped"),
             Outcome::Cancelled { by } => format!("{name} was stopped by the {}", cancelled_by(*by)),
             Outcome::Refused { why } => format!("{name} was refused: {why}"),
@@ -133,6 +139,11 @@ mod tests {
             Outcome::OutputCap { stream: OutputStream::Stderr, limit: 10 },
             137,
             Some("wc was killed: it wrote more than 10 B to stderr"),
+        );
+        check(
+            Outcome::NetworkCap { what: NetworkLimit::Connections, limit: 3 },
+            137,
+            Some("wc was killed: it wanted more than 3 connections"),
         );
         check(Outcome::Cancelled { by: CancelledBy::Client }, 137, Some("wc was stopped"));
         check(Outcome::Refused { why: "full".into() }, 125, Some("wc was refused: full"));

@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, OutputStream};
 use crate::policy::Ceiling;
-use crate::sandbox::{self, CompileLimits, Sandbox};
+use crate::sandbox::{self, CompileLimits, Resolver, Sandbox};
 use crate::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use crate::tasks::Tasks;
 
@@ -42,7 +42,8 @@ pub(super) async fn run(
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
     let (compile, tasks) = (CompileLimits::default(), Tasks::default());
-    let config = sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks };
+    let config =
+        sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks, resolver: Resolver::default() };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
 
@@ -55,7 +56,8 @@ pub(super) async fn run(
     let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
-    let mut ceiling = Ceiling::of(ceiling);
+    let network = given.asked.network.clone().unwrap_or_default();
+    let mut ceiling = Ceiling { network, ..Ceiling::of(ceiling) };
     // It is gone with all that is in it when this returns.
     let _scratch = match given.asked.scratch {
         Some(bytes) if bytes > 0 => {

@@ -17,7 +17,7 @@ use super::program::Target;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
 use crate::mount::Access;
-use crate::policy::{Asked, MountAsked, SecretAsked};
+use crate::policy::{Asked, MountAsked, Rule, SecretAsked};
 use crate::units;
 
 /// What `capstan run` is called with.
@@ -79,13 +79,23 @@ pub(super) struct PolicyArgs {
     /// Ask the daemon for a secret that its operator keeps. Default of VARIABLE: the name in capital letters.
     #[arg(long, value_name = "NAME[=VARIABLE]", value_parser = secret)]
     secret: Option<Vec<SecretAsked>>,
+    /// Let it speak to a host: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, [2001:db8::1]:53/udp. May be repeated.
+    #[arg(long, value_name = "RULE")]
+    allow_net: Option<Vec<Rule>>,
+    /// Connections over TCP and hosts over UDP that it may have in all.
+    #[arg(long, value_name = "N")]
+    connections: Option<u64>,
+    /// Bytes that it may send and receive in all.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    traffic: Option<u64>,
 }
 
 impl PolicyArgs {
     pub(super) fn asked(&self) -> Asked {
-        let Self { timeout, cpu, memory, mount, pass_env, secret, disk, files, scratch } = self.clone();
-        let (mounts, secrets) = (mount, secret);
-        Asked { timeout, cpu, memory, mounts, pass_env, secrets, disk, files, scratch, ..Asked::NOTHING }
+        let Self { timeout, cpu, memory, mount: mounts, pass_env, secret: secrets, .. } = self.clone();
+        let Self { disk, files, scratch, allow_net: network, connections, traffic, .. } = self.clone();
+        let grants = Asked { mounts, pass_env, secrets, scratch, network, ..Asked::NOTHING };
+        Asked { timeout, cpu, memory, disk, files, connections, traffic, ..grants }
     }
 }
 

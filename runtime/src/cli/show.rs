@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::job::JobId;
-use crate::outcome::Outcome;
+use crate::outcome::{NetworkLimit, Outcome};
 
 /// Digits of a job's id that a table shows.
 const SHORT: usize = 12;
@@ -45,6 +45,8 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Trapped { trap, .. } => format!("trapped {trap}"),
         Outcome::OutputCap { stream, .. } => format!("{stream} cap"),
         Outcome::Cancelled { by } => format!("cancelled by {by}"),
+        Outcome::NetworkCap { what: NetworkLimit::Connections, .. } => "connections cap".to_owned(),
+        Outcome::NetworkCap { what: NetworkLimit::Traffic, .. } => "traffic cap".to_owned(),
         other => words(other.kind()),
     }
 }
@@ -121,7 +123,9 @@ fn field(name: &str, value: &Value) -> String {
         Value::Bool(false) => "no".to_owned(),
         Value::Array(values) => values.iter().map(|value| field(name, value)).collect::<Vec<_>>().join(", "),
         Value::Number(number) => match (name, number.as_u64(), number.as_f64()) {
-            ("size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload", Some(bytes), _) => size(bytes),
+            ("size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload" | "traffic", Some(bytes), _) => {
+                size(bytes)
+            }
             ("timeout" | "grace" | "uptime", _, Some(duration)) => seconds(duration),
             _ => number.to_string(),
         },

@@ -24,7 +24,7 @@ use crate::listener::Inherited;
 use crate::mount::{GuestPathError, Mount, Opened, check_guest_path};
 use crate::outcome::Outcome;
 use crate::policy::{Ceiling, Offered, Prefix};
-use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::sandbox::{self, Resolver, Sandbox, SandboxError};
 use crate::secret::{Secret, SecretError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
@@ -251,6 +251,7 @@ impl Boot {
             compiler: "/proc/self/exe".into(),
             artifacts: None,
             tasks: self.tasks.clone(),
+            resolver: Resolver::default(),
         };
         let (engine, gate, notify) = (self.engine().clone(), self.daemon.gate.clone(), self.notify.clone());
         // It takes its time, in which signals are still heard and the deadline holds.
@@ -309,7 +310,8 @@ impl BootError {
 /// [`BootError::Secret`].
 pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
     let (excess, scratch) = (settings.excess, settings.scratch);
-    let mut ceiling = Ceiling { excess, scratch, ..Ceiling::of(settings.ceiling) };
+    let network = settings.network.clone();
+    let mut ceiling = Ceiling { excess, scratch, network, ..Ceiling::of(settings.ceiling) };
     for (name, table) in &settings.mounts {
         check_guest_path(&format!("/{name}")).map_err(|source| BootError::MountName { name: name.clone(), source })?;
         let open = places::open_mount(&table.path);

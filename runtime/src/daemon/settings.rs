@@ -18,7 +18,7 @@ use crate::history::Bounds;
 use crate::limits::Limits;
 use crate::listenbuffer::{Policy, UnknownPolicy};
 use crate::listener::{self, AccessError, Address, AddressError, Host};
-use crate::policy::{Ceiling, Excess, with_nearest};
+use crate::policy::{Ceiling, Excess, Rule, with_nearest};
 use crate::sandbox::{self, CompileLimits};
 use crate::tls;
 
@@ -63,6 +63,8 @@ pub(super) struct Settings {
     pub(super) pass_env: Vec<String>,
     /// Secrets that may be granted to jobs, by name. Default none.
     pub(super) secrets: BTreeMap<String, SecretTable>,
+    /// What of the network may be granted to jobs. Default nothing.
+    pub(super) network: Vec<Rule>,
     pub(super) runs: usize,
     /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
     pub(super) runs_asked: usize,
@@ -217,6 +219,7 @@ impl Settings {
             scratch: asked.scratch.unwrap_or(Ceiling::default().scratch),
             pass_env: asked.pass_env.unwrap_or_default(),
             secrets: file.secrets,
+            network: asked.network.unwrap_or_default(),
             runs: runs_asked.min(runs_ceiling),
             runs_asked,
             runs_ceiling,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::log::Log;
 use crate::job::{End, Given, Job, State};
+use crate::policy::Rule;
 use crate::usage::UsageReport;
 
 /// Bytes that a record takes besides what it holds; an estimate.
@@ -66,12 +67,17 @@ impl Record {
     pub(super) fn new(number: u64, job: &Job) -> Self {
         let given = job.given().clone();
         let key = given.key.as_ref().map_or(0, |key| key.text.len());
-        let weight = given.args.iter().map(|arg| arg.len() + size_of::<String>()).sum::<usize>() + key + FIXED;
+        let rules = given.policy.network.len() * size_of::<Rule>();
+        let weight = given.args.iter().map(|arg| arg.len() + size_of::<String>()).sum::<usize>() + key + FIXED + rules;
         Self { given, log: job.log().cloned(), weight, number, life: Life::Going(job.clone()) }
     }
 
-    pub(super) fn set_ended(&mut self, started: Option<Timestamp>, end: End) {
+    /// Notes its end; gives the bytes that it counts for from now on besides what it counted for.
+    pub(super) fn set_ended(&mut self, started: Option<Timestamp>, end: End) -> usize {
+        let more = end.usage.network.as_ref().map_or(0, |network| network.weight());
+        self.weight += more;
         self.life = Life::Ended { started, end: Arc::new(end) };
+        more
     }
 
     /// Its number in the order of starts.

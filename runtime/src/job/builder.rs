@@ -155,6 +155,7 @@ impl JobBuilder {
         let policy =
             ceiling.judge(handler.name().as_str(), handler.handler().asked(), &self.control.asked).allowed()?;
         let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
+        let network = ceiling.reach(&policy, self.engine.own_ports());
         mounts.append(&mut self.control.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
         check_guest_paths(scratch.iter().map(|_| (SCRATCH, false)).chain(paths))?;
@@ -168,7 +169,7 @@ impl JobBuilder {
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
-        let start = Start { env, mounts, secrets, scratch, streams: self.streams };
+        let start = Start { env, mounts, secrets, scratch, network, streams: self.streams };
         let given = Given {
             id: JobId::random(),
             handler: self.resolved.name().clone(),

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::SecretAsked;
+use super::network::Rule;
 use crate::mount::Access;
 use crate::units::{self, Size, Time};
 
@@ -73,6 +74,17 @@ pub struct Asked {
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Size>")]
     pub scratch: Option<u64>,
+    /// Hosts that the guest may speak to: `"example.com:443"`, `"*.example.com:443"`, `"10.1.0.0/16"`, `"192.0.2.7:53/udp"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub network: Option<Vec<Rule>>,
+    /// Connections that it may begin over TCP, and hosts that it may send to over UDP, together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// Bytes that it may send and receive over the network, together.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
+    pub traffic: Option<u64>,
 }
 
 /// A directory or a file that is asked for: by the name that the operator gave it, or by its path on the host.
@@ -125,6 +137,9 @@ impl Asked {
         disk: None,
         files: None,
         scratch: None,
+        network: None,
+        connections: None,
+        traffic: None,
     };
 }
 
@@ -175,6 +190,10 @@ mod tests {
             ("mounts = \"data\"", "sequence"),
             ("mounts = [{ nmae = \"data\" }]", "nmae"),
             ("pass_env = \"TZ\"", "sequence"),
+            ("network = [\"example.com:0\"]", "1 to 65535"),
+            ("network = \"example.com\"", "sequence"),
+            ("connections = -1", "-1"),
+            ("traffic = \"many\"", "many"),
         ] {
             let error = toml::from_str::<Asked>(text).expect_err(text).to_string();
             assert!(error.contains(named), "{text}: {error}");

@@ -112,8 +112,12 @@ fn the_result_is_never_wider_than_any_source() {
         "[[mounts]]\nname = \"a\"\naccess = \"rw\"",
         "[[mounts]]\nname = \"a\"\ndisk = 1\n[[mounts]]\nname = \"b\"\naccess = \"rw\"",
     ];
-    let limits =
-        ["", "cpu = 1\nstdout = 1\ndisk = 2", "cpu = 2\nstdout = 0\nscratch = 1", "cpu = 3\nfiles = 1\nscratch = 0"];
+    let limits = [
+        "",
+        "cpu = 1\nstdout = 1\ndisk = 2\ntraffic = 2",
+        "cpu = 2\nstdout = 0\nscratch = 1\nconnections = 1",
+        "cpu = 3\nfiles = 1\nscratch = 0\nconnections = 2\ntraffic = 1",
+    ];
     let said: Vec<Asked> =
         limits.iter().flat_map(|limits| grants.map(|grants| asked(&format!("{limits}\n{grants}")))).collect();
     let within = |policy: &Policy, asked: &Asked| {
@@ -131,7 +135,9 @@ fn the_result_is_never_wider_than_any_source() {
         let disk = asked.disk.is_none_or(|disk| policy.limits.disk <= disk);
         let files = asked.files.is_none_or(|files| policy.limits.files <= files);
         let scratch = asked.scratch.is_none_or(|scratch| policy.scratch <= scratch);
-        cpu && stdout && mounts && rooms && disk && files && scratch
+        let connections = asked.connections.is_none_or(|connections| policy.limits.connections <= connections);
+        let traffic = asked.traffic.is_none_or(|traffic| policy.limits.traffic <= traffic);
+        cpu && stdout && mounts && rooms && disk && files && scratch && connections && traffic
     };
     for of_operator in [
         &[][..],

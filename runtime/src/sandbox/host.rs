@@ -8,6 +8,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use super::disk::Disk;
 use super::limiter::Limiter;
+use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdout};
 use crate::handler::Call;
 use crate::mount::{Access, Quota};
@@ -24,6 +25,7 @@ pub(super) struct Host {
     limiter: Limiter,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
+    network: Option<Network>,
 }
 
 impl WasiView for Host {
@@ -33,8 +35,8 @@ impl WasiView for Host {
 }
 
 impl Host {
-    /// Maps a call into WASI: what is not named here, the guest does not have.
-    pub(super) fn new(call: Call) -> Result<Self> {
+    /// Maps a call into WASI: what is not named here, the guest does not have. A program that imports no sockets needs no `resolver`.
+    pub(super) fn new(call: Call, resolver: Option<&Resolver>) -> Result<Self> {
         let limits = call.limits;
         let stdin = Stdin::new(call.stdin, call.usage.clone());
         let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, call.usage.clone());
@@ -55,9 +57,13 @@ impl Host {
         }
         let quota = Quota { bytes: limits.disk, files: limits.files };
         let disk = Disk::new(&call.mounts, quota, &call.usage);
+        let network = resolver.map(|resolver| Network::new(call.network, resolver.clone(), limits, call.usage.clone()));
+        if let Some(network) = &network {
+            network.open(&mut wasi);
+        }
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(limits.handles);
-        Ok(Self { wasi, disk, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr })
+        Ok(Self { wasi, disk, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr, network })
     }
 
     /// A store around it that yields each tick and is held to its limits.
@@ -69,6 +75,14 @@ impl Host {
         // A new store's deadline has passed already. Two ticks, since the first may come at once: a slice of one to two milliseconds.
         store.set_epoch_deadline(2);
         store
+    }
+
+    /// The sockets of the run.
+    ///
+    /// # Errors
+    /// That its program said it had none.
+    pub(super) fn network(&self) -> Result<&Network> {
+        self.network.as_ref().ok_or_else(|| wasmtime::format_err!("sockets were used that were not imported"))
     }
 
     pub(super) fn limiter(&self) -> &Limiter {

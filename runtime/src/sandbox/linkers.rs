@@ -1,11 +1,13 @@
 //! The linkers: what guests may import, built once at start.
 
-use wasmtime::component::Linker as ComponentLinker;
+use wasmtime::component::{Linker as ComponentLinker, Resource};
 use wasmtime::{Engine, Linker, Result};
-use wasmtime_wasi::{I32Exit, p2};
+use wasmtime_wasi::p2::IoError;
+use wasmtime_wasi::{I32Exit, WasiView as _, p2};
 
 use super::disk;
 use super::host::Host;
+use super::network;
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
@@ -29,8 +31,21 @@ impl Linkers {
         components.allow_shadowing(true);
         disk::HasFilesystem::add_to_linker(&mut components)?;
         components.allow_shadowing(false);
+        network::shadow(&mut components)?;
+        shadow_errors(&mut components)?;
         Ok(Self { modules, components })
     }
+}
+
+/// What a guest is told of an error of a stream: what it says, and not where in the host it came from.
+fn shadow_errors(linker: &mut ComponentLinker<Host>) -> Result<()> {
+    linker.allow_shadowing(true);
+    let mut errors = linker.instance("wasi:io/error@0.2.12")?;
+    errors.func_wrap("[method]error.to-debug-string", |mut store, (error,): (Resource<IoError>,)| {
+        Ok((format!("{:#}", store.data_mut().ctx().table.get(&error)?),))
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 impl std::fmt::Debug for Linkers {

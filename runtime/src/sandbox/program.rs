@@ -11,6 +11,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use super::artifact::{Artifact, Compiled};
 use super::guests::{Budget, Pace};
 use super::host::Host;
+use super::network::Resolver;
 use super::{LoadError, Sandbox, run};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture, Kind};
@@ -21,6 +22,8 @@ use crate::policy::Asked;
 pub(super) struct Program {
     pub(super) sandbox: Sandbox,
     pub(super) code: Code,
+    /// Whether it can ask for sockets.
+    has_sockets: bool,
     pace: Pace,
     about: About,
     asked: Asked,
@@ -46,7 +49,25 @@ impl Program {
             description: manifest.description,
             usage: manifest.usage,
         };
-        Ok(Self { sandbox, code, pace: Pace::default(), about, asked: manifest.policy, env: manifest.env })
+        let has_sockets = code.has_sockets(&sandbox.0.engine);
+        Ok(Self { sandbox, code, has_sockets, pace: Pace::default(), about, asked: manifest.policy, env: manifest.env })
+    }
+
+    /// What its names are looked up with, where it can ask for any.
+    pub(super) fn resolver(&self) -> Option<&Resolver> {
+        self.has_sockets.then_some(&self.sandbox.0.resolver)
+    }
+}
+
+impl Code {
+    /// Whether it imports any interface of sockets; preview 1 has no call that opens one.
+    fn has_sockets(&self, engine: &Engine) -> bool {
+        match self {
+            Self::Module { .. } => false,
+            Self::Component { component, .. } => {
+                component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:sockets/"))
+            }
+        }
     }
 }
 
@@ -126,7 +147,7 @@ fn link(sandbox: &Sandbox, artifact: &Artifact) -> Result<Code, LoadError> {
 fn link_module(sandbox: &Sandbox, module: &Module) -> Result<Code, LoadError> {
     let linker = &sandbox.0.linkers.modules;
     // The linker answers for a store only; this one never runs anything.
-    let host = Host::new(Call::nothing()).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let host = Host::new(Call::nothing(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let mut store = Store::new(&sandbox.0.engine, host);
     let unknown: Vec<_> = module
         .imports()

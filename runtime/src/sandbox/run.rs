@@ -35,11 +35,12 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
         .0
         .is_watched
         .then(|| Watched::new(&program.sandbox.0.engine, &call.name, &program.code, &usage));
-    let host = match Host::new(call) {
+    let host = match Host::new(call, program.resolver()) {
         Ok(host) => host,
         Err(error) => return Outcome::HostError { message: format!("cannot map the call into WASI: {error:#}") },
     };
     let (stdout, stderr) = (host.stdout.clone(), host.stderr.clone());
+    let network = host.network().ok().cloned();
     let sandbox = &program.sandbox.0;
     let _ticking = sandbox.ticker.hold();
     let mut store = host.into_store(&sandbox.engine, hostcall);
@@ -54,7 +55,10 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
         let outcome = trap::for_want_of_room(outcome, store.data());
         stdout.drained().await;
         stderr.drained().await;
-        outcome
+        match network {
+            Some(network) => network.outcome(outcome),
+            None => outcome,
+        }
     };
     tokio::select! {
         biased;

@@ -27,7 +27,9 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
     }
     let (trap, message) = match error.downcast_ref::<Trap>() {
         Some(trap) => (token(*trap), trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
-        None if error.is::<ResourceTableError>() => ("handles_exhausted", "no handle is left".to_owned()),
+        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
+            ("handles_exhausted", "no handle is left".to_owned())
+        }
         None => ("host_call", error.root_cause().to_string()),
     };
     Outcome::Trapped { trap: trap.to_owned(), message, backtrace: backtrace(error) }

@@ -1,4 +1,4 @@
-//! What only the host can give: time, files and the network.
+//! What only the host can give: time and files.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -40,51 +40,4 @@ pub(crate) fn handles(count: usize, path: &str) -> io::Result<()> {
         }
     }
     writeln!(io::stdout(), "{}", open.len())
-}
-
-pub(crate) fn connect(address: &str) -> io::Result<()> {
-    tcp::connect(address)?;
-    writeln!(io::stdout(), "ok")
-}
-
-#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
-mod tcp {
-    /// Preview 1 has no call for this, and `std` says so.
-    pub(super) fn connect(address: &str) -> std::io::Result<()> {
-        std::net::TcpStream::connect(address).map(drop)
-    }
-}
-
-#[cfg(all(target_os = "wasi", target_env = "p2"))]
-mod tcp {
-    use std::io;
-    use std::net::SocketAddr;
-
-    use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress};
-    use wasip2::sockets::{instance_network::instance_network, tcp_create_socket::create_tcp_socket};
-
-    pub(super) fn connect(address: &str) -> io::Result<()> {
-        let (family, address) = parse(address)?;
-        let told = |code: ErrorCode| io::Error::other(code.name());
-        let socket = create_tcp_socket(family).map_err(told)?;
-        socket.start_connect(&instance_network(), address).map_err(told)?;
-        socket.subscribe().block();
-        socket.finish_connect().map(drop).map_err(told)
-    }
-
-    fn parse(address: &str) -> io::Result<(IpAddressFamily, IpSocketAddress)> {
-        Ok(match address.parse().map_err(io::Error::other)? {
-            SocketAddr::V4(v4) => {
-                let [a, b, c, d] = v4.ip().octets();
-                let address = Ipv4SocketAddress { port: v4.port(), address: (a, b, c, d) };
-                (IpAddressFamily::Ipv4, IpSocketAddress::Ipv4(address))
-            }
-            SocketAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h] = v6.ip().segments();
-                let (port, flow_info, scope_id) = (v6.port(), v6.flowinfo(), v6.scope_id());
-                let address = Ipv6SocketAddress { port, flow_info, address: (a, b, c, d, e, f, g, h), scope_id };
-                (IpAddressFamily::Ipv6, IpSocketAddress::Ipv6(address))
-            }
-        })
-    }
 }

@@ -12,6 +12,7 @@
 mod ask;
 mod burn;
 mod disk;
+mod net;
 mod stdio;
 
 use std::io::{self, Write as _};
@@ -49,7 +50,16 @@ const USAGE: &str = "usage: probe COMMAND
   link PATH PATH        make a link, then print ok
   rename PATH PATH      rename, then print ok
   remove PATH           remove a file, then print ok
-  connect ADDR          connect over TCP, then print ok";
+  connect ADDR          connect over TCP, then print ok
+only as a component:
+  resolve NAME          print the addresses of a host
+  tcp HOST PORT TEXT    send a text over TCP to the first address that answers, and print the answer
+  dial ADDR N           connect N times, and print how many connections came about
+  send ADDR N           send N bytes over TCP, then print ok
+  receive ADDR          read all that comes over TCP, and print how much it was
+  udp ADDR TEXT...      send datagrams, and print the answer to each
+  udp-connected ADDR TEXT...
+  listen ADDR           bind and listen over TCP, then print ok";
 
 fn main() -> ExitCode {
     let mut args = std::env::args();
@@ -111,8 +121,8 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["link", from, path] => disk::link(from, path),
         ["rename", from, path] => disk::rename(from, path),
         ["remove", path] => disk::remove(path),
-        ["connect", address] => ask::connect(address),
-        _ => return Err(Failure::Usage),
+        ["connect", address] => net::connect(address).and_then(|()| writeln!(io::stdout(), "ok")),
+        other => net::net(other).ok_or(Failure::Usage)?,
     };
     done.map_err(Failure::Host)
 }

@@ -1,0 +1,173 @@
+//! Names, in process with resolvers of the tests; and the command, which asks the system's.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use capstan::engine::{Config, Engine};
+use capstan::job::{Control, End};
+use capstan::limits::Limits;
+use capstan::manifest::Manifest;
+use capstan::outcome::Outcome;
+use capstan::policy::{Asked, Ceiling, Rule};
+use capstan::sandbox::{self, CompileLimits, Resolve, Resolver, Sandbox};
+use capstan::stream;
+use capstan::tasks::Tasks;
+use capstan_tests::{Cli, guests, within};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+
+use super::server::Server;
+use crate::CAPSTAN;
+
+/// Gives one answer after the other, the last again and again; an answer of nothing never comes.
+#[derive(Debug)]
+struct Answers(Mutex<Vec<Vec<IpAddr>>>);
+
+#[async_trait::async_trait]
+impl Resolve for Answers {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        assert_eq!(name, "rebinds.example", "names are asked for in one form, and those alone that a rule names");
+        let answer = {
+            let mut answers = self.0.lock().unwrap();
+            if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
+        };
+        if answer.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        Ok(answer)
+    }
+}
+
+/// An engine with the probe, whose names are answered with `answers`, and whose operator grants `rules`.
+async fn engine(answers: &[&[&str]], rules: &[&str]) -> Engine {
+    let answers = answers.iter().map(|answer| answer.iter().map(|address| address.parse().unwrap()).collect());
+    let config = sandbox::Config {
+        ceiling: Limits::default(),
+        runs: 1,
+        compile: CompileLimits::default(),
+        compiler: CAPSTAN.into(),
+        artifacts: None,
+        tasks: Tasks::default(),
+        resolver: Resolver::new(Answers(Mutex::new(answers.collect()))),
+    };
+    let sandbox = Sandbox::new(config).unwrap();
+    let probe = sandbox.load(guests::compiled("probe.p2").into(), Manifest::default()).await.unwrap();
+    let ceiling = Ceiling { network: read(rules), ..Ceiling::default() };
+    let engine = Engine::new(Config { ceiling, runs: 1, queue: 0 });
+    engine.register("probe", probe).unwrap();
+    engine
+}
+
+fn read(rules: &[&str]) -> Vec<Rule> {
+    rules.iter().map(|rule| rule.parse().unwrap()).collect()
+}
+
+/// Runs the probe with all that the operator grants; gives what it printed and how it ended.
+async fn run(engine: &Engine, asked: Asked, args: &[&str]) -> (String, End) {
+    let (sink, mut source) = stream::pipe(1 << 16);
+    let asked = Asked { network: Some(engine.ceiling().network.clone()), ..asked };
+    let job = engine.job("probe").unwrap().args(args.iter().copied()).control(Control { asked, ..Control::default() });
+    let job = job.stdout(sink).build().unwrap();
+    job.start().unwrap();
+    let mut text = String::new();
+    within("the end of the output", source.read_to_string(&mut text)).await.unwrap();
+    (text, job.wait().await)
+}
+
+#[tokio::test]
+async fn only_names_that_a_rule_names_are_looked_up() {
+    let engine = engine(&[&["93.184.216.34", "2606:2800::1"]], &["*.example:443", "10.0.0.0/8"]).await;
+    let resolved = async |name: &str| run(&engine, Asked::NOTHING, &["resolve", name]).await.0;
+    assert_eq!(resolved("rebinds.example").await, "93.184.216.34\n2606:2800::1\n");
+    assert_eq!(resolved("Rebinds.EXAMPLE.").await, "93.184.216.34\n2606:2800::1\n");
+    for (name, told) in [
+        ("example", "access-denied"),
+        ("rebinds.example.org", "access-denied"),
+        ("93.184.216.34", "access-denied"),
+        ("[::1]", "access-denied"),
+        ("2130706433", "invalid-argument"),
+        ("127.1", "invalid-argument"),
+        ("bücher.example", "invalid-argument"),
+        ("a b.example", "invalid-argument"),
+        ("", "invalid-argument"),
+    ] {
+        assert_eq!(resolved(name).await, format!("error: {told}\n"), "{name}");
+    }
+    assert_eq!(resolved("10.1.2.3").await, "10.1.2.3\n", "an address that a rule is about stands for itself");
+}
+
+#[tokio::test]
+async fn a_name_that_comes_to_mean_this_machine_does_not_reach_it() {
+    let server = Server::tcp("secret").await;
+    let port = server.address.port().to_string();
+    for answer in [&["127.0.0.1"][..], &["::ffff:127.0.0.1"], &["10.0.0.1", "169.254.169.254", "127.0.0.1"]] {
+        let engine = engine(&[answer], &["rebinds.example", "0.0.0.0/0"]).await;
+        let (text, end) = run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
+        assert_eq!((text.as_str(), end.outcome), ("error: access-denied\n", Outcome::Exited { code: 1 }), "{answer:?}");
+        let denied = &end.usage.network.unwrap().denied;
+        assert_eq!(denied.len(), answer.len(), "{denied:?}");
+        assert!(
+            denied.iter().all(|denied| denied.why.contains("need a rule that names them by address")),
+            "{denied:?}"
+        );
+    }
+    // First it means a host somewhere, and then this machine.
+    let engine = engine(&[&["93.184.216.34"], &["127.0.0.1"]], &["rebinds.example:1-65535"]).await;
+    let (text, _) = run(&engine, Asked::NOTHING, &["resolve", "rebinds.example"]).await;
+    assert_eq!(text, "93.184.216.34\n");
+    let (text, _) = run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
+    assert_eq!((text.as_str(), server.connections()), ("error: access-denied\n", 0));
+    // Where the operator names this machine too, the name reaches it.
+    let engine = self::engine(&[&["127.0.0.1"]], &["rebinds.example", &server.address.to_string()]).await;
+    assert_eq!(run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await.0, "secret");
+}
+
+#[tokio::test]
+async fn a_name_that_is_never_answered_ends_with_the_deadline() {
+    let engine = engine(&[&[], &["93.184.216.34"]], &["rebinds.example"]).await;
+    let asked = Asked { timeout: Some(std::time::Duration::from_millis(200)), ..Asked::NOTHING };
+    let (_, end) = run(&engine, asked, &["resolve", "rebinds.example"]).await;
+    assert_eq!(end.outcome.kind(), "timed_out");
+    let (text, _) = run(&engine, Asked::NOTHING, &["resolve", "rebinds.example"]).await;
+    assert_eq!(text, "93.184.216.34\n", "the one slot that there is is free");
+}
+
+#[test]
+fn the_rules_of_the_documentation_are_rules() {
+    let page = std::fs::read_to_string(guests::root().join("docs/network.md")).unwrap();
+    let (_, table) = page.split_once("| rule | grants |").unwrap();
+    let rules = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rules: Vec<_> = rules.take_while(|rule| *rule != "connections").collect();
+    assert!(rules.len() >= 6, "{rules:?}");
+    for rule in rules {
+        assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule, "as it is told");
+    }
+}
+
+#[tokio::test]
+async fn in_process_the_user_is_the_operator() {
+    let server = Server::tcp("hello\n").await;
+    let (address, port) = (server.address.to_string(), server.address.port().to_string());
+    let probe = guests::compiled_path("probe.p2");
+    let run = async |flags: &[&str], args: &[&str]| {
+        let cli = Cli::new(CAPSTAN)
+            .env("RUST_BACKTRACE", "1")
+            .args(["run", "--outcome", "outcome.json"])
+            .args(flags)
+            .args([&probe])
+            .args(args);
+        cli.run().await
+    };
+    let granted = run(&["--allow-net", &address], &["tcp", "127.0.0.1", &port, "x"]).await.exited(0);
+    assert_eq!(granted.text(), "hello\n");
+    let outcome: Value = serde_json::from_slice(&granted.read("outcome.json")).unwrap();
+    assert_eq!(outcome["usage"]["network"]["peers"][0]["received_bytes"], json!(6));
+    run(&[], &["connect", &address]).await.exited(1);
+    run(&["--allow-net", "0.0.0.0/0", "--allow-net", "*"], &["connect", &address]).await.exited(1);
+    let capped = run(&["--allow-net", &address, "--traffic", "3B"], &["receive", &address]).await.exited(137);
+    assert_eq!(capped.text(), "3\nerror: the cap on traffic is reached\n", "no more is told of the host");
+    run(&["--allow-net", &address, "--connections", "0"], &["connect", &address]).await.exited(137);
+    let wrong = run(&["--allow-net", "10.0.0.1/8"], &["name"]).await;
+    assert!(wrong.exited(125).stderr.contains("the network is 10.0.0.0/8"));
+}
