@@ -12,7 +12,7 @@ async fn the_schema_in_the_documentation_is_what_the_command_prints() {
     let printed = alone().args(["schema"]).run().await.exited(0).json();
     let published = fs::read_to_string(guests::root().join("docs/job.schema.json")).unwrap();
     let published: Value = serde_json::from_str(&published).unwrap();
-    assert_eq!(published, printed, "write it anew: capstan schema > docs/job.schema.json");
+    assert!(published == printed, "write it anew: capstan schema > docs/job.schema.json");
     let policy = alone().args(["schema", "policy"]).run().await.exited(0).json();
     assert_eq!(policy["properties"], resolved(&printed, &printed["properties"]["policy"])["properties"]);
 }
