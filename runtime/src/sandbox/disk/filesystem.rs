@@ -95,6 +95,12 @@ impl Filesystem<'_> {
         }
     }
 
+    /// An error where both belong to different mounts, as between file systems: what is moved or linked would be counted on neither.
+    fn on_one_mount(&self, from: &Fd, to: &Fd) -> FsResult<()> {
+        let mount = |fd| self.at(fd).map(|(_, mount)| mount);
+        if mount(from) == mount(to) { Ok(()) } else { Err(ErrorCode::CrossDevice.into()) }
+    }
+
     /// Whether something may be made at `path`: there is room for it, or it is there already and the library will say so.
     async fn may_make(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
         let Some((ledger, mount)) = self.at(fd) else { return Ok(()) };
@@ -275,6 +281,7 @@ impl HostDescriptor for Filesystem<'_> {
     ) -> FsResult<()> {
         self.in_directory(&from)?;
         self.in_directory(&to)?;
+        self.on_one_mount(&from, &to)?;
         self.may_make(&to, &to_path).await?;
         self.wasi.link_at(from, flags, from_path, same(&to), to_path).await?;
         self.made(&to);
@@ -284,6 +291,7 @@ impl HostDescriptor for Filesystem<'_> {
     async fn rename_at(&mut self, from: Fd, from_path: String, to: Fd, to_path: String) -> FsResult<()> {
         self.in_directory(&from)?;
         self.in_directory(&to)?;
+        self.on_one_mount(&from, &to)?;
         self.wasi.rename_at(from, from_path, to, to_path).await
     }
 
