@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use capstan_tests::frames::Framed;
-use capstan_tests::{Client, Daemon, Setup, guests};
+use capstan_tests::{Client, Daemon, Setup, foreach_guest, guests};
 use serde_json::{Value, json};
 
 use crate::{CAPSTAN, oracle};
+
+foreach_guest!(disk, tested);
 
 const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
 
@@ -99,6 +101,17 @@ async fn the_limit_is_exact_for_one_write_and_for_many() {
 }
 
 #[tokio::test]
+async fn renumbered_and_far() {
+    let granting = Granting::new().await;
+    granting.client.push("far", guests::disk::RENUMBERED_AND_FAR).await;
+    capped(&granting.ask("far", json!({"disk": 8}), &[]).await, &bytes(8));
+    assert_eq!(fs::read_to_string(granting.path("work/file")).unwrap(), "12345123");
+    // What it exits with is EDQUOT, which the outcome takes the place of.
+    let framed = granting.ask("far", json!({"disk": 9}), &[]).await;
+    framed.ended("exited", 95);
+}
+
+#[tokio::test]
 async fn files_and_mounts_share_the_limit_and_each_mount_has_its_own() {
     let granting = Granting::new().await;
     for probe in PROBES {
@@ -127,6 +140,19 @@ async fn what_is_removed_gives_nothing_back() {
         capped(&granting.ask(probe, json!({"disk": 250}), &churn("3")).await, &bytes(250));
         assert_eq!(granting.size("work/f"), 50, "{probe}");
         capped(&granting.ask(probe, json!({"files": 2}), &["churn", "/work/g", "3", "1"]).await, &files(2));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_moved_or_linked_from_one_mount_to_another() {
+    let granting = Granting::new().await;
+    for probe in PROBES {
+        fs::write(granting.path("more/f"), "12345").unwrap();
+        let asked = json!({"mounts": [{"name": "work", "access": "rw", "disk": 0}, {"name": "more", "access": "rw"}]});
+        for how in ["rename", "link"] {
+            granting.ask(probe, asked.clone(), &[how, "/more/f", "/work/f"]).await.ended("exited", 1);
+            assert!(!granting.path("work/f").exists() && granting.path("more/f").exists(), "{probe} {how}");
+        }
     }
 }
 

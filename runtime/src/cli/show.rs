@@ -123,9 +123,11 @@ fn field(name: &str, value: &Value) -> String {
         Value::Bool(false) => "no".to_owned(),
         Value::Array(values) => values.iter().map(|value| field(name, value)).collect::<Vec<_>>().join(", "),
         Value::Number(number) => match (name, number.as_u64(), number.as_f64()) {
-            ("size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload" | "traffic", Some(bytes), _) => {
-                size(bytes)
-            }
+            (
+                "size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload" | "disk" | "scratch" | "traffic",
+                Some(bytes),
+                _,
+            ) => size(bytes),
             ("timeout" | "grace" | "uptime", _, Some(duration)) => seconds(duration),
             _ => number.to_string(),
         },

@@ -95,6 +95,12 @@ impl Filesystem<'_> {
         }
     }
 
+    /// An error where both belong to different mounts, as between file systems: what is moved or linked would be counted on neither.
+    fn on_one_mount(&self, from: &Fd, to: &Fd) -> FsResult<()> {
+        let mount = |fd| self.at(fd).map(|(_, mount)| mount);
+        if mount(from) == mount(to) { Ok(()) } else { Err(ErrorCode::CrossDevice.into()) }
+    }
+
     /// Whether something may be made at `path`: there is room for it, or it is there already and the library will say so.
     async fn may_make(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
         let Some((ledger, mount)) = self.at(fd) else { return Ok(()) };
@@ -117,6 +123,20 @@ impl Filesystem<'_> {
     fn is_hidden(&self, fd: &Fd) -> Trappable<bool> {
         let of_file = self.at(fd).is_some_and(|(ledger, mount)| ledger.is_file(mount));
         Ok(of_file && matches!(self.wasi.table.get(fd)?, Descriptor::Dir(_)))
+    }
+
+    /// What lies between the end of a file and `offset`, and becomes part of it with what is written there.
+    fn hole(&mut self, fd: &Fd, offset: Filesize) -> Trappable<u64> {
+        let Some(mut handle) = self.disk.as_ref().and_then(|disk| disk.handle(fd.rep())) else { return Ok(0) };
+        if offset > handle.size
+            && let Descriptor::File(file) = self.wasi.table.get(fd)?
+            && let Some(disk) = &mut self.disk
+        {
+            // A file whose size cannot be told counts as empty.
+            handle.size = file.file.metadata().map_or(0, |metadata| metadata.len());
+            disk.set(fd.rep(), Some(handle));
+        }
+        Ok(offset.saturating_sub(handle.size))
     }
 
     /// A stream of the library that writes, in one that counts.
@@ -215,9 +235,10 @@ impl HostDescriptor for Filesystem<'_> {
         {
             return Err(ledger.deny(mount, Room::Bytes).into());
         }
-        self.wasi.set_size(fd, size).await?;
-        if let Some(disk) = &self.disk {
+        self.wasi.set_size(same(&fd), size).await?;
+        if let Some(disk) = &mut self.disk {
             disk.ledger.wrote(mount, growth);
+            disk.set(fd.rep(), Some(Handle { mount, size }));
         }
         Ok(())
     }
@@ -234,17 +255,19 @@ impl HostDescriptor for Filesystem<'_> {
     async fn write(&mut self, fd: Fd, mut bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
         self.count(&fd);
         let Some((_, mount)) = self.at(&fd) else { return self.wasi.write(fd, bytes, offset).await };
-        let size = self.wasi.stat(same(&fd)).await?.size;
-        let hole = if bytes.is_empty() { 0 } else { offset.saturating_sub(size) };
+        let hole = if bytes.is_empty() { 0 } else { self.hole(&fd, offset).map_err(FsError::trap)? };
         if let Some((ledger, mount)) = self.at(&fd) {
             let admitted = ledger.admit(mount, bytes.len() as u64, hole)?;
             bytes.truncate(usize::try_from(admitted).unwrap_or(usize::MAX));
         }
-        let written = self.wasi.write(fd, bytes, offset).await?;
-        if let Some(disk) = &self.disk
+        let written = self.wasi.write(same(&fd), bytes, offset).await?;
+        if let Some(disk) = &mut self.disk
             && written > 0
         {
             disk.ledger.wrote(mount, written.saturating_add(hole));
+            let known = disk.handle(fd.rep()).map_or(0, |handle| handle.size);
+            let size = known.max(offset.saturating_add(written));
+            disk.set(fd.rep(), Some(Handle { mount, size }));
         }
         Ok(written)
     }
@@ -275,6 +298,7 @@ impl HostDescriptor for Filesystem<'_> {
     ) -> FsResult<()> {
         self.in_directory(&from)?;
         self.in_directory(&to)?;
+        self.on_one_mount(&from, &to)?;
         self.may_make(&to, &to_path).await?;
         self.wasi.link_at(from, flags, from_path, same(&to), to_path).await?;
         self.made(&to);
@@ -284,6 +308,7 @@ impl HostDescriptor for Filesystem<'_> {
     async fn rename_at(&mut self, from: Fd, from_path: String, to: Fd, to_path: String) -> FsResult<()> {
         self.in_directory(&from)?;
         self.in_directory(&to)?;
+        self.on_one_mount(&from, &to)?;
         self.wasi.rename_at(from, from_path, to, to_path).await
     }
 

@@ -2,6 +2,8 @@
 //!
 //! The library keeps its descriptors to itself, so what it does not tell of them is asked for by calls of the guest's own kind.
 
+mod mounted;
+
 use wasmtime::Result as Trappable;
 use wasmtime_wasi::p1::types::{
     Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
@@ -11,139 +13,13 @@ use wasmtime_wasi::p1::types::{
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
+use self::mounted::{can_be_opened, part, text};
 use super::super::host::Host;
-use super::{Full, Handle, Leads, Ledger};
+use super::Handle;
 use crate::outcome::Room;
-
-/// The most buffers of one call, as on Linux: each is looked at before anything is written.
-const MOST_BUFFERS: u32 = 1024;
-
-/// The most bytes of the last write that fits in part: it is copied.
-const MOST_COPIED: u64 = 64 << 10;
 
 type Answer<T> = Result<T, Error>;
 type Path = GuestPtr<str>;
-
-/// Bytes to write, where to, and what the file grows by besides.
-struct Write {
-    asked: u64,
-    admitted: u64,
-    hole: u64,
-    /// Where the file ends afterwards, at least; `None` where that is not known.
-    end: Option<u64>,
-}
-
-impl From<Full> for Error {
-    fn from(_: Full) -> Self {
-        Errno::Dquot.into()
-    }
-}
-
-impl Host {
-    /// The mount that a descriptor belongs to.
-    fn at(&self, fd: Fd) -> Option<(&Ledger, Handle)> {
-        let disk = self.disk.as_ref()?;
-        Some((&disk.ledger, disk.handle(fd.into())?))
-    }
-
-    /// Counts a call on a descriptor, where that belongs to a mount.
-    fn count(&self, fd: Fd) {
-        if let Some((ledger, handle)) = self.at(fd) {
-            ledger.operation(handle.mount);
-        }
-    }
-
-    /// As [`Host::count`]; an error where the mount is one file, of whose directory nothing else may be asked.
-    fn in_directory(&self, fd: Fd) -> Answer<()> {
-        self.count(fd);
-        match self.at(fd) {
-            Some((ledger, handle)) if ledger.is_file(handle.mount) => Err(Errno::Perm.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// As [`Host::count`]; where the mount is one file, what that is called in its directory.
-    fn leads(&self, memory: &GuestMemory<'_>, fd: Fd, path: Path) -> Answer<Option<String>> {
-        self.count(fd);
-        let Some((ledger, handle)) = self.at(fd) else { return Ok(None) };
-        if !ledger.is_file(handle.mount) {
-            return Ok(None);
-        }
-        match ledger.leads(handle.mount, &memory.as_cow_str(path)?) {
-            Leads::On => Ok(None),
-            Leads::To(name) => Ok(Some(name)),
-            Leads::Nowhere => Err(Errno::Noent.into()),
-        }
-    }
-
-    fn set(&mut self, fd: Fd, handle: Option<Handle>) {
-        if let Some(disk) = &mut self.disk {
-            disk.set(fd.into(), handle);
-        }
-    }
-
-    /// Whether something may be made at `path`: there is room for it, or it is there already and the library will say so.
-    async fn may_make(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
-        let Some((ledger, handle)) = self.at(fd) else { return Ok(()) };
-        if ledger.room(handle.mount, Room::Files) > 0 {
-            return Ok(());
-        }
-        if self.wasi.path_filestat_get(memory, fd, Lookupflags::empty(), path).await.is_ok() {
-            return Ok(());
-        }
-        self.at(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, Room::Files).into()))
-    }
-
-    /// Counts what was made.
-    fn made(&self, fd: Fd) {
-        if let Some((ledger, handle)) = self.at(fd) {
-            ledger.made(handle.mount);
-        }
-    }
-
-    /// How much of a write there is room for; `None` where it goes to no mount.
-    async fn admit(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        buffers: CiovecArray,
-        at: Option<Filesize>,
-    ) -> Answer<Option<Write>> {
-        let Some((_, mut handle)) = self.at(fd) else { return Ok(None) };
-        self.count(fd);
-        let asked = first_length(memory, buffers)?;
-        let at = match at {
-            Some(at) => at,
-            None => self.wasi.fd_tell(memory, fd)?,
-        };
-        let mut appends = false;
-        if asked > 0 && at > handle.size {
-            appends = self.wasi.fd_fdstat_get(memory, fd).await?.fs_flags.contains(Fdflags::APPEND);
-            if !appends {
-                handle.size = self.wasi.fd_filestat_get(memory, fd).await?.size;
-                self.set(fd, Some(handle));
-            }
-        }
-        let hole = if appends || asked == 0 { 0 } else { at.saturating_sub(handle.size) };
-        let (ledger, _) = self.at(fd).ok_or(Errno::Badf)?;
-        let admitted = ledger.admit(handle.mount, asked, hole)?;
-        Ok(Some(Write { asked, admitted, hole, end: (!appends).then_some(at) }))
-    }
-
-    /// Counts what was written of it.
-    fn wrote(&mut self, fd: Fd, write: &Write, written: Size) {
-        let written = u64::from(written);
-        let Some((ledger, mut handle)) = self.at(fd) else { return };
-        if written == 0 {
-            return;
-        }
-        ledger.wrote(handle.mount, written.saturating_add(write.hole));
-        if let Some(end) = write.end {
-            handle.size = handle.size.max(end.saturating_add(written));
-            self.set(fd, Some(handle));
-        }
-    }
-}
 
 impl UserErrorConversion for Host {}
 
@@ -391,6 +267,7 @@ impl WasiSnapshotPreview1 for Host {
     ) -> Answer<()> {
         self.in_directory(from)?;
         self.in_directory(to)?;
+        self.on_one_mount(from, to)?;
         self.may_make(memory, to, to_path).await?;
         self.wasi.path_link(memory, from, flags, from_path, to, to_path).await?;
         self.made(to);
@@ -407,6 +284,7 @@ impl WasiSnapshotPreview1 for Host {
     ) -> Answer<()> {
         self.in_directory(from)?;
         self.in_directory(to)?;
+        self.on_one_mount(from, to)?;
         self.wasi.path_rename(memory, from, from_path, to, to_path).await
     }
 
@@ -452,49 +330,6 @@ impl WasiSnapshotPreview1 for Host {
         self.set(opened, Some(Handle { mount, size: 0 }));
         Ok(opened)
     }
-}
-
-/// Files and directories can; a symlink that is not followed is refused by the library.
-fn can_be_opened(what: Filetype) -> Answer<()> {
-    match what {
-        Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink => Ok(()),
-        _ => Err(Errno::Nxio.into()),
-    }
-}
-
-/// Bytes of the first buffer that has any: the one that the library writes.
-fn first_length(memory: &GuestMemory<'_>, buffers: CiovecArray) -> Answer<u64> {
-    if buffers.len() > MOST_BUFFERS {
-        return Err(Errno::Inval.into());
-    }
-    for buffer in buffers.iter() {
-        let buffer = memory.read(buffer?)?;
-        if buffer.buf_len > 0 {
-            return Ok(buffer.buf_len.into());
-        }
-    }
-    Ok(0)
-}
-
-/// The beginning of the first buffer that has any bytes, as a memory of its own with a list of one buffer.
-fn part(memory: &GuestMemory<'_>, buffers: CiovecArray, count: u64) -> Answer<(Vec<u8>, CiovecArray)> {
-    const LIST: u32 = 8;
-    let count = u32::try_from(count.min(MOST_COPIED))?;
-    for buffer in buffers.iter() {
-        let buffer = memory.read(buffer?)?;
-        if buffer.buf_len > 0 {
-            let bytes = memory.to_vec(buffer.buf.as_array(count))?;
-            let mut part = [LIST.to_le_bytes(), count.to_le_bytes()].concat();
-            part.extend(bytes);
-            return Ok((part, GuestPtr::new((0, 1))));
-        }
-    }
-    Err(Errno::Inval.into())
-}
-
-/// A text as a memory of its own.
-fn text(text: &str) -> Answer<(Vec<u8>, Path)> {
-    Ok((text.as_bytes().to_vec(), GuestPtr::new((0, u32::try_from(text.len())?))))
 }
 
 /// All of preview 1, as a linker has it.
