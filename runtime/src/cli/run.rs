@@ -79,7 +79,7 @@ pub(super) struct PolicyArgs {
     /// Ask the daemon for a secret that its operator keeps. Default of VARIABLE: the name in capital letters.
     #[arg(long, value_name = "NAME[=VARIABLE]", value_parser = secret)]
     secret: Option<Vec<SecretAsked>>,
-    /// Let it speak to a host: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, [2001:db8::1]:53/udp. May be repeated.
+    /// Let it speak to a host: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, 192.0.2.7:53/udp. May be repeated.
     #[arg(long, value_name = "RULE")]
     allow_net: Option<Vec<Rule>>,
     /// Connections over TCP and hosts over UDP that it may have in all.

@@ -3,7 +3,7 @@
 use std::mem;
 use std::net::SocketAddr;
 
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, IpSocketAddress, Network as Grant};
 use wasmtime_wasi::p2::bindings::sockets::tcp::HostTcpSocket;
@@ -28,8 +28,25 @@ const VERSION: &str = "@0.2.12";
 /// What a function of these interfaces returns.
 type Told<T> = Result<(Result<T, ErrorCode>,)>;
 
+/// The functions whose place is taken.
+const SHADOWED: [(&str, &str); 5] = [
+    ("ip-name-lookup", "resolve-addresses"),
+    ("tcp", "[method]tcp-socket.finish-connect"),
+    ("udp", "[method]udp-socket.stream"),
+    ("udp", "[method]outgoing-datagram-stream.send"),
+    ("udp", "[method]incoming-datagram-stream.receive"),
+];
+
 /// Takes the place of what the library has put into `linker`.
+///
+/// # Errors
+/// That the library has nothing there: it is of another version, and guests would get what nobody counts.
 pub(in crate::sandbox) fn shadow(linker: &mut Linker<Host>) -> Result<()> {
+    for (interface, function) in SHADOWED {
+        // What is there already cannot be defined once more.
+        let is_missing = instance(linker, interface)?.func_wrap(function, |_, (): ()| Ok(())).is_ok();
+        wasmtime::ensure!(!is_missing, "wasi:sockets/{interface}{VERSION} has no {function} to take the place of");
+    }
     linker.allow_shadowing(true);
     names(linker)?;
     tcp(linker)?;
@@ -38,8 +55,12 @@ pub(in crate::sandbox) fn shadow(linker: &mut Linker<Host>) -> Result<()> {
     Ok(())
 }
 
+fn instance<'a>(linker: &'a mut Linker<Host>, interface: &str) -> Result<LinkerInstance<'a, Host>> {
+    linker.instance(&format!("wasi:sockets/{interface}{VERSION}"))
+}
+
 fn names(linker: &mut Linker<Host>) -> Result<()> {
-    let mut names = linker.instance(&format!("wasi:sockets/ip-name-lookup{VERSION}"))?;
+    let mut names = instance(linker, "ip-name-lookup")?;
     let lookup = ResourceType::host::<Lookup>();
     names.resource("resolve-address-stream", lookup, |mut store, rep| {
         store.data_mut().sockets().table.delete(Resource::<Lookup>::new_own(rep))?;
@@ -69,7 +90,7 @@ fn names(linker: &mut Linker<Host>) -> Result<()> {
 }
 
 fn tcp(linker: &mut Linker<Host>) -> Result<()> {
-    let mut tcp = linker.instance(&format!("wasi:sockets/tcp{VERSION}"))?;
+    let mut tcp = instance(linker, "tcp")?;
     tcp.func_wrap("[method]tcp-socket.finish-connect", |mut store, (socket,): (Resource<TcpSocket>,)| {
         told(connected(store.data_mut(), &socket))
     })
@@ -95,7 +116,7 @@ fn connected(
 }
 
 fn udp(linker: &mut Linker<Host>) -> Result<()> {
-    let mut udp = linker.instance(&format!("wasi:sockets/udp{VERSION}"))?;
+    let mut udp = instance(linker, "udp")?;
     udp.func_wrap_async(
         "[method]udp-socket.stream",
         |mut store, (socket, peer): (Resource<UdpSocket>, Option<IpSocketAddress>)| {

@@ -104,3 +104,14 @@ fn what_is_remembered_of_names_is_bounded() {
         state.names.len() <= MOST_ADDRESSES && state.names.values().map(Vec::len).sum::<usize>() <= 2 * MOST_ADDRESSES
     );
 }
+
+#[test]
+fn where_the_library_is_of_another_version_nothing_starts() {
+    let engine = wasmtime::Engine::default();
+    let mut linker = wasmtime::component::Linker::new(&engine);
+    let why = shadow(&mut linker).expect_err("there is nothing to take the place of").to_string();
+    assert!(why.contains("wasi:sockets/ip-name-lookup@"), "{why}");
+    let mut linker = wasmtime::component::Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+    shadow(&mut linker).unwrap();
+}
