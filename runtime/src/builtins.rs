@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
-use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
+use crate::sandbox::{CompileLimits, GUEST_STACK, WASMTIME_VERSION};
 use crate::tls;
 
 /// The version of this daemon.
@@ -129,7 +129,9 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
     let held_at_opening = daemon.held_at_opening.get().copied().flatten();
-    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr } = engine.ceiling().limits;
+    let ceiling = engine.ceiling();
+    let Limits { timeout, cpu, memory, handles, hostcall, stdout, stderr, fuel, clock, random, output } =
+        ceiling.limits;
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,
@@ -150,6 +152,12 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             "hostcall": hostcall,
             "stdout": stdout,
             "stderr": stderr,
+            "stack": GUEST_STACK,
+            "fuel": fuel,
+            "clock": clock,
+            "random": random,
+            "output": output,
+            "features": ceiling.features,
         },
         "compile": {
             "timeout": facts.compile.timeout.as_secs_f64(),

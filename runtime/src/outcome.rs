@@ -39,6 +39,8 @@ pub enum Outcome {
     HostError { message: String },
     /// The daemon ended while the run was going on.
     Lost,
+    /// The fuel was spent; `limit` in units, about an instruction each.
+    FuelSpent { limit: u64 },
 }
 
 /// An output stream of a guest.
@@ -68,7 +70,7 @@ impl Outcome {
     pub const SUCCESS: Self = Self::Exited { code: 0 };
 
     /// The tokens of all kinds.
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 12] = [
         "exited",
         "trapped",
         "timed_out",
@@ -80,6 +82,7 @@ impl Outcome {
         "refused",
         "host_error",
         "lost",
+        "fuel_spent",
     ];
 
     /// The wall clock ran out at `limit`.
@@ -111,6 +114,7 @@ impl Outcome {
             Self::Refused { .. } => 8,
             Self::HostError { .. } => 9,
             Self::Lost => 10,
+            Self::FuelSpent { .. } => 11,
         }
     }
 
@@ -123,6 +127,7 @@ impl Outcome {
             Self::Refused { .. } | Self::HostError { .. } | Self::Lost => 125,
             Self::Trapped { .. } => 134,
             Self::CpuSpent { .. }
+            | Self::FuelSpent { .. }
             | Self::MemoryDenied { .. }
             | Self::OutputCap { .. }
             | Self::DiskCap { .. }
@@ -145,6 +150,7 @@ impl fmt::Display for Outcome {
             Self::Refused { why } => write!(formatter, "refused: {why}"),
             Self::HostError { message } => write!(formatter, "host error: {message}"),
             Self::Lost => write!(formatter, "lost"),
+            Self::FuelSpent { limit } => write!(formatter, "fuel of {limit} units spent"),
         }
     }
 }
@@ -195,6 +201,7 @@ mod tests {
         check(&Outcome::Cancelled { by: CancelledBy::Shutdown }, r#"{"kind":"cancelled","by":"shutdown"}"#, 137);
         check(&Outcome::Cancelled { by: CancelledBy::Parent }, r#"{"kind":"cancelled","by":"parent"}"#, 137);
         check(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
+        check(&Outcome::FuelSpent { limit: 5 }, r#"{"kind":"fuel_spent","limit":5}"#, 137);
         check(&Outcome::DiskCap { limit: 1 }, r#"{"kind":"disk_cap","limit":1}"#, 137);
         check(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);
         check(&Outcome::HostError { message: "m".into() }, r#"{"kind":"host_error","message":"m"}"#, 125);

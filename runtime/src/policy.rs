@@ -9,8 +9,10 @@
 //! asks for a limit beyond what stands above gets what stands above; who asks for a grant that is not there is denied.
 
 mod asked;
+mod features;
 mod finding;
 mod nearest;
+mod sameness;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
 pub use self::nearest::with_nearest;
 use crate::env::Env;
+use crate::feature::Features;
 use crate::limits::Limits;
 use crate::mount::{Access, Mount};
 
@@ -33,6 +36,8 @@ pub struct Policy {
     pub mounts: Vec<MountGrant>,
     /// Variables of the daemon's environment that the guest gets.
     pub pass_env: Vec<String>,
+    /// What its code was compiled with, beyond what is always on.
+    pub features: Features,
 }
 
 /// A directory that is granted.
@@ -52,6 +57,8 @@ pub struct Ceiling {
     /// Variables that may be passed on.
     pub env: Env,
     pub excess: Excess,
+    /// Features of WebAssembly that manifests may ask for.
+    pub features: Features,
 }
 
 /// What becomes of a manifest that asks for more than the ceiling allows.
@@ -91,6 +98,10 @@ impl Limits {
             hostcall: self.hostcall,
             stdout: asked.stdout.unwrap_or(self.stdout),
             stderr: asked.stderr.unwrap_or(self.stderr),
+            fuel: asked.fuel.map(Into::into).or(self.fuel),
+            clock: asked.clock.unwrap_or(self.clock),
+            random: asked.random.unwrap_or(self.random),
+            output: asked.output.unwrap_or(self.output),
         }
     }
 }
@@ -116,17 +127,23 @@ impl Ceiling {
             let mut narrow = Narrow { by, above, clamps, notes: &mut notes };
             limits = Limits {
                 timeout: narrow.least("timeout", limits.timeout, asked.timeout, time),
-                cpu: narrow.least_of_some("cpu", limits.cpu, asked.cpu),
+                cpu: narrow.least_of_some("cpu", limits.cpu, asked.cpu, time),
                 memory: narrow.least("memory", limits.memory, asked.memory, size),
                 handles: narrow.least("handles", limits.handles, asked.handles.map(Into::into), |n| n.to_string()),
                 hostcall: limits.hostcall,
                 stdout: narrow.least("stdout", limits.stdout, asked.stdout, size),
                 stderr: narrow.least("stderr", limits.stderr, asked.stderr, size),
+                fuel: narrow.least_of_some("fuel", limits.fuel, asked.fuel.map(Into::into), |n| n.to_string()),
+                clock: narrow.clock(limits.clock, asked.clock),
+                random: narrow.random(limits.random, asked.random),
+                // A choice, and neither way wider than the other: who is nearest to the run has it.
+                output: asked.output.unwrap_or(limits.output),
             };
         }
         let mounts = self.mounts(manifest, caller, lenient, &mut notes);
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
-        Judgement { policy: Policy { limits, mounts, pass_env }, findings: notes.into_findings() }
+        let features = self.features(manifest, caller, &mut notes);
+        Judgement { policy: Policy { limits, mounts, pass_env, features }, findings: notes.into_findings() }
     }
 
     /// What `policy`, which was judged by this ceiling, grants.
@@ -193,8 +210,17 @@ impl Judgement {
 }
 
 fn says_limits(asked: &Asked) -> bool {
-    let Asked { timeout, cpu, memory, handles, stdout, stderr, mounts: _, pass_env: _ } = asked;
-    timeout.is_some() || cpu.is_some() || memory.is_some() || handles.is_some() || stdout.is_some() || stderr.is_some()
+    let Asked { timeout, cpu, memory, handles, stdout, stderr, mounts: _, pass_env: _, features: _, .. } = asked;
+    let Asked { fuel, clock, random, output: _, .. } = asked;
+    timeout.is_some()
+        || cpu.is_some()
+        || memory.is_some()
+        || handles.is_some()
+        || stdout.is_some()
+        || stderr.is_some()
+        || fuel.is_some()
+        || clock.is_some()
+        || random.is_some()
 }
 
 fn grant(asked: Vec<MountAsked>) -> Vec<MountGrant> {
@@ -223,15 +249,16 @@ impl Narrow<'_> {
     }
 
     /// The same, where there may be no limit.
-    fn least_of_some(
+    fn least_of_some<T: Copy + Ord>(
         &mut self,
         key: &'static str,
-        have: Option<Duration>,
-        asked: Option<Duration>,
-    ) -> Option<Duration> {
+        have: Option<T>,
+        asked: Option<T>,
+        show: fn(T) -> String,
+    ) -> Option<T> {
         match have {
             None => asked,
-            Some(have) => Some(self.least(key, have, asked, time)),
+            Some(have) => Some(self.least(key, have, asked, show)),
         }
     }
 }

@@ -26,6 +26,11 @@ pub struct Usage {
     pub stdin_bytes: Counter,
     pub stdout_bytes: Counter,
     pub stderr_bytes: Counter,
+    /// Bytes that were thrown away since they were beyond what may be printed.
+    pub stdout_truncated: Counter,
+    pub stderr_truncated: Counter,
+    /// Fuel, counted at the end of a run that has a limit on it.
+    pub fuel: Counter,
     /// The end of what it wrote to stderr.
     pub complaint: Complaint,
     /// What can be learned of where its processor time goes.
@@ -55,6 +60,20 @@ pub struct UsageReport {
     pub stdin_bytes: u64,
     pub stdout_bytes: u64,
     pub stderr_bytes: u64,
+    /// Bytes of stdout beyond its limit that were thrown away; not told where there are none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub stdout_truncated: u64,
+    /// The same of stderr.
+    #[serde(skip_serializing_if = "is_none")]
+    pub stderr_truncated: u64,
+    /// Units of fuel; not told where they were not counted.
+    #[serde(skip_serializing_if = "is_none")]
+    pub fuel: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
+fn is_none(amount: &u64) -> bool {
+    *amount == 0
 }
 
 impl Usage {
@@ -70,6 +89,9 @@ impl Usage {
             stdin_bytes: self.stdin_bytes.get(),
             stdout_bytes: self.stdout_bytes.get(),
             stderr_bytes: self.stderr_bytes.get(),
+            stdout_truncated: self.stdout_truncated.get(),
+            stderr_truncated: self.stderr_truncated.get(),
+            fuel: self.fuel.get(),
         }
     }
 }

@@ -176,7 +176,7 @@ fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
+pub(super) async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
     let call = daemon.client().put("/v1/handlers/guest", multipart(parts));
     call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
 }

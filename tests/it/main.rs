@@ -1,6 +1,6 @@
 //! The integration tests: the real daemon, over its sockets, with real guests; and the invariants of the tree.
 //!
-//! The modules `handlers`, `run` and `limits` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
+//! The modules `handlers`, `run`, `limits` and `features` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
 //! this does not compile.
 
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
@@ -16,8 +16,10 @@ macro_rules! tested {
 mod attach;
 mod boot;
 mod debug;
+mod determinism;
 mod events;
 mod exhausted;
+mod features;
 mod folder;
 mod gate;
 mod handlers;

@@ -267,6 +267,7 @@ impl From<KeptError> for Error {
     fn from(error: KeptError) -> Self {
         match error {
             KeptError::Load(error) => error.into(),
+            KeptError::Denied(error) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
             KeptError::Registry(error) => error.into(),
             KeptError::Store(error) => error.into(),
         }

@@ -18,8 +18,8 @@ use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, OutputStream};
-use crate::policy::Ceiling;
-use crate::sandbox::{self, CompileLimits, Sandbox};
+use crate::policy::{Asked, Ceiling};
+use crate::sandbox::{self, CompileLimits, Metering, Sandbox};
 use crate::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use crate::tasks::Tasks;
 
@@ -29,7 +29,7 @@ use crate::tasks::Tasks;
 /// [`CliError`]
 pub(super) async fn run(
     file: &Path,
-    given: Given,
+    mut given: Given,
     mounts: Vec<Mount>,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
@@ -38,6 +38,9 @@ pub(super) async fn run(
     }
     let name = handler_name(file);
     let ceiling = Limits::default().replaced(&given.asked);
+    let features = given.asked.features.take();
+    let manifest = Manifest { policy: Asked { features: features.clone(), ..Asked::NOTHING }, ..Manifest::default() };
+    let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
     let (compile, tasks) = (CompileLimits::default(), Tasks::default());
@@ -47,14 +50,15 @@ pub(super) async fn run(
 
     let progress = Progress::compiling(&name);
     let loaded = tokio::select! {
-        loaded = sandbox.load(wasm, Manifest::default()) => Some(loaded),
+        loaded = sandbox.load(wasm, manifest, metering) => Some(loaded),
         () = interrupt.received() => None,
     };
     progress.finish();
     let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
-    let engine = Engine::new(engine::Config { ceiling: Ceiling::of(ceiling), runs: 1, queue: 0 });
+    let ceiling = Ceiling { features: features.unwrap_or_default(), ..Ceiling::of(ceiling) };
+    let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
     let control = Control { asked: given.asked, mounts, ..Control::default() };

@@ -14,6 +14,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::paths::DirArg;
 use super::program::Target;
+use super::sameness::SamenessArgs;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
 use crate::mount::Access;
@@ -63,12 +64,14 @@ pub(super) struct PolicyArgs {
     /// Ask the daemon for a variable of its own environment.
     #[arg(long, value_name = "NAME")]
     pass_env: Option<Vec<String>>,
+    #[command(flatten)]
+    sameness: SamenessArgs,
 }
 
 impl PolicyArgs {
     pub(super) fn asked(&self) -> Asked {
-        let Self { timeout, cpu, memory, mount, pass_env } = self.clone();
-        Asked { timeout, cpu, memory, mounts: mount, pass_env, ..Asked::NOTHING }
+        let Self { timeout, cpu, memory, mount, pass_env, sameness } = self.clone();
+        Asked { timeout, cpu, memory, mounts: mount, pass_env, ..sameness.asked() }
     }
 }
 
@@ -120,7 +123,7 @@ impl Run {
             ending.write(&file).map_err(paths::at(path))?;
         }
         let ending = result?;
-        if let Some(message) = ending.message() {
+        for message in ending.truncated().into_iter().chain(ending.message()) {
             output::complain(message);
         }
         Ok(ExitCode::from(ending.exit_code))

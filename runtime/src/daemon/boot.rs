@@ -281,7 +281,8 @@ impl BootError {
 
 /// What the operator allows: mounts are opened now, and are values from here on.
 fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
-    let mut ceiling = Ceiling { excess: settings.excess, ..Ceiling::of(settings.ceiling) };
+    let features = settings.features.clone();
+    let mut ceiling = Ceiling { excess: settings.excess, features, ..Ceiling::of(settings.ceiling) };
     for (name, MountTable { path, access }) in &settings.mounts {
         let dir = places::open_mount(path);
         let dir = dir.map_err(|source| BootError::Mount { name: name.clone(), path: path.clone(), source })?;

@@ -14,6 +14,7 @@ use super::places::{self, Places};
 use crate::api::{Bounds as HttpBounds, Callers, CallersError};
 use crate::engine;
 use crate::events;
+use crate::feature::Features;
 use crate::history::Bounds;
 use crate::limits::Limits;
 use crate::listenbuffer::{Policy, UnknownPolicy};
@@ -57,6 +58,7 @@ pub(super) struct Settings {
     pub(super) mounts: BTreeMap<String, MountTable>,
     /// Variables of the environment that may be passed on to jobs. Default none.
     pub(super) pass_env: Vec<String>,
+    pub(super) features: Features,
     pub(super) runs: usize,
     /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
     pub(super) runs_asked: usize,
@@ -198,6 +200,7 @@ impl Settings {
             excess: file.manifests.excess,
             mounts: file.mounts,
             pass_env: asked.pass_env.unwrap_or_default(),
+            features: asked.features.unwrap_or_default(),
             runs: runs_asked.min(runs_ceiling),
             runs_asked,
             runs_ceiling,

@@ -6,8 +6,10 @@ use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
+use super::clocks::Slept;
 use super::limiter::Limiter;
 use super::stdio::{Stdin, Stdout};
+use super::{chance, clocks};
 use crate::handler::Call;
 use crate::mount::{Access, Mount};
 use crate::outcome::OutputStream;
@@ -21,6 +23,8 @@ pub(super) struct Host {
     limiter: Limiter,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
+    /// The guest's clock, where its wall clock stands.
+    pub(super) slept: Option<Slept>,
 }
 
 impl WasiView for Host {
@@ -33,11 +37,13 @@ impl Host {
     /// Maps a call into WASI: what is not named here, the guest does not have.
     pub(super) fn new(call: Call) -> Result<Self> {
         let limits = call.limits;
-        let stdin = Stdin::new(call.stdin, call.usage.clone());
-        let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, call.usage.clone());
-        let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, call.usage.clone());
+        let stdin = Stdin::new(call.stdin, limits.is_repeatable(), call.usage.clone());
+        let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, limits.output, call.usage.clone());
+        let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, limits.output, call.usage.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdin(stdin).stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(MAX_RANDOM);
+        chance::set(&mut wasi, limits.random);
+        let slept = clocks::set(&mut wasi, limits.clock);
         wasi.arg(&call.name).args(&call.args);
         for (name, value) in call.env.iter() {
             wasi.env(name, value);
@@ -49,7 +55,7 @@ impl Host {
         }
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(limits.handles);
-        Ok(Self { wasi, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr })
+        Ok(Self { wasi, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr, slept })
     }
 
     /// A store around it that yields each tick and is held to its limits.
