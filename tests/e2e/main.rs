@@ -12,6 +12,7 @@ mod in_process;
 mod interrupt;
 mod jobs;
 mod mounts;
+mod sameness;
 mod through_daemon;
 mod units;
 

@@ -151,17 +151,22 @@ async fn the_operators_fuel_is_a_ceiling_also_after_a_restart() {
     drop(daemon);
     let daemon = setup.start();
     ran(&daemon.client(), "spin", &[], &json!({"fuel": 500}), b"").await.ended("fuel_spent", 137);
+    let info = daemon.client().get("/v1/info").send().await.json();
+    assert_eq!((&info["limits"]["fuel"], &info["limits"]["stack"]), (&json!(1000), &json!(512 << 10)));
 }
 
 #[tokio::test]
 async fn a_coarse_clock_tells_whole_milliseconds_and_stays_coarse() {
-    let (_daemon, client) = configured("[policy]\nclock = \"coarse\"", "probe", &guests::compiled("probe.p1")).await;
-    for policy in [json!({}), json!({"clock": "real"})] {
-        let told = ran(&client, "probe", &["now"], &policy, b"").await;
+    let (_daemon, client) = configured("[policy]\nclock = \"coarse\"", "probe.p1", &guests::compiled("probe.p1")).await;
+    client.push("probe.p2", guests::compiled("probe.p2")).await;
+    for (probe, policy) in PROBES.into_iter().flat_map(|probe| [(probe, json!({})), (probe, json!({"clock": "real"}))])
+    {
+        let told = ran(&client, probe, &["senses"], &policy, b"").await;
         let told = String::from_utf8(told.stdout).unwrap();
-        assert!(told.trim_end().ends_with("000000"), "{told}");
+        let lines: Vec<_> = told.lines().collect();
+        assert!(lines[0].ends_with("000000") && lines[2].ends_with("000000"), "{probe}: {told}");
     }
-    let asked = json!({"handler": "probe", "policy": {"clock": "real"}}).to_string();
+    let asked = json!({"handler": "probe.p1", "policy": {"clock": "real"}}).to_string();
     let checked = client.post("/v1/policy/check").body(asked).send().await.json();
     assert_eq!((&checked["policy"]["clock"], &checked["findings"][0]["key"]), (&json!("coarse"), &json!("clock")));
 }

@@ -5,6 +5,7 @@ use std::fs;
 use capstan_tests::{Client, Daemon, Setup, guests};
 use serde_json::{Value, json};
 
+use crate::handlers::pushed_with;
 use crate::{CAPSTAN, configured, oracle, serving};
 
 /// A daemon with the probe pushed, whose operator grants `data` for reading and `work` for writing, and passes on `GREETING`.
@@ -152,4 +153,15 @@ async fn what_cannot_be_granted_stops_the_start() {
         assert_eq!(refused.status.code(), Some(code), "{toml}: {refused:?}");
         assert!(refused.stderr.contains(named), "{toml}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_asks_for_too_much_is_denied_at_the_push_where_the_operator_says_so() {
+    let manifest = b"[policy]\nmemory = \"1GiB\"";
+    let parts: [(&str, &[u8]); 2] = [("module", guests::run::HELLO), ("manifest", manifest)];
+    let strict = Setup::new(CAPSTAN).config("[manifests]\nexcess = \"refuse\"").start();
+    let message = pushed_with(&strict, &parts).await.error(403, "policy_denied");
+    assert!(message.contains("memory 1.0 GiB of the manifest"), "{message}");
+    let lenient = Setup::new(CAPSTAN).start();
+    assert_eq!(pushed_with(&lenient, &parts).await.status, 201);
 }
