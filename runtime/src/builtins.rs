@@ -17,7 +17,7 @@ use crate::handler::{Call, Handler, Native};
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
-use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
+use crate::sandbox::{CompileLimits, GUEST_STACK, WASMTIME_VERSION};
 use crate::tls;
 
 /// The version of this daemon.
@@ -131,6 +131,8 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     let mut limits = json!(engine.ceiling().limits);
     limits["runs"] = facts.runs.into();
     limits["runs_ceiling"] = facts.runs_ceiling.into();
+    limits["stack"] = GUEST_STACK.into();
+    limits["features"] = json!(engine.ceiling().features);
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,

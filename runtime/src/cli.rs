@@ -35,6 +35,7 @@ mod ps;
 mod push;
 mod remote;
 mod run;
+mod sameness;
 mod schema;
 mod secure;
 mod show;

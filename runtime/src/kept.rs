@@ -18,7 +18,7 @@ use crate::handler::{About, Call, Handler, HandlerFuture};
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
 use crate::policy::{Asked, Denied};
-use crate::sandbox::{LoadError, Sandbox};
+use crate::sandbox::{LoadError, Metering, Sandbox};
 use crate::store::{Artifacts, Programs, Record, StoreError, blocking};
 
 /// The kept handlers of an engine; clones are the same.
@@ -93,8 +93,9 @@ impl Kept {
         only_if: &Precondition,
     ) -> Result<Put, KeptError> {
         self.0.engine.check_put(&name, only_if)?;
-        self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &Asked::NOTHING).allowed()?;
-        let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone()).await?;
+        let policy = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &Asked::NOTHING).allowed()?;
+        let metering = Metering::for_limit(policy.limits.fuel);
+        let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
         let record = Record { about: loaded.about(), manifest, created: Timestamp::now() };
         let (kept, only_if) = (self.clone(), only_if.clone());
         // A task of its own: a client that leaves between the file and the registry must not part them.
@@ -105,7 +106,7 @@ impl Kept {
             let (stored_name, stored) = (name.clone(), record.clone());
             blocking(move || programs.keep(stored_name.as_str(), &stored, &wasm)).await?;
             let created = record.created;
-            let program = Program::new(&kept, record, Some(loaded));
+            let program = Program::new(&kept, record, Some((metering, loaded)));
             Ok(kept.0.engine.put(name, program, created, &only_if)?)
         };
         self.0.engine.see_through(change).await
@@ -143,29 +144,44 @@ impl Kept {
     }
 }
 
-/// A handler whose program is loaded when it is first called.
+/// A handler whose program is loaded when it is first called; once more, with its fuel counted, when it is first called with a limit on
+/// that.
 #[derive(Debug)]
 struct Program {
     record: Record,
     sandbox: Sandbox,
     programs: Programs,
-    loaded: OnceCell<Arc<dyn Handler>>,
+    plain: OnceCell<Arc<dyn Handler>>,
+    metered: OnceCell<Arc<dyn Handler>>,
 }
 
 impl Program {
-    fn new(kept: &Kept, record: Record, loaded: Option<Arc<dyn Handler>>) -> Arc<Self> {
+    fn new(kept: &Kept, record: Record, loaded: Option<(Metering, Arc<dyn Handler>)>) -> Arc<Self> {
         let (sandbox, programs) = (kept.0.sandbox.clone(), kept.0.programs.clone());
-        Arc::new(Self { record, sandbox, programs, loaded: OnceCell::new_with(loaded) })
+        let (plain, metered) = match loaded {
+            None => (None, None),
+            Some((Metering::Off, plain)) => (Some(plain), None),
+            Some((Metering::On, metered)) => (None, Some(metered)),
+        };
+        let (plain, metered) = (OnceCell::new_with(plain), OnceCell::new_with(metered));
+        Arc::new(Self { record, sandbox, programs, plain, metered })
     }
 
-    async fn loaded(&self) -> Result<&Arc<dyn Handler>, KeptError> {
+    fn cell(&self, metering: Metering) -> &OnceCell<Arc<dyn Handler>> {
+        match metering {
+            Metering::Off => &self.plain,
+            Metering::On => &self.metered,
+        }
+    }
+
+    async fn loaded(&self, metering: Metering) -> Result<&Arc<dyn Handler>, KeptError> {
         let load = || async {
             let digest = self.record.about.digest.clone().unwrap_or_default();
             let programs = self.programs.clone();
             let wasm = blocking(move || programs.wasm(&digest)).await?;
-            Ok(self.sandbox.load(wasm, self.record.manifest.clone()).await?)
+            Ok(self.sandbox.load(wasm, self.record.manifest.clone(), metering).await?)
         };
-        self.loaded.get_or_try_init(load).await
+        self.cell(metering).get_or_try_init(load).await
     }
 }
 
@@ -183,13 +199,14 @@ impl Handler for Program {
     }
 
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
-        if let Some(loaded) = self.loaded.get() {
+        let metering = Metering::for_limit(call.limits.fuel);
+        if let Some(loaded) = self.cell(metering).get() {
             return loaded.clone().run(call);
         }
         Box::pin(async move {
             let (stop, begun) = (call.stop.clone(), Instant::now());
             let loaded = tokio::select! {
-                loaded = self.loaded() => loaded,
+                loaded = self.loaded(metering) => loaded,
                 outcome = stop.requested() => return outcome,
             };
             call.usage.load.add_time(begun.elapsed());

@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
 pub mod env;
+pub mod feature;
 pub mod handler;
 pub mod job;
 pub mod limits;
@@ -20,6 +21,7 @@ pub mod mount;
 pub mod outcome;
 pub mod policy;
 pub mod secret;
+pub mod senses;
 pub mod stream;
 pub mod tasks;
 pub mod units;

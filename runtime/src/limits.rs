@@ -3,7 +3,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::senses::{Clock, Random};
 
 /// What one run may use. [`Limits::default`] is the ceiling of a daemon that was told nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -36,6 +39,32 @@ pub struct Limits {
     pub connections: u64,
     /// Bytes sent and received over the network, together. Default 1 GiB.
     pub traffic: u64,
+    /// Units of fuel, of about an instruction of WebAssembly each. Default none, and then none are counted.
+    pub fuel: Option<u64>,
+    /// What the guest learns of time. Default all.
+    pub clock: Clock,
+    /// What it gets for random bytes. Default the host's.
+    pub random: Random,
+    /// What becomes of a run that prints more than it may. Default it is stopped.
+    pub output: Overflow,
+}
+
+/// What becomes of a run that prints more than it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// It is stopped.
+    #[default]
+    Stop,
+    /// It goes on, and what is beyond is thrown away and counted.
+    Truncate,
+}
+
+impl Limits {
+    /// Whether the run is to be the same each time: then nothing of it may depend on how its input came in pieces.
+    pub fn is_repeatable(&self) -> bool {
+        self.fuel.is_some() || matches!(self.clock, Clock::Fixed(_))
+    }
 }
 
 impl Default for Limits {
@@ -54,6 +83,10 @@ impl Default for Limits {
             files: 10_000,
             connections: 64,
             traffic: 1 << 30,
+            fuel: None,
+            clock: Clock::Real,
+            random: Random::Real,
+            output: Overflow::Stop,
         }
     }
 }

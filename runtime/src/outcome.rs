@@ -48,6 +48,8 @@ pub enum Outcome {
     Lost,
     /// The guest was denied more of the network than `limit`, connections or bytes, and did not cope with that.
     NetworkCap { what: NetworkLimit, limit: u64 },
+    /// The fuel was spent; `limit` in units, about an instruction each.
+    FuelSpent { limit: u64 },
 }
 
 /// An output stream of a guest.
@@ -97,7 +99,7 @@ impl Outcome {
     pub const SUCCESS: Self = Self::Exited { code: 0 };
 
     /// The tokens of all kinds.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
         "exited",
         "trapped",
         "timed_out",
@@ -110,6 +112,7 @@ impl Outcome {
         "host_error",
         "lost",
         "network_cap",
+        "fuel_spent",
     ];
 
     /// The wall clock ran out at `limit`.
@@ -142,6 +145,7 @@ impl Outcome {
             Self::HostError { .. } => 9,
             Self::Lost => 10,
             Self::NetworkCap { .. } => 11,
+            Self::FuelSpent { .. } => 12,
         }
     }
 
@@ -154,6 +158,7 @@ impl Outcome {
             Self::Refused { .. } | Self::HostError { .. } | Self::Lost => 125,
             Self::Trapped { .. } => 134,
             Self::CpuSpent { .. }
+            | Self::FuelSpent { .. }
             | Self::MemoryDenied { .. }
             | Self::OutputCap { .. }
             | Self::DiskCap { .. }
@@ -187,6 +192,7 @@ impl fmt::Display for Outcome {
             Self::NetworkCap { what: NetworkLimit::Traffic, limit } => {
                 write!(formatter, "network cap of {limit} bytes reached")
             }
+            Self::FuelSpent { limit } => write!(formatter, "fuel of {limit} units spent"),
         }
     }
 }
@@ -246,6 +252,7 @@ mod tests {
         check(&Outcome::Cancelled { by: CancelledBy::Shutdown }, r#"{"kind":"cancelled","by":"shutdown"}"#, 137);
         check(&Outcome::Cancelled { by: CancelledBy::Parent }, r#"{"kind":"cancelled","by":"parent"}"#, 137);
         check(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
+        check(&Outcome::FuelSpent { limit: 5 }, r#"{"kind":"fuel_spent","limit":5}"#, 137);
         check(
             &Outcome::DiskCap { what: Room::Bytes, limit: 1, mount: None },
             r#"{"kind":"disk_cap","what":"bytes","limit":1}"#,

@@ -9,10 +9,12 @@
 //! asks for a limit beyond what stands above gets what stands above; who asks for a grant that is not there is denied.
 
 mod asked;
+mod features;
 mod finding;
 mod mounts;
 mod nearest;
 mod network;
+mod sameness;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ pub use self::nearest::with_nearest;
 pub use self::network::{Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError, Why};
 pub use self::secrets::{Offered, SecretAsked, SecretGrant};
 use crate::env::Env;
+use crate::feature::Features;
 use crate::limits::Limits;
 use crate::mount::{Mount, ScratchGrant};
 use crate::secret::Secret;
@@ -48,6 +51,8 @@ pub struct Policy {
     pub scratch: u64,
     /// What of the network may be reached.
     pub network: Vec<Rule>,
+    /// What its code was compiled with, beyond what is always on.
+    pub features: Features,
 }
 
 /// What the operator allows. [`Ceiling::default`] has the limits of a daemon that was told nothing else, and nothing to grant.
@@ -69,6 +74,8 @@ pub struct Ceiling {
     pub scratch: u64,
     /// Where scratch directories are made; without it there are none.
     pub scratch_folder: Option<Arc<Dir>>,
+    /// Features of WebAssembly that manifests may ask for.
+    pub features: Features,
 }
 
 /// What becomes of a manifest that asks for more than the ceiling allows.
@@ -117,6 +124,10 @@ impl Limits {
             files: asked.files.unwrap_or(self.files),
             connections: asked.connections.unwrap_or(self.connections),
             traffic: asked.traffic.unwrap_or(self.traffic),
+            fuel: asked.fuel.map(Into::into).or(self.fuel),
+            clock: asked.clock.unwrap_or(self.clock),
+            random: asked.random.unwrap_or(self.random),
+            output: asked.output.unwrap_or(self.output),
         }
     }
 }
@@ -130,6 +141,7 @@ impl Default for Ceiling {
             secrets: BTreeMap::new(),
             excess: Excess::default(),
             network: Vec::new(),
+            features: Features::new(),
             prefixes: Vec::new(),
             scratch: 64 << 20,
             scratch_folder: None,
@@ -176,6 +188,11 @@ impl Ceiling {
                 files: narrow.least("files", limits.files, asked.files, |n| n.to_string()),
                 connections: narrow.least("connections", limits.connections, asked.connections, |n| n.to_string()),
                 traffic: narrow.least("traffic", limits.traffic, asked.traffic, size),
+                fuel: narrow.least_of_some("fuel", limits.fuel, asked.fuel.map(Into::into), |n| n.to_string()),
+                clock: narrow.clock(limits.clock, asked.clock),
+                random: narrow.random(limits.random, asked.random),
+                // A choice, and neither way wider than the other: who is nearest to the run has it.
+                output: asked.output.unwrap_or(limits.output),
             };
             if asked.scratch.is_some() {
                 let said = by == Source::Caller && manifest.scratch.is_some();
@@ -188,7 +205,8 @@ impl Ceiling {
         let pass_env = self.pass_env(manifest, caller, lenient, &mut notes);
         let secrets = self.secret_grants(handler, manifest, caller, lenient, &mut notes);
         let network = self.network(manifest, caller, lenient, &mut notes);
-        let policy = Policy { limits, mounts, pass_env, secrets, scratch, network };
+        let features = self.features(manifest, caller, &mut notes);
+        let policy = Policy { limits, mounts, pass_env, secrets, scratch, network, features };
         Judgement { policy, findings: notes.into_findings() }
     }
 
@@ -250,7 +268,8 @@ impl Judgement {
 
 fn says_limits(asked: &Asked) -> bool {
     let grants = Asked { mounts: None, pass_env: None, secrets: None, scratch: None, network: None, ..asked.clone() };
-    grants != Asked::NOTHING
+    // A choice is no limit.
+    Asked { features: None, output: None, ..grants } != Asked::NOTHING
 }
 
 /// One narrowing of the limits.

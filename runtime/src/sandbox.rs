@@ -1,13 +1,16 @@
 //! The sandbox: where wasm programs are loaded and run, through one narrow boundary.
 //!
-//! Three tempos, and each function here belongs to one. *Start*: [`Sandbox::new`] builds the one `wasmtime::Engine`, its linkers, the
-//! guest runtime and the ticker. *Load*: [`Sandbox::load`] compiles in a child, checks and pre-links. *Run*: the handler that a load
+//! Three tempos, and each function here belongs to one. *Start*: [`Sandbox::new`] builds the `wasmtime::Engine` of the default profile, its
+//! linkers, the guest runtime and the ticker. *Load*: [`Sandbox::load`] compiles in a child, checks and pre-links; the first of a further
+//! profile builds the engine of that too. *Run*: the handler that a load
 //! returns makes a fresh store and instance for each call. Nothing compiles, links or looks up configuration in a run.
 //!
 //! Deny by default: a guest sees its arguments, its `Env`, its three streams, clocks and random numbers; no directory but the mounts
 //! that were handed in, nothing of the network but what it was granted, nothing of the daemon's environment.
 
 mod artifact;
+mod chance;
+mod clocks;
 mod compile;
 pub mod compile_child;
 mod disk;
@@ -15,6 +18,7 @@ mod guests;
 mod host;
 mod limiter;
 mod linkers;
+mod machine;
 mod network;
 mod profile;
 mod program;
@@ -34,9 +38,10 @@ use bytes::Bytes;
 pub use self::compile::CompileLimits;
 use self::compile::{Compiler, Compiles};
 use self::guests::Guests;
-use self::linkers::Linkers;
+use self::machine::Machines;
 pub use self::network::{Resolve, Resolver};
-pub use self::profile::{WASMTIME_VERSION, runs_within};
+use self::profile::Profile;
+pub use self::profile::{GUEST_STACK, WASMTIME_VERSION, runs_within};
 use self::program::Program;
 pub use self::scratch::scratch_folder;
 use self::ticker::Ticker;
@@ -100,6 +105,20 @@ pub enum LoadError {
     Unavailable(String),
 }
 
+/// Whether fuel is counted. It costs a program a part of its speed, and is compiled into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metering {
+    Off,
+    On,
+}
+
+impl Metering {
+    /// What a run with this limit needs.
+    pub fn for_limit(fuel: Option<u64>) -> Self {
+        if fuel.is_some() { Self::On } else { Self::Off }
+    }
+}
+
 fn at(offset: Option<usize>) -> String {
     offset.map(|offset| format!(" (at byte {offset:#x})")).unwrap_or_default()
 }
@@ -110,8 +129,7 @@ pub struct Sandbox(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    engine: wasmtime::Engine,
-    linkers: Linkers,
+    machines: Machines,
     compiler: Compiler,
     guests: Guests,
     resolver: Resolver,
@@ -127,18 +145,18 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] where the kernel does not give the address space or the threads.
     pub fn new(config: Config) -> Result<Self, SandboxError> {
-        let engine = profile::run_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
-        let linkers = Linkers::new(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Threads)?;
+        let engine = profile::default_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let machines = Machines::new(engine.clone()).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine).map_err(SandboxError::Threads)?;
         let guests = Guests::start().map_err(SandboxError::Threads)?;
         let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
         let notes = [
             tasks.note("sandbox", || "ticker of the epoch".to_owned()),
             tasks.note("sandbox", || format!("{} guest threads", guests.threads())),
         ];
-        let compiler = Compiler::new(&engine, config);
+        let compiler = Compiler::new(&machines.default().fingerprint, config);
         let is_watched = tasks.are_noted();
-        Ok(Self(Arc::new(Inner { engine, linkers, compiler, guests, resolver, ticker, is_watched, _notes: notes })))
+        Ok(Self(Arc::new(Inner { machines, compiler, guests, resolver, ticker, is_watched, _notes: notes })))
     }
 
     /// How compiling goes.
@@ -146,18 +164,27 @@ impl Sandbox {
         self.0.compiler.compiles()
     }
 
-    /// Slots of each pool that runs use now.
+    /// Slots of each pool that runs use now; those of further profiles have none.
     pub(crate) fn slots_used(&self) -> [(&'static str, usize); 5] {
-        profile::slots_used(&self.0.engine)
+        profile::slots_used(&self.0.machines.default().engine)
     }
 
-    /// Compiles `wasm` in a child unless that was done before, checks and pre-links it. Cancel-safe: dropping the future kills the
-    /// child, unless others wait for the same program.
+    /// Compiles `wasm` in a child unless that was done before, checks and pre-links it, with the features that `manifest` asks for. Cancel-safe: dropping the future kills the child, unless others wait for the
+    /// same program.
     ///
     /// # Errors
     /// [`LoadError`] says whose fault it is: all are the program's but [`LoadError::Unavailable`].
-    pub async fn load(&self, wasm: Bytes, manifest: Manifest) -> Result<Arc<dyn Handler>, LoadError> {
-        let program = Program::load(self.clone(), wasm, manifest).await?;
+    pub async fn load(
+        &self,
+        wasm: Bytes,
+        manifest: Manifest,
+        metering: Metering,
+    ) -> Result<Arc<dyn Handler>, LoadError> {
+        let features = manifest.policy.features.clone().unwrap_or_default();
+        let profile = Profile { features, is_metered: metering == Metering::On };
+        let machine = self.0.machines.of(profile, &self.0.ticker);
+        let machine = machine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+        let program = Program::load(self.clone(), machine, wasm, manifest).await?;
         Ok(Arc::new(program))
     }
 }

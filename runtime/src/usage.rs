@@ -30,6 +30,11 @@ pub struct Usage {
     pub stdin_bytes: Counter,
     pub stdout_bytes: Counter,
     pub stderr_bytes: Counter,
+    /// Bytes that were thrown away since they were beyond what may be printed.
+    pub stdout_truncated: Counter,
+    pub stderr_truncated: Counter,
+    /// Fuel, counted at the end of a run that has a limit on it.
+    pub fuel: Counter,
     /// The end of what it wrote to stderr.
     pub complaint: Complaint,
     /// What it did on its mounts.
@@ -69,6 +74,20 @@ pub struct UsageReport {
     /// Absent where it has asked for nothing of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Box<NetworkReport>>,
+    /// Bytes of stdout beyond its limit that were thrown away; not told where there are none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub stdout_truncated: u64,
+    /// The same of stderr.
+    #[serde(skip_serializing_if = "is_none")]
+    pub stderr_truncated: u64,
+    /// Units of fuel; not told where they were not counted.
+    #[serde(skip_serializing_if = "is_none")]
+    pub fuel: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
+fn is_none(amount: &u64) -> bool {
+    *amount == 0
 }
 
 impl Usage {
@@ -86,6 +105,9 @@ impl Usage {
             stderr_bytes: self.stderr_bytes.get(),
             mounts: self.mounts.report(),
             network: self.network.report(),
+            stdout_truncated: self.stdout_truncated.get(),
+            stderr_truncated: self.stderr_truncated.get(),
+            fuel: self.fuel.get(),
         }
     }
 }

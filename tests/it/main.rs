@@ -1,6 +1,6 @@
 //! The integration tests: the real daemon, over its sockets, with real guests; and the invariants of the tree.
 //!
-//! The modules `handlers`, `run`, `limits` and `disk` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
+//! The modules `handlers`, `run`, `limits`, `disk` and `features` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
 //! this does not compile.
 
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
@@ -17,9 +17,11 @@ mod attach;
 mod boot;
 mod callers;
 mod debug;
+mod determinism;
 mod disk;
 mod events;
 mod exhausted;
+mod features;
 mod folder;
 mod gate;
 mod handlers;

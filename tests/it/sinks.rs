@@ -12,7 +12,7 @@ use capstan::job::{Control, Job, JobBuilder};
 use capstan::manifest::Manifest;
 use capstan::outcome::{Outcome, OutputStream};
 use capstan::policy::{Asked, Ceiling};
-use capstan::sandbox::{self, CompileLimits, Resolver, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Metering, Resolver, Sandbox};
 use capstan::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
 use capstan::tasks::Tasks;
 use capstan_tests::guests;
@@ -110,7 +110,10 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
     let sandbox = Sandbox::new(config).unwrap();
     let engine = engine();
     engine
-        .register("probe", sandbox.load(guests::compiled("probe.p1").into(), Manifest::default()).await.unwrap())
+        .register(
+            "probe",
+            sandbox.load(guests::compiled("probe.p1").into(), Manifest::default(), Metering::Off).await.unwrap(),
+        )
         .unwrap();
     let (fan_out, stdout) = FanOut::new();
     let mut tap = fan_out.tap(Policy::Drop, 100);

@@ -7,7 +7,7 @@ use capstan::job::{Job, State};
 use capstan::limits::Limits;
 use capstan::manifest::Manifest;
 use capstan::outcome::CancelledBy;
-use capstan::sandbox::{self, CompileLimits, Resolver, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Metering, Resolver, Sandbox};
 use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::runtime::Builder;
@@ -28,7 +28,8 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: count, queue: 0 });
-    let handler = runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default())).unwrap();
+    let handler =
+        runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("sleep", handler).unwrap();
     let ready = Held::now();
 

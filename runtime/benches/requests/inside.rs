@@ -5,7 +5,7 @@ use std::time::Instant;
 use capstan::engine::{self, Engine};
 use capstan::limits::Limits;
 use capstan::manifest::Manifest;
-use capstan::sandbox::{self, CompileLimits, Resolver, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Metering, Resolver, Sandbox};
 use capstan::tasks::Tasks;
 use capstan_tests::guests;
 use tokio::runtime::Builder;
@@ -37,7 +37,8 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
         Sandbox::new(config).unwrap(),
         Engine::new(engine::Config { ceiling: capstan::policy::Ceiling::of(ceiling), runs: 100, queue: 0 }),
     );
-    let handler = runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default())).unwrap();
+    let handler =
+        runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("hello", handler).unwrap();
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine))).collect();
     rounds.sort_by(f64::total_cmp);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::show;
-use crate::outcome::{CancelledBy, NetworkLimit, Outcome, Room};
+use crate::outcome::{CancelledBy, NetworkLimit, Outcome, OutputStream, Room};
 use crate::usage::UsageReport;
 
 /// How a run ended.
@@ -59,6 +59,18 @@ impl Ending {
         file.write_all(&json)
     }
 
+    /// What a person is told of output that was thrown away.
+    pub(super) fn truncated(&self) -> Option<String> {
+        let UsageReport { stdout_truncated, stderr_truncated, .. } = self.usage.as_ref()?;
+        let lost: Vec<_> = [(OutputStream::Stdout, *stdout_truncated), (OutputStream::Stderr, *stderr_truncated)]
+            .into_iter()
+            .filter(|(_, bytes)| *bytes > 0)
+            .map(|(stream, bytes)| format!("{} of its {stream}", show::size(bytes)))
+            .collect();
+        let lost = lost.join(" and ");
+        (!lost.is_empty()).then(|| format!("{} printed more than it may: {lost} were thrown away", self.handler))
+    }
+
     /// What a person is told of it: nothing where the guest ended by itself, since it has said what it had to say.
     pub(super) fn message(&self) -> Option<String> {
         let name = &self.handler;
@@ -75,6 +87,7 @@ impl Ending {
             Outcome::CpuSpent { limit } => {
                 format!("{name} was killed: it took more than {} of processor time", show::seconds(*limit))
             }
+            Outcome::FuelSpent { limit } => format!("{name} was killed: it took more than {limit} units of fuel"),
             Outcome::MemoryDenied { limit } => {
                 format!("{name} was killed: it wanted more memory than {}", show::size(*limit))
             }
@@ -117,7 +130,6 @@ fn cancelled_by(by: CancelledBy) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::OutputStream;
 
     #[track_caller]
     fn check(outcome: Outcome, exit_code: u8, message: Option<&str>) {

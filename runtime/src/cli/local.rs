@@ -18,8 +18,8 @@ use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::mount::Mount;
 use crate::outcome::{CancelledBy, OutputStream};
-use crate::policy::Ceiling;
-use crate::sandbox::{self, CompileLimits, Resolver, Sandbox};
+use crate::policy::{Asked, Ceiling};
+use crate::sandbox::{self, CompileLimits, Metering, Resolver, Sandbox};
 use crate::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use crate::tasks::Tasks;
 
@@ -29,7 +29,7 @@ use crate::tasks::Tasks;
 /// [`CliError`]
 pub(super) async fn run(
     file: &Path,
-    given: Given,
+    mut given: Given,
     mounts: Vec<Mount>,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
@@ -39,6 +39,9 @@ pub(super) async fn run(
     }
     let name = handler_name(file);
     let ceiling = Limits::default().replaced(&given.asked);
+    let features = given.asked.features.take();
+    let manifest = Manifest { policy: Asked { features: features.clone(), ..Asked::NOTHING }, ..Manifest::default() };
+    let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
     let (compile, tasks) = (CompileLimits::default(), Tasks::default());
@@ -49,7 +52,7 @@ pub(super) async fn run(
 
     let progress = Progress::compiling(&name);
     let loaded = tokio::select! {
-        loaded = sandbox.load(wasm, Manifest::default()) => Some(loaded),
+        loaded = sandbox.load(wasm, manifest, metering) => Some(loaded),
         () = interrupt.received() => None,
     };
     progress.finish();
@@ -57,7 +60,7 @@ pub(super) async fn run(
     let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
 
     let network = given.asked.network.clone().unwrap_or_default();
-    let mut ceiling = Ceiling { network, ..Ceiling::of(ceiling) };
+    let mut ceiling = Ceiling { network, features: features.unwrap_or_default(), ..Ceiling::of(ceiling) };
     // It is gone with all that is in it when this returns.
     let _scratch = match given.asked.scratch {
         Some(bytes) if bytes > 0 => {

@@ -19,6 +19,7 @@ use super::frames::{FrameError, Frames, MEDIA_TYPE, Piece};
 use super::interrupt::Interrupt;
 use super::run::Given;
 use super::{handlers, output, push};
+use crate::manifest::Manifest;
 use crate::outcome::OutputStream;
 use crate::policy::Asked;
 use crate::stream::PIPE_CAPACITY;
@@ -57,11 +58,12 @@ pub(super) async fn run_file(
     given: &Given,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
-    let ended = with_pushed(client, wasm, interrupt, async |name, interrupt| run(client, name, given, interrupt).await);
+    let work = async |name: &str, interrupt: &mut Interrupt| run(client, name, given, interrupt).await;
+    let ended = with_pushed(client, wasm, given, interrupt, work);
     Ok(ended.await?.unwrap_or_else(|name| Ending::stopped(None, &name)))
 }
 
-/// Pushes a program under a name that nobody else has, does `work` with it, and removes it again however that ended. Gives the name
+/// Pushes a program under a name that nobody else has, with the features that are `given`, does `work` with it, and removes it again however that ended. Gives the name
 /// back where the user interrupted before the work began.
 ///
 /// # Errors
@@ -69,12 +71,13 @@ pub(super) async fn run_file(
 pub(super) async fn with_pushed<T>(
     client: &Client,
     wasm: Bytes,
+    given: &Given,
     interrupt: &mut Interrupt,
     work: impl AsyncFnOnce(&str, &mut Interrupt) -> Result<T, CliError>,
 ) -> Result<Result<T, String>, CliError> {
     let name = format!("run-{:016x}", super::random());
     let pushed = tokio::select! {
-        pushed = push::put(client, &name, wasm, None) => pushed.map(Some),
+        pushed = push::put(client, &name, wasm, manifest(given)) => pushed.map(Some),
         () = interrupt.received() => Ok(None),
     };
     let done = match pushed? {
@@ -91,6 +94,14 @@ pub(super) async fn with_pushed<T>(
         () = interrupt.received() => output::complain(format_args!("handler {name} is left on the daemon")),
     }
     done
+}
+
+/// The manifest of a program that needs one: features are nothing that a caller asks for.
+fn manifest(given: &Given) -> Option<Bytes> {
+    let features = given.asked.features.as_ref()?;
+    let asked = Asked { features: Some(features.clone()), ..Asked::NOTHING };
+    let manifest = toml::to_string(&Manifest { policy: asked, ..Manifest::default() });
+    Some(manifest.expect("plain data").into())
 }
 
 async fn exchange(client: &Client, name: &str, given: &Given, job: &mut Option<String>) -> Result<Ending, CliError> {

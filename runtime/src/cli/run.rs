@@ -14,6 +14,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::paths::DirArg;
 use super::program::Target;
+use super::sameness::SamenessArgs;
 use super::{local, output, paths, program, remote, submit};
 use crate::env::Env;
 use crate::mount::Access;
@@ -88,13 +89,15 @@ pub(super) struct PolicyArgs {
     /// Bytes that it may send and receive in all.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     traffic: Option<u64>,
+    #[command(flatten)]
+    sameness: SamenessArgs,
 }
 
 impl PolicyArgs {
     pub(super) fn asked(&self) -> Asked {
-        let Self { timeout, cpu, memory, mount: mounts, pass_env, secret: secrets, .. } = self.clone();
+        let Self { timeout, cpu, memory, mount: mounts, pass_env, secret: secrets, sameness, .. } = self.clone();
         let Self { disk, files, scratch, allow_net: network, connections, traffic, .. } = self.clone();
-        let grants = Asked { mounts, pass_env, secrets, scratch, network, ..Asked::NOTHING };
+        let grants = Asked { mounts, pass_env, secrets, scratch, network, ..sameness.asked() };
         Asked { timeout, cpu, memory, disk, files, connections, traffic, ..grants }
     }
 }
@@ -160,7 +163,7 @@ impl Run {
             ending.write(&file).map_err(paths::at(path))?;
         }
         let ending = result?;
-        if let Some(message) = ending.message() {
+        for message in ending.truncated().into_iter().chain(ending.message()) {
             output::complain(message);
         }
         Ok(ExitCode::from(ending.exit_code))

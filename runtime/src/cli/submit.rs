@@ -42,7 +42,7 @@ pub(super) async fn submit(
             let wasm = program::read(&file)?;
             let mut interrupt = Interrupt::listen()?;
             let submit = async |name: &str, _: &mut Interrupt| post(client, name, given, stdin).await;
-            match remote::with_pushed(client, wasm, &mut interrupt, submit).await? {
+            match remote::with_pushed(client, wasm, given, &mut interrupt, submit).await? {
                 Ok(id) => id,
                 Err(_) => return Ok(ExitCode::from(error::KILLED)),
             }

@@ -310,8 +310,8 @@ impl BootError {
 /// [`BootError::Secret`].
 pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
     let (excess, scratch) = (settings.excess, settings.scratch);
-    let network = settings.network.clone();
-    let mut ceiling = Ceiling { excess, scratch, network, ..Ceiling::of(settings.ceiling) };
+    let (network, features) = (settings.network.clone(), settings.features.clone());
+    let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::of(settings.ceiling) };
     for (name, table) in &settings.mounts {
         check_guest_path(&format!("/{name}")).map_err(|source| BootError::MountName { name: name.clone(), source })?;
         let open = places::open_mount(&table.path);

@@ -14,6 +14,7 @@ use super::places::{self, Places};
 use crate::api::{Bounds as HttpBounds, Callers, CallersError};
 use crate::engine;
 use crate::events;
+use crate::feature::Features;
 use crate::history::Bounds;
 use crate::limits::Limits;
 use crate::listenbuffer::{Policy, UnknownPolicy};
@@ -65,6 +66,7 @@ pub(super) struct Settings {
     pub(super) secrets: BTreeMap<String, SecretTable>,
     /// What of the network may be granted to jobs. Default nothing.
     pub(super) network: Vec<Rule>,
+    pub(super) features: Features,
     pub(super) runs: usize,
     /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
     pub(super) runs_asked: usize,
@@ -220,6 +222,7 @@ impl Settings {
             pass_env: asked.pass_env.unwrap_or_default(),
             secrets: file.secrets,
             network: asked.network.unwrap_or_default(),
+            features: asked.features.unwrap_or_default(),
             runs: runs_asked.min(runs_ceiling),
             runs_asked,
             runs_ceiling,

@@ -1,6 +1,6 @@
 //! `Asked`: the one form in which a policy is asked for, by the operator, a manifest or a caller.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::SecretAsked;
 use super::network::Rule;
+use crate::feature::Features;
+use crate::limits::Overflow;
 use crate::mount::Access;
+use crate::senses::{Clock, Random, Written};
 use crate::units::{self, Size, Time};
 
 /// What somebody wants of a policy. What is absent says nothing: it neither narrows a limit nor asks for a grant. An empty list does
@@ -85,6 +88,23 @@ pub struct Asked {
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Size>")]
     pub traffic: Option<u64>,
+    /// Features of WebAssembly that are off otherwise. Asked for by a manifest alone, since they shape code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
+    /// Units of fuel, about an instruction each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<NonZeroU64>,
+    /// The clocks: `real`, `coarse` (whole milliseconds), `fixed`, or an instant at which the wall clock stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub clock: Option<Clock>,
+    /// Random bytes: `real`, or the same for the same seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Written>")]
+    pub random: Option<Random>,
+    /// What becomes of a run that prints more than it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Overflow>,
 }
 
 /// A directory or a file that is asked for: by the name that the operator gave it, or by its path on the host.
@@ -140,6 +160,11 @@ impl Asked {
         network: None,
         connections: None,
         traffic: None,
+        features: None,
+        fuel: None,
+        clock: None,
+        random: None,
+        output: None,
     };
 }
 
@@ -199,6 +224,16 @@ mod tests {
             ("network = \"example.com\"", "sequence"),
             ("connections = -1", "-1"),
             ("traffic = \"many\"", "many"),
+            ("features = [\"memory65\"]", "memory64"),
+            ("features = [\"threads\"]", "wide-arithmetic"),
+            ("fuel = 0", "nonzero"),
+            ("fuel = -1", "-1"),
+            ("fuel = 1.5", "1.5"),
+            ("clock = \"rael\"", "coarse"),
+            ("clock = \"1969-01-01T00:00:00Z\"", "1970"),
+            ("random = \"sede\"", "seed = N"),
+            ("random = { seed = -1 }", "seed = N"),
+            ("output = \"cut\"", "truncate"),
         ] {
             let error = toml::from_str::<Asked>(text).expect_err(text).to_string();
             assert!(error.contains(named), "{text}: {error}");

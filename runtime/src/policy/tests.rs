@@ -3,7 +3,10 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 
 use super::*;
+use crate::feature::Feature;
+use crate::limits::Overflow;
 use crate::mount::{Access, Quota};
+use crate::senses::{Clock, Random};
 
 /// A ceiling that has the mounts `mounts` and passes on the variables `env`.
 fn ceiling(mounts: &[(&str, Access)], env: &[&str]) -> Ceiling {
@@ -222,6 +225,28 @@ fn mounts_are_apart_from_each_other_and_have_one_source() {
 }
 
 #[test]
+fn a_feature_is_allowed_by_the_operator_and_asked_for_by_the_manifest_alone() {
+    let none = Ceiling::default();
+    let some = Ceiling { features: [Feature::Memory64].into(), ..Ceiling::default() };
+    assert_eq!(judged(&some, "", "").policy.features, Features::new());
+    let manifest = "features = [\"memory64\"]";
+    for caller in ["", manifest] {
+        assert_eq!(judged(&some, manifest, caller).allowed().unwrap().features, [Feature::Memory64].into());
+    }
+    let both = "features = [\"memory64\", \"multi-memory\"]";
+    for (ceiling, manifest, caller, by, rule) in [
+        (&none, manifest, "", Source::Manifest, "the operator does not list it"),
+        (&some, both, "", Source::Manifest, "the operator does not list it"),
+        (&some, "", manifest, Source::Caller, "the manifest alone"),
+        (&some, manifest, both, Source::Caller, "the manifest alone"),
+        (&some, manifest, "features = []", Source::Caller, "the manifest alone"),
+    ] {
+        let Denied(findings) = judged(ceiling, manifest, caller).allowed().expect_err(caller);
+        assert!(findings[0].by == by && findings[0].rule.contains(rule), "{manifest} {caller}: {findings:?}");
+    }
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "a test makes the files that are granted")]
 fn a_path_is_opened_below_its_prefix_or_denied() {
     let folder = tempfile::tempdir().unwrap();
@@ -270,4 +295,41 @@ fn a_path_is_opened_below_its_prefix_or_denied() {
     }
     let writing = format!("[[mounts]]\npath = \"{path}/data\"\naccess = \"rw\"");
     assert!(judged(&ceiling, "", &writing).allowed().unwrap_err().to_string().contains("for reading only"));
+}
+
+#[test]
+fn a_choice_of_what_becomes_of_too_much_output_is_the_nearest_ones() {
+    let output = |manifest, caller| judged(&Ceiling::default(), manifest, caller).allowed().unwrap().limits.output;
+    assert_eq!(output("", ""), Overflow::Stop);
+    assert_eq!(output("output = \"truncate\"", ""), Overflow::Truncate);
+    assert_eq!(output("output = \"truncate\"", "output = \"stop\""), Overflow::Stop);
+}
+
+/// Every combination of clock, random and fuel: nobody gets back what somebody above has taken away.
+#[test]
+fn precision_that_is_taken_away_stays_away() {
+    let said = [
+        "",
+        "clock = \"real\"\nrandom = \"real\"\nfuel = 9",
+        "clock = \"coarse\"\nfuel = 5",
+        "clock = \"fixed\"\nrandom = \"seeded\"",
+        "clock = \"2026-01-01T00:00:00Z\"\nrandom = { seed = 7 }\nfuel = 1",
+    ]
+    .map(asked);
+    let vagueness = |asked: &Asked| asked.clock.map_or(0, Clock::vagueness);
+    let is_real = |random: Option<Random>| random.is_none_or(|random| random == Random::Real);
+    for (operator, manifest, caller) in said.iter().flat_map(|operator| {
+        let said = &said;
+        said.iter().flat_map(move |manifest| said.iter().map(move |caller| (operator, manifest, caller)))
+    }) {
+        let ceiling = Ceiling::of(Limits::default().replaced(operator));
+        let Judgement { policy, findings } = ceiling.judge("wc", manifest, caller);
+        let limits = policy.limits;
+        for source in [operator, manifest, caller] {
+            assert!(limits.clock.vagueness() >= vagueness(source), "{limits:?}: {source:?}");
+            assert!(is_real(source.random) || limits.random != Random::Real, "{limits:?}: {source:?}");
+            assert!(source.fuel.is_none_or(|most| limits.fuel.is_some_and(|own| own <= most.get())), "{limits:?}");
+        }
+        assert!(findings.iter().all(|finding| finding.verdict == Verdict::Clamped), "{findings:?}");
+    }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
-use super::{LoadError, profile};
+use super::LoadError;
 use crate::handler::Kind;
 
 /// Compiled code in a sealed file of memory: from here on nobody can change a byte of it, this process included.
@@ -38,9 +38,9 @@ pub(super) fn memory_file(name: &str) -> io::Result<File> {
 }
 
 impl Receipt {
-    /// For code made by `engine`.
-    pub(super) fn new(engine: &Engine, code: &[u8]) -> Self {
-        Self { fingerprint: profile::fingerprint(engine), sha256: Sha256::digest(code).to_vec() }
+    /// For code made with what `fingerprint` says.
+    pub(super) fn new(fingerprint: String, code: &[u8]) -> Self {
+        Self { fingerprint, sha256: Sha256::digest(code).to_vec() }
     }
 }
 
@@ -54,10 +54,10 @@ pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<File> {
 
 impl Artifact {
     /// What a child compiled into `file`. Sealed first and checked after, so that what was checked is what is loaded.
-    pub(super) fn compiled(file: File, kind: Kind, receipt: &Receipt, engine: &Engine) -> Result<Self, LoadError> {
+    pub(super) fn compiled(file: File, kind: Kind, receipt: &Receipt, fingerprint: &str) -> Result<Self, LoadError> {
         let artifact = Self::seal(file, kind)?;
         let code = artifact.code().map_err(|error| unavailable(&error))?;
-        if receipt.fingerprint != profile::fingerprint(engine) || receipt.sha256 != Sha256::digest(&code).as_slice() {
+        if receipt.fingerprint != fingerprint || receipt.sha256 != Sha256::digest(&code).as_slice() {
             return Err(LoadError::Unavailable("compiled code is not what the compiler says it made".to_owned()));
         }
         Ok(artifact)

@@ -14,10 +14,11 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
-use wasmtime::Engine;
 
 use super::artifact::{Artifact, Receipt, filled, memory_file};
-use super::{Config, LoadError, profile};
+use super::machine::Machine;
+use super::profile::Profile;
+use super::{Config, LoadError};
 use crate::handler::Kind;
 use crate::metrics::Labelled;
 use crate::store::{Artifacts, blocking};
@@ -46,6 +47,7 @@ impl Default for CompileLimits {
 pub(super) struct Order {
     pub(super) kind: Kind,
     pub(super) limits: CompileLimits,
+    pub(super) profile: Profile,
 }
 
 /// What the child answers on its stderr; the code itself goes to its stdout.
@@ -58,8 +60,7 @@ pub(super) struct Compiler {
     limits: CompileLimits,
     children: Semaphore,
     kept: Option<Artifacts>,
-    fingerprint: String,
-    going: Mutex<HashMap<String, Weak<Going>>>,
+    going: Mutex<HashMap<Key, Weak<Going>>>,
     results: Labelled<1, Counter>,
 }
 
@@ -84,13 +85,20 @@ pub(crate) struct Compiles {
     pub(crate) results: Labelled<1, Counter>,
 }
 
+/// A program, and what its code must be made with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    digest: String,
+    fingerprint: String,
+}
+
 /// One program's way to its artifact; all who load it at the same time wait for the same.
 type Going = OnceCell<Arc<Artifact>>;
 
 impl Compiler {
-    pub(super) fn new(engine: &Engine, config: Config) -> Self {
-        let fingerprint = profile::fingerprint(engine);
-        if let Some(Err(error)) = config.artifacts.as_ref().map(|kept| kept.retain(&fingerprint)) {
+    /// With `fingerprint` of the default profile; other code of that profile is cleared away.
+    pub(super) fn new(fingerprint: &str, config: Config) -> Self {
+        if let Some(Err(error)) = config.artifacts.as_ref().map(|kept| kept.retain(fingerprint)) {
             tracing::warn!(%error, "old compiled code stays");
         }
         Self {
@@ -99,7 +107,6 @@ impl Compiler {
             limits: config.compile,
             children: Semaphore::new(CHILDREN),
             kept: config.artifacts,
-            fingerprint,
             going: Mutex::default(),
             results: Labelled::new(RESULTS.map(|result| [("result", result)])),
         }
@@ -116,48 +123,53 @@ impl Compiler {
     /// The artifact of the program `wasm`, kept from before or compiled now. Cancel-safe.
     pub(super) async fn artifact(
         &self,
-        engine: &Engine,
+        machine: &Machine,
         kind: Kind,
         wasm: &Bytes,
         digest: &str,
     ) -> Result<Arc<Artifact>, LoadError> {
-        let going = self.going(digest);
+        let key = Key { digest: digest.to_owned(), fingerprint: machine.fingerprint.clone() };
+        let going = self.going(&key);
         let artifact = going.get_or_try_init(|| async {
-            if let Some(code) = self.kept_code(digest).await {
+            if let Some(code) = self.kept_code(&key).await {
                 self.count(Came::Kept);
                 return Artifact::authentic(&code, kind).map(Arc::new);
             }
-            let compiled = self.compile(engine, kind, wasm).await;
+            let compiled = self.compile(machine, kind, wasm).await;
             self.count(Came::of(&compiled));
             let artifact = compiled?;
-            self.keep(digest, &artifact).await;
+            self.keep(&key, &artifact).await;
             Ok(Arc::new(artifact))
         });
         artifact.await.cloned()
     }
 
-    fn going(&self, digest: &str) -> Arc<Going> {
+    fn going(&self, key: &Key) -> Arc<Going> {
         let mut going = self.going.lock().expect("no panic while the lock is held");
         going.retain(|_, cell| cell.strong_count() > 0);
-        if let Some(cell) = going.get(digest).and_then(Weak::upgrade) {
+        if let Some(cell) = going.get(key).and_then(Weak::upgrade) {
             return cell;
         }
         let cell = Arc::new(Going::new());
-        going.insert(digest.to_owned(), Arc::downgrade(&cell));
+        going.insert(key.clone(), Arc::downgrade(&cell));
         cell
     }
 
-    async fn kept_code(&self, digest: &str) -> Option<Vec<u8>> {
-        let (kept, digest, fingerprint) = (self.kept.clone()?, digest.to_owned(), self.fingerprint.clone());
+    async fn kept_code(&self, key: &Key) -> Option<Vec<u8>> {
+        let (kept, Key { digest, fingerprint }) = (self.kept.clone()?, key.clone());
         blocking(move || kept.get(&digest, &fingerprint)).await
     }
 
     /// Keeps what was compiled. A full disk costs the next start its time and this load nothing.
-    async fn keep(&self, digest: &str, artifact: &Artifact) {
+    async fn keep(&self, key: &Key, artifact: &Artifact) {
         let Some(kept) = self.kept.clone() else { return };
-        let (digest, fingerprint) = (digest.to_owned(), self.fingerprint.clone());
+        let Key { digest, fingerprint } = key.clone();
         let code = artifact.code();
-        let written = blocking(move || code.map(|code| kept.put(&digest, &fingerprint, &code)));
+        let written = blocking(move || {
+            let code = code?;
+            // What a further profile was before, nobody looked for at start.
+            Ok::<_, io::Error>(kept.put(&digest, &fingerprint, &code).and_then(|()| kept.retain(&fingerprint)))
+        });
         match written.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "compiled code is not kept"),
@@ -165,14 +177,15 @@ impl Compiler {
         }
     }
 
-    /// Compiles `wasm` for `engine`. Waits for its turn. Cancel-safe: dropping the future kills the child.
-    async fn compile(&self, engine: &Engine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
+    /// Compiles `wasm` for `machine`. Waits for its turn. Cancel-safe: dropping the future kills the child.
+    async fn compile(&self, machine: &Machine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
         let _turn = self.children.acquire().await.expect("the semaphore is never closed");
         let unavailable = |error: io::Error| LoadError::Unavailable(format!("cannot start the compiler: {error}"));
         let _note = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled("wasm", wasm).map_err(unavailable)?;
         let code = memory_file("artifact").map_err(unavailable)?;
-        let order = serde_json::to_string(&Order { kind, limits: self.limits }).expect("plain data");
+        let order = serde_json::to_string(&Order { kind, limits: self.limits, profile: machine.profile.clone() })
+            .expect("plain data");
         let child = Command::new(&self.program)
             .arg("compile-child")
             .arg(order)
@@ -187,7 +200,7 @@ impl Compiler {
             return Err(LoadError::CompileLimit(format!("{:?} of time", self.limits.timeout)));
         };
         let receipt = self.answer(&output.map_err(unavailable)?)?;
-        Artifact::compiled(code, kind, &receipt, engine)
+        Artifact::compiled(code, kind, &receipt, &machine.fingerprint)
     }
 
     fn answer(&self, output: &Output) -> Answer {

@@ -9,7 +9,8 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use super::artifact::Receipt;
 use super::compile::{Answer, CompileLimits, Order};
-use super::{LoadError, profile, shape};
+use super::profile::{self, Profile};
+use super::{LoadError, shape};
 use crate::handler::Kind;
 
 /// Runs the child for `order`, the JSON that the daemon gave it. Exits 0 with an answer, else 1.
@@ -20,7 +21,7 @@ pub fn main(order: &str) -> ExitCode {
     if let Err(error) = bind(&order.limits) {
         return fail(&format!("cannot set limits: {error}"));
     }
-    let answer = match compile(order.kind) {
+    let answer = match compile(&order) {
         Ok(answer) => serde_json::to_vec(&answer).expect("plain data"),
         Err(error) => return fail(&error.to_string()),
     };
@@ -40,10 +41,11 @@ fn bind(limits: &CompileLimits) -> rustix::io::Result<()> {
     rustix::process::setrlimit(Resource::Core, hard(0))
 }
 
-fn compile(kind: Kind) -> io::Result<Answer> {
+fn compile(order: &Order) -> io::Result<Answer> {
+    let Order { kind, profile, .. } = order;
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
-    let made = shape::check(&wasm).and_then(|()| code(kind, &wasm));
+    let made = shape::check(&wasm, &profile.features).and_then(|()| code(*kind, profile, &wasm));
     match made {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;
@@ -54,14 +56,14 @@ fn compile(kind: Kind) -> io::Result<Answer> {
     }
 }
 
-fn code(kind: Kind, wasm: &[u8]) -> Result<(Receipt, Vec<u8>), LoadError> {
-    let engine = profile::compile_engine().map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+fn code(kind: Kind, profile: &Profile, wasm: &[u8]) -> Result<(Receipt, Vec<u8>), LoadError> {
+    let engine = profile::compile_engine(profile).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let compiled = match kind {
         Kind::Component => engine.precompile_component(wasm),
         Kind::Module | Kind::Native => engine.precompile_module(wasm),
     };
     let code = compiled.map_err(|error| LoadError::Invalid { message: format!("{error:#}"), offset: None })?;
-    Ok((Receipt::new(&engine, &code), code))
+    Ok((Receipt::new(profile::fingerprint(&engine, profile), &code), code))
 }
 
 fn fail(why: &str) -> ExitCode {

@@ -6,10 +6,12 @@ use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
+use super::clocks::Slept;
 use super::disk::Disk;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdout};
+use super::{chance, clocks};
 use crate::handler::Call;
 use crate::mount::{Access, Quota};
 use crate::outcome::OutputStream;
@@ -26,6 +28,8 @@ pub(super) struct Host {
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
     network: Option<Network>,
+    /// The guest's clock, where its wall clock stands.
+    pub(super) slept: Option<Slept>,
 }
 
 impl WasiView for Host {
@@ -38,11 +42,13 @@ impl Host {
     /// Maps a call into WASI: what is not named here, the guest does not have. A program that imports no sockets needs no `resolver`.
     pub(super) fn new(call: Call, resolver: Option<&Resolver>) -> Result<Self> {
         let limits = call.limits;
-        let stdin = Stdin::new(call.stdin, call.usage.clone());
-        let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, call.usage.clone());
-        let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, call.usage.clone());
+        let stdin = Stdin::new(call.stdin, limits.is_repeatable(), call.usage.clone());
+        let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, limits.output, call.usage.clone());
+        let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, limits.output, call.usage.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdin(stdin).stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(MAX_RANDOM);
+        chance::set(&mut wasi, limits.random);
+        let slept = clocks::set(&mut wasi, limits.clock);
         wasi.arg(&call.name).args(&call.args);
         for (name, value) in call.env.iter().filter(|(name, _)| call.secrets.iter().all(|(secret, _)| secret != name)) {
             wasi.env(name, value);
@@ -63,7 +69,7 @@ impl Host {
         }
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(limits.handles);
-        Ok(Self { wasi, disk, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr, network })
+        Ok(Self { wasi, disk, limiter: Limiter::new(limits.memory, call.usage), stdout, stderr, network, slept })
     }
 
     /// A store around it that yields each tick and is held to its limits.

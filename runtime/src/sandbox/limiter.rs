@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Result};
 
+use super::profile::MEMORIES_A_RUN;
 use crate::usage::Usage;
 
 /// Host bytes behind one table element.
@@ -53,6 +54,10 @@ impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         // A module's own maximum is the guest's affair: running into it is no denial of ours.
         Ok(maximum.is_none_or(|maximum| desired <= maximum) && self.grow(desired.saturating_sub(current)))
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_A_RUN
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {

@@ -1,21 +1,26 @@
-//! Which wasm is spoken here, and how: the configuration of `wasmtime::Engine`.
+//! Which wasm is spoken here, and how: the configuration of each `wasmtime::Engine`.
 //!
-//! The features are what mainstream toolchains emit, with components. GC, exceptions, 64-bit memories, several memories in a module,
-//! threads and component async are off: most advisories of the library lie there, and no guest asks for them by default.
+//! The features of the default profile are what mainstream toolchains emit, with components. GC, exceptions, threads and component async
+//! are off: most advisories of the library lie there. What a manifest may ask for is [`Feature`], and has a profile of its own for each
+//! set of them, with fuel counted or not.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
     PoolingAllocatorMetrics, Result, Strategy,
 };
 
+use crate::feature::{Feature, Features};
+
 /// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
-/// Bytes of a guest's stack, and of the host's stack below it for host calls.
-const GUEST_STACK: usize = 512 << 10;
+/// Bytes of a guest's stack, in every profile.
+pub const GUEST_STACK: usize = 512 << 10;
+/// Bytes of the stack that it is a part of; the rest is for host calls.
 const FIBER_STACK: usize = 2 << 20;
 /// Bytes of a slot that stay in memory when its run ends: what a small program touches, so that the next one finds it there.
 const KEEP_RESIDENT: usize = 256 << 10;
@@ -35,14 +40,53 @@ const MAPS_BESIDE_RUNS: usize = 4096;
 /// Tables of one module.
 const TABLES_A_MODULE: u32 = 16;
 
+/// Address space of one memory of a further profile. What grows beyond it moves, and code looks at each address itself: profiles may be
+/// many, and the address space that the default one reserves for all of its runs is not there twice.
+const FURTHER_RESERVATION: u64 = 256 << 20;
+/// Memories of one run, as many as the pools of the default profile give a component.
+pub(super) const MEMORIES_A_RUN: usize = 20;
+
+/// What shapes the code of a program, beyond what is the same for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Profile {
+    pub(super) features: Features,
+    /// Whether fuel is counted.
+    pub(super) is_metered: bool,
+}
+
+impl Profile {
+    /// Whether it is the one that most programs have.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// What tells it from others in a name: nothing for the default one, else for example `+memory64+fuel`.
+    fn mark(&self) -> String {
+        let mut mark: String = self.features.iter().map(|feature| format!("+{feature}")).collect();
+        if self.is_metered {
+            mark.push_str("+fuel");
+        }
+        mark
+    }
+}
+
 /// The configuration that shapes compiled code, the same in the daemon and in the child that compiles for it.
-pub(super) fn base() -> Result<Config> {
+fn base(profile: &Profile) -> Result<Config> {
     let mut config = Config::new();
+    if !profile.is_default() {
+        config.memory_reservation(FURTHER_RESERVATION).memory_reservation_for_growth(0);
+    }
     config
         .strategy(Strategy::Cranelift)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_custom_page_sizes(false)
+        .wasm_memory64(profile.has(Feature::Memory64))
+        .wasm_multi_memory(profile.has(Feature::MultiMemory))
+        .wasm_custom_page_sizes(profile.has(Feature::CustomPageSizes))
+        .wasm_wide_arithmetic(profile.has(Feature::WideArithmetic))
+        .consume_fuel(profile.is_metered)
         .relaxed_simd_deterministic(true)
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK)
@@ -61,8 +105,15 @@ pub fn runs_within(maps: usize) -> usize {
     (maps.saturating_sub(MAPS_BESIDE_RUNS) / MAPS_A_RUN).max(1)
 }
 
-/// The engine that runs: instances, memories and stacks come from pools that are reserved now.
-pub(super) fn run_engine(config: &super::Config) -> Result<Engine> {
+/// The engine that runs programs of a further profile: what a run needs is made when it begins, and costs nothing before.
+pub(super) fn further_engine(profile: &Profile) -> Result<Engine> {
+    let mut engine = base(profile)?;
+    engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&engine)
+}
+
+/// The engine that runs those of the default one: instances, memories and stacks come from pools that are reserved now.
+pub(super) fn default_engine(config: &super::Config) -> Result<Engine> {
     let runs = u32::try_from(config.runs).unwrap_or(u32::MAX / INSTANCES_A_RUN);
     let memory = usize::try_from(config.ceiling.memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
@@ -83,7 +134,7 @@ pub(super) fn run_engine(config: &super::Config) -> Result<Engine> {
         .async_stack_keep_resident(KEEP_STACK)
         .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
-    let mut engine = base()?;
+    let mut engine = base(&Profile::default())?;
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&engine)
 }
@@ -102,13 +153,13 @@ pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
 }
 
 /// The engine that compiles. Single-threaded: a thread pool would multiply the address space its limit must leave room for.
-pub(super) fn compile_engine() -> Result<Engine> {
-    Engine::new(&base()?)
+pub(super) fn compile_engine(profile: &Profile) -> Result<Engine> {
+    Engine::new(&base(profile)?)
 }
 
-/// What an artifact must have been made with to be loaded here: version, configuration and target.
-pub(super) fn fingerprint(engine: &Engine) -> String {
+/// What an artifact must have been made with to be loaded here: version, configuration and target, and the profile in words.
+pub(super) fn fingerprint(engine: &Engine, profile: &Profile) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{WASMTIME_VERSION}-{:016x}", hasher.finish())
+    format!("{WASMTIME_VERSION}-{:016x}{}", hasher.finish(), profile.mark())
 }

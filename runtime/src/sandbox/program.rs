@@ -11,7 +11,9 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use super::artifact::{Artifact, Compiled};
 use super::guests::{Budget, Pace};
 use super::host::Host;
+use super::machine::Machine;
 use super::network::Resolver;
+use super::profile::MEMORIES_A_RUN;
 use super::{LoadError, Sandbox, run};
 use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture, Kind};
@@ -21,6 +23,7 @@ use crate::policy::Asked;
 /// A wasm handler.
 pub(super) struct Program {
     pub(super) sandbox: Sandbox,
+    pub(super) machine: Arc<Machine>,
     pub(super) code: Code,
     /// Whether it can ask for sockets.
     has_sockets: bool,
@@ -37,11 +40,16 @@ pub(super) enum Code {
 }
 
 impl Program {
-    pub(super) async fn load(sandbox: Sandbox, wasm: Bytes, manifest: Manifest) -> Result<Self, LoadError> {
+    pub(super) async fn load(
+        sandbox: Sandbox,
+        machine: Arc<Machine>,
+        wasm: Bytes,
+        manifest: Manifest,
+    ) -> Result<Self, LoadError> {
         let kind = kind(&wasm)?;
         let digest = digest(&wasm);
-        let artifact = sandbox.0.compiler.artifact(&sandbox.0.engine, kind, &wasm, &digest).await?;
-        let code = link(&sandbox, &artifact)?;
+        let artifact = sandbox.0.compiler.artifact(&machine, kind, &wasm, &digest).await?;
+        let code = link(&machine, &artifact)?;
         let about = About {
             kind,
             digest: Some(digest),
@@ -49,8 +57,9 @@ impl Program {
             description: manifest.description,
             usage: manifest.usage,
         };
-        let has_sockets = code.has_sockets(&sandbox.0.engine);
-        Ok(Self { sandbox, code, has_sockets, pace: Pace::default(), about, asked: manifest.policy, env: manifest.env })
+        let has_sockets = code.has_sockets(&machine.engine);
+        let (asked, env) = (manifest.policy, manifest.env);
+        Ok(Self { sandbox, machine, code, has_sockets, pace: Pace::default(), about, asked, env })
     }
 
     /// What its names are looked up with, where it can ask for any.
@@ -137,18 +146,22 @@ fn digest(wasm: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-fn link(sandbox: &Sandbox, artifact: &Artifact) -> Result<Code, LoadError> {
-    match artifact.load(&sandbox.0.engine)? {
-        Compiled::Module(module) => link_module(sandbox, &module),
-        Compiled::Component(component) => link_component(sandbox, &component),
+fn link(machine: &Machine, artifact: &Artifact) -> Result<Code, LoadError> {
+    match artifact.load(&machine.engine)? {
+        Compiled::Module(module) => link_module(machine, &module),
+        Compiled::Component(component) => link_component(machine, &component),
     }
 }
 
-fn link_module(sandbox: &Sandbox, module: &Module) -> Result<Code, LoadError> {
-    let linker = &sandbox.0.linkers.modules;
+fn link_module(machine: &Machine, module: &Module) -> Result<Code, LoadError> {
+    let linker = &machine.linkers.modules;
+    let memories = module.resources_required().num_memories;
+    if memories as usize > MEMORIES_A_RUN {
+        return Err(LoadError::TooComplex(format!("{memories} memories, more than {MEMORIES_A_RUN}")));
+    }
     // The linker answers for a store only; this one never runs anything.
     let host = Host::new(Call::nothing(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
-    let mut store = Store::new(&sandbox.0.engine, host);
+    let mut store = Store::new(&machine.engine, host);
     let unknown: Vec<_> = module
         .imports()
         .filter(|import| linker.get_by_import(&mut store, import).is_none())
@@ -176,9 +189,9 @@ fn link_module(sandbox: &Sandbox, module: &Module) -> Result<Code, LoadError> {
     Ok(Code::Module { pre, start })
 }
 
-fn link_component(sandbox: &Sandbox, component: &Component) -> Result<Code, LoadError> {
-    let linker = &sandbox.0.linkers.components;
-    let engine = &sandbox.0.engine;
+fn link_component(machine: &Machine, component: &Component) -> Result<Code, LoadError> {
+    let linker = &machine.linkers.components;
+    let engine = &machine.engine;
     let foreign: Vec<_> = component
         .component_type()
         .imports(engine)

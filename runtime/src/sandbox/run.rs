@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use wasmtime::{Result, Store};
+use wasmtime::{Result, Store, Trap};
 
 use super::host::Host;
 use super::program::{Code, Program};
@@ -29,12 +29,9 @@ pub(super) async fn run(program: &Program, mut call: Call) -> Outcome {
 }
 
 async fn run_mounted(program: &Program, call: Call) -> Outcome {
-    let (stop, usage, hostcall) = (call.stop.clone(), call.usage.clone(), call.limits.hostcall);
-    let watched = program
-        .sandbox
-        .0
-        .is_watched
-        .then(|| Watched::new(&program.sandbox.0.engine, &call.name, &program.code, &usage));
+    let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
+    let watched =
+        program.sandbox.0.is_watched.then(|| Watched::new(&program.machine.engine, &call.name, &program.code, &usage));
     let host = match Host::new(call, program.resolver()) {
         Ok(host) => host,
         Err(error) => return Outcome::HostError { message: format!("cannot map the call into WASI: {error:#}") },
@@ -43,13 +40,20 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
     let network = host.network().ok().cloned();
     let sandbox = &program.sandbox.0;
     let _ticking = sandbox.ticker.hold();
-    let mut store = host.into_store(&sandbox.engine, hostcall);
+    let mut store = host.into_store(&program.machine.engine, limits.hostcall);
+    let fuel = program.machine.profile.is_metered.then(|| limits.fuel.unwrap_or(u64::MAX));
+    if let Some(fuel) = fuel {
+        store.set_fuel(fuel).expect("the code of this machine counts it");
+    }
     if let Some(watched) = &watched {
         watched.attach_to(&mut store);
     }
     let ended = async {
         let outcome = match invoke(&program.code, &mut store, &usage).await {
             Ok(outcome) => outcome,
+            Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
+                Outcome::FuelSpent { limit: fuel.unwrap_or_default() }
+            }
             Err(error) => trap::outcome(&error, store.data().limiter()),
         };
         let outcome = trap::for_want_of_room(outcome, store.data());
@@ -60,11 +64,15 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
             None => outcome,
         }
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
         outcome = ended => outcome,
         outcome = stop.requested() => outcome,
+    };
+    if let Some(fuel) = fuel {
+        usage.fuel.add(fuel - store.get_fuel().expect("the code of this machine counts it"));
     }
+    outcome
 }
 
 async fn invoke(code: &Code, store: &mut Store<Host>, usage: &Usage) -> Result<Outcome> {

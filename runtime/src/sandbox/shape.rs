@@ -6,6 +6,7 @@
 use wasmparser::{BinaryReaderError, Parser, Payload, Validator, WasmFeatures};
 
 use super::LoadError;
+use crate::feature::{Feature, Features};
 
 /// Functions of a program, nested modules included. CPython with its libraries has about 30,000.
 const MAX_FUNCTIONS: u64 = 200_000;
@@ -15,11 +16,13 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_ITEMS: u32 = 100_000;
 
 /// Refuses what is invalid, what needs a feature that is off, and what is too large.
-pub(super) fn check(wasm: &[u8]) -> Result<(), LoadError> {
-    if let Err(error) = Validator::new_with_features(features()).validate_all(wasm) {
+pub(super) fn check(wasm: &[u8], asked: &Features) -> Result<(), LoadError> {
+    if let Err(error) = validate(wasm, features(asked)) {
         // Valid with everything on means that only the features are at fault.
-        let everything = Validator::new_with_features(WasmFeatures::all()).validate_all(wasm);
-        return Err(if everything.is_ok() { feature(&error) } else { invalid(&error) });
+        return Err(match validate(wasm, WasmFeatures::all()) {
+            Ok(()) => LoadError::FeatureDisabled(to_ask_for(wasm, asked, &error)),
+            Err(_) => invalid(&error),
+        });
     }
     let mut functions = 0;
     for payload in Parser::new(0).parse_all(wasm) {
@@ -29,8 +32,40 @@ pub(super) fn check(wasm: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// What `profile` leaves on.
-fn features() -> WasmFeatures {
+fn validate(wasm: &[u8], features: WasmFeatures) -> Result<(), BinaryReaderError> {
+    Validator::new_with_features(features).validate_all(wasm).map(drop)
+}
+
+/// What to write into the manifest for what validates with everything on, but not with what was `asked` for.
+fn to_ask_for(wasm: &[u8], asked: &Features, error: &BinaryReaderError) -> String {
+    let fault = format!("{} (at byte {:#x})", error.message(), error.offset());
+    let mut needed: Features = Feature::ALL.into();
+    if validate(wasm, features(&needed)).is_err() {
+        return format!("{fault}; it is none that can be asked for");
+    }
+    for feature in Feature::ALL {
+        let without: Features = needed.iter().copied().filter(|needed| *needed != feature).collect();
+        if !asked.contains(&feature) && validate(wasm, features(&without)).is_ok() {
+            needed = without;
+        }
+    }
+    let missing: Vec<_> = needed.difference(asked).map(ToString::to_string).collect();
+    let list: Vec<_> = needed.union(asked).map(|feature| format!("\"{feature}\"")).collect();
+    let (missing, list) = (missing.join(" and "), list.join(", "));
+    format!(
+        "{missing}, by {fault}; write features = [{list}] under [policy] in its job.toml, if the operator allows that"
+    )
+}
+
+/// What the profile leaves on for a program whose manifest has `asked` for these.
+fn features(asked: &Features) -> WasmFeatures {
+    let asked = asked.iter().map(|feature| match feature {
+        Feature::Memory64 => WasmFeatures::MEMORY64,
+        Feature::MultiMemory => WasmFeatures::MULTI_MEMORY,
+        Feature::CustomPageSizes => WasmFeatures::CUSTOM_PAGE_SIZES,
+        Feature::WideArithmetic => WasmFeatures::WIDE_ARITHMETIC,
+    });
+    let asked = asked.fold(WasmFeatures::empty(), |all, feature| all | feature);
     let off = WasmFeatures::MEMORY64
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::GC_TYPES
@@ -38,7 +73,7 @@ fn features() -> WasmFeatures {
         | WasmFeatures::THREADS
         | WasmFeatures::CM_ASYNC
         | WasmFeatures::CUSTOM_PAGE_SIZES;
-    (WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off
+    ((WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off) | asked
 }
 
 fn measure(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadError> {
@@ -78,8 +113,4 @@ fn measure(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadError> 
 
 fn invalid(error: &BinaryReaderError) -> LoadError {
     LoadError::Invalid { message: error.message().to_owned(), offset: Some(error.offset()) }
-}
-
-fn feature(error: &BinaryReaderError) -> LoadError {
-    LoadError::FeatureDisabled(format!("{} (at byte {:#x})", error.message(), error.offset()))
 }

@@ -13,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream as WasiOutput, Pollable, StreamError, StreamResult};
 
+use crate::limits::Overflow;
 use crate::outcome::OutputStream;
 use crate::stream::{Sink, Source};
 use crate::usage::{Counter, Usage};
 
-/// Bytes a guest may write or read at a time.
+/// Bytes a guest may write or read at a time, and of the pieces in which it reads where each run is to be the same.
 const CHUNK: usize = 64 << 10;
 
 /// The guest wrote more than it may: ends the run.
@@ -35,6 +36,10 @@ pub(super) struct Stdin(Arc<Mutex<Input>>);
 struct Input {
     source: Source,
     ready: BytesMut,
+    /// What is to be ready when it is whole.
+    gathered: BytesMut,
+    /// Whether pieces are whole, however they come in.
+    is_whole: bool,
     ended: bool,
     usage: Arc<Usage>,
 }
@@ -50,14 +55,17 @@ struct Output {
     pending: Bytes,
     left: u64,
     limit: u64,
+    overflow: Overflow,
     capped: bool,
     closed: bool,
     usage: Arc<Usage>,
 }
 
 impl Stdin {
-    pub(super) fn new(source: Source, usage: Arc<Usage>) -> Self {
-        Self(Arc::new(Mutex::new(Input { source, ready: BytesMut::new(), ended: false, usage })))
+    /// In pieces as they come in, or each of the same size where they are to be `is_whole`.
+    pub(super) fn new(source: Source, is_whole: bool, usage: Arc<Usage>) -> Self {
+        let (ready, gathered) = (BytesMut::new(), BytesMut::new());
+        Self(Arc::new(Mutex::new(Input { source, ready, gathered, is_whole, ended: false, usage })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Input> {
@@ -68,23 +76,21 @@ impl Stdin {
 impl Input {
     /// Ready once there is something to read, the end among it.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.ready.is_empty() || self.ended {
-            return Poll::Ready(());
-        }
-        self.ready.resize(CHUNK, 0);
-        let mut buf = ReadBuf::new(&mut self.ready);
-        let polled = Pin::new(&mut self.source).poll_read(cx, &mut buf);
-        let filled = buf.filled().len();
-        self.ready.truncate(filled);
-        match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => {
-                // The other end of a pipe can only close; a failure is the end as well.
-                self.ended = result.is_err() || filled == 0;
-                self.usage.stdin_bytes.add(filled as u64);
-                Poll::Ready(())
+        while self.ready.is_empty() && !self.ended {
+            let before = self.gathered.len();
+            self.gathered.resize(CHUNK, 0);
+            let mut buf = ReadBuf::new(&mut self.gathered[before..]);
+            let polled = Pin::new(&mut self.source).poll_read(cx, &mut buf);
+            let filled = buf.filled().len();
+            self.gathered.truncate(before + filled);
+            // The other end of a pipe can only close; a failure is the end as well.
+            self.ended = std::task::ready!(polled).is_err() || filled == 0;
+            self.usage.stdin_bytes.add(filled as u64);
+            if !self.is_whole || self.ended || self.gathered.len() == CHUNK {
+                std::mem::swap(&mut self.ready, &mut self.gathered);
             }
         }
+        Poll::Ready(())
     }
 }
 
@@ -135,10 +141,10 @@ impl IsTerminal for Stdin {
 }
 
 impl Stdout {
-    pub(super) fn new(stream: OutputStream, sink: Sink, limit: u64, usage: Arc<Usage>) -> Self {
-        let output =
-            Output { stream, sink, pending: Bytes::new(), left: limit, limit, capped: false, closed: false, usage };
-        Self(Arc::new(Mutex::new(output)))
+    pub(super) fn new(stream: OutputStream, sink: Sink, limit: u64, overflow: Overflow, usage: Arc<Usage>) -> Self {
+        let (pending, left) = (Bytes::new(), limit);
+        let (capped, closed) = (false, false);
+        Self(Arc::new(Mutex::new(Output { stream, sink, pending, left, limit, overflow, capped, closed, usage })))
     }
 
     /// Waits until the pipe has taken all that the guest wrote. Cancel-safe.
@@ -181,7 +187,10 @@ impl Output {
     fn write(&mut self, mut bytes: Bytes) {
         let size = bytes.len() as u64;
         if size > self.left {
-            self.capped = true;
+            match self.overflow {
+                Overflow::Stop => self.capped = true,
+                Overflow::Truncate => self.truncated().add(size - self.left),
+            }
             bytes.truncate(usize::try_from(self.left).expect("it is less than the length of a buffer"));
         }
         let size = bytes.len() as u64;
@@ -198,6 +207,13 @@ impl Output {
         match self.stream {
             OutputStream::Stdout => &self.usage.stdout_bytes,
             OutputStream::Stderr => &self.usage.stderr_bytes,
+        }
+    }
+
+    fn truncated(&self) -> &Counter {
+        match self.stream {
+            OutputStream::Stdout => &self.usage.stdout_truncated,
+            OutputStream::Stderr => &self.usage.stderr_truncated,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use wasmtime::Engine;
 
 /// The length of an epoch, and so of the longest slice a guest computes without yielding.
@@ -13,29 +14,33 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a run after which the thread rests. Waking it costs a run more than a tick costs the machine.
 const IDLE_TICKS: u32 = 100;
 
-#[derive(Debug)]
 pub(super) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
+    engines: ArcSwap<Vec<Engine>>,
     holds: AtomicUsize,
     resting: AtomicBool,
     stop: AtomicBool,
 }
 
 /// Keeps the ticker going.
-#[derive(Debug)]
 pub(super) struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
     pub(super) fn start(engine: Engine) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { engines: ArcSwap::from_pointee(vec![engine]), ..Shared::default() });
         let mine = shared.clone();
-        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&engine, &mine))?;
+        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&mine))?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Advances the epoch of `engine` too.
+    pub(super) fn tick_too(&self, engine: &Engine) {
+        self.shared.engines.rcu(|engines| engines.iter().chain([engine]).cloned().collect::<Vec<_>>());
     }
 
     /// Keeps the epoch going for as long as the guard lives.
@@ -51,6 +56,12 @@ impl Ticker {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
+    }
+}
+
+impl std::fmt::Debug for Ticker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Ticker").field("engines", &self.shared.engines.load().len()).finish_non_exhaustive()
     }
 }
 
@@ -71,11 +82,13 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &Engine, shared: &Shared) {
+fn tick(shared: &Shared) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
         thread::sleep(TICK);
-        engine.increment_epoch();
+        for engine in shared.engines.load().iter() {
+            engine.increment_epoch();
+        }
         idle = if shared.holds.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
         if idle >= IDLE_TICKS {
             rest(shared);

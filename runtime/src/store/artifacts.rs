@@ -64,13 +64,16 @@ impl Artifacts {
         self.folder.write(&name(digest, fingerprint), &[code, &tag])
     }
 
-    /// Removes what was compiled for any other fingerprint: nothing will ask for it again.
+    /// Removes what was compiled for any other fingerprint of the same profile, which is what is written from the first `+` on: nothing
+    /// will ask for it again.
     ///
     /// # Errors
     /// [`StoreError::Io`]
     pub fn retain(&self, fingerprint: &str) -> Result<(), StoreError> {
+        let profile = |fingerprint: &str| fingerprint.split_once('+').map(|(_, profile)| profile.to_owned());
         for name in self.folder.names()? {
-            if !name.ends_with(&format!(".{fingerprint}")) {
+            let own = name.split_once('.').map_or("", |(_, fingerprint)| fingerprint);
+            if own != fingerprint && profile(own) == profile(fingerprint) {
                 self.folder.remove(&name)?;
             }
         }
@@ -139,8 +142,12 @@ mod tests {
         artifacts.retain_programs(&HashSet::from(["sha256:cc".to_owned()])).unwrap();
         assert_eq!(artifacts.get("sha256:aa", "48-1"), None);
         assert!(artifacts.get("sha256:cc", "48-1").is_some());
+        artifacts.put("sha256:cc", "48-1+fuel", b"metered").unwrap();
         artifacts.retain("48-2").unwrap();
         assert_eq!(artifacts.get("sha256:cc", "48-1"), None);
+        assert_eq!(artifacts.get("sha256:cc", "48-1+fuel").as_deref(), Some(&b"metered"[..]));
+        artifacts.retain("48-2+fuel").unwrap();
+        assert_eq!(artifacts.get("sha256:cc", "48-1+fuel"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use capstan::limits::Limits;
 use capstan::manifest::Manifest;
 use capstan::outcome::Outcome;
 use capstan::policy::{Asked, Ceiling, Rule};
-use capstan::sandbox::{self, CompileLimits, Resolve, Resolver, Sandbox};
+use capstan::sandbox::{self, CompileLimits, Metering, Resolve, Resolver, Sandbox};
 use capstan::stream;
 use capstan::tasks::Tasks;
 use capstan_tests::{Cli, eventually, guests, within};
@@ -65,7 +65,8 @@ async fn engine_asking(resolver: impl Resolve, rules: &[&str]) -> Engine {
         resolver: Resolver::new(resolver),
     };
     let sandbox = Sandbox::new(config).unwrap();
-    let probe = sandbox.load(guests::compiled("probe.p2").into(), Manifest::default()).await.unwrap();
+    let probe = guests::compiled("probe.p2").into();
+    let probe = sandbox.load(probe, Manifest::default(), Metering::Off).await.unwrap();
     let ceiling = Ceiling { network: read(rules), ..Ceiling::default() };
     let engine = Engine::new(Config { ceiling, runs: 1, queue: 0 });
     engine.register("probe", probe).unwrap();

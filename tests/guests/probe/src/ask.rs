@@ -1,12 +1,23 @@
 //! What only the host can give: time and files.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) fn now() -> io::Result<()> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
     writeln!(io::stdout(), "{}.{:09}", since_1970.as_secs(), since_1970.subsec_nanos())
+}
+
+/// All that a program learns of time and chance.
+pub(crate) fn senses() -> io::Result<()> {
+    let begun = Instant::now();
+    now()?;
+    let keys: Vec<u32> = (0..32).collect::<HashSet<_>>().into_iter().collect();
+    writeln!(io::stdout(), "{keys:?}")?;
+    std::thread::sleep(Duration::from_millis(3));
+    writeln!(io::stdout(), "{}", begun.elapsed().as_nanos())
 }
 
 pub(crate) fn read(path: &str) -> io::Result<()> {

@@ -34,6 +34,7 @@ const USAGE: &str = "usage: probe COMMAND
   sleep SECONDS         sleep, then print ok
   alloc MIB             allocate and touch memory, then print ok
   now                   print the wall-clock time in seconds since 1970
+  senses                print that, the order in which a hash table gives its keys, and how long a sleep of 3 ms took
   read PATH             print a file
   write PATH TEXT       write a file, then print ok
   ls PATH               print the names in a directory, sorted
@@ -105,6 +106,7 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["sleep", seconds] => burn::sleep(number(seconds)?),
         ["alloc", mebibytes] => burn::alloc(number(mebibytes)?),
         ["now"] => ask::now(),
+        ["senses"] => ask::senses(),
         ["read", path] => ask::read(path),
         ["write", path, text] => ask::write(path, text),
         ["ls", path] => ask::ls(path),

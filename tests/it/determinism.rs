@@ -1,0 +1,210 @@
+//! Runs that are the same each time: fuel, clocks that stand, seeded random; and output that is cut instead of ending the run.
+
+use capstan_tests::frames::Framed;
+use capstan_tests::{Client, Daemon, guests};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{CAPSTAN, configured, oracle, serving};
+
+const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
+
+/// A daemon with both probes pushed, and a guest that computes for ever.
+async fn probed() -> (Daemon, Client) {
+    let daemon = Daemon::start(CAPSTAN);
+    let client = daemon.client();
+    for probe in PROBES {
+        client.push(probe, guests::compiled(probe)).await;
+    }
+    client.push("spin", guests::limits::LOOP_IN_START).await;
+    (daemon, client)
+}
+
+async fn ran(client: &Client, probe: &str, args: &[&str], policy: &Value, stdin: &[u8]) -> Framed {
+    let call = args.iter().fold(client.run(probe), |call, arg| call.arg(arg));
+    call.query("policy", &policy.to_string()).body(stdin.to_vec()).framed().send().await.frames()
+}
+
+fn fuel(framed: &Framed) -> u64 {
+    framed.last["usage"]["fuel"].as_u64().unwrap_or_else(|| panic!("no fuel in {}", framed.last))
+}
+
+/// What `work` gives while others compute for ever.
+async fn under_load<T>(client: &Client, work: impl AsyncFnOnce() -> T) -> T {
+    let mut spinners = JoinSet::new();
+    for _ in 0..4 {
+        spinners.spawn(client.run("spin").query("timeout", "10m").framed().send());
+    }
+    capstan_tests::eventually("4 spinners", async || (client.running().await >= 4).then_some(())).await;
+    work().await
+}
+
+#[tokio::test]
+async fn a_run_is_the_same_each_time() {
+    let (mut daemon, client) = probed().await;
+    let policy = json!({"clock": "fixed", "random": "seeded", "fuel": 100_000_000});
+    for probe in PROBES {
+        let first = ran(&client, probe, &["senses"], &policy, b"").await;
+        first.ended("exited", 0);
+        let text = String::from_utf8(first.stdout.clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!((lines[0], lines[2]), ("946684800.000000000", "3000000"), "{probe}: {text}");
+        let again = async || {
+            for _ in 0..5 {
+                let next = ran(&client, probe, &["senses"], &policy, b"").await;
+                assert_eq!(next.stdout, first.stdout, "{probe}");
+                assert_eq!((next.outcome(), fuel(&next)), (first.outcome(), fuel(&first)), "{probe}");
+            }
+        };
+        again().await;
+        under_load(&client, again).await;
+        let other = json!({"clock": "2026-01-01T00:00:00.5Z", "random": {"seed": 1}});
+        let other = ran(&client, probe, &["senses"], &other, b"").await;
+        let other = String::from_utf8(other.stdout).unwrap();
+        assert!(other.starts_with("1767225600.500000000\n"), "{probe}: {other}");
+        assert_ne!(other.lines().nth(1), Some(lines[1]), "{probe}: another seed is another order");
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+/// The input comes in pieces of many sizes, and is to count the same; so is output that is read slowly.
+#[tokio::test]
+async fn fuel_is_exact_alone_and_under_load() {
+    let (_daemon, client) = probed().await;
+    let (policy, input) = (json!({"fuel": 10_000_000_000_u64, "random": "seeded"}), vec![b'x'; 300_000]);
+    for probe in PROBES {
+        for command in ["sum", "cat"] {
+            let run = async || ran(&client, probe, &[command], &policy, &input).await;
+            let first = run().await;
+            first.ended("exited", 0);
+            let again = async || {
+                for _ in 0..10 {
+                    let next = run().await;
+                    assert!(next.stdout == first.stdout, "{probe} {command}");
+                    assert_eq!(fuel(&next), fuel(&first), "{probe} {command}");
+                }
+            };
+            again().await;
+            under_load(&client, again).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn input_in_pieces_counts_as_input_at_once() {
+    let (_daemon, client) = probed().await;
+    let policy = json!({"fuel": 10_000_000_000_u64, "random": "seeded"}).to_string();
+    for probe in PROBES {
+        let at_once = client.run(probe).arg("sum").query("policy", &policy).framed().body("x".repeat(100_000));
+        let at_once = at_once.send().await.frames();
+        let (call, feed) = client.run(probe).arg("sum").query("policy", &policy).framed().fed();
+        let mut exchange = call.open().await;
+        for _ in 0..100 {
+            assert!(feed.send("x".repeat(1000)).await);
+        }
+        drop(feed);
+        let pieces = capstan_tests::frames::demultiplex(&exchange.at_least(usize::MAX).await);
+        assert_eq!(pieces.stdout, at_once.stdout, "{probe}");
+        assert_eq!(fuel(&pieces), fuel(&at_once), "{probe}");
+    }
+}
+
+#[tokio::test]
+async fn fuel_that_is_spent_ends_the_run_at_the_same_place() {
+    let (mut daemon, client) = probed().await;
+    let policy = json!({"fuel": 5_000_000, "random": "seeded"});
+    for probe in PROBES {
+        let first = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
+        first.ended("fuel_spent", 137);
+        assert_eq!(first.outcome()["limit"], 5_000_000);
+        assert_eq!(fuel(&first), 5_000_000, "{probe}: all of it is spent");
+        assert!(first.stdout.len() > 1000, "{probe}: {} bytes", first.stdout.len());
+        for _ in 0..5 {
+            let next = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
+            assert!(next.stdout == first.stdout, "{probe}: {} and {}", next.stdout.len(), first.stdout.len());
+        }
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_guest_whose_fuel_is_counted_still_yields_and_ends_in_time() {
+    let (mut daemon, client) = probed().await;
+    let policy = json!({"fuel": u64::MAX, "timeout": "300ms"});
+    let framed = ran(&client, "spin", &[], &policy, b"").await;
+    framed.ended("timed_out", 124);
+    ran(&client, "spin", &[], &json!({"fuel": u64::MAX, "cpu": "100ms"}), b"").await.ended("cpu_spent", 137);
+    ran(&client, "spin", &[], &json!({"fuel": 1000}), b"").await.ended("fuel_spent", 137);
+    oracle::still_answers(&mut daemon).await;
+    assert_eq!(client.running().await, 0);
+}
+
+#[tokio::test]
+async fn the_operators_fuel_is_a_ceiling_also_after_a_restart() {
+    let (daemon, client) = configured("[policy]\nfuel = 1000", "spin", guests::limits::LOOP_IN_START).await;
+    for policy in [json!({}), json!({"fuel": 1_000_000})] {
+        let framed = ran(&client, "spin", &[], &policy, b"").await;
+        framed.ended("fuel_spent", 137);
+        assert_eq!(framed.outcome()["limit"], 1000);
+    }
+    let setup = daemon.setup();
+    drop(daemon);
+    let daemon = setup.start();
+    ran(&daemon.client(), "spin", &[], &json!({"fuel": 500}), b"").await.ended("fuel_spent", 137);
+    let info = daemon.client().get("/v1/info").send().await.json();
+    assert_eq!((&info["limits"]["fuel"], &info["limits"]["stack"]), (&json!(1000), &json!(512 << 10)));
+}
+
+#[tokio::test]
+async fn a_coarse_clock_tells_whole_milliseconds_and_stays_coarse() {
+    let (_daemon, client) = configured("[policy]\nclock = \"coarse\"", "probe.p1", &guests::compiled("probe.p1")).await;
+    client.push("probe.p2", guests::compiled("probe.p2")).await;
+    for (probe, policy) in PROBES.into_iter().flat_map(|probe| [(probe, json!({})), (probe, json!({"clock": "real"}))])
+    {
+        let told = ran(&client, probe, &["senses"], &policy, b"").await;
+        let told = String::from_utf8(told.stdout).unwrap();
+        let lines: Vec<_> = told.lines().collect();
+        assert!(lines[0].ends_with("000000") && lines[2].ends_with("000000"), "{probe}: {told}");
+    }
+    let asked = json!({"handler": "probe.p1", "policy": {"clock": "real"}}).to_string();
+    let checked = client.post("/v1/policy/check").body(asked).send().await.json();
+    assert_eq!((&checked["policy"]["clock"], &checked["findings"][0]["key"]), (&json!("coarse"), &json!("clock")));
+}
+
+#[tokio::test]
+async fn without_being_asked_for_nothing_is_the_same() {
+    let (_daemon, client) = probed().await;
+    for probe in PROBES {
+        let first = ran(&client, probe, &["senses"], &json!({}), b"").await;
+        let second = ran(&client, probe, &["senses"], &json!({}), b"").await;
+        assert!(first.stdout != second.stdout, "{probe}");
+        assert_eq!(first.last["usage"].get("fuel"), None, "{}", first.last);
+    }
+}
+
+#[tokio::test]
+async fn output_beyond_the_limit_is_thrown_away_where_that_is_asked_for() {
+    let (mut daemon, client) = probed().await;
+    let policy = json!({"stdout": 1000, "stderr": 10, "output": "truncate"});
+    for probe in PROBES {
+        let framed = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
+        framed.ended("exited", 0);
+        let usage = &framed.last["usage"];
+        assert_eq!((framed.stdout.len(), &usage["stdout_bytes"]), (1000, &json!(1000)), "{probe}");
+        assert_eq!(usage["stdout_truncated"], 1_088_890 - 1000, "{probe}: {usage}");
+        assert_eq!(usage.get("stderr_truncated"), None, "{probe}: {usage}");
+        let framed = ran(&client, probe, &["stderr", "0123456789abcdef"], &policy, b"").await;
+        framed.ended("exited", 0);
+        assert_eq!((&framed.stderr[..], &framed.last["usage"]["stderr_truncated"]), (&b"0123456789"[..], &json!(7)));
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn a_flood_that_is_cut_still_ends_at_its_other_limits() {
+    let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
+    let policy = json!({"stdout": 1000, "output": "truncate", "timeout": "300ms"});
+    let framed = ran(&client, "flood", &[], &policy, b"").await;
+    framed.ended("timed_out", 124);
+    assert_eq!(framed.stdout.len(), 1000);
+}

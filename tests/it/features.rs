@@ -1,0 +1,154 @@
+//! Features of WebAssembly that are off unless the operator allows them and the manifest asks: each has an engine of its own, under the
+//! same limits.
+
+use std::fs;
+
+use capstan_tests::frames::Framed;
+use capstan_tests::{Client, Daemon, Setup, foreach_guest, guests};
+use serde_json::json;
+
+use crate::handlers::pushed_with;
+use crate::{CAPSTAN, oracle};
+
+foreach_guest!(features, tested);
+
+/// A daemon whose operator allows all features.
+fn allowing() -> Daemon {
+    let toml = "[policy]\nfeatures = [\"memory64\", \"multi-memory\", \"custom-page-sizes\", \"wide-arithmetic\"]";
+    Setup::new(CAPSTAN).config(toml).start()
+}
+
+fn manifest(features: &[&str]) -> String {
+    format!("[policy]\nfeatures = {features:?}")
+}
+
+async fn push(daemon: &Daemon, wasm: &[u8], features: &[&str]) {
+    let manifest = manifest(features);
+    let pushed = pushed_with(daemon, &[("module", wasm), ("manifest", manifest.as_bytes())]).await;
+    assert_eq!(pushed.status, 201, "{pushed:?}");
+}
+
+async fn ran(client: &Client, parameters: &[(&str, &str)]) -> Framed {
+    let call = parameters.iter().fold(client.run("guest").framed(), |call, (key, value)| call.query(key, value));
+    call.send().await.frames()
+}
+
+/// Without its feature `wasm` is refused, with what to write; with it, it runs, also after a restart.
+async fn needs(feature: &str, wasm: &[u8]) {
+    let daemon = allowing();
+    let refused = pushed_with(&daemon, &[("module", wasm)]).await;
+    refused.error(422, "feature_disabled");
+    let advice = format!("features = [\\\"{feature}\\\"] under [policy] in its job.toml");
+    assert!(refused.text().contains(&advice), "{}", refused.text());
+    push(&daemon, wasm, &[feature]).await;
+    ran(&daemon.client(), &[]).await.ended("exited", 0);
+    ran(&daemon.client(), &[("policy", "{\"fuel\": 1000000}")]).await.ended("exited", 0);
+    let setup = daemon.setup();
+    drop(daemon);
+    let mut daemon = setup.start();
+    ran(&daemon.client(), &[]).await.ended("exited", 0);
+    let told = daemon.client().get("/v1/handlers/guest").send().await;
+    assert_eq!(told.status, 200, "{told:?}");
+    oracle::still_answers(&mut daemon).await;
+}
+
+/// What `wasm`, which needs these features, comes to under these limits.
+async fn limited(wasm: &[u8], features: &[&str], parameters: &[(&str, &str)]) -> Framed {
+    let mut daemon = allowing();
+    push(&daemon, wasm, features).await;
+    let framed = ran(&daemon.client(), parameters).await;
+    oracle::still_answers(&mut daemon).await;
+    assert_eq!(daemon.client().running().await, 0);
+    framed
+}
+
+#[tokio::test]
+async fn memory64() {
+    needs("memory64", guests::features::MEMORY64).await;
+}
+
+#[tokio::test]
+async fn multi_memory() {
+    needs("multi-memory", guests::features::MULTI_MEMORY).await;
+}
+
+#[tokio::test]
+async fn custom_page_sizes() {
+    needs("custom-page-sizes", guests::features::CUSTOM_PAGE_SIZES).await;
+}
+
+#[tokio::test]
+async fn wide_arithmetic() {
+    needs("wide-arithmetic", guests::features::WIDE_ARITHMETIC).await;
+}
+
+#[tokio::test]
+async fn grow_two_memories() {
+    let wasm = guests::features::GROW_TWO_MEMORIES;
+    let framed = limited(wasm, &["multi-memory"], &[("memory", "16MiB"), ("timeout", "20s")]).await;
+    framed.ended("memory_denied", 137);
+    assert_eq!(framed.last["usage"]["memory_peak"], 16 << 20, "{}", framed.last);
+}
+
+#[tokio::test]
+async fn spin_in_memory64() {
+    let wasm = guests::features::SPIN_IN_MEMORY64;
+    limited(wasm, &["memory64"], &[("timeout", "300ms")]).await.ended("timed_out", 124);
+    limited(wasm, &["memory64"], &[("policy", "{\"cpu\": \"100ms\"}")]).await.ended("cpu_spent", 137);
+}
+
+#[tokio::test]
+async fn recurse_with_two_memories() {
+    let framed = limited(guests::features::RECURSE_WITH_TWO_MEMORIES, &["multi-memory"], &[]).await;
+    framed.ended("trapped", 134);
+    assert_eq!(framed.outcome()["trap"], "stack_overflow", "{}", framed.last);
+}
+
+#[tokio::test]
+async fn too_many_memories() {
+    let daemon = allowing();
+    let (wasm, manifest) = (guests::features::TOO_MANY_MEMORIES, manifest(&["multi-memory"]));
+    let refused = pushed_with(&daemon, &[("module", wasm), ("manifest", manifest.as_bytes())]).await;
+    assert!(refused.error(422, "module_too_complex").contains("21 memories"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_program_gets_no_feature_but_those_it_asks_for() {
+    let daemon = allowing();
+    let manifest = manifest(&["memory64"]);
+    let parts: [(&str, &[u8]); 2] = [("module", guests::features::MULTI_MEMORY), ("manifest", manifest.as_bytes())];
+    let message = pushed_with(&daemon, &parts).await.error(422, "feature_disabled");
+    assert!(message.contains("features = [\"memory64\", \"multi-memory\"]"), "{message}");
+}
+
+#[tokio::test]
+async fn what_the_operator_does_not_allow_is_denied() {
+    let daemon = Setup::new(CAPSTAN).config("[policy]\nfeatures = [\"multi-memory\"]").start();
+    let manifest = manifest(&["memory64"]);
+    let parts: [(&str, &[u8]); 2] = [("module", guests::features::MEMORY64), ("manifest", manifest.as_bytes())];
+    let denied = pushed_with(&daemon, &parts).await;
+    let message = denied.error(403, "policy_denied");
+    assert!(message.contains("features memory64 of the manifest") && message.contains("the operator"), "{message}");
+}
+
+/// A ceiling that was lowered holds for handlers that are there already.
+#[tokio::test]
+async fn what_the_operator_allows_no_longer_is_denied_to_jobs() {
+    let daemon = allowing();
+    push(&daemon, guests::features::MEMORY64, &["memory64"]).await;
+    let setup = daemon.setup();
+    drop(daemon);
+    fs::write(setup.folder().join("capstan.toml"), "").unwrap();
+    let daemon = setup.start();
+    daemon.client().run("guest").send().await.error(403, "policy_denied");
+}
+
+#[tokio::test]
+async fn a_caller_has_no_say_in_features() {
+    let daemon = allowing();
+    daemon.client().push("guest", guests::run::HELLO).await;
+    let asked = json!({"features": ["memory64"]}).to_string();
+    let denied = daemon.client().run("guest").query("policy", &asked).send().await;
+    let message = denied.error(403, "policy_denied");
+    assert!(message.contains("the manifest alone asks for them"), "{message}");
+}
