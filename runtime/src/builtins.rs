@@ -128,11 +128,12 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         GateState::Shut(_) | GateState::Failed(_) => "starting",
     };
     let held_at_opening = daemon.held_at_opening.get().copied().flatten();
-    let mut limits = json!(engine.ceiling().limits);
+    let ceiling = engine.ceiling();
+    let mut limits = json!(ceiling.limits);
     limits["runs"] = facts.runs.into();
     limits["runs_ceiling"] = facts.runs_ceiling.into();
     limits["stack"] = GUEST_STACK.into();
-    limits["features"] = json!(engine.ceiling().features);
+    limits["features"] = json!(ceiling.features);
     let json = json!({
         "version": VERSION,
         "wasmtime": WASMTIME_VERSION,

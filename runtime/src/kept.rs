@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::handler::{About, Call, Handler, HandlerFuture};
 use crate::manifest::Manifest;
 use crate::outcome::Outcome;
-use crate::policy::{Asked, Denied};
+use crate::policy::{Asked, Denied, Finding};
 use crate::sandbox::{LoadError, Metering, Sandbox};
 use crate::store::{Artifacts, Programs, Record, StoreError, blocking};
 
@@ -81,7 +81,7 @@ impl Kept {
         Ok(count)
     }
 
-    /// Makes `wasm` the handler `name`. Cancel-safe: until it returns, or is stored and registered at once, nothing has changed.
+    /// Makes `wasm` the handler `name`; also gives what its manifest asks for and will not get. Cancel-safe: until it returns, or is stored and registered at once, nothing has changed.
     ///
     /// # Errors
     /// [`KeptError`] says whether the program, the name or the disk is at fault.
@@ -91,9 +91,11 @@ impl Kept {
         wasm: Bytes,
         manifest: Manifest,
         only_if: &Precondition,
-    ) -> Result<Put, KeptError> {
+    ) -> Result<(Put, Vec<Finding>), KeptError> {
         self.0.engine.check_put(&name, only_if)?;
-        let policy = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &Asked::NOTHING).allowed()?;
+        let judgement = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &Asked::NOTHING);
+        let findings = judgement.findings.clone();
+        let policy = judgement.allowed()?;
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
         let record = Record { about: loaded.about(), manifest, created: Timestamp::now() };
@@ -107,7 +109,7 @@ impl Kept {
             blocking(move || programs.keep(stored_name.as_str(), &stored, &wasm)).await?;
             let created = record.created;
             let program = Program::new(&kept, record, Some((metering, loaded)));
-            Ok(kept.0.engine.put(name, program, created, &only_if)?)
+            Ok((kept.0.engine.put(name, program, created, &only_if)?, findings))
         };
         self.0.engine.see_through(change).await
     }

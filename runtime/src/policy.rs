@@ -242,14 +242,8 @@ impl Ceiling {
             None => Err("the operator does not pass it on, or does not have it".to_owned()),
             Some(_) => Ok(()),
         };
-        let wanted = manifest.pass_env.as_deref();
-        let wanted = wanted.map(|wanted| notes.granted("pass_env", Source::Manifest, wanted, !lenient, of_operator));
-        let Some(asked) = caller.pass_env.as_deref() else { return wanted.unwrap_or_default() };
-        let of_manifest = |name: &String| match &wanted {
-            Some(wanted) if !wanted.contains(name) => Err("the manifest does without it".to_owned()),
-            _ => of_operator(name),
-        };
-        notes.granted("pass_env", Source::Caller, asked, true, of_manifest)
+        let asked = [manifest.pass_env.as_deref(), caller.pass_env.as_deref()];
+        notes.granted_in_turn("pass_env", asked, lenient, of_operator, String::eq)
     }
 }
 
@@ -266,10 +260,39 @@ impl Judgement {
     }
 }
 
+/// Whether it asks for any limit. All keys are named, so that a new one is thought of here.
 fn says_limits(asked: &Asked) -> bool {
-    let grants = Asked { mounts: None, pass_env: None, secrets: None, scratch: None, network: None, ..asked.clone() };
-    // A choice is no limit.
-    Asked { features: None, output: None, ..grants } != Asked::NOTHING
+    let Asked {
+        timeout,
+        cpu,
+        memory,
+        handles,
+        stdout,
+        stderr,
+        disk,
+        files,
+        connections,
+        traffic,
+        concurrency,
+        concurrency_per_key,
+        fuel,
+        clock,
+        random,
+        // Grants, a choice, and what is told of by itself.
+        mounts: _,
+        pass_env: _,
+        secrets: _,
+        network: _,
+        features: _,
+        output: _,
+        scratch: _,
+    } = asked;
+    timeout.or(*cpu).is_some()
+        || [memory, stdout, stderr, disk, files, connections, traffic].iter().any(|limit| limit.is_some())
+        || handles.or(*concurrency).or(*concurrency_per_key).is_some()
+        || fuel.is_some()
+        || clock.is_some()
+        || random.is_some()
 }
 
 /// One narrowing of the limits.

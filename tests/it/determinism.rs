@@ -5,17 +5,13 @@ use capstan_tests::{Client, Daemon, guests};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{CAPSTAN, configured, oracle, serving};
-
-const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
+use crate::{CAPSTAN, PROBES, configured, oracle, push_probes, serving};
 
 /// A daemon with both probes pushed, and a guest that computes for ever.
 async fn probed() -> (Daemon, Client) {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
-    for probe in PROBES {
-        client.push(probe, guests::compiled(probe)).await;
-    }
+    push_probes(&client).await;
     client.push("spin", guests::limits::LOOP_IN_START).await;
     (daemon, client)
 }

@@ -7,11 +7,9 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{Client, Daemon, Setup, foreach_guest, guests};
 use serde_json::{Value, json};
 
-use crate::{CAPSTAN, oracle};
+use crate::{CAPSTAN, PROBES, oracle, push_probes};
 
 foreach_guest!(disk, tested);
-
-const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
 
 /// A daemon with both probes, whose operator grants the folders `work` and `more` for writing.
 struct Granting {
@@ -38,9 +36,7 @@ impl Granting {
         let toml = toml.replace('@', setup.folder().to_str().unwrap());
         let daemon = setup.config(&toml).start();
         let client = daemon.client();
-        for probe in PROBES {
-            client.push(probe, guests::compiled(probe)).await;
-        }
+        push_probes(&client).await;
         Self { daemon, client }
     }
 

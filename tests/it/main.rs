@@ -57,10 +57,20 @@ mod upload;
 mod wasi;
 mod websocket;
 
-use capstan_tests::{Client, Daemon, Setup};
+use capstan_tests::{Client, Daemon, Setup, guests};
 
 /// The binary under test, which cargo builds before it runs these.
 const CAPSTAN: &str = env!("CARGO_BIN_EXE_capstan");
+
+/// The guest `probe`, for preview 1 and for 0.2.
+const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
+
+/// Pushes both probes, under their own names.
+async fn push_probes(client: &Client) {
+    for probe in PROBES {
+        client.push(probe, guests::compiled(probe)).await;
+    }
+}
 
 /// A daemon with one handler pushed, and a client of it.
 async fn serving(handler: &str, wasm: &[u8]) -> (Daemon, Client) {

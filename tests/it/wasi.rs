@@ -3,19 +3,15 @@
 use std::time::SystemTime;
 
 use capstan_tests::frames::Framed;
-use capstan_tests::{Client, Daemon, guests};
+use capstan_tests::{Client, Daemon};
 
-use crate::{CAPSTAN, oracle};
-
-const PROBES: [&str; 2] = ["probe.p1", "probe.p2"];
+use crate::{CAPSTAN, PROBES, oracle, push_probes};
 
 /// A daemon with both probes pushed.
 async fn probed() -> (Daemon, Client) {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
-    for probe in PROBES {
-        client.push(probe, guests::compiled(probe)).await;
-    }
+    push_probes(&client).await;
     (daemon, client)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Api;
@@ -13,7 +14,6 @@ use super::request::Request;
 use super::upload;
 use crate::engine::{Name, Precondition};
 use crate::handler::About;
-use crate::policy::{Asked, Judgement};
 
 /// `GET /handlers`: all, by name.
 pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
@@ -25,9 +25,7 @@ pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Bo
 /// `GET /handlers/{name}`: one.
 pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = api.engine.resolve(&request.handler()?)?;
-    let mut response = body::json(StatusCode::OK, &*resolved);
-    set_etag(&mut response, resolved.about());
-    Ok(response)
+    Ok(answer(StatusCode::OK, &*resolved, resolved.about()))
 }
 
 /// `PUT /handlers/{name}`: loads a program and puts it under the name. Nothing changes unless all went well.
@@ -39,15 +37,11 @@ pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body
         return Err(Error::draining());
     }
     let pushed = upload::read(&api, request).await?;
-    let put = api.kept()?.push(name, pushed.wasm, pushed.manifest, &only_if).await?;
+    let (put, findings) = api.kept()?.push(name, pushed.wasm, pushed.manifest, &only_if).await?;
     let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
-    let (name, manifest) = (put.resolved.name().as_str(), put.resolved.handler().asked());
-    let Judgement { findings, .. } = api.engine.ceiling().judge(name, manifest, &Asked::NOTHING);
     let mut told = json!(*put.resolved);
     told["findings"] = json!(findings);
-    let mut response = body::json(status, &told);
-    set_etag(&mut response, put.resolved.about());
-    Ok(response)
+    Ok(answer(status, &told, put.resolved.about()))
 }
 
 /// `DELETE /handlers/{name}`: takes it out; running jobs finish.
@@ -67,6 +61,12 @@ pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Bod
     let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
     set_etag(&mut response, resolved.about());
     Ok(response)
+}
+
+fn answer(status: StatusCode, told: &impl Serialize, about: &About) -> Response<Body> {
+    let mut response = body::json(status, told);
+    set_etag(&mut response, about);
+    response
 }
 
 fn set_etag(response: &mut Response<Body>, about: &About) {

@@ -243,11 +243,37 @@ impl Settings {
 
     /// What is not as in `next` and is not read anew while the daemon runs, by the sections and keys of the configuration.
     pub(super) fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
-        // What is named with `_` is read anew, or is no setting of the file.
-        let Self { hosts, listening, tls, policy, deadline, data, grace, runs_asked, queue, .. } = self;
-        let Self { compile, upload, history, events, http, callers, .. } = self;
-        let Self { ceiling: _, excess: _, mounts: _, pass_env: _, secrets: _, .. } = self;
-        let Self { runs: _, runs_ceiling: _, debug: _, log_filter: _, .. } = self;
+        // All are named, so that a new one is thought of here; those with `_` are read anew, or are no settings of the file.
+        let Self {
+            hosts,
+            listening,
+            tls,
+            policy,
+            deadline,
+            data,
+            grace,
+            runs_asked,
+            queue,
+            compile,
+            upload,
+            history,
+            events,
+            http,
+            callers,
+            ceiling: _,
+            excess: _,
+            mounts: _,
+            mount_prefixes: _,
+            scratch: _,
+            pass_env: _,
+            secrets: _,
+            network: _,
+            features: _,
+            runs: _,
+            runs_ceiling: _,
+            debug: _,
+            log_filter: _,
+        } = self;
         let changed = [
             ("hosts", *hosts != next.hosts),
             ("[listen]", *listening != next.listening),

@@ -134,6 +134,26 @@ impl Notes {
         }
         granted
     }
+
+    /// What is granted of what a manifest and then a caller ask for: what `of_operator` allows, and to a caller only what a list of the
+    /// manifest `covers`, if there is one.
+    pub(super) fn granted_in_turn<T: Clone + fmt::Debug + Named>(
+        &mut self,
+        key: &'static str,
+        [manifest, caller]: [Option<&[T]>; 2],
+        lenient: bool,
+        of_operator: impl Fn(&T) -> Result<(), String>,
+        covers: impl Fn(&T, &T) -> bool,
+    ) -> Vec<T> {
+        let wanted = manifest.map(|asked| self.granted(key, Source::Manifest, asked, !lenient, &of_operator));
+        let Some(asked) = caller else { return wanted.unwrap_or_default() };
+        self.granted(key, Source::Caller, asked, true, |asked| match &wanted {
+            Some(wanted) if !wanted.iter().any(|wanted| covers(wanted, asked)) => {
+                Err("the manifest does without it".to_owned())
+            }
+            _ => of_operator(asked),
+        })
+    }
 }
 
 /// What is asked for by a name.

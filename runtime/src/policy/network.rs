@@ -23,7 +23,7 @@ pub use self::host::Host;
 pub use self::name::{Name, NameError};
 pub use self::reach::{Reach, Why};
 use super::finding::{Named, Notes};
-use super::{Asked, Ceiling, Policy, Source};
+use super::{Asked, Ceiling, Policy};
 
 /// One rule: a host, its ports, and a protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,16 +177,8 @@ impl Ceiling {
             false if self.network.is_empty() => Err("the operator grants no network".to_owned()),
             false => Err(format!("no rule of the operator's has all of it: {}", listed(&self.network))),
         };
-        let wanted = manifest.network.as_deref();
-        let wanted = wanted.map(|wanted| notes.granted("network", Source::Manifest, wanted, !lenient, of_operator));
-        let Some(asked) = caller.network.as_deref() else { return wanted.unwrap_or_default() };
-        let of_manifest = |asked: &Rule| match &wanted {
-            Some(wanted) if !wanted.iter().any(|rule| asked.is_within(rule)) => {
-                Err("the manifest does without it".to_owned())
-            }
-            _ => of_operator(asked),
-        };
-        notes.granted("network", Source::Caller, asked, true, of_manifest)
+        let asked = [manifest.network.as_deref(), caller.network.as_deref()];
+        notes.granted_in_turn("network", asked, lenient, of_operator, |rule, asked| asked.is_within(rule))
     }
 
     /// What the rules of `policy`, which was judged by this ceiling, reach from a daemon that itself listens on the ports `own`; nothing

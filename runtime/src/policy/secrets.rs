@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Named, Notes};
-use super::{Asked, Ceiling, Source};
+use super::{Asked, Ceiling};
 use crate::secret::Secret;
 
 /// A secret that the operator offers.
@@ -74,17 +74,9 @@ impl Ceiling {
             }
             Some(_) => Ok(()),
         };
-        let wanted = manifest.secrets.as_deref();
-        let wanted = wanted.map(|wanted| notes.granted("secrets", Source::Manifest, wanted, !lenient, of_operator));
-        let granted = match caller.secrets.as_deref() {
-            None => wanted.unwrap_or_default(),
-            Some(asked) => notes.granted("secrets", Source::Caller, asked, true, |asked| match &wanted {
-                Some(wanted) if !wanted.iter().any(|wanted| wanted.name == asked.name) => {
-                    Err("the manifest does without it".to_owned())
-                }
-                _ => of_operator(asked),
-            }),
-        };
+        let asked = [manifest.secrets.as_deref(), caller.secrets.as_deref()];
+        let granted =
+            notes.granted_in_turn("secrets", asked, lenient, of_operator, |wanted, asked| wanted.name == asked.name);
         granted.into_iter().map(|asked| SecretGrant { env: asked.variable(), name: asked.name }).collect()
     }
 }

@@ -95,8 +95,11 @@ impl Filesystem<'_> {
         }
     }
 
-    /// An error where both belong to different mounts, as between file systems: what is moved or linked would be counted on neither.
+    /// As [`Self::in_directory`] of both; an error where they belong to different mounts, as between file systems: what is moved or linked
+    /// would be counted on neither.
     fn on_one_mount(&self, from: &Fd, to: &Fd) -> FsResult<()> {
+        self.in_directory(from)?;
+        self.in_directory(to)?;
         let mount = |fd| self.at(fd).map(|(_, mount)| mount);
         if mount(from) == mount(to) { Ok(()) } else { Err(ErrorCode::CrossDevice.into()) }
     }
@@ -296,8 +299,6 @@ impl HostDescriptor for Filesystem<'_> {
         to: Fd,
         to_path: String,
     ) -> FsResult<()> {
-        self.in_directory(&from)?;
-        self.in_directory(&to)?;
         self.on_one_mount(&from, &to)?;
         self.may_make(&to, &to_path).await?;
         self.wasi.link_at(from, flags, from_path, same(&to), to_path).await?;
@@ -306,8 +307,6 @@ impl HostDescriptor for Filesystem<'_> {
     }
 
     async fn rename_at(&mut self, from: Fd, from_path: String, to: Fd, to_path: String) -> FsResult<()> {
-        self.in_directory(&from)?;
-        self.in_directory(&to)?;
         self.on_one_mount(&from, &to)?;
         self.wasi.rename_at(from, from_path, to, to_path).await
     }

@@ -265,8 +265,6 @@ impl WasiSnapshotPreview1 for Host {
         to: Fd,
         to_path: Path,
     ) -> Answer<()> {
-        self.in_directory(from)?;
-        self.in_directory(to)?;
         self.on_one_mount(from, to)?;
         self.may_make(memory, to, to_path).await?;
         self.wasi.path_link(memory, from, flags, from_path, to, to_path).await?;
@@ -282,8 +280,6 @@ impl WasiSnapshotPreview1 for Host {
         to: Fd,
         to_path: Path,
     ) -> Answer<()> {
-        self.in_directory(from)?;
-        self.in_directory(to)?;
         self.on_one_mount(from, to)?;
         self.wasi.path_rename(memory, from, from_path, to, to_path).await
     }

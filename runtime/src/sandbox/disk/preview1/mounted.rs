@@ -73,8 +73,11 @@ impl Host {
         }
     }
 
-    /// An error where both belong to different mounts, as between file systems: what is moved or linked would be counted on neither.
+    /// As [`Self::in_directory`] of both; an error where they belong to different mounts, as between file systems: what is moved or linked
+    /// would be counted on neither.
     pub(super) fn on_one_mount(&self, from: Fd, to: Fd) -> Answer<()> {
+        self.in_directory(from)?;
+        self.in_directory(to)?;
         let mount = |fd| self.at(fd).map(|(_, handle)| handle.mount);
         if mount(from) == mount(to) { Ok(()) } else { Err(Errno::Xdev.into()) }
     }
