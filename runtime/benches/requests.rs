@@ -3,12 +3,14 @@
 //! ```text
 //! (a) a bare hyper server that answers `hello`           (d) a static native program, spawned and read
 //! (b) POST /handlers/hello/run, a module of Rust         (e) (b) beside 32 guests that spin
-//! (c) the same program as a component                    (f) 10,000 guests that sleep
+//! (c) the same program as a component                    (f) /_ping beside them; (g) (h) these two with one client
 //! ```
+//!
+//! `overshoot` is how far beyond its limits a run gets, `crowd` what 10,000 guests that sleep take.
 //!
 //! (a), (b), (c) and (d) take turns in short rounds, so that what else the machine does falls on all alike; the medians are shown. Servers
 //! are processes of their own: the daemon is the real binary, with its log into a file, as it comes; the bare server has as many threads as
-//! the daemon's control side. The load is one thread of this process with 16 connections that are kept alive, over loopback. (f) is the
+//! the daemon's control side. The load is one thread of this process with 16 connections that are kept alive, over loopback. The crowd is the
 //! library in this process, and so without connections.
 //!
 //! `CAPSTAN_BENCH_BINARY` names another binary of the daemon to measure, a release build for example.
@@ -87,9 +89,10 @@ fn requests(binary: &str) {
     let bare = bare::Server::start();
     let native = native::Program::build();
 
-    let served = Target::new(bare.pid(), bare.address(), "/", b"hello\n");
+    let served = Target::new(bare.pid(), bare.address(), "POST /", b"hello\n");
     let run = |path: &str| Target::new(daemon.pid(), daemon.addr(), path, b"hello\n");
-    let (module, component) = (run("/v1/handlers/p1/run"), run("/v1/handlers/p2/run"));
+    let (module, component) = (run("POST /v1/handlers/p1/run"), run("POST /v1/handlers/p2/run"));
+    let ping = Target::new(daemon.pid(), daemon.addr(), "GET /_ping", b"OK");
     for warm in [&served, &module, &component] {
         warm.load(ROUND / 4);
     }
@@ -102,6 +105,10 @@ fn requests(binary: &str) {
     }
     let spinning = runtime.block_on(spin(&daemon));
     let e: Vec<_> = (0..ROUNDS).map(|_| module.load(ROUND)).collect();
+    let f: Vec<_> = (0..ROUNDS).map(|_| ping.load(ROUND)).collect();
+    // As a watcher asks: one after the other.
+    let g: Vec<_> = (0..ROUNDS).map(|_| ping.load_alone(ROUND)).collect();
+    let h: Vec<_> = (0..ROUNDS).map(|_| module.load_alone(ROUND)).collect();
     drop(spinning);
 
     let base = Figures::median(&a).rate;
@@ -112,6 +119,9 @@ fn requests(binary: &str) {
         ("(c) a run of a component", &c),
         (native.name(), &d),
         ("(e) (b) beside 32 guests that spin", &e),
+        ("(f) /_ping beside 32 guests that spin", &f),
+        ("(g) the same, one client", &g),
+        ("(h) (b) beside them, one client", &h),
     ] {
         let Figures { rate, cpu, p50, p99 } = Figures::median(rounds);
         println!("{name:<44} {rate:>10.0} {:>8.2} {cpu:>9.1} {p50:>9.0} {p99:>9.0}", rate / base);

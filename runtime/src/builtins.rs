@@ -17,7 +17,7 @@ use crate::handler::{Call, Handler, Native};
 use crate::listenbuffer::{Gate, GateState};
 use crate::listener::{self, BindError, Host, Inherited, Listener};
 use crate::outcome::Outcome;
-use crate::sandbox::{CompileLimits, GUEST_STACK, WASMTIME_VERSION};
+use crate::sandbox::{CompileLimits, WASMTIME_VERSION};
 use crate::tls;
 
 /// The version of this daemon.
@@ -49,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) runs: usize,
     /// The most runs that this machine allows.
     pub(crate) runs_ceiling: usize,
+    /// Bytes of a guest's stack.
+    pub(crate) stack: usize,
     pub(crate) compile: CompileLimits,
     pub(crate) upload: u64,
     pub(crate) started: jiff::Timestamp,
@@ -132,7 +134,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     let mut limits = json!(ceiling.limits);
     limits["runs"] = facts.runs.into();
     limits["runs_ceiling"] = facts.runs_ceiling.into();
-    limits["stack"] = GUEST_STACK.into();
+    limits["stack"] = facts.stack.into();
     limits["features"] = json!(ceiling.features);
     let json = json!({
         "version": VERSION,

@@ -26,6 +26,7 @@ mod run;
 mod scratch;
 mod shape;
 mod stdio;
+mod strokes;
 mod ticker;
 mod trap;
 mod watch;
@@ -41,7 +42,7 @@ use self::guests::Guests;
 use self::machine::Machines;
 pub use self::network::{Resolve, Resolver};
 use self::profile::Profile;
-pub use self::profile::{GUEST_STACK, WASMTIME_VERSION, runs_within};
+pub use self::profile::{DEFAULT_STACK, WASMTIME_VERSION, runs_within};
 use self::program::Program;
 pub use self::scratch::scratch_folder;
 use self::ticker::Ticker;
@@ -58,6 +59,8 @@ pub struct Config {
     pub ceiling: Limits,
     /// How many runs may go on at a time.
     pub runs: usize,
+    /// Bytes of the stack of each guest. Default [`DEFAULT_STACK`].
+    pub stack: usize,
     /// What compiling one program may take.
     pub compile: CompileLimits,
     /// The program that compiles: this one, called with `compile-child`.
@@ -146,7 +149,8 @@ impl Sandbox {
     /// [`SandboxError`] where the kernel does not give the address space or the threads.
     pub fn new(config: Config) -> Result<Self, SandboxError> {
         let engine = profile::default_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
-        let machines = Machines::new(engine.clone()).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let machines =
+            Machines::new(engine.clone(), config.stack).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(engine).map_err(SandboxError::Threads)?;
         let guests = Guests::start().map_err(SandboxError::Threads)?;
         let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());

@@ -165,6 +165,26 @@ async fn grow_table() {
 }
 
 #[tokio::test]
+async fn tables_have_a_part_of_the_memory_at_most() {
+    let framed = run_of(guests::limits::GROW_TABLE, &[]).await;
+    framed.ended("memory_denied", 137);
+    assert_eq!(framed.outcome()["limit"], 8 << 20);
+    let peak = framed.last["usage"]["memory_peak"].as_u64().unwrap();
+    assert!(peak > 7 << 20, "it had {peak} bytes");
+}
+
+#[tokio::test]
+async fn recurse_40000_deep() {
+    let framed = run_of(guests::limits::RECURSE_40000_DEEP, &[]).await;
+    framed.ended("trapped", 134);
+    assert_eq!(framed.outcome()["trap"], "stack_overflow");
+    let (_daemon, client) = configured("[limits]\nstack = \"8MiB\"", "deep", guests::limits::RECURSE_40000_DEEP).await;
+    client.run("deep").send().await.ended("exited", 0);
+    let info: serde_json::Value = client.get("/info").send().await.json();
+    assert_eq!(info["limits"]["stack"], 8 << 20);
+}
+
+#[tokio::test]
 async fn grow_many_tables() {
     // Each of the four alone could have most of this.
     let framed = run_of(guests::limits::GROW_MANY_TABLES, &[("memory", "256KiB")]).await;

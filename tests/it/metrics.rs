@@ -8,7 +8,7 @@ use crate::{CAPSTAN, serving};
 
 /// A page: its types by metric, and its values by name and labels as they stand there.
 #[derive(Debug, Default)]
-struct Page {
+pub(crate) struct Page {
     types: HashMap<String, String>,
     values: HashMap<String, f64>,
 }
@@ -50,12 +50,12 @@ impl Page {
         page
     }
 
-    fn value(&self, series: &str) -> f64 {
+    pub(crate) fn value(&self, series: &str) -> f64 {
         *self.values.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.values))
     }
 }
 
-async fn page(client: &Client) -> Page {
+pub(crate) async fn page(client: &Client) -> Page {
     let reply = client.get("/metrics").send().await;
     assert_eq!(reply.status, 200);
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"), "{reply:?}");

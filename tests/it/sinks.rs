@@ -101,6 +101,7 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
     let config = sandbox::Config {
         ceiling: capstan::limits::Limits::default(),
         runs: 2,
+        stack: sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
         artifacts: None,

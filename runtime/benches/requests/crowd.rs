@@ -20,6 +20,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     let config = sandbox::Config {
         ceiling,
         runs: count,
+        stack: sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: binary.into(),
         artifacts: None,

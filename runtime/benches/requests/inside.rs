@@ -27,6 +27,7 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
     let config = sandbox::Config {
         ceiling,
         runs: 100,
+        stack: sandbox::DEFAULT_STACK,
         compile,
         compiler: binary.into(),
         artifacts: None,

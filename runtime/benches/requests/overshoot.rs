@@ -59,6 +59,13 @@ fn cases() -> Vec<Case> {
         [16, 64, 256, 1024]
             .map(|mebibytes| timeout(format!("deadline, filling {mebibytes} MiB at a stroke"), filling(mebibytes))),
     );
+    let strokes =
+        [("copying", COPYING), ("growing a table of", GROWING_A_TABLE), ("filling a table of", FILLING_A_TABLE)];
+    cases.extend(
+        strokes.map(|(what, text)| {
+            timeout(format!("deadline, {what} 256 MiB at a stroke"), wat::parse_str(text).unwrap())
+        }),
+    );
     cases.push(Case {
         policy: json!({"cpu": format!("{LIMIT}ms")}),
         used: |framed| framed.last["usage"]["cpu_seconds"].as_f64().unwrap() * 1000.0,
@@ -71,6 +78,19 @@ fn cases() -> Vec<Case> {
     cases.push(bytes("stderr", guests::limits::FLOOD_STDERR, "stderr", |framed| framed.stderr.len() as f64));
     cases
 }
+
+/// A program that copies one half of its memory to the other, again and again.
+const COPYING: &str = r#"(module (memory (export "memory") 8192) (func (export "_start")
+  (loop $l (memory.copy (i32.const 0) (i32.const 0x10000000) (i32.const 0x10000000)) (br $l))))"#;
+
+/// A program that has a table of 256 MiB, and computes on.
+const GROWING_A_TABLE: &str = r#"(module (memory (export "memory") 0) (table $t 0 funcref) (elem declare func $f) (func $f)
+  (func (export "_start") (drop (table.grow $t (ref.func $f) (i32.const 0x1fff000))) (loop $l (br $l))))"#;
+
+/// A program that writes such a table again and again.
+const FILLING_A_TABLE: &str = r#"(module (memory (export "memory") 0) (table $t 0 funcref) (elem declare func $f) (func $f)
+  (func (export "_start") (drop (table.grow $t (ref.null func) (i32.const 0x1fff000)))
+    (loop $l (table.fill $t (i32.const 0) (ref.func $f) (i32.const 0x1fff000)) (br $l))))"#;
 
 /// A program that writes all of its memory again and again.
 fn filling(mebibytes: u32) -> Vec<u8> {

@@ -39,6 +39,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
             data: folder.display().to_string(),
             runs: 1,
             runs_ceiling: 1,
+            stack: 512 << 10,
             compile: CompileLimits::default(),
             upload: 1,
             started: jiff::Timestamp::now(),

@@ -45,8 +45,8 @@ pub(super) async fn run(
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
     let (compile, tasks) = (CompileLimits::default(), Tasks::default());
-    let config =
-        sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks, resolver: Resolver::default() };
+    let (stack, resolver) = (sandbox::DEFAULT_STACK, Resolver::default());
+    let config = sandbox::Config { ceiling, runs: 1, stack, compile, compiler, artifacts: None, tasks, resolver };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
 

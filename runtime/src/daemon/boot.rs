@@ -147,6 +147,7 @@ impl Boot {
                 data: path.display().to_string(),
                 runs: settings.runs,
                 runs_ceiling: settings.runs_ceiling,
+                stack: settings.stack,
                 compile: settings.compile,
                 upload: settings.upload,
                 started: jiff::Timestamp::now(),
@@ -247,6 +248,7 @@ impl Boot {
         let mut config = sandbox::Config {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
+            stack: self.settings.stack,
             compile: self.settings.compile,
             compiler: "/proc/self/exe".into(),
             artifacts: None,

@@ -29,6 +29,10 @@ const RUNS: usize = 1000;
 const MOST_RUNS: usize = 10_000;
 /// The most jobs that may wait: each holds its arguments, variables and pipes.
 const MOST_QUEUED: usize = 100_000;
+/// Bytes that the stack of a guest has at least, for programs to begin with.
+const LEAST_STACK: usize = 64 << 10;
+/// Bytes that it may have: address space is set aside for it in each run.
+const MOST_STACK: usize = 16 << 20;
 /// The most events that may be kept: each takes a few hundred bytes.
 const MOST_EVENTS: usize = 1_000_000;
 /// The most jobs that may be remembered after their end: each takes about a kilobyte besides its output.
@@ -74,6 +78,8 @@ pub(super) struct Settings {
     pub(super) runs_ceiling: usize,
     /// Jobs that may wait for one of those to end. Default [`engine::DEFAULT_QUEUE`].
     pub(super) queue: usize,
+    /// Bytes of the stack of each guest. Default [`sandbox::DEFAULT_STACK`].
+    pub(super) stack: usize,
     pub(super) compile: CompileLimits,
     /// Bytes of the largest program that may be pushed. Default 64 MiB.
     pub(super) upload: u64,
@@ -122,6 +128,8 @@ pub(super) enum SettingsError {
     Runs(usize),
     #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
     Queue(usize),
+    #[error("limits.stack = {0} is not from {LEAST_STACK} to {MOST_STACK} bytes")]
+    Stack(usize),
     #[error("{0} events to keep are not from 1 to {MOST_EVENTS}")]
     Events(usize),
     #[error("http.{key} = {value} is not from {least} to {most}")]
@@ -179,7 +187,7 @@ impl Settings {
             crl: flags.tls_crl.or(file.tls.crl),
         };
         tls.check_server()?;
-        let LimitsTable { runs, queue } = file.limits;
+        let LimitsTable { runs, queue, stack } = file.limits;
         let asked = file.policy;
         if asked.mounts.is_some() {
             return Err(SettingsError::Mounts);
@@ -198,6 +206,10 @@ impl Settings {
         let queue = queue.unwrap_or(engine::DEFAULT_QUEUE);
         if queue > MOST_QUEUED {
             return Err(SettingsError::Queue(queue));
+        }
+        let stack = stack.map_or(sandbox::DEFAULT_STACK, |stack| stack.try_into().unwrap_or(usize::MAX));
+        if !(LEAST_STACK..=MOST_STACK).contains(&stack) {
+            return Err(SettingsError::Stack(stack));
         }
         let history = file.history.bounds()?;
         let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
@@ -227,6 +239,7 @@ impl Settings {
             runs_asked,
             runs_ceiling,
             queue,
+            stack,
             compile: CompileLimits {
                 timeout: file.compile.timeout.unwrap_or(compile.timeout),
                 memory: file.compile.memory.unwrap_or(compile.memory),
@@ -254,6 +267,7 @@ impl Settings {
             grace,
             runs_asked,
             queue,
+            stack,
             compile,
             upload,
             history,
@@ -281,7 +295,7 @@ impl Settings {
             ("[boot]", (*policy, *deadline) != (next.policy, next.deadline)),
             ("data", *data != next.data),
             ("grace", *grace != next.grace),
-            ("[limits]", (*runs_asked, *queue) != (next.runs_asked, next.queue)),
+            ("[limits]", (*runs_asked, *queue, *stack) != (next.runs_asked, next.queue, next.stack)),
             ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
             ("[history]", *history != next.history),
             ("[events]", *events != next.events),

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::artifact::Receipt;
 use super::compile::{Answer, CompileLimits, Order};
 use super::profile::{self, Profile};
-use super::{LoadError, shape};
+use super::{LoadError, shape, strokes};
 use crate::handler::Kind;
 
 /// Runs the child for `order`, the JSON that the daemon gave it. Exits 0 with an answer, else 1.
@@ -58,9 +58,10 @@ fn compile(order: &Order) -> io::Result<Answer> {
 
 fn code(kind: Kind, profile: &Profile, wasm: &[u8]) -> Result<(Receipt, Vec<u8>), LoadError> {
     let engine = profile::compile_engine(profile).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let wasm = strokes::cut(wasm).expect("its shape was checked");
     let compiled = match kind {
-        Kind::Component => engine.precompile_component(wasm),
-        Kind::Module | Kind::Native => engine.precompile_module(wasm),
+        Kind::Component => engine.precompile_component(&wasm),
+        Kind::Module | Kind::Native => engine.precompile_module(&wasm),
     };
     let code = compiled.map_err(|error| LoadError::Invalid { message: format!("{error:#}"), offset: None })?;
     Ok((Receipt::new(profile::fingerprint(&engine, profile), &code), code))

@@ -13,27 +13,27 @@ use crate::usage::Usage;
 
 /// Host bytes behind one table element.
 const TABLE_ELEMENT: usize = size_of::<usize>();
+/// Bytes of all tables of a run together, a part of its memory: a million elements, thirty times those of a Python component. Growing and
+/// filling a table is one stroke that nothing interrupts, and of more than this it would outlast a deadline by more than 10 ms.
+pub(super) const TABLES_A_RUN: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(super) struct Limiter {
     limit: u64,
     held: u64,
-    denied: bool,
+    held_by_tables: usize,
+    /// The limit that the guest was denied memory by, at any time.
+    denied: Option<u64>,
     usage: Arc<Usage>,
 }
 
 impl Limiter {
     pub(super) fn new(limit: u64, usage: Arc<Usage>) -> Self {
-        Self { limit, held: 0, denied: false, usage }
+        Self { limit, held: 0, held_by_tables: 0, denied: None, usage }
     }
 
-    /// The most bytes the run may hold.
-    pub(super) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// Whether the guest was denied memory at any time.
-    pub(super) fn denied(&self) -> bool {
+    /// The most bytes that the guest could have had of what it was denied, if it was denied any at any time.
+    pub(super) fn denied(&self) -> Option<u64> {
         self.denied
     }
 
@@ -41,7 +41,7 @@ impl Limiter {
         let by = u64::try_from(by).unwrap_or(u64::MAX);
         let held = self.held.saturating_add(by);
         if held > self.limit {
-            self.denied = true;
+            self.denied = Some(self.limit);
             return false;
         }
         self.held = held;
@@ -62,7 +62,17 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         let by = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT);
-        Ok(maximum.is_none_or(|maximum| desired <= maximum) && self.grow(by))
+        let held = self.held_by_tables.saturating_add(by);
+        // Asked first, since a slot of a pool has a maximum too, and that is no affair of the guest's.
+        if held > TABLES_A_RUN {
+            self.denied = Some(self.limit.min(TABLES_A_RUN as u64));
+            return Ok(false);
+        }
+        let is_granted = maximum.is_none_or(|maximum| desired <= maximum) && self.grow(by);
+        if is_granted {
+            self.held_by_tables = held;
+        }
+        Ok(is_granted)
     }
 }
 
@@ -77,9 +87,9 @@ mod tests {
         assert!(limiter.memory_growing(0, 400, None).unwrap());
         assert!(limiter.memory_growing(0, 400, None).unwrap());
         assert!(limiter.table_growing(0, 25, None).unwrap());
-        assert!(!limiter.denied());
+        assert_eq!(limiter.denied(), None);
         assert!(!limiter.memory_growing(400, 401, None).unwrap());
-        assert!(limiter.denied());
+        assert_eq!(limiter.denied(), Some(1000));
         assert_eq!(usage.memory_peak.get(), 1000);
     }
 
@@ -87,6 +97,19 @@ mod tests {
     fn running_into_the_modules_own_maximum_is_no_denial() {
         let mut limiter = Limiter::new(1000, Arc::default());
         assert!(!limiter.memory_growing(0, 200, Some(100)).unwrap());
-        assert!(!limiter.denied());
+        assert!(!limiter.table_growing(0, 200, Some(100)).unwrap());
+        assert_eq!(limiter.denied(), None);
+    }
+
+    #[test]
+    fn tables_together_have_a_limit_of_their_own() {
+        let mut limiter = Limiter::new(u64::MAX, Arc::default());
+        let most = TABLES_A_RUN / TABLE_ELEMENT;
+        assert!(limiter.table_growing(0, most - 1, None).unwrap());
+        assert!(!limiter.table_growing(0, 2, None).unwrap());
+        assert!(limiter.table_growing(0, 1, None).unwrap());
+        assert!(!limiter.table_growing(1, 2, None).unwrap());
+        assert_eq!(limiter.denied(), Some(TABLES_A_RUN as u64));
+        assert!(limiter.memory_growing(0, 1 << 30, None).unwrap());
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Machine {
 #[derive(Debug)]
 pub(super) struct Machines {
     default: Arc<Machine>,
+    /// Bytes of a guest's stack on each.
+    stack: usize,
     further: Mutex<BTreeMap<Profile, Arc<Machine>>>,
 }
 
@@ -37,9 +39,9 @@ impl Machine {
 }
 
 impl Machines {
-    /// With the default machine alone, on `engine`.
-    pub(super) fn new(engine: Engine) -> Result<Self> {
-        Ok(Self { default: Machine::new(Profile::default(), engine)?, further: Mutex::default() })
+    /// With the default machine alone, on `engine`, whose guests have a `stack` of so many bytes.
+    pub(super) fn new(engine: Engine, stack: usize) -> Result<Self> {
+        Ok(Self { default: Machine::new(Profile::default(), engine)?, stack, further: Mutex::default() })
     }
 
     pub(super) fn default(&self) -> &Arc<Machine> {
@@ -55,7 +57,7 @@ impl Machines {
         if let Some(machine) = further.get(&profile) {
             return Ok(machine.clone());
         }
-        let machine = Machine::new(profile.clone(), profile::further_engine(&profile)?)?;
+        let machine = Machine::new(profile.clone(), profile::further_engine(&profile, self.stack)?)?;
         ticker.tick_too(&machine.engine);
         further.insert(profile, machine.clone());
         Ok(machine)

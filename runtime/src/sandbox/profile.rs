@@ -13,15 +13,17 @@ use wasmtime::{
     PoolingAllocatorMetrics, Result, Strategy,
 };
 
+use super::limiter::TABLES_A_RUN;
+use super::strokes;
 use crate::feature::{Feature, Features};
 
 /// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
-/// Bytes of a guest's stack, in every profile.
-pub const GUEST_STACK: usize = 512 << 10;
-/// Bytes of the stack that it is a part of; the rest is for host calls.
-const FIBER_STACK: usize = 2 << 20;
+/// Bytes of a guest's stack where the operator says nothing.
+pub const DEFAULT_STACK: usize = 512 << 10;
+/// Bytes of the stack behind it, for host calls.
+const HOST_STACK: usize = 1536 << 10;
 /// Bytes of a slot that stay in memory when its run ends: what a small program touches, so that the next one finds it there.
 const KEEP_RESIDENT: usize = 256 << 10;
 /// The same of a stack. All of it is written over after each run, used or not: 256 KiB of it took a fifth of a short run.
@@ -74,8 +76,9 @@ impl Profile {
     }
 }
 
-/// The configuration that shapes compiled code, the same in the daemon and in the child that compiles for it.
-fn base(profile: &Profile) -> Result<Config> {
+/// The configuration that shapes compiled code, the same in the daemon and in the child that compiles for it; and guests' `stack`, which does
+/// not.
+fn base(profile: &Profile, stack: usize) -> Result<Config> {
     let mut config = Config::new();
     if !profile.is_default() {
         config.memory_reservation(FURTHER_RESERVATION).memory_reservation_for_growth(0);
@@ -89,14 +92,14 @@ fn base(profile: &Profile) -> Result<Config> {
         .consume_fuel(profile.is_metered)
         .relaxed_simd_deterministic(true)
         .epoch_interruption(true)
-        .max_wasm_stack(GUEST_STACK)
-        .async_stack_size(FIBER_STACK)
+        .max_wasm_stack(stack)
+        .async_stack_size(stack + HOST_STACK)
         .async_stack_zeroing(true)
         .memory_init_cow(true)
         .guard_before_linear_memory(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
-    config
-        .module_version(ModuleVersionStrategy::Custom(format!("{WASMTIME_VERSION}+{}", env!("CARGO_PKG_VERSION"))))?;
+    let version = format!("{WASMTIME_VERSION}+{}+{}", env!("CARGO_PKG_VERSION"), strokes::REVISION);
+    config.module_version(ModuleVersionStrategy::Custom(version))?;
     Ok(config)
 }
 
@@ -106,8 +109,8 @@ pub fn runs_within(maps: usize) -> usize {
 }
 
 /// The engine that runs programs of a further profile: what a run needs is made when it begins, and costs nothing before.
-pub(super) fn further_engine(profile: &Profile) -> Result<Engine> {
-    let mut engine = base(profile)?;
+pub(super) fn further_engine(profile: &Profile, stack: usize) -> Result<Engine> {
+    let mut engine = base(profile, stack)?;
     engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&engine)
 }
@@ -123,8 +126,8 @@ pub(super) fn default_engine(config: &super::Config) -> Result<Engine> {
         .total_memories(runs.saturating_mul(2))
         .total_tables(runs.saturating_mul(4).max(INSTANCES_A_RUN))
         .max_tables_per_module(TABLES_A_MODULE)
-        // A slot holds what the limit on memory lets a table become, so that the limit is what a guest runs into.
-        .table_elements(memory / size_of::<usize>())
+        // A slot holds what a limit lets a table become, so that the limit is what a guest runs into.
+        .table_elements(memory.min(TABLES_A_RUN) / size_of::<usize>())
         .total_stacks(runs)
         .max_memory_size(memory)
         .max_core_instance_size(4 << 20)
@@ -134,7 +137,7 @@ pub(super) fn default_engine(config: &super::Config) -> Result<Engine> {
         .async_stack_keep_resident(KEEP_STACK)
         .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
-    let mut engine = base(&Profile::default())?;
+    let mut engine = base(&Profile::default(), config.stack)?;
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&engine)
 }
@@ -154,7 +157,7 @@ pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
 
 /// The engine that compiles. Single-threaded: a thread pool would multiply the address space its limit must leave room for.
 pub(super) fn compile_engine(profile: &Profile) -> Result<Engine> {
-    Engine::new(&base(profile)?)
+    Engine::new(&base(profile, DEFAULT_STACK)?)
 }
 
 /// What an artifact must have been made with to be loaded here: version, configuration and target, and the profile in words.

@@ -22,8 +22,8 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
         return Outcome::Refused { why: format!("no room for another run: {error}") };
     }
     // A guest that was denied memory seldom says so: most allocators abort.
-    if limiter.denied() {
-        return Outcome::MemoryDenied { limit: limiter.limit() };
+    if let Some(limit) = limiter.denied() {
+        return Outcome::MemoryDenied { limit };
     }
     let (trap, message) = match error.downcast_ref::<Trap>() {
         Some(trap) => (token(*trap), trap.to_string().trim_start_matches("wasm trap: ").to_owned()),

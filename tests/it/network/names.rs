@@ -58,6 +58,7 @@ async fn engine_asking(resolver: impl Resolve, rules: &[&str]) -> Engine {
     let config = sandbox::Config {
         ceiling: Limits::default(),
         runs: 1,
+        stack: sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
         artifacts: None,

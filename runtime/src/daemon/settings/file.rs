@@ -83,6 +83,8 @@ pub(super) struct TlsTable {
 pub(super) struct LimitsTable {
     pub(super) runs: Option<usize>,
     pub(super) queue: Option<usize>,
+    #[serde(deserialize_with = "units::deserialize_size")]
+    pub(super) stack: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

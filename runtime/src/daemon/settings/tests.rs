@@ -152,6 +152,8 @@ fn what_cannot_be_is_refused() {
         ("[events]\nkeep = 0", "0 events"),
         ("[events]\nkeep = 1000001", "1000001 events"),
         ("[history]\njobs = 0", "0 jobs to remember"),
+        ("[limits]\nstack = \"63KiB\"", "limits.stack = 64512"),
+        ("[limits]\nstack = \"17MiB\"", "16777216 bytes"),
     ] {
         assert!(merged(Flags::default(), toml).unwrap_err().to_string().contains(named), "{toml}");
     }

@@ -1,0 +1,80 @@
+//! Runs that are cancelled in the middle of host calls: when one is told to have ended, its slot is free.
+
+use capstan_tests::{Client, Daemon, Setup, eventually, guests};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::jobs_api::{ended, submit};
+use crate::metrics::page;
+use crate::{CAPSTAN, oracle};
+
+/// Runs at a time, and how often.
+const AT_A_TIME: u64 = 500;
+const ROUNDS: usize = 20;
+/// Clients at a time.
+const CLIENTS: usize = 16;
+
+/// Does `act` for each of `items`, as many at a time as there are clients; gives what came of it.
+async fn for_each<T, R, F>(items: Vec<T>, act: impl Fn(T) -> F) -> Vec<R>
+where
+    F: Future<Output = R> + Send + 'static,
+    R: Send + 'static,
+{
+    let (mut going, mut done) = (JoinSet::new(), Vec::new());
+    for item in items {
+        if going.len() == CLIENTS {
+            done.extend(going.join_next().await.map(Result::unwrap));
+        }
+        going.spawn(act(item));
+    }
+    done.extend(going.join_all().await);
+    done
+}
+
+/// Slots of all pools that are used now.
+async fn slots(client: &Client) -> f64 {
+    let pools = ["component_instances", "core_instances", "memories", "tables", "stacks"];
+    let page = page(client).await;
+    pools.iter().map(|pool| page.value(&format!("capstan_pool_slots_used{{pool=\"{pool}\"}}"))).sum()
+}
+
+async fn serving() -> (Daemon, Client) {
+    let setup = Setup::new(CAPSTAN).config(&format!("[limits]\nruns = {AT_A_TIME}\n[history]\njobs = 1000\n"));
+    let daemon = setup.start();
+    let client = daemon.client();
+    client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
+    client.push("read", guests::limits::READ_STDIN_FOR_EVER).await;
+    client.push("probe", guests::compiled("probe.p2")).await;
+    (daemon, client)
+}
+
+#[tokio::test]
+async fn ten_thousand_runs_that_are_killed_in_host_calls_leave_every_slot_free_at_once() {
+    let (mut daemon, client) = serving().await;
+    assert!(slots(&client).await < 1.0);
+    for _ in 0..ROUNDS {
+        let jobs = (0..AT_A_TIME).map(|number| match number % 3 {
+            0 => json!({"handler": "sleep"}),
+            1 => json!({"handler": "read", "stdin_later": true}),
+            _ => json!({"handler": "probe", "args": ["sleep", "3600"]}),
+        });
+        let submitted = |job| {
+            let client = client.clone();
+            async move { submit(&client, &job).await }
+        };
+        let ids = for_each(jobs.collect(), submitted).await;
+        eventually("all to run", async || (client.running().await == AT_A_TIME).then_some(())).await;
+        let kinds = for_each(ids, |id| {
+            let client = client.clone();
+            async move {
+                client.post(&format!("/v1/jobs/{id}/kill")).send().await;
+                ended(&client, &id).await["outcome"]["kind"].as_str().map(str::to_owned)
+            }
+        });
+        assert!(kinds.await.iter().all(|kind| kind.as_deref() == Some("cancelled")));
+        // Not in a while: now.
+        assert!(slots(&client).await < 1.0);
+        assert_eq!(client.running().await, 0);
+    }
+    oracle::still_answers(&mut daemon).await;
+}
