@@ -1,5 +1,5 @@
-//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The page on hardening: every
-//! attack has its limit, what the client sees, and tests.
+//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The pages on attacks and threats:
+//! each has what stands against it, and tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,22 +124,30 @@ fn defects_are_shown_by_tests_too() {
     }
 }
 
+/// Checks that a page has at least so many rows, each with so many cells, none of them empty, the last of which names tests.
+#[track_caller]
+fn check_rows(path: &str, least: usize, cells: usize) {
+    let page = read(path);
+    let (rows, mut wrong) = (rows(&page), Vec::new());
+    assert!(rows.len() >= least, "{path} has {} rows only", rows.len());
+    for row in &rows {
+        let shown = row.last().map_or(Vec::new(), |cell| tests(cell));
+        if row.len() != cells || row.contains(&"") || shown.is_empty() {
+            wrong.push(format!("{row:?} has not {cells} cells, an empty one, or no test"));
+        }
+        wrong.extend(shown.into_iter().filter_map(|(path, test)| missing(path, test)));
+    }
+    assert!(wrong.is_empty(), "{path}:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_attack_has_its_limit_and_is_shown() {
-    let page = read("docs/hardening.md");
-    let (rows, mut wrong) = (rows(&page), Vec::new());
-    assert!(rows.len() > 30, "only {} attacks are told of", rows.len());
-    for row in &rows {
-        let [attack, limit, seen, shown] = row[..] else {
-            wrong.push(format!("{row:?} has not four cells"));
-            continue;
-        };
-        if limit.is_empty() || seen.is_empty() || tests(shown).is_empty() {
-            wrong.push(format!("{attack}: the limit, what the client sees, or the test is missing"));
-        }
-        wrong.extend(tests(shown).into_iter().filter_map(|(path, test)| missing(path, test)));
-    }
-    assert!(wrong.is_empty(), "docs/hardening.md:\n{}", wrong.join("\n"));
+    check_rows("docs/hardening.md", 31, 4);
+}
+
+#[test]
+fn every_threat_has_what_stands_against_it_and_is_shown() {
+    check_rows("docs/threat-model.md", 35, 3);
 }
 
 #[test]
