@@ -45,13 +45,19 @@ bench *args: build jobs
 soak *args: build jobs
     cargo bench --profile dev --package capstan --bench soak {{ args }}
 
+# Fuzz a target of tests/fuzz with a nightly toolchain, for example `./just fuzz frames 10m`; without a target, list them.
+fuzz *args:
+    tests/fuzz/run {{ args }}
+
 # Format the sources.
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 # Fail if a source file is not formatted.
 fmt-check:
     cargo fmt --all --check
+    cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 
 # Run clippy over everything; a warning is an error.
 lint *args:
@@ -64,6 +70,7 @@ doc *args:
 # Check the dependencies' licences, sources and duplicates.
 deny: _cargo-deny
     cargo deny --workspace check bans licenses sources
+    cargo deny --manifest-path tests/fuzz/Cargo.toml check bans licenses sources
 
 # Run every gate as CI does, and print the time of each.
 ci *args:

@@ -11,6 +11,8 @@ mod cors;
 mod debug;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod handlers;
 mod held;
 mod input;

@@ -21,6 +21,8 @@ mod environment;
 mod error;
 mod events;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod handlers;
 mod inspect;
 mod interrupt;
@@ -324,6 +326,8 @@ mod tests {
             "capstan run",
             "capstan run --timeout soon wc",
             "capstan run --memory -1 wc",
+            "capstan run --memory 0 wc",
+            "capstan run --cpu 0 wc",
             "capstan run -d --outcome o.json wc",
             "capstan ps --quiet --json",
             "capstan logs",

@@ -13,6 +13,8 @@
 //! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
 
 mod builder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod id;
 mod kin;
 mod line;

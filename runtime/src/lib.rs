@@ -46,3 +46,6 @@ pub mod builtins;
 pub mod daemon;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

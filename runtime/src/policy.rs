@@ -11,11 +11,15 @@
 mod asked;
 mod features;
 mod finding;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod mounts;
 mod nearest;
 mod network;
 mod sameness;
 mod secrets;
+#[cfg(any(test, fuzzing))]
+mod within;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

@@ -14,6 +14,8 @@ mod clocks;
 mod compile;
 pub mod compile_child;
 mod disk;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod guests;
 mod host;
 mod limiter;

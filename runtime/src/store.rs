@@ -12,6 +12,8 @@
 
 mod artifacts;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod programs;
 
 pub use self::artifacts::Artifacts;

@@ -24,6 +24,7 @@ mod events;
 mod exhausted;
 mod features;
 mod folder;
+mod fuzz;
 mod gate;
 mod handlers;
 mod history;

@@ -101,7 +101,7 @@ fn check(concerned: impl Fn(&Source) -> bool, paths: &[&str], allowed: &[&str]) 
 
 #[test]
 fn every_module_is_on_one_side() {
-    let neither = ["lib", "main", "builtins", "daemon"];
+    let neither = ["lib", "main", "builtins", "daemon", "fuzzing"];
     for source in runtime() {
         let module = source.module();
         let sides = usize::from(ENGINE.contains(&module))
@@ -169,7 +169,7 @@ fn files_are_short_and_modules_lie_beside_their_folders() {
             assert_ne!(name.split('.').next(), Some(vague), "{} has a name that says nothing", path.display());
         }
         let Ok(text) = fs::read_to_string(&path) else { continue };
-        let is_data = path.components().any(|part| part.as_os_str() == "testdata");
+        let is_data = name == "Cargo.lock" || path.components().any(|part| part.as_os_str() == "testdata");
         let lines = text.lines().count();
         assert!(is_data || lines <= MAX_LINES, "{} has {lines} lines", path.display());
         seen += usize::from(name.ends_with(".rs"));

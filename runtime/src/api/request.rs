@@ -78,7 +78,7 @@ impl Request {
 }
 
 /// Splits a query as forms do: `&` between, `+` for a space.
-fn query(text: &str) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn query(text: &str) -> Result<Vec<(String, String)>, Error> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
         decoded(&spaced)

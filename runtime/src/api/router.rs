@@ -23,9 +23,9 @@ pub(crate) const MAX_VERSION: u32 = 1;
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
 
 /// A method and a path, and the API function that they call.
-struct Route {
-    method: Method,
-    path: &'static str,
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
     function: fn(Arc<Api>, Request) -> Answer,
 }
 
@@ -115,25 +115,41 @@ pub(crate) async fn call(api: Arc<Api>, request: Request, allowed: Result<(), Er
 
 /// Notes in `taken` the place of the route in the table.
 async fn routed(api: Arc<Api>, mut request: Request, taken: &mut Option<usize>) -> Result<Response<Body>, Error> {
-    let path = request.head.uri.path().to_owned();
-    let nothing = |_| Error::not_found(format!("nothing is served at {path}"));
-    let found = match path.starts_with("/debug/") && api.debug.is_some() {
-        true => DEBUG_TABLE.at(&path),
-        false => TABLE.at(unversioned(&path)?),
+    let (method, path) = (&request.head.method, request.head.uri.path());
+    match find(method, path, api.debug.is_some())? {
+        Found::Route(route, name) => {
+            *taken = ROUTES.element_offset(route);
+            request.name = name.to_owned();
+            (route.function)(api, request).await
+        }
+        Found::Methods(allow) if *method == Method::OPTIONS => Ok(body::allowing(&allow.to_string())),
+        Found::Methods(allow) => Err(Error::method_not_allowed(method, &allow.to_string())),
+    }
+}
+
+/// What is at a path.
+pub(super) enum Found<'a> {
+    /// What the method calls, and the name of a handler or the id of a job in the path.
+    Route(&'static Route, &'a str),
+    /// Nothing for that method.
+    Methods(Allow<'static>),
+}
+
+/// What `method` and `path` lead to.
+///
+/// # Errors
+/// [`Error`], 404 or 400.
+pub(super) fn find<'a>(method: &Method, path: &'a str, is_debug: bool) -> Result<Found<'a>, Error> {
+    let found = match path.starts_with("/debug/") && is_debug {
+        true => DEBUG_TABLE.at(path),
+        false => TABLE.at(unversioned(path)?),
     };
-    let found = found.map_err(nothing)?;
-    request.name = found.params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
-    let method = &request.head.method;
+    let found = found.map_err(|_| Error::not_found(format!("nothing is served at {path}")))?;
     let matches = |route: &&&Route| route.method == *method || (route.method == Method::GET && *method == Method::HEAD);
-    if let Some(route) = found.value.iter().find(matches) {
-        *taken = ROUTES.element_offset(route);
-        return (route.function)(api, request).await;
+    match found.value.iter().find(matches) {
+        Some(route) => Ok(Found::Route(route, found.params.iter().next().map(|(_, value)| value).unwrap_or_default())),
+        None => Ok(Found::Methods(Allow(found.value))),
     }
-    let allow = Allow(found.value).to_string();
-    if *method == Method::OPTIONS {
-        return Ok(body::allowing(&allow));
-    }
-    Err(Error::method_not_allowed(method, &allow))
 }
 
 /// The path without the version before it.
@@ -150,7 +166,7 @@ pub(super) fn unversioned(path: &str) -> Result<&str, Error> {
 }
 
 /// The methods of some routes, as `Allow` has them.
-struct Allow<'a>(&'a [&'static Route]);
+pub(super) struct Allow<'a>(&'a [&'static Route]);
 
 impl fmt::Display for Allow<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

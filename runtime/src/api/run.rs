@@ -8,7 +8,7 @@
 //! Everything in between is bounded and waits: a guest that does not read holds its client back, and a client that does not read holds
 //! its guest back. The one exception is [`spill`]. A client that leaves takes its run with it.
 
-mod asked;
+pub(super) mod asked;
 pub(super) mod framed;
 mod plain;
 mod spill;

@@ -53,13 +53,13 @@ pub(super) struct Run {
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct PolicyArgs {
     /// Kill it when it runs longer: 5s, 500ms, 1m 30s, or seconds.
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::time_limit)]
     timeout: Option<Duration>,
     /// Kill it when it computes for longer, waiting not counted.
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::time_limit)]
     cpu: Option<Duration>,
     /// Memory it may have in all: 64MiB, 10kB, or bytes.
-    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", value_parser = units::size_limit)]
     memory: Option<u64>,
     /// Ask the daemon for a directory or a file that its operator has named, or for a path that the operator allows, for reading, or with
     /// `:rw` for writing too. Default of GUEST: /NAME, or the path.

@@ -90,6 +90,11 @@ impl Ceiling {
         let mut granted: Vec<MountGrant> = Vec::new();
         for one in asked {
             let fits = |grant: &MountGrant| {
+                // Each would have all the room that there is for both.
+                let is_written = |grant: &MountGrant| grant.access == Access::ReadWrite;
+                if is_written(grant) && granted.iter().any(|other| other.is_of(one) && is_written(other)) {
+                    return Err("it is there twice to be written to".to_owned());
+                }
                 let paths = granted.iter().chain([grant]).map(|grant| (grant.guest.as_str(), self.is_file(grant)));
                 let paths = has_scratch.then_some((SCRATCH, false)).into_iter().chain(paths);
                 check_guest_paths(paths).map_err(|error| error.to_string())
@@ -156,7 +161,7 @@ impl Ceiling {
     }
 
     /// The longest prefix that `path` lies below, and the rest of it.
-    fn prefix<'a>(&self, path: &'a str) -> Option<(&Prefix, &'a str)> {
+    pub(super) fn prefix<'a>(&self, path: &'a str) -> Option<(&Prefix, &'a str)> {
         let below = self.prefixes.iter().filter_map(|prefix| Some((prefix, prefix.strip(path)?)));
         below.max_by_key(|(prefix, _)| prefix.path.len())
     }

@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
+use super::within::{is_within_grants, is_within_limits};
 use super::*;
 use crate::feature::Feature;
 use crate::limits::Overflow;
 use crate::mount::{Access, Quota};
-use crate::senses::{Clock, Random};
 
 /// A ceiling that has the mounts `mounts` and passes on the variables `env`.
 fn ceiling(mounts: &[(&str, Access)], env: &[&str]) -> Ceiling {
@@ -123,25 +123,7 @@ fn the_result_is_never_wider_than_any_source() {
     ];
     let said: Vec<Asked> =
         limits.iter().flat_map(|limits| grants.map(|grants| asked(&format!("{limits}\n{grants}")))).collect();
-    let within = |policy: &Policy, asked: &Asked| {
-        let cpu = asked.cpu.is_none_or(|cpu| policy.limits.cpu.is_some_and(|own| own <= cpu));
-        let stdout = asked.stdout.is_none_or(|stdout| policy.limits.stdout <= stdout);
-        let mounts = asked.mounts.as_ref().is_none_or(|mounts| {
-            let has =
-                |grant: &MountGrant| mounts.iter().any(|own| own.name == grant.name && own.access >= grant.access);
-            policy.mounts.iter().all(has)
-        });
-        let rooms = asked.mounts.as_ref().is_none_or(|mounts| {
-            let most = |grant: &MountGrant| mounts.iter().find(|own| own.name == grant.name).and_then(|own| own.disk);
-            policy.mounts.iter().all(|grant| most(grant).is_none_or(|most| grant.disk.is_some_and(|own| own <= most)))
-        });
-        let disk = asked.disk.is_none_or(|disk| policy.limits.disk <= disk);
-        let files = asked.files.is_none_or(|files| policy.limits.files <= files);
-        let scratch = asked.scratch.is_none_or(|scratch| policy.scratch <= scratch);
-        let connections = asked.connections.is_none_or(|connections| policy.limits.connections <= connections);
-        let traffic = asked.traffic.is_none_or(|traffic| policy.limits.traffic <= traffic);
-        cpu && stdout && mounts && rooms && disk && files && scratch && connections && traffic
-    };
+    let within = |policy: &Policy, asked: &Asked| is_within_limits(policy, asked) && is_within_grants(policy, asked);
     for of_operator in [
         &[][..],
         &[("a", Access::ReadOnly)],
@@ -209,6 +191,10 @@ fn mounts_are_apart_from_each_other_and_have_one_source() {
     for (caller, rule) in [
         ("[[mounts]]\nname = \"a\"\n[[mounts]]\nname = \"b\"\nguest = \"/a\"", "there twice"),
         ("[[mounts]]\nname = \"a\"\n[[mounts]]\nname = \"b\"\nguest = \"/a/b\"", "is a mount itself"),
+        (
+            "[[mounts]]\nname = \"a\"\naccess = \"rw\"\n[[mounts]]\nname = \"a\"\nguest = \"/x\"\naccess = \"rw\"",
+            "there twice to be written to",
+        ),
         ("[[mounts]]\nname = \"a\"\nguest = \"a\"", "no path for a guest"),
         ("[[mounts]]\nname = \"a\"\nguest = \"/x/../a\"", "no path for a guest"),
         ("[[mounts]]\nname = \"a\"\nguest = \"\"", "no path for a guest"),
@@ -316,19 +302,14 @@ fn precision_that_is_taken_away_stays_away() {
         "clock = \"2026-01-01T00:00:00Z\"\nrandom = { seed = 7 }\nfuel = 1",
     ]
     .map(asked);
-    let vagueness = |asked: &Asked| asked.clock.map_or(0, Clock::vagueness);
-    let is_real = |random: Option<Random>| random.is_none_or(|random| random == Random::Real);
     for (operator, manifest, caller) in said.iter().flat_map(|operator| {
         let said = &said;
         said.iter().flat_map(move |manifest| said.iter().map(move |caller| (operator, manifest, caller)))
     }) {
         let ceiling = Ceiling::of(Limits::default().replaced(operator));
         let Judgement { policy, findings } = ceiling.judge("wc", manifest, caller);
-        let limits = policy.limits;
         for source in [operator, manifest, caller] {
-            assert!(limits.clock.vagueness() >= vagueness(source), "{limits:?}: {source:?}");
-            assert!(is_real(source.random) || limits.random != Random::Real, "{limits:?}: {source:?}");
-            assert!(source.fuel.is_none_or(|most| limits.fuel.is_some_and(|own| own <= most.get())), "{limits:?}");
+            assert!(is_within_limits(&policy, source), "{policy:?}: {source:?}");
         }
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Clamped), "{findings:?}");
     }

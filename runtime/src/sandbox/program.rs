@@ -110,7 +110,7 @@ impl std::fmt::Debug for Program {
 }
 
 /// Tells modules from components by their first eight bytes.
-fn kind(wasm: &[u8]) -> Result<Kind, LoadError> {
+pub(super) fn kind(wasm: &[u8]) -> Result<Kind, LoadError> {
     if Engine::detect_precompiled(wasm).is_some() || wasm.starts_with(b"\x7fELF") {
         return Err(LoadError::Precompiled);
     }

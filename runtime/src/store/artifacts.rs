@@ -17,11 +17,15 @@ const TAG: usize = 32;
 const KEY: usize = 32;
 
 /// The compiled code of a data folder. Calls block on the disk.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Artifacts {
     folder: Folder,
-    key: [u8; KEY],
+    key: Key,
 }
+
+/// What code is sealed with.
+#[derive(Clone)]
+pub(super) struct Key(pub(super) [u8; KEY]);
 
 impl Artifacts {
     /// Opens the artifacts of `data`; makes the key if there is none.
@@ -39,20 +43,19 @@ impl Artifacts {
                 key
             }
         };
-        Ok(Self { folder: Folder::open(data, "artifacts")?, key })
+        Ok(Self { folder: Folder::open(data, "artifacts")?, key: Key(key) })
     }
 
     /// The code compiled from the program with `digest` for `fingerprint`, if it is here and proves itself.
     pub fn get(&self, digest: &str, fingerprint: &str) -> Option<Vec<u8>> {
         let name = name(digest, fingerprint);
-        let mut file = self.folder.read(&name).ok()??;
-        let Some(code) = file.len().checked_sub(TAG) else { return self.reject(&name) };
-        let (code, tag) = file.split_at(code);
-        if self.mac(digest, fingerprint, code).verify_slice(tag).is_err() {
-            return self.reject(&name);
+        let file = self.folder.read(&name).ok()??;
+        let code = self.key.unsealed(digest, fingerprint, file);
+        if code.is_none() {
+            tracing::warn!(name, "compiled code does not prove itself; it is removed and made again");
+            let _ = self.folder.remove(&name);
         }
-        file.truncate(code.len());
-        Some(file)
+        code
     }
 
     /// Keeps `code`.
@@ -60,7 +63,7 @@ impl Artifacts {
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Io`].
     pub fn put(&self, digest: &str, fingerprint: &str, code: &[u8]) -> Result<(), StoreError> {
-        let tag = self.mac(digest, fingerprint, code).finalize().into_bytes();
+        let tag = self.key.tag(digest, fingerprint, code);
         self.folder.write(&name(digest, fingerprint), &[code, &tag])
     }
 
@@ -93,9 +96,24 @@ impl Artifacts {
         }
         Ok(())
     }
+}
+
+impl Key {
+    /// What proves `code`, and stands after it in its file.
+    pub(super) fn tag(&self, digest: &str, fingerprint: &str, code: &[u8]) -> [u8; TAG] {
+        self.mac(digest, fingerprint, code).finalize().into_bytes().into()
+    }
+
+    /// The code of a `file`, if it proves itself.
+    pub(super) fn unsealed(&self, digest: &str, fingerprint: &str, mut file: Vec<u8>) -> Option<Vec<u8>> {
+        let (code, tag) = file.split_at(file.len().checked_sub(TAG)?);
+        self.mac(digest, fingerprint, code).verify_slice(tag).ok()?;
+        file.truncate(file.len() - TAG);
+        Some(file)
+    }
 
     fn mac(&self, digest: &str, fingerprint: &str, code: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         for part in [digest.as_bytes(), fingerprint.as_bytes(), code] {
             // With its length before it, no part can pass for the end of another.
             mac.update(&(part.len() as u64).to_le_bytes());
@@ -103,21 +121,15 @@ impl Artifacts {
         }
         mac
     }
-
-    fn reject(&self, name: &str) -> Option<Vec<u8>> {
-        tracing::warn!(name, "compiled code does not prove itself; it is removed and made again");
-        let _ = self.folder.remove(name);
-        None
-    }
 }
 
 fn name(digest: &str, fingerprint: &str) -> String {
     format!("{}.{fingerprint}", digest.trim_start_matches("sha256:"))
 }
 
-impl std::fmt::Debug for Artifacts {
+impl std::fmt::Debug for Key {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Artifacts").field("folder", &self.folder).finish_non_exhaustive()
+        formatter.write_str("Key")
     }
 }
 

@@ -65,8 +65,7 @@ impl Programs {
         if self.wasm_of(digest).is_err() {
             self.0.programs.write(digest, &[wasm])?;
         }
-        let text = serde_json::to_vec_pretty(record).expect("plain data");
-        self.0.records.write(name, &[&text])?;
+        self.0.records.write(name, &[&record.written()])?;
         let old = digests.of.insert(name.to_owned(), digest.to_owned());
         self.clear(&digests, old)
     }
@@ -121,7 +120,7 @@ impl Programs {
     fn record(&self, name: &str) -> Result<Record, StoreError> {
         let damaged = || StoreError::Damaged(format!("the record of handler {name}"));
         let text = self.0.records.read(name)?.ok_or_else(damaged)?;
-        serde_json::from_slice(&text).map_err(|_| damaged())
+        Record::read(&text).ok_or_else(damaged)
     }
 
     /// Removes the program `old` if no name has it.
@@ -136,6 +135,18 @@ impl Programs {
 
     fn digests(&self) -> MutexGuard<'_, Digests> {
         self.0.digests.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Record {
+    /// As it is kept.
+    pub(super) fn written(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("plain data")
+    }
+
+    /// One that was kept; `None` where that was damaged since.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
     }
 }
 

@@ -12,10 +12,10 @@ const ENV: &str = "capstan-env";
 
 /// What a run is asked to be given.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(in super::super) struct Asked {
     pub(super) args: Vec<String>,
     pub(super) env: Env,
-    pub(super) policy: Policy,
+    pub(in super::super) policy: Policy,
     pub(super) concurrency_key: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl Asked {
     }
 }
 
-fn query(parameters: Vec<(String, String)>) -> Result<Asked, Error> {
+pub(in super::super) fn query(parameters: Vec<(String, String)>) -> Result<Asked, Error> {
     let mut asked = Asked::default();
     let once = |key: &str, given: bool| {
         if given { Err(Error::bad_request(format!("query parameter {key} is given twice"))) } else { Ok(()) }
@@ -40,11 +40,11 @@ fn query(parameters: Vec<(String, String)>) -> Result<Asked, Error> {
             "arg" => asked.args.push(value),
             "timeout" => {
                 once(&key, asked.policy.timeout.is_some())?;
-                asked.policy.timeout = Some(units::duration(&value)?);
+                asked.policy.timeout = Some(units::time_limit(&value)?);
             }
             "memory" => {
                 once(&key, asked.policy.memory.is_some())?;
-                asked.policy.memory = Some(units::size(&value)?);
+                asked.policy.memory = Some(units::size_limit(&value)?);
             }
             "policy" => {
                 once(&key, asked.policy != Policy::NOTHING)?;
@@ -110,6 +110,8 @@ mod tests {
             (&[("memroy", "1")][..], "memroy"),
             (&[("timeout", "soon")], "soon"),
             (&[("memory", "-1")], "-1"),
+            (&[("timeout", "0")], "no time"),
+            (&[("memory", "0")], "no room"),
             (&[("timeout", "1"), ("timeout", "2")], "timeout"),
         ] {
             let error = asked(pairs).unwrap_err().to_string();
