@@ -23,6 +23,8 @@
 
 #[path = "requests/bare.rs"]
 mod bare;
+#[path = "requests/bombs.rs"]
+mod bombs;
 #[path = "requests/crowd.rs"]
 mod crowd;
 #[path = "requests/inside.rs"]
@@ -69,6 +71,9 @@ fn main() {
     if wanted("overshoot") {
         overshoot::measure(&binary);
     }
+    if wanted("bombs") {
+        bombs::measure(&binary);
+    }
     if wanted("crowd") {
         let count = only.iter().find_map(|arg| arg.parse().ok()).unwrap_or(SLEEPING);
         for program in ["probe.p1", "probe.p2"] {
@@ -107,8 +112,8 @@ fn requests(binary: &str) {
     let e: Vec<_> = (0..ROUNDS).map(|_| module.load(ROUND)).collect();
     let f: Vec<_> = (0..ROUNDS).map(|_| ping.load(ROUND)).collect();
     // As a watcher asks: one after the other.
-    let g: Vec<_> = (0..ROUNDS).map(|_| ping.load_alone(ROUND)).collect();
-    let h: Vec<_> = (0..ROUNDS).map(|_| module.load_alone(ROUND)).collect();
+    let g: Vec<_> = (0..ROUNDS).map(|_| ping.load_over(1, ROUND)).collect();
+    let h: Vec<_> = (0..ROUNDS).map(|_| module.load_over(1, ROUND)).collect();
     drop(spinning);
 
     let base = Figures::median(&a).rate;

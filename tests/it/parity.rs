@@ -1,5 +1,5 @@
-//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The pages on attacks and threats:
-//! each has what stands against it, and tests.
+//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The pages on attacks, threats and
+//! hostile programs: each has what stands against it, and tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -148,6 +148,11 @@ fn every_attack_has_its_limit_and_is_shown() {
 #[test]
 fn every_threat_has_what_stands_against_it_and_is_shown() {
     check_rows("docs/threat-model.md", 35, 3);
+}
+
+#[test]
+fn every_hostile_program_has_its_end_and_is_shown() {
+    check_rows("docs/hostile.md", 51, 4);
 }
 
 #[test]

@@ -38,15 +38,11 @@ impl Target {
 
     /// Asks as often as it can for this long.
     pub(crate) fn load(&self, time: Duration) -> Figures {
-        self.load_on(CONNECTIONS, time)
+        self.load_over(CONNECTIONS, time)
     }
 
-    /// The same on one connection.
-    pub(crate) fn load_alone(&self, time: Duration) -> Figures {
-        self.load_on(1, time)
-    }
-
-    fn load_on(&self, connections: usize, time: Duration) -> Figures {
+    /// As [`Target::load`], over so many connections.
+    pub(crate) fn load_over(&self, connections: usize, time: Duration) -> Figures {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (begun, before, mut asking) = (Instant::now(), computed(self.process), JoinSet::new());

@@ -1,6 +1,7 @@
 //! The child that compiles: reads wasm from stdin, writes native code to stdout and its answer to stderr.
 //!
-//! It binds itself before it reads a byte: address space, processor time, file size, no core file, and an end with its parent.
+//! It binds itself before it reads a byte: address space, processor time, file size, no core file, a low priority, and an end with its
+//! parent.
 
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -8,17 +9,20 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::artifact::Receipt;
-use super::compile::{Answer, CompileLimits, Order};
+use super::compile::{Answer, Budget, Order};
 use super::profile::{self, Profile};
 use super::{LoadError, shape, strokes};
 use crate::handler::Kind;
+
+/// How much the kernel prefers the daemon to it. Its parent lowers that further where it takes long.
+const NICE: i32 = 10;
 
 /// Runs the child for `order`, the JSON that the daemon gave it. Exits 0 with an answer, else 1.
 pub fn main(order: &str) -> ExitCode {
     let Ok(order) = serde_json::from_str::<Order>(order) else {
         return fail("this command is the daemon's own");
     };
-    if let Err(error) = bind(&order.limits) {
+    if let Err(error) = bind(order.budget) {
         return fail(&format!("cannot set limits: {error}"));
     }
     let answer = match compile(&order) {
@@ -31,13 +35,13 @@ pub fn main(order: &str) -> ExitCode {
     }
 }
 
-fn bind(limits: &CompileLimits) -> rustix::io::Result<()> {
+fn bind(Budget { cpu, memory }: Budget) -> rustix::io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let seconds = limits.timeout.as_secs() + u64::from(limits.timeout.subsec_nanos() > 0);
+    rustix::process::setpriority_process(None, NICE)?;
     let hard = |amount| Rlimit { current: Some(amount), maximum: Some(amount) };
-    rustix::process::setrlimit(Resource::As, hard(limits.memory))?;
-    rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
-    rustix::process::setrlimit(Resource::Fsize, hard(limits.memory))?;
+    rustix::process::setrlimit(Resource::As, hard(memory))?;
+    rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu.saturating_add(1)) })?;
+    rustix::process::setrlimit(Resource::Fsize, hard(memory))?;
     rustix::process::setrlimit(Resource::Core, hard(0))
 }
 
