@@ -1,6 +1,6 @@
 //! The integration tests: the real daemon, over its sockets, with real guests; and the invariants of the tree.
 //!
-//! The modules `handlers`, `run`, `limits`, `disk` and `features` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
+//! The modules `handlers`, `run`, `limits`, `disk`, `escapes` and `features` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
 //! this does not compile.
 
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
@@ -19,6 +19,7 @@ mod callers;
 mod debug;
 mod determinism;
 mod disk;
+mod escapes;
 mod events;
 mod exhausted;
 mod features;
@@ -26,6 +27,7 @@ mod folder;
 mod gate;
 mod handlers;
 mod history;
+mod hostile_files;
 mod http;
 mod http2;
 mod jobs;
