@@ -33,10 +33,8 @@ pub enum Outcome {
     DiskCap {
         #[serde(default)]
         what: Room,
-        limit: u64,
-        /// The mount, by the path that the guest knows, where the limit is that of one; else it is that of all together.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mount: Option<String>,
+        #[serde(flatten)]
+        by: DiskLimit,
     },
     /// Somebody stopped the run.
     Cancelled { by: CancelledBy },
@@ -68,6 +66,30 @@ pub enum Room {
     Bytes,
     /// Files, directories and links.
     Files,
+}
+
+/// Whose limit it is that there is no room on mounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DiskLimit {
+    /// That of the policy.
+    Policy {
+        limit: u64,
+        /// The mount, by the path that the guest knows, where the limit is that of one; else it is that of all together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mount: Option<String>,
+    },
+    /// That of the file system that the mount stands on.
+    FileSystem { file_system: FileSystemLimit, mount: String },
+}
+
+/// Why a file system takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileSystemLimit {
+    Full,
+    /// A quota of its own is spent.
+    Quota,
 }
 
 /// What of the network is limited.
@@ -177,10 +199,13 @@ impl fmt::Display for Outcome {
             Self::CpuSpent { limit } => write!(formatter, "cpu budget of {limit} s spent"),
             Self::MemoryDenied { limit } => write!(formatter, "memory denied at {limit} bytes"),
             Self::OutputCap { stream, limit } => write!(formatter, "{stream} cap of {limit} bytes reached"),
-            Self::DiskCap { what, limit, mount } => {
+            Self::DiskCap { what, by: DiskLimit::Policy { limit, mount } } => {
                 write!(formatter, "disk cap of {limit} {what}")?;
                 mount.iter().try_for_each(|mount| write!(formatter, " on {mount}"))?;
                 write!(formatter, " reached")
+            }
+            Self::DiskCap { what, by: DiskLimit::FileSystem { file_system, mount } } => {
+                write!(formatter, "no room for {what} on {mount}: {file_system}")
             }
             Self::Cancelled { by } => write!(formatter, "cancelled by {by}"),
             Self::Refused { why } => write!(formatter, "refused: {why}"),
@@ -211,6 +236,15 @@ impl fmt::Display for Room {
         formatter.write_str(match self {
             Self::Bytes => "bytes",
             Self::Files => "files",
+        })
+    }
+}
+
+impl fmt::Display for FileSystemLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Full => "its file system is full",
+            Self::Quota => "the quota of its file system is spent",
         })
     }
 }
@@ -254,13 +288,21 @@ mod tests {
         check(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
         check(&Outcome::FuelSpent { limit: 5 }, r#"{"kind":"fuel_spent","limit":5}"#, 137);
         check(
-            &Outcome::DiskCap { what: Room::Bytes, limit: 1, mount: None },
+            &Outcome::DiskCap { what: Room::Bytes, by: DiskLimit::Policy { limit: 1, mount: None } },
             r#"{"kind":"disk_cap","what":"bytes","limit":1}"#,
             137,
         );
         check(
-            &Outcome::DiskCap { what: Room::Files, limit: 2, mount: Some("/data".into()) },
+            &Outcome::DiskCap { what: Room::Files, by: DiskLimit::Policy { limit: 2, mount: Some("/data".into()) } },
             r#"{"kind":"disk_cap","what":"files","limit":2,"mount":"/data"}"#,
+            137,
+        );
+        check(
+            &Outcome::DiskCap {
+                what: Room::Bytes,
+                by: DiskLimit::FileSystem { file_system: FileSystemLimit::Quota, mount: "/data".into() },
+            },
+            r#"{"kind":"disk_cap","what":"bytes","file_system":"quota","mount":"/data"}"#,
             137,
         );
         check(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);

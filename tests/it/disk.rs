@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use capstan_tests::frames::Framed;
-use capstan_tests::{Client, Daemon, Setup, foreach_guest, guests};
+use capstan_tests::{Call, Client, Daemon, Setup, foreach_guest, guests};
 use serde_json::{Value, json};
 
 use crate::{CAPSTAN, PROBES, oracle, push_probes};
@@ -12,21 +12,25 @@ use crate::{CAPSTAN, PROBES, oracle, push_probes};
 foreach_guest!(disk, tested);
 
 /// A daemon with both probes, whose operator grants the folders `work` and `more` for writing.
-struct Granting {
-    daemon: Daemon,
-    client: Client,
+pub(crate) struct Granting {
+    pub(crate) daemon: Daemon,
+    pub(crate) client: Client,
 }
 
 impl Granting {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with("").await
     }
 
     /// The same with more of configuration, in which `@` stands for the folder that all lies in.
-    async fn with(toml: &str) -> Self {
-        let setup = Setup::new(CAPSTAN);
+    pub(crate) async fn with(toml: &str) -> Self {
+        Self::set_up(Setup::new(CAPSTAN), toml).await
+    }
+
+    /// The same of a setup that has more to it.
+    pub(crate) async fn set_up(setup: Setup, toml: &str) -> Self {
         for name in ["work", "more"] {
-            fs::create_dir(setup.folder().join(name)).unwrap();
+            fs::create_dir_all(setup.folder().join(name)).unwrap();
         }
         fs::write(setup.folder().join("file"), "content").unwrap();
         let toml = format!(
@@ -40,35 +44,40 @@ impl Granting {
         Self { daemon, client }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.daemon.setup().folder().join(name)
     }
 
-    fn size(&self, name: &str) -> u64 {
+    pub(crate) fn size(&self, name: &str) -> u64 {
         fs::metadata(self.path(name)).unwrap().len()
     }
 
-    /// Runs a probe with `/work` to write to, and what else is asked for.
-    async fn ask(&self, probe: &str, asked: Value, args: &[&str]) -> Framed {
+    /// A run of a handler with `/work` to write to, and what else is asked for.
+    pub(crate) fn call(&self, handler: &str, asked: &Value, args: &[&str]) -> Call {
         let mut policy = json!({"mounts": [{"name": "work", "access": "rw"}]});
         policy.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
-        let call = self.client.run(probe).query("policy", &policy.to_string());
-        args.iter().fold(call, |call, arg| call.arg(arg)).framed().send().await.frames()
+        let call = self.client.run(handler).query("policy", &policy.to_string());
+        args.iter().fold(call, |call, arg| call.arg(arg)).framed()
+    }
+
+    /// The same, run to its end.
+    pub(crate) async fn ask(&self, handler: &str, asked: Value, args: &[&str]) -> Framed {
+        self.call(handler, &asked, args).send().await.frames()
     }
 }
 
 /// Checks that a run failed for want of room.
 #[track_caller]
-fn capped(framed: &Framed, outcome: &Value) {
+pub(crate) fn capped(framed: &Framed, outcome: &Value) {
     framed.ended("disk_cap", 137);
     assert_eq!(framed.outcome(), outcome);
 }
 
-fn bytes(limit: u64) -> Value {
+pub(crate) fn bytes(limit: u64) -> Value {
     json!({"kind": "disk_cap", "what": "bytes", "limit": limit})
 }
 
-fn files(limit: u64) -> Value {
+pub(crate) fn files(limit: u64) -> Value {
     json!({"kind": "disk_cap", "what": "files", "limit": limit})
 }
 

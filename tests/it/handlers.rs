@@ -260,6 +260,12 @@ async fn browser_imports() {
 }
 
 #[tokio::test]
+async fn http_imports() {
+    let message = refused(guests::handlers::HTTP_IMPORTS, "unknown_import").await;
+    assert!(message.contains("wasi:http/"), "{message}");
+}
+
+#[tokio::test]
 async fn wrong_import_type() {
     let message = refused(guests::handlers::WRONG_IMPORT_TYPE, "unknown_import").await;
     assert!(message.contains("fd_write"), "{message}");

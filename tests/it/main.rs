@@ -1,7 +1,7 @@
 //! The integration tests: the real daemon, over its sockets, with real guests; and the invariants of the tree.
 //!
-//! The modules `handlers`, `run`, `limits`, `disk`, `features` and `hostile` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
-//! this does not compile.
+//! The modules `handlers`, `run`, `limits`, `disk`, `escapes`, `features` and `hostile` are suites: each guest `tests/guests/<suite>_<case>.wat` has the
+//! test `<case>` there, or this does not compile.
 
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests make the files that a daemon shall find, and read the tree")]
@@ -20,6 +20,7 @@ mod cancelled;
 mod debug;
 mod determinism;
 mod disk;
+mod escapes;
 mod events;
 mod exhausted;
 mod features;
@@ -29,6 +30,7 @@ mod gate;
 mod handlers;
 mod history;
 mod hostile;
+mod hostile_files;
 mod hostile_uploads;
 mod http;
 mod http2;

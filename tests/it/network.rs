@@ -1,5 +1,6 @@
 //! The network: nothing but what a rule grants, as much as the limits allow, each peer accounted for. The guest is `probe.p2`.
 
+mod hostile;
 mod names;
 mod server;
 

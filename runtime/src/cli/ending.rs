@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::show;
-use crate::outcome::{CancelledBy, NetworkLimit, Outcome, OutputStream, Room};
+use crate::outcome::{CancelledBy, DiskLimit, NetworkLimit, Outcome, OutputStream, Room};
 use crate::usage::UsageReport;
 
 /// How a run ended.
@@ -94,7 +94,10 @@ impl Ending {
             Outcome::OutputCap { stream, limit } => {
                 format!("{name} was killed: it wrote more than {} to {stream}", show::size(*limit))
             }
-            Outcome::DiskCap { what, limit, mount } => {
+            Outcome::DiskCap { what, by: DiskLimit::FileSystem { file_system, mount } } => {
+                format!("{name} failed: there is no room for more {what} in {mount}: {file_system}")
+            }
+            Outcome::DiskCap { what, by: DiskLimit::Policy { limit, mount } } => {
                 let place = mount.as_deref().unwrap_or("its directories");
                 match what {
                     Room::Bytes => {

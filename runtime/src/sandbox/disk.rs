@@ -10,13 +10,17 @@
 mod filesystem;
 mod preview1;
 mod streams;
+mod underneath;
 
 use std::sync::{Arc, OnceLock};
 
+use cap_std::fs::Dir;
+
 pub(super) use self::filesystem::HasFilesystem;
+use self::preview1::Listing;
 pub(super) use self::preview1::add_to_linker;
 use crate::mount::{Mount, Quota};
-use crate::outcome::{Outcome, Room};
+use crate::outcome::{DiskLimit, Outcome, Room};
 use crate::usage::{MountUsage, Usage};
 
 /// The mounts of one run.
@@ -25,6 +29,8 @@ pub(super) struct Disk {
     /// By number of a descriptor in preview 1, and by that of a resource in 0.2. Both are taken again when they are free, and bounded
     /// by the limit on handles.
     handles: Vec<Option<Handle>>,
+    /// Of the directory that is being listed, in preview 1.
+    listing: Option<Listing>,
 }
 
 /// A handle of the guest to something on a mount.
@@ -46,6 +52,7 @@ struct Ledger {
 }
 
 struct OneMount {
+    dir: Arc<Dir>,
     quota: Quota,
     /// Where it is one file: what the guest calls it, and what it is called in its directory.
     file: Option<[String; 2]>,
@@ -74,6 +81,7 @@ impl Disk {
         }
         let usage = usage.mounts.count(mounts.iter().map(|mount| mount.guest_path.as_str()));
         let one = |mount: &Mount| OneMount {
+            dir: mount.dir.clone(),
             quota: mount.quota,
             file: mount.file.clone().and_then(|own| Some([mount.shown().1?.to_owned(), own])),
         };
@@ -81,7 +89,11 @@ impl Disk {
         // Preview 1 numbers them in this order, after its three streams.
         let preopened = (0..mounts.len()).map(|mount| Some(Handle { mount, size: 0 }));
         let handles = [None; 3].into_iter().chain(preopened).collect();
-        Some(Self { ledger: Arc::new(Ledger { quota, mounts, usage, denied: OnceLock::new() }), handles })
+        Some(Self {
+            ledger: Arc::new(Ledger { quota, mounts, usage, denied: OnceLock::new() }),
+            handles,
+            listing: None,
+        })
     }
 
     /// What was denied first, if anything was.
@@ -95,6 +107,7 @@ impl Disk {
 
     /// Notes to which mount a handle belongs, or that it belongs to none.
     fn set(&mut self, number: u32, handle: Option<Handle>) {
+        self.listing.take_if(|listing| listing.of == number);
         let Ok(at) = usize::try_from(number) else { return };
         if at >= self.handles.len() {
             self.handles.resize(at + 1, None);
@@ -115,6 +128,11 @@ impl Ledger {
 
     fn wrote(&self, mount: usize, bytes: u64) {
         self.usage[mount].written_bytes.add(bytes);
+    }
+
+    /// Takes back what was counted and then not written.
+    fn unwritten(&self, mount: usize, bytes: u64) {
+        self.usage[mount].written_bytes.take_back(bytes);
     }
 
     fn made(&self, mount: usize) {
@@ -154,7 +172,8 @@ impl Ledger {
         } else {
             (self.quota, None)
         };
-        let _ = self.denied.set(Outcome::DiskCap { what: room, limit: quota.of(room), mount });
+        let by = DiskLimit::Policy { limit: quota.of(room), mount };
+        let _ = self.denied.set(Outcome::DiskCap { what: room, by });
         Full
     }
 

@@ -1,5 +1,9 @@
 //! `wasi:filesystem` 0.2, all of whose calls go through here: those on mounts are looked at and counted, and handed on.
 
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
 use wasmtime::Result as Trappable;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesystemView as _};
@@ -13,7 +17,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use super::super::host::Host;
 use super::streams::{Reading, Writing};
 use super::{Disk, Full, Handle, Leads, Ledger};
-use crate::outcome::Room;
+use crate::outcome::{FileSystemLimit, Room};
 
 /// The file system of a run, with its mounts.
 pub(in crate::sandbox) struct Filesystem<'a> {
@@ -54,7 +58,7 @@ fn same(fd: &Fd) -> Fd {
 
 impl Filesystem<'_> {
     /// The mount that a descriptor belongs to.
-    fn at(&self, fd: &Fd) -> Option<(&Ledger, usize)> {
+    fn at(&self, fd: &Fd) -> Option<(&Arc<Ledger>, usize)> {
         let disk = self.disk.as_ref()?;
         Some((&disk.ledger, disk.handle(fd.rep())?.mount))
     }
@@ -116,6 +120,23 @@ impl Filesystem<'_> {
         self.at(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, Room::Files).into()))
     }
 
+    /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
+    async fn told<T>(&mut self, fd: &Fd, what: Room, answer: FsResult<T>) -> FsResult<T> {
+        let Err(error) = answer else { return answer };
+        let Some((ledger, mount)) = self.at(fd).map(|(ledger, mount)| (ledger.clone(), mount)) else {
+            return Err(error);
+        };
+        match error.downcast_ref().copied() {
+            Some(ErrorCode::InsufficientSpace) => ledger.has_no_more(mount, what, FileSystemLimit::Full),
+            Some(ErrorCode::Io) if ledger.quota_is_spent(mount).await => {
+                ledger.has_no_more(mount, what, FileSystemLimit::Quota);
+                return Err(ErrorCode::Quota.into());
+            }
+            _ => {}
+        }
+        Err(error)
+    }
+
     fn made(&self, fd: &Fd) {
         if let Some((ledger, mount)) = self.at(fd) {
             ledger.made(mount);
@@ -142,7 +163,7 @@ impl Filesystem<'_> {
         Ok(offset.saturating_sub(handle.size))
     }
 
-    /// A stream of the library that writes, in one that counts.
+    /// A stream that counts, in the place of the library's, which has looked whether the file may be written.
     fn counted(
         &mut self,
         fd: &Fd,
@@ -153,8 +174,8 @@ impl Filesystem<'_> {
         let Some(handle) = self.disk.as_ref().and_then(|disk| disk.handle(fd.rep())) else { return Ok(stream) };
         let (Some(disk), Descriptor::File(file)) = (&self.disk, self.wasi.table.get(fd)?) else { return Ok(stream) };
         let (ledger, file) = (disk.ledger.clone(), file.file.clone());
-        let inner = self.wasi.table.delete(stream)?;
-        let writing: DynOutputStream = Box::new(Writing { inner, ledger, mount: handle.mount, file, at, size: 0 });
+        self.wasi.table.delete(stream)?;
+        let writing: DynOutputStream = Box::new(Writing::new(ledger, handle.mount, file, at));
         Ok(self.wasi.table.push(writing)?)
     }
 }
@@ -175,7 +196,9 @@ impl types::Host for Filesystem<'_> {
     }
 
     fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> Trappable<Option<ErrorCode>> {
-        if self.wasi.table.get(&error)?.is::<Full>() {
+        let why = self.wasi.table.get(&error)?;
+        let is_quota = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::DQUOT);
+        if why.is::<Full>() || why.downcast_ref().is_some_and(is_quota) {
             return Ok(Some(ErrorCode::Quota));
         }
         self.wasi.filesystem_error_code(error)
@@ -238,7 +261,8 @@ impl HostDescriptor for Filesystem<'_> {
         {
             return Err(ledger.deny(mount, Room::Bytes).into());
         }
-        self.wasi.set_size(same(&fd), size).await?;
+        let resized = self.wasi.set_size(same(&fd), size).await;
+        self.told(&fd, Room::Bytes, resized).await?;
         if let Some(disk) = &mut self.disk {
             disk.ledger.wrote(mount, growth);
             disk.set(fd.rep(), Some(Handle { mount, size }));
@@ -263,7 +287,8 @@ impl HostDescriptor for Filesystem<'_> {
             let admitted = ledger.admit(mount, bytes.len() as u64, hole)?;
             bytes.truncate(usize::try_from(admitted).unwrap_or(usize::MAX));
         }
-        let written = self.wasi.write(same(&fd), bytes, offset).await?;
+        let written = self.wasi.write(same(&fd), bytes, offset).await;
+        let written = self.told(&fd, Room::Bytes, written).await?;
         if let Some(disk) = &mut self.disk
             && written > 0
         {
@@ -278,7 +303,8 @@ impl HostDescriptor for Filesystem<'_> {
     async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
         self.in_directory(&fd)?;
         self.may_make(&fd, &path).await?;
-        self.wasi.create_directory_at(same(&fd), path).await?;
+        let made = self.wasi.create_directory_at(same(&fd), path).await;
+        self.told(&fd, Room::Files, made).await?;
         self.made(&fd);
         Ok(())
     }
@@ -286,7 +312,8 @@ impl HostDescriptor for Filesystem<'_> {
     async fn symlink_at(&mut self, fd: Fd, target: String, path: String) -> FsResult<()> {
         self.in_directory(&fd)?;
         self.may_make(&fd, &path).await?;
-        self.wasi.symlink_at(same(&fd), target, path).await?;
+        let made = self.wasi.symlink_at(same(&fd), target, path).await;
+        self.told(&fd, Room::Files, made).await?;
         self.made(&fd);
         Ok(())
     }
@@ -301,7 +328,8 @@ impl HostDescriptor for Filesystem<'_> {
     ) -> FsResult<()> {
         self.on_one_mount(&from, &to)?;
         self.may_make(&to, &to_path).await?;
-        self.wasi.link_at(from, flags, from_path, same(&to), to_path).await?;
+        let made = self.wasi.link_at(from, flags, from_path, same(&to), to_path).await;
+        self.told(&to, Room::Files, made).await?;
         self.made(&to);
         Ok(())
     }
@@ -343,12 +371,13 @@ impl HostDescriptor for Filesystem<'_> {
         let makes = match self.wasi.stat_at(same(&fd), lookup, path.clone()).await {
             Ok(there) => can_be_opened(there.type_).map(|()| false)?,
             Err(error) if error.downcast_ref() == Some(&ErrorCode::NoEntry) => how.contains(OpenFlags::CREATE),
-            Err(_) => false,
+            Err(error) => return Err(error),
         };
         if makes && let Some((ledger, _)) = self.at(&fd).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
             return Err(ledger.deny(mount, Room::Files).into());
         }
-        let opened = self.wasi.open_at(same(&fd), lookup, path, how, flags).await?;
+        let opened = self.wasi.open_at(same(&fd), lookup, path, how, flags).await;
+        let opened = self.told(&fd, Room::Files, opened).await?;
         if makes {
             self.made(&fd);
         }

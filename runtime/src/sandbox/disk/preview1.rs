@@ -2,6 +2,7 @@
 //!
 //! The library keeps its descriptors to itself, so what it does not tell of them is asked for by calls of the guest's own kind.
 
+mod listing;
 mod mounted;
 
 use wasmtime::Result as Trappable;
@@ -13,6 +14,7 @@ use wasmtime_wasi::p1::types::{
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
+pub(super) use self::listing::Listing;
 use self::mounted::{can_be_opened, part, text};
 use super::super::host::Host;
 use super::Handle;
@@ -90,7 +92,6 @@ impl WasiSnapshotPreview1 for Host {
     }
 
     in_directories! {
-        fd_readdir(fd: Fd, buf: GuestPtr<u8>, buf_len: Size, cookie: Dircookie) -> Size;
         path_filestat_set_times(
             fd: Fd, flags: Lookupflags, path: Path, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags
         ) -> ();
@@ -149,6 +150,18 @@ impl WasiSnapshotPreview1 for Host {
         Ok(())
     }
 
+    async fn fd_readdir(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        room: GuestPtr<u8>,
+        size: Size,
+        cookie: Dircookie,
+    ) -> Answer<Size> {
+        self.in_directory(fd)?;
+        self.list(memory, fd, room, size, cookie).await
+    }
+
     async fn fd_read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Answer<Size> {
         let read = self.wasi.fd_read(memory, fd, buffers).await?;
         if let Some((ledger, handle)) = self.at(fd) {
@@ -178,11 +191,12 @@ impl WasiSnapshotPreview1 for Host {
             return self.wasi.fd_write(memory, fd, buffers).await;
         };
         let written = if write.admitted == write.asked {
-            self.wasi.fd_write(memory, fd, buffers).await?
+            self.wasi.fd_write(memory, fd, buffers).await
         } else {
             let (mut part, buffers) = part(memory, buffers, write.admitted)?;
-            self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await?
+            self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await
         };
+        let written = self.told(fd, Room::Bytes, written).await?;
         self.wrote(fd, &write, written);
         Ok(written)
     }
@@ -198,11 +212,12 @@ impl WasiSnapshotPreview1 for Host {
             return self.wasi.fd_pwrite(memory, fd, buffers, offset).await;
         };
         let written = if write.admitted == write.asked {
-            self.wasi.fd_pwrite(memory, fd, buffers, offset).await?
+            self.wasi.fd_pwrite(memory, fd, buffers, offset).await
         } else {
             let (mut part, buffers) = part(memory, buffers, write.admitted)?;
-            self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await?
+            self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await
         };
+        let written = self.told(fd, Room::Bytes, written).await?;
         self.wrote(fd, &write, written);
         Ok(written)
     }
@@ -215,7 +230,8 @@ impl WasiSnapshotPreview1 for Host {
         if growth > ledger.room(handle.mount, Room::Bytes) {
             return Err(ledger.deny(handle.mount, Room::Bytes).into());
         }
-        self.wasi.fd_filestat_set_size(memory, fd, size).await?;
+        let resized = self.wasi.fd_filestat_set_size(memory, fd, size).await;
+        self.told(fd, Room::Bytes, resized).await?;
         if let Some((ledger, handle)) = self.at(fd) {
             ledger.wrote(handle.mount, growth);
         }
@@ -243,7 +259,8 @@ impl WasiSnapshotPreview1 for Host {
     async fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
         self.in_directory(fd)?;
         self.may_make(memory, fd, path).await?;
-        self.wasi.path_create_directory(memory, fd, path).await?;
+        let made = self.wasi.path_create_directory(memory, fd, path).await;
+        self.told(fd, Room::Files, made).await?;
         self.made(fd);
         Ok(())
     }
@@ -251,7 +268,8 @@ impl WasiSnapshotPreview1 for Host {
     async fn path_symlink(&mut self, memory: &mut GuestMemory<'_>, target: Path, fd: Fd, path: Path) -> Answer<()> {
         self.in_directory(fd)?;
         self.may_make(memory, fd, path).await?;
-        self.wasi.path_symlink(memory, target, fd, path).await?;
+        let made = self.wasi.path_symlink(memory, target, fd, path).await;
+        self.told(fd, Room::Files, made).await?;
         self.made(fd);
         Ok(())
     }
@@ -267,7 +285,8 @@ impl WasiSnapshotPreview1 for Host {
     ) -> Answer<()> {
         self.on_one_mount(from, to)?;
         self.may_make(memory, to, to_path).await?;
-        self.wasi.path_link(memory, from, flags, from_path, to, to_path).await?;
+        let made = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
+        self.told(to, Room::Files, made).await?;
         self.made(to);
         Ok(())
     }
@@ -314,12 +333,13 @@ impl WasiSnapshotPreview1 for Host {
         let makes = match self.wasi.path_filestat_get(memory, dir, lookup, path).await {
             Ok(there) => can_be_opened(there.filetype).map(|()| false)?,
             Err(error) if error.downcast_ref() == Some(&Errno::Noent) => how.contains(Oflags::CREAT),
-            Err(_) => false,
+            Err(error) => return Err(error),
         };
         if makes && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
             return Err(ledger.deny(mount, Room::Files).into());
         }
-        let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
+        let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
+        let opened = self.told(dir, Room::Files, opened).await?;
         if makes {
             self.made(dir);
         }

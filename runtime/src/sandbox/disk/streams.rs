@@ -1,15 +1,22 @@
-//! Streams of files: those of the library, counted.
+//! Streams of files: those that are read from are the library's, counted. Those that are written to are ours, since the library does not
+//! tell how much was written where a disk fails.
 
 use std::fs::File;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use wasmtime_wasi::p2::{
-    DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
-};
+use bytes::{Buf as _, Bytes};
+use rustix::io::{ReadWriteFlags, pwritev2};
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime_wasi::p2::{DynInputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::{Full, Ledger};
 use crate::outcome::Room;
+
+/// Bytes that a stream takes at a time.
+const CAPACITY: usize = 64 << 10;
 
 /// What a guest reads of a file.
 pub(super) struct Reading {
@@ -20,14 +27,34 @@ pub(super) struct Reading {
 
 /// What a guest writes to a file.
 pub(super) struct Writing {
-    pub(super) inner: DynOutputStream,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) mount: usize,
-    pub(super) file: Arc<File>,
+    ledger: Arc<Ledger>,
+    mount: usize,
+    file: Arc<File>,
     /// Where the next byte goes; `None` for the end, wherever that is.
-    pub(super) at: Option<u64>,
+    at: Option<u64>,
     /// A size that the file has at least.
-    pub(super) size: u64,
+    size: u64,
+    state: State,
+}
+
+enum State {
+    Ready,
+    /// Bytes are on their way.
+    Busy(AbortOnDropHandle<io::Result<()>>),
+    /// They did not all get there.
+    Failed(io::Error),
+    Closed,
+}
+
+/// Bytes on their way to a file. They have been counted; what does not get there is taken back.
+struct Sent {
+    ledger: Arc<Ledger>,
+    mount: usize,
+    file: Arc<File>,
+    at: Option<u64>,
+    bytes: Bytes,
+    /// What was counted for those that are not written yet.
+    counted: u64,
 }
 
 impl Reading {
@@ -66,6 +93,11 @@ impl Pollable for Reading {
 }
 
 impl Writing {
+    /// A stream to `file` from the offset `at` on, or to its end.
+    pub(super) fn new(ledger: Arc<Ledger>, mount: usize, file: Arc<File>, at: Option<u64>) -> Self {
+        Self { ledger, mount, file, at, size: 0, state: State::Ready }
+    }
+
     /// What lies between the end of the file and the place of the next byte, and becomes part of it with that.
     fn hole(&mut self) -> u64 {
         let Some(at) = self.at else { return 0 };
@@ -76,75 +108,133 @@ impl Writing {
         at.saturating_sub(self.size)
     }
 
-    fn wrote(&mut self, bytes: usize, hole: u64) {
-        let bytes = bytes as u64;
-        self.ledger.wrote(self.mount, bytes.saturating_add(hole));
-        if let Some(at) = &mut self.at {
-            *at = at.saturating_add(bytes);
-            self.size = self.size.max(*at);
-        }
-    }
-
-    /// Splits off what there is room for; also what the file grows by besides.
-    fn admitted(&mut self, bytes: &mut Bytes) -> Result<(Bytes, u64), StreamError> {
+    /// Sends off what there is room for, and leaves the rest.
+    fn send(&mut self, bytes: &mut Bytes) -> StreamResult<()> {
         self.ledger.operation(self.mount);
         let hole = self.hole();
         let admitted = self.ledger.admit(self.mount, bytes.len() as u64, hole).map_err(failed)?;
-        Ok((bytes.split_to(usize::try_from(admitted).unwrap_or(bytes.len())), hole))
+        let bytes = bytes.split_to(usize::try_from(admitted).unwrap_or(bytes.len()));
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let counted = admitted.saturating_add(hole);
+        self.ledger.wrote(self.mount, counted);
+        let (ledger, file) = (self.ledger.clone(), self.file.clone());
+        let sent = Sent { ledger, mount: self.mount, file, at: self.at, bytes, counted };
+        if let Some(at) = &mut self.at {
+            *at = at.saturating_add(admitted);
+            self.size = self.size.max(*at);
+        }
+        self.state = State::Busy(AbortOnDropHandle::new(tokio::task::spawn_blocking(|| sent.write())));
+        Ok(())
     }
 
     /// For those bytes that there was no room for.
     fn rest(&self, rest: &Bytes) -> StreamResult<()> {
         if rest.is_empty() { Ok(()) } else { Err(failed(self.ledger.deny(self.mount, Room::Bytes))) }
     }
+
+    /// Whether bytes are on their way; what has become of the last ones, where that is not told yet.
+    fn is_busy(&mut self) -> StreamResult<bool> {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Failed(error) => Err(StreamError::LastOperationFailed(error.into())),
+            State::Closed => Err(StreamError::Closed),
+            state => {
+                self.state = state;
+                Ok(matches!(self.state, State::Busy(_)))
+            }
+        }
+    }
+}
+
+impl Sent {
+    /// Writes them.
+    fn write(mut self) -> io::Result<()> {
+        while !self.bytes.is_empty() {
+            match self.write_some() {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.bytes.advance(count);
+                    self.at = self.at.map(|at| at.saturating_add(count as u64));
+                    self.counted = self.bytes.len() as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.ledger.write_failed(self.mount, &error);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_some(&self) -> io::Result<usize> {
+        match self.at {
+            Some(at) => self.file.write_at(&self.bytes, at),
+            None => Ok(pwritev2(&self.file, &[IoSlice::new(&self.bytes)], 0, ReadWriteFlags::APPEND)?),
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.ledger.unwritten(self.mount, self.counted);
+    }
 }
 
 #[async_trait::async_trait]
 impl OutputStream for Writing {
     fn write(&mut self, mut bytes: Bytes) -> StreamResult<()> {
-        let (admitted, hole) = self.admitted(&mut bytes)?;
-        let count = admitted.len();
-        self.inner.write(admitted)?;
-        if count > 0 {
-            self.wrote(count, hole);
+        if self.is_busy()? {
+            return Err(StreamError::trap("a write was not permitted: `check-write` was not asked"));
         }
+        self.send(&mut bytes)?;
         self.rest(&bytes)
     }
 
     async fn blocking_write_and_flush(&mut self, mut bytes: Bytes) -> StreamResult<()> {
-        let (admitted, hole) = self.admitted(&mut bytes)?;
-        let count = admitted.len();
-        self.inner.blocking_write_and_flush(admitted).await?;
-        if count > 0 {
-            self.wrote(count, hole);
-        }
+        self.ready().await;
+        self.is_busy()?;
+        self.send(&mut bytes)?;
+        self.ready().await;
+        self.is_busy()?;
         self.rest(&bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.inner.flush()
+        self.is_busy().map(drop)
     }
 
-    /// As much as there is room for. Where there is none it is what the library permits, so that the next write is told why it fails,
-    /// and a guest that has written all it wanted can still flush.
+    /// As much as there is room for. Where there is none it is as if there were, so that the next write is told why it fails, and a guest
+    /// that has written all it wanted can still flush.
     fn check_write(&mut self) -> StreamResult<usize> {
-        let permitted = self.inner.check_write()?;
+        if self.is_busy()? {
+            return Ok(0);
+        }
         let hole = self.hole();
         match self.ledger.room(self.mount, Room::Bytes).saturating_sub(hole) {
-            0 => Ok(permitted),
-            room => Ok(permitted.min(usize::try_from(room).unwrap_or(usize::MAX))),
+            0 => Ok(CAPACITY),
+            room => Ok(CAPACITY.min(usize::try_from(room).unwrap_or(usize::MAX))),
         }
     }
 
+    /// What is on its way gets there.
     async fn cancel(&mut self) {
-        self.inner.cancel().await;
+        self.ready().await;
+        self.state = State::Closed;
     }
 }
 
 #[async_trait::async_trait]
 impl Pollable for Writing {
     async fn ready(&mut self) {
-        self.inner.ready().await;
+        if let State::Busy(writing) = &mut self.state {
+            self.state = match writing.await {
+                Ok(Ok(())) => State::Ready,
+                Ok(Err(error)) => State::Failed(error),
+                Err(error) => State::Failed(io::Error::other(error)),
+            };
+        }
     }
 }
 

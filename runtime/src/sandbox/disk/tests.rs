@@ -31,7 +31,8 @@ fn a_write_is_admitted_to_the_last_byte_and_no_further() {
     assert_eq!(ledger.admit(0, 0, 0).unwrap(), 0);
     assert!(disk.denied().is_none(), "nothing was asked for");
     assert!(ledger.admit(0, 1, 0).is_err());
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, limit: 10, mount: None }));
+    let by = DiskLimit::Policy { limit: 10, mount: None };
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, by }));
 }
 
 #[test]
@@ -50,7 +51,8 @@ fn the_limit_of_a_mount_and_that_of_all_hold_together() {
     ledger.wrote(0, 4);
     assert_eq!((ledger.room(0, Room::Bytes), ledger.room(1, Room::Bytes)), (0, 6));
     assert!(ledger.admit(0, 1, 0).is_err());
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, limit: 4, mount: Some("/0".into()) }));
+    let by = DiskLimit::Policy { limit: 4, mount: Some("/0".into()) };
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, by }));
     ledger.wrote(1, 6);
     assert!(ledger.admit(1, 1, 0).is_err());
     assert_eq!(disk.denied().unwrap().to_string(), "disk cap of 4 bytes on /0 reached", "the first is told");

@@ -38,6 +38,12 @@ pub(crate) fn churn(path: &str, count: usize, size: usize) -> io::Result<()> {
     writeln!(io::stdout(), "ok")
 }
 
+/// Makes an empty file and removes it again.
+pub(crate) fn make_and_remove(path: &str) -> io::Result<()> {
+    File::create(path)?;
+    host::remove(path)
+}
+
 /// Writes a text at an offset of a file, which is made if it is not there.
 pub(crate) fn put_at(path: &str, offset: u64, text: &str) -> io::Result<()> {
     File::open_or_create(path)?.write_all(text.as_bytes(), offset)?;

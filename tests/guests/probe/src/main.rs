@@ -13,6 +13,7 @@ mod ask;
 mod burn;
 mod disk;
 mod net;
+mod paths;
 mod stdio;
 
 use std::io::{self, Write as _};
@@ -51,8 +52,12 @@ const USAGE: &str = "usage: probe COMMAND
   link PATH PATH        make a link, then print ok
   rename PATH PATH      rename, then print ok
   remove PATH           remove a file, then print ok
+  race PATH COUNT       read a file and make another beside it, so many times, and print what was read how often
+  hold N PATH           open a file N times, print how many times it worked, and keep it open until stdin ends
   connect ADDR          connect over TCP, then print ok
+  leave PATH TEXT       write a file, print ok, and wait until stdin ends
 only as a component:
+  raw CALL MOUNT        make a call with the path on stdin, as it is, then print ok
   resolve NAME          print the addresses of a host
   tcp HOST PORT TEXT    send a text over TCP to the first address that answers, and print the answer
   dial ADDR N           connect N times, and print how many connections came about
@@ -60,6 +65,8 @@ only as a component:
   receive ADDR          read all that comes over TCP, and print how much it was
   udp ADDR TEXT...      send datagrams, and print the answer to each
   udp-connected ADDR TEXT...
+  udp-astray ADDR ADDR  connect a socket to one address, and send a datagram to another
+  udp-again ADDR ADDR   connect a socket to one address, then to another, and send a datagram
   listen ADDR           bind and listen over TCP, then print ok";
 
 fn main() -> ExitCode {
@@ -123,6 +130,10 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["link", from, path] => disk::link(from, path),
         ["rename", from, path] => disk::rename(from, path),
         ["remove", path] => disk::remove(path),
+        ["race", path, count] => paths::race(path, number(count)?),
+        ["hold", count, path] => paths::hold(number(count)?, path),
+        ["leave", path, text] => paths::leave(path, text),
+        ["raw", call, mount] => paths::raw(call, mount).ok_or(Failure::Usage)?,
         ["connect", address] => net::connect(address).and_then(|()| writeln!(io::stdout(), "ok")),
         other => net::net(other).ok_or(Failure::Usage)?,
     };

@@ -54,6 +54,8 @@ mod p2 {
             ["receive", address] => receive(address),
             ["udp", address, texts @ ..] => udp(address, texts, false),
             ["udp-connected", address, texts @ ..] => udp(address, texts, true),
+            ["udp-astray", address, other] => udp_to_another(address, other, false),
+            ["udp-again", address, other] => udp_to_another(address, other, true),
             ["listen", address] => listen(address),
             _ => return None,
         })
@@ -116,10 +118,7 @@ mod p2 {
     /// Sends each text as a datagram of its own and prints what comes back for it.
     fn udp(address: &str, texts: &[&str], connected: bool) -> io::Result<()> {
         let address = parsed(address)?;
-        let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let (socket, network): (UdpSocket, _) = (create_udp_socket(family(address)).map_err(told)?, instance_network());
-        socket.start_bind(&network, wasi(SocketAddr::new(any, 0))).map_err(told)?;
-        socket.finish_bind().map_err(told)?;
+        let socket = bound(address)?;
         let peer = Some(wasi(address)).filter(|_| connected);
         let (input, output): (IncomingDatagramStream, OutgoingDatagramStream) = socket.stream(peer).map_err(told)?;
         for text in texts {
@@ -136,6 +135,32 @@ mod p2 {
             writeln!(io::stdout(), "{}", String::from_utf8_lossy(&answer))?;
         }
         Ok(())
+    }
+
+    /// Sends a datagram to `other` by a socket that is connected to `address`, or that was and then is to `other`.
+    fn udp_to_another(address: &str, other: &str, again: bool) -> io::Result<()> {
+        let (address, other) = (parsed(address)?, parsed(other)?);
+        let socket = bound(address)?;
+        let mut streams = socket.stream(Some(wasi(address))).map_err(told)?;
+        if again {
+            drop(streams);
+            streams = socket.stream(Some(wasi(other))).map_err(told)?;
+        }
+        let (_input, output) = streams;
+        output.subscribe().block();
+        output.check_send().map_err(told)?;
+        let remote_address = Some(wasi(other)).filter(|_| !again);
+        output.send(&[OutgoingDatagram { data: b"astray".to_vec(), remote_address }]).map_err(told)?;
+        writeln!(io::stdout(), "ok")
+    }
+
+    /// A socket for datagrams to `address`, bound to any free port.
+    fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
+        let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let (socket, network) = (create_udp_socket(family(address)).map_err(told)?, instance_network());
+        socket.start_bind(&network, wasi(SocketAddr::new(any, 0))).map_err(told)?;
+        socket.finish_bind().map_err(told)?;
+        Ok(socket)
     }
 
     fn listen(address: &str) -> io::Result<()> {

@@ -1,12 +1,14 @@
 //! What the calls of preview 1 are looked at for: the mount of a descriptor, the room for what is written or made, and what came of it.
 
+use std::sync::Arc;
+
 use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Fdflags, Filesize, Filetype, Lookupflags, Size};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::super::{Full, Handle, Leads, Ledger};
 use super::{Answer, Path};
-use crate::outcome::Room;
+use crate::outcome::{FileSystemLimit, Room};
 use crate::sandbox::host::Host;
 
 /// The most buffers of one call, as on Linux: each is looked at before anything is written.
@@ -32,7 +34,7 @@ impl From<Full> for Error {
 
 impl Host {
     /// The mount that a descriptor belongs to.
-    pub(super) fn at(&self, fd: Fd) -> Option<(&Ledger, Handle)> {
+    pub(super) fn at(&self, fd: Fd) -> Option<(&Arc<Ledger>, Handle)> {
         let disk = self.disk.as_ref()?;
         Some((&disk.ledger, disk.handle(fd.into())?))
     }
@@ -92,6 +94,22 @@ impl Host {
             return Ok(());
         }
         self.at(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, Room::Files).into()))
+    }
+
+    /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
+    pub(super) async fn told<T>(&mut self, fd: Fd, what: Room, answer: Answer<T>) -> Answer<T> {
+        let Err(error) = answer else { return answer };
+        let Some((ledger, handle)) = self.at(fd) else { return Err(error) };
+        let ledger = ledger.clone();
+        match error.downcast_ref().copied() {
+            Some(Errno::Nospc) => ledger.has_no_more(handle.mount, what, FileSystemLimit::Full),
+            Some(Errno::Io) if ledger.quota_is_spent(handle.mount).await => {
+                ledger.has_no_more(handle.mount, what, FileSystemLimit::Quota);
+                return Err(Errno::Dquot.into());
+            }
+            _ => {}
+        }
+        Err(error)
     }
 
     /// Counts what was made.

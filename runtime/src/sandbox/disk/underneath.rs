@@ -1,0 +1,44 @@
+//! The file systems that mounts stand on: where one has no more to give, for want of space or by a quota of its own, that is what a run
+//! is told to have failed of.
+
+use std::io::{self, Write as _};
+
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::Ledger;
+use crate::outcome::{DiskLimit, FileSystemLimit, Outcome, Room};
+use crate::store;
+
+impl Ledger {
+    /// Notes that the file system of a mount has no more to give.
+    pub(super) fn has_no_more(&self, mount: usize, what: Room, file_system: FileSystemLimit) {
+        let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
+        let _ = self.denied.set(Outcome::DiskCap { what, by });
+    }
+
+    /// Notes the same where it is what a write has failed of.
+    pub(super) fn write_failed(&self, mount: usize, error: &io::Error) {
+        match Errno::from_io_error(error) {
+            Some(Errno::NOSPC) => self.has_no_more(mount, Room::Bytes, FileSystemLimit::Full),
+            Some(Errno::DQUOT) => self.has_no_more(mount, Room::Bytes, FileSystemLimit::Quota),
+            _ => {}
+        }
+    }
+
+    /// Whether a quota of a mount's file system is what a call has failed of. The library has no word for that, and says what it says of a
+    /// broken disk.
+    pub(super) async fn quota_is_spent(&self, mount: usize) -> bool {
+        let dir = self.mounts[mount].dir.clone();
+        store::blocking(move || is_spent(&dir)).await
+    }
+}
+
+/// Whether whoever asks for a file here, or for a byte of one, is denied it by a quota. The file has no name, and is gone again.
+fn is_spent(dir: &Dir) -> bool {
+    let nameless = OFlags::TMPFILE.bits().cast_signed();
+    let asked =
+        dir.open_with(".", OpenOptions::new().write(true).custom_flags(nameless)).and_then(|mut file| file.write(b"x"));
+    asked.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::DQUOT))
+}

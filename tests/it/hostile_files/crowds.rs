@@ -1,0 +1,68 @@
+//! Many guests that keep files open, beside many clients.
+
+use capstan_tests::{Raw, eventually};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::disk::Granting;
+use crate::{PROBES, oracle};
+
+const BOMBS: usize = 100;
+const CLIENTS: usize = 1000;
+/// What each keeps open beside its mount and its streams, near its limit of 128 handles.
+const EACH: usize = 110;
+
+/// Asks for an answer on each of these connections, all at once.
+async fn answered(clients: &mut [Raw]) {
+    for client in &mut *clients {
+        client.write("GET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
+    }
+    for client in clients {
+        assert_eq!(client.status().await, 200);
+        client.read_exact(3).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_guests_with_all_handles_leave_files_for_a_thousand_clients() {
+    let mut granting = Granting::new().await;
+    std::fs::write(granting.path("work/inside"), "inside").unwrap();
+    let before = granting.daemon.open_files();
+    let mut holding = Vec::new();
+    for number in 0..BOMBS {
+        let (call, feed) =
+            granting.call(PROBES[number % 2], &json!({}), &["hold", &EACH.to_string(), "/work/inside"]).fed();
+        holding.push((tokio::spawn(call.send()), feed));
+    }
+    eventually("all to hold their files", async || {
+        (granting.daemon.open_files() >= before + BOMBS * EACH).then_some(())
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Raw::connect(&granting.daemon).await);
+    }
+    answered(&mut clients).await;
+    for (run, feed) in holding {
+        drop(feed);
+        let framed = run.await.unwrap().frames();
+        framed.ended("exited", 0);
+        assert_eq!(String::from_utf8_lossy(&framed.stdout), format!("{EACH}\n"));
+    }
+    // The same, by guests that want more than they may.
+    let mut greedy = JoinSet::new();
+    for number in 0..BOMBS {
+        greedy.spawn(granting.call(PROBES[number % 2], &json!({}), &["handles", "100000", "/work/inside"]).send());
+    }
+    answered(&mut clients).await;
+    for reply in greedy.join_all().await {
+        let framed = reply.frames();
+        framed.ended("trapped", 134);
+        assert_eq!(framed.outcome()["trap"], "handles_exhausted");
+    }
+    let log = granting.daemon.log();
+    assert!(!log.contains("Too many open files") && !log.contains("cannot accept"), "{log}");
+    drop(clients);
+    eventually("all files to be closed", async || (granting.daemon.open_files() <= before + 8).then_some(())).await;
+    oracle::still_answers(&mut granting.daemon).await;
+}

@@ -1,0 +1,45 @@
+//! What may only be read stays as it is, to its times and its links.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::escapes::{CALLS, Ground, look, told};
+use crate::{PROBES, oracle};
+
+/// Calls that change nothing.
+const READING: [&str; 6] = ["open", "open-nofollow", "open-directory", "stat", "stat-nofollow", "readlink"];
+
+#[tokio::test]
+async fn what_may_only_be_read_is_not_changed_by_any_call() {
+    let asked = json!({"mounts": [{"name": "work"}, {"name": "more", "access": "rw"}]});
+    let mut ground = Ground::asking(asked.clone()).await;
+    fs::create_dir(ground.granting.path("work/empty")).unwrap();
+    let work = ground.granting.path("work");
+    let before = [look(&work), look(&work.join("sub"))];
+    for probe in PROBES {
+        for call in CALLS.iter().filter(|call| !READING.contains(call)) {
+            for path in ["inside", "new", "sub", "empty", "sub/file", "sub/new"] {
+                assert_eq!(ground.call(probe, call, path.as_bytes()).await, "not-permitted", "{probe} {call} {path}");
+                assert_eq!([look(&work), look(&work.join("sub"))], before, "{probe} {call} {path}");
+            }
+        }
+        fs::write(ground.granting.path("more/f"), "mine").unwrap();
+        for (args, code) in [
+            (&["put", "/work/inside", "1", "1"][..], "not-permitted"),
+            (&["at", "/work/inside", "0", "x"], "not-permitted"),
+            (&["append", "/work/inside", "x"], "not-permitted"),
+            (&["resize", "/work/inside", "0"], "not-permitted"),
+            (&["rename", "/more/f", "/work/f"], "cross-device"),
+            (&["rename", "/work/inside", "/more/g"], "cross-device"),
+            (&["link", "/more/f", "/work/f"], "cross-device"),
+            (&["link", "/work/inside", "/more/g"], "cross-device"),
+        ] {
+            let framed = ground.granting.ask(probe, asked.clone(), args).await;
+            assert_eq!(told(&framed), code, "{probe} {args:?}");
+        }
+        assert_eq!([look(&work), look(&work.join("sub"))], before, "{probe}");
+    }
+    assert_eq!(fs::read_to_string(work.join("inside")).unwrap(), "inside");
+    oracle::still_answers(&mut ground.granting.daemon).await;
+}

@@ -1,0 +1,43 @@
+//! What a run leaves in its scratch directory is seen by no other, and is gone after a crash.
+
+use std::fs;
+
+use capstan_tests::eventually;
+use serde_json::json;
+
+use crate::disk::Granting;
+use crate::{PROBES, oracle};
+
+#[tokio::test]
+async fn a_run_finds_nothing_of_another_nor_of_one_that_a_crash_cut_off() {
+    let granting = Granting::new().await;
+    let folder = granting.path("data/scratch");
+    let left = || -> Vec<_> { fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let asked = json!({"scratch": "1MiB"});
+    let mut cut_off = Vec::new();
+    for probe in PROBES {
+        granting.ask(probe, asked.clone(), &["at", "/scratch/secret", "0", "mine"]).await.ended("exited", 0);
+        let listed = granting.ask(probe, asked.clone(), &["ls", "/scratch"]).await;
+        listed.ended("exited", 0);
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} after another that has ended");
+
+        let (call, feed) = granting.call(probe, &asked, &["leave", "/scratch/secret", "mine"]).fed();
+        cut_off.push((tokio::spawn(call.try_open()), feed));
+        let written = cut_off.len();
+        eventually("the run to have written", async || {
+            let secrets =
+                left().into_iter().filter(|run| fs::read(run.join("secret")).is_ok_and(|text| text == b"mine"));
+            (secrets.count() == written).then_some(())
+        })
+        .await;
+        let listed = granting.ask(probe, asked.clone(), &["ls", "/scratch"]).await;
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} beside one that goes on");
+    }
+    // As by `kill -9`.
+    let setup = granting.daemon.setup();
+    drop(granting.daemon);
+    assert_eq!(left().len(), PROBES.len(), "a killed daemon removes nothing");
+    let mut daemon = setup.start();
+    assert_eq!(left().len(), 0);
+    oracle::still_answers(&mut daemon).await;
+}

@@ -1,0 +1,102 @@
+//! What is in a mount and is no file: it is not opened, and nobody waits for it.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use capstan_tests::Setup;
+use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::disk::Granting;
+use crate::escapes::told;
+use crate::{CAPSTAN, PROBES, oracle, push_probes};
+
+fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+#[tokio::test]
+async fn guests_at_fifos_hold_back_nobody() {
+    let mut granting = Granting::new().await;
+    fifo(&granting.path("work/fifo"));
+    std::fs::write(granting.path("work/inside"), "inside").unwrap();
+    // Whoever opens one of these waits for somebody at the other end.
+    for probe in PROBES {
+        granting.ask(probe, json!({}), &["read", "/work/inside"]).await.ended("exited", 0);
+    }
+    let threads = granting.daemon.threads();
+    let mut asking = JoinSet::new();
+    for turn in 0..160 {
+        let args: [&[&str]; 4] = [
+            &["read", "/work/fifo"],
+            &["put", "/work/fifo", "1", "1"],
+            &["at", "/work/fifo", "0", "x"],
+            &["append", "/work/fifo", "x"],
+        ];
+        asking.spawn(granting.call(PROBES[turn % 2], &json!({"timeout": "60s"}), args[turn / 2 % 4]).send());
+    }
+    let began = Instant::now();
+    let innocent = granting.ask(PROBES[0], json!({"timeout": "60s"}), &["read", "/work/inside"]).await;
+    innocent.ended("exited", 0);
+    for reply in asking.join_all().await {
+        let framed = reply.frames();
+        assert_eq!(told(&framed), "no-such-device", "{}", framed.last);
+    }
+    assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
+    // Threads for files come and go; those that wait in an open would be there still, one for each guest.
+    let now = granting.daemon.threads();
+    assert!(now < threads + 80, "{threads} threads have become {now}");
+    oracle::still_answers(&mut granting.daemon).await;
+}
+
+/// Its times are too large for preview 1 to tell, which is no reason not to look what it is.
+#[tokio::test]
+async fn a_fifo_of_a_far_time_is_not_opened_either() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = folder.path().join("fifo");
+    fifo(&path);
+    std::fs::write(folder.path().join("old"), "old").unwrap();
+    let far = Timespec { tv_sec: 31_494_784_780_800, tv_nsec: 0 };
+    let before_1970 = Timespec { tv_sec: -1_000_000_000, tv_nsec: 999_999_999 };
+    for (name, time) in [("fifo", far), ("old", before_1970)] {
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, folder.path().join(name), &times, rustix::fs::AtFlags::empty()).unwrap();
+    }
+    let year_10000 = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+    assert!(std::fs::metadata(&path).unwrap().modified().unwrap() > year_10000, "the file system keeps such times");
+    let toml = format!("[mounts.far]\npath = \"{}\"\naccess = \"rw\"\n", folder.path().display());
+    let mut daemon = Setup::new(CAPSTAN).config(&toml).start();
+    let client = daemon.client();
+    push_probes(&client).await;
+    let ask = async |probe: &str, args: &[&str]| {
+        let policy = json!({"mounts": [{"name": "far", "access": "rw"}], "timeout": "60s"});
+        let call = client.run(probe).query("policy", &policy.to_string());
+        args.iter().fold(call, |call, arg| call.arg(arg)).framed().send().await.frames()
+    };
+    for (probe, code) in PROBES.iter().zip(["overflow", "no-such-device"]) {
+        for args in [&["read", "/far/fifo"][..], &["at", "/far/fifo", "0", "x"]] {
+            assert_eq!(told(&ask(probe, args).await), code, "{probe} {args:?}");
+        }
+        let framed = ask(probe, &["read", "/far/old"]).await;
+        assert_eq!(String::from_utf8_lossy(&framed.stdout), "old", "{probe}");
+    }
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn links_of_the_kernel_lead_nowhere_even_where_proc_is_a_mount() {
+    let setup = Setup::new(CAPSTAN);
+    let mut daemon = setup.config("[mounts.proc]\npath = \"/proc\"\n").start();
+    let client = daemon.client();
+    push_probes(&client).await;
+    for probe in PROBES {
+        for link in ["fd/0", "fd/3", "exe", "root/etc/passwd", "cwd/Cargo.toml", "ns/mnt"] {
+            let policy = json!({"mounts": [{"name": "proc"}], "timeout": "60s"});
+            let call =
+                client.run(probe).query("policy", &policy.to_string()).arg("read").arg(&format!("/proc/self/{link}"));
+            assert_eq!(told(&call.framed().send().await.frames()), "loop", "{probe} {link}");
+        }
+    }
+    oracle::still_answers(&mut daemon).await;
+}
