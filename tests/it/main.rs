@@ -17,6 +17,7 @@ mod attach;
 mod boot;
 mod callers;
 mod cancelled;
+mod confine;
 mod debug;
 mod determinism;
 mod disk;

@@ -104,6 +104,7 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
         stack: sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),

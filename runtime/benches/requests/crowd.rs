@@ -23,6 +23,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         stack: sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: binary.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),

@@ -30,6 +30,7 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
         stack: sandbox::DEFAULT_STACK,
         compile,
         compiler: binary.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks,
         resolver: Resolver::default(),

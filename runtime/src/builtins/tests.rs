@@ -35,6 +35,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
         tls: None,
         inherited: Inherited::none(),
         held_at_opening: OnceLock::new(),
+        confined_compiler: OnceLock::new(),
         facts: Facts {
             data: folder.display().to_string(),
             runs: 1,
@@ -42,6 +43,8 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
             stack: 512 << 10,
             compile: CompileLimits::default(),
             upload: 1,
+            confine: Mode::Off,
+            confined: Confined::by_others(),
             started: jiff::Timestamp::now(),
             log_lines_dropped: || 0,
         },

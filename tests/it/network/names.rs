@@ -61,6 +61,7 @@ async fn engine_asking(resolver: impl Resolve, rules: &[&str]) -> Engine {
         stack: sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::new(resolver),
