@@ -85,17 +85,28 @@ async fn a_fifo_of_a_far_time_is_not_opened_either() {
 }
 
 #[tokio::test]
-async fn links_of_the_kernel_lead_nowhere_even_where_proc_is_a_mount() {
-    let setup = Setup::new(CAPSTAN);
-    let mut daemon = setup.config("[mounts.proc]\npath = \"/proc\"\n").start();
+async fn links_of_the_kernel_and_devices_are_not_opened_even_where_proc_and_dev_are_mounts() {
+    let toml = "[mounts.proc]\npath = \"/proc\"\n[mounts.dev]\npath = \"/dev\"\n";
+    let mut daemon = Setup::new(CAPSTAN).config(toml).start();
     let client = daemon.client();
     push_probes(&client).await;
+    let policy = json!({"mounts": [{"name": "proc"}, {"name": "dev"}], "timeout": "60s"}).to_string();
     for probe in PROBES {
-        for link in ["fd/0", "fd/3", "exe", "root/etc/passwd", "cwd/Cargo.toml", "ns/mnt"] {
-            let policy = json!({"mounts": [{"name": "proc"}], "timeout": "60s"});
-            let call =
-                client.run(probe).query("policy", &policy.to_string()).arg("read").arg(&format!("/proc/self/{link}"));
-            assert_eq!(told(&call.framed().send().await.frames()), "loop", "{probe} {link}");
+        for (path, code) in [
+            ("/proc/self/fd/0", "loop"),
+            ("/proc/self/fd/3", "loop"),
+            ("/proc/self/exe", "loop"),
+            ("/proc/self/root/etc/passwd", "loop"),
+            ("/proc/self/cwd/Cargo.toml", "loop"),
+            ("/proc/self/ns/mnt", "loop"),
+            ("/dev/null", "no-such-device"),
+            ("/dev/zero", "no-such-device"),
+            ("/dev/tty", "no-such-device"),
+            // An absolute symlink, into /proc.
+            ("/dev/stdin", "not-permitted"),
+        ] {
+            let call = client.run(probe).query("policy", &policy).arg("read").arg(path);
+            assert_eq!(told(&call.framed().send().await.frames()), code, "{probe} {path}");
         }
     }
     oracle::still_answers(&mut daemon).await;
