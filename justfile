@@ -33,6 +33,10 @@ units: jobs
     @command -v systemd-analyze >/dev/null || { echo "units: systemd-analyze is not installed, so systemd has not checked them" >&2; exit 1; }
     cargo test --package capstan --test e2e -- units:: --nocapture
 
+# Run the integration tests against daemons that refuse to start with less than full confinement.
+strict *args: (jobs "--test")
+    CAPSTAN_TEST_CONFINE=strict cargo test --package capstan --test it {{ args }}
+
 # Run only the end-to-end tests of the real command.
 e2e *args: jobs
     cargo test --package capstan --test e2e {{ args }}

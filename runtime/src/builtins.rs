@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::api::{self, Api};
+use crate::confine::{Confined, Mode};
 use crate::engine::Engine;
 use crate::handler::{Call, Handler, Native};
 use crate::listenbuffer::{Gate, GateState};
@@ -39,6 +40,8 @@ pub(crate) struct Daemon {
     pub(crate) inherited: Inherited,
     /// Connections that waited when the gate opened, where the kernel tells.
     pub(crate) held_at_opening: OnceLock<Option<usize>>,
+    /// What compilers give up, once that was asked.
+    pub(crate) confined_compiler: OnceLock<Confined>,
     pub(crate) facts: Facts,
 }
 
@@ -51,6 +54,9 @@ pub(crate) struct Facts {
     pub(crate) runs_ceiling: usize,
     pub(crate) compile: CompileLimits,
     pub(crate) upload: u64,
+    /// What was to be given up at the start, and what was.
+    pub(crate) confine: Mode,
+    pub(crate) confined: Confined,
     pub(crate) started: jiff::Timestamp,
     /// Lines of the log that were dropped because nobody took them fast enough.
     pub(crate) log_lines_dropped: fn() -> u64,
@@ -149,6 +155,11 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
             "timeout": facts.compile.timeout.as_secs_f64(),
             "memory": facts.compile.memory,
             "upload": facts.upload,
+        },
+        "confinement": {
+            "mode": facts.confine,
+            "daemon": facts.confined,
+            "compiler": daemon.confined_compiler.get(),
         },
         "log_lines_dropped": (facts.log_lines_dropped)(),
     });

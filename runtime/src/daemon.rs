@@ -1,11 +1,12 @@
 //! The daemon: from flags to a clean end.
 //!
 //! ```text
-//! settings → lock → bind and listen (job serveapi) → initialise → open the gate (job acceptconnections) → ready
+//! settings → confinement → lock → bind and listen (job serveapi) → initialise → open the gate (job acceptconnections) → ready
 //!                                  a signal, at any of these, stops in the reverse order
 //! ```
 
 mod boot;
+mod confinement;
 mod lock;
 mod log;
 mod notify;
@@ -23,11 +24,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
 use self::boot::BootError;
+use self::confinement::{Confinement, TooLittle};
 use self::notify::Notify;
 use self::places::Supervisor;
 pub(crate) use self::places::{Places, open_mount};
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
+use crate::confine::Mode;
 use crate::engine::{ShutdownReport, Unfinished};
 use crate::events::What;
 use crate::listener::Inherited;
@@ -67,6 +70,8 @@ pub struct Flags {
     pub tls_ca: Option<PathBuf>,
     /// What those have revoked since.
     pub tls_crl: Option<PathBuf>,
+    /// What the daemon gives up at its start.
+    pub confine: Option<Mode>,
 }
 
 /// Why the daemon did not run, or did not end well.
@@ -74,6 +79,8 @@ pub struct Flags {
 enum Failure {
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Confinement(#[from] TooLittle),
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
     #[error("cannot listen to signals: {0}")]
@@ -110,6 +117,8 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     // Before anything is opened that could have the number of what was passed.
     let inherited = Inherited::take(&supervisor.activation, places::is_open);
     let settings = Settings::new(flags.clone())?;
+    // While there is one thread: it binds those that it starts, and no other.
+    let confinement = Confinement::begin(&settings, flags.config.as_deref(), supervisor.notify.as_deref())?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
     let tasks = if settings.debug { Tasks::noted() } else { Tasks::default() };
@@ -121,7 +130,7 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .build()
         .map_err(Failure::Threads)?;
     allow_open_files();
-    let end = control.block_on(live(flags, settings, inherited, supervisor, tasks));
+    let end = control.block_on(live(flags, settings, inherited, supervisor, confinement, tasks));
     // Nothing that matters is left on it, and what blocks there may block for ever.
     control.shutdown_background();
     end
@@ -140,6 +149,7 @@ async fn live(
     settings: Settings,
     inherited: Inherited,
     supervisor: Supervisor,
+    confinement: Confinement,
     tasks: Tasks,
 ) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
@@ -150,7 +160,7 @@ async fn live(
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
     let grace = settings.grace;
-    let boot = boot::Boot::new(settings, inherited, notify.clone(), tasks)
+    let boot = boot::Boot::new(settings, inherited, notify.clone(), confinement, tasks)
         .inspect_err(|error| notify.stopping(&format!("the start failed: {error}")))?;
     tokio::select! {
         end = live_to_end(&boot, signals, grace, &notify) => end,
@@ -213,7 +223,7 @@ impl Failure {
         match self {
             Self::Settings(_) => WRONG_USAGE,
             Self::Boot(error) => error.exit_code(),
-            Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
+            Self::Confinement(_) | Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
         }
     }
 }

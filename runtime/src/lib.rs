@@ -3,6 +3,7 @@
 //! In reading order:
 //! - what a job is: [`env`](mod@env), [`outcome`], [`stream`], [`limits`], [`mount`], [`policy`](mod@policy), [`secret`], [`usage`], [`handler`], [`job`];
 //! - what is told of it: [`events`], [`history`], `metrics`, [`tasks`];
+//! - what a process gives up before it begins: [`confine`];
 //! - who runs it: [`engine`], the registry and the life of the daemon, and [`sandbox`], the only part that knows wasm;
 //! - what outlives the daemon: [`store`], and [`kept`], the handlers that are kept there;
 //! - how it is reached: [`listener`] and [`listenbuffer`], bound early and opened late, `tls`, and `api`, which translates;
@@ -30,6 +31,8 @@ pub mod usage;
 pub mod events;
 pub mod history;
 mod metrics;
+
+pub mod confine;
 
 pub mod engine;
 pub mod sandbox;

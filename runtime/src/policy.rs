@@ -29,7 +29,7 @@ pub use self::asked::{Asked, MountAsked};
 use self::finding::Notes;
 pub use self::finding::{Denied, Finding, Source, Verdict};
 pub use self::mounts::{MountGrant, Prefix, SCRATCH};
-pub use self::nearest::with_nearest;
+pub use self::nearest::{nearest, with_nearest};
 pub use self::network::{Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError, Why};
 pub use self::secrets::{Offered, SecretAsked, SecretGrant};
 use crate::env::Env;

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::compile::CompileLimits;
+pub use self::compile::{CompileLimits, confined_compiler};
 use self::compile::{Compiler, Compiles};
 use self::guests::Guests;
 use self::machine::Machines;
@@ -45,6 +45,7 @@ pub use self::profile::{GUEST_STACK, WASMTIME_VERSION, runs_within};
 use self::program::Program;
 pub use self::scratch::scratch_folder;
 use self::ticker::Ticker;
+use crate::confine;
 use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
@@ -62,6 +63,8 @@ pub struct Config {
     pub compile: CompileLimits,
     /// The program that compiles: this one, called with `compile-child`.
     pub compiler: PathBuf,
+    /// What that gives up before it does.
+    pub confine: confine::Mode,
     /// Where compiled code is kept; without it every load compiles.
     pub artifacts: Option<Artifacts>,
     /// Where its threads and compilations are noted; where they are, runs can be profiled.

@@ -16,6 +16,7 @@ macro_rules! tested {
 mod attach;
 mod boot;
 mod callers;
+mod confine;
 mod debug;
 mod determinism;
 mod disk;

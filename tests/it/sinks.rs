@@ -103,6 +103,7 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
         runs: 2,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),

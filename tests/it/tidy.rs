@@ -16,8 +16,9 @@ const SPAWN: &[&str] = &[];
 
 /// Modules of `runtime/src` on the engine's side of the boundary.
 const ENGINE: &[&str] = &[
-    "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics", "mount", "secret",
-    "outcome", "sandbox", "store", "stream", "policy", "tasks", "units", "usage", "feature", "senses",
+    "confine", "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics",
+    "mount", "secret", "outcome", "sandbox", "store", "stream", "policy", "tasks", "units", "usage", "feature",
+    "senses",
 ];
 
 /// Modules of `runtime/src` on the side of the API and the command.

@@ -43,6 +43,9 @@ const WITH_PID: &str = r#"export LISTEN_PID="${LISTEN_PID-$$}"; exec "$0" "$@""#
 /// Where descriptors lie, out of the way of all that are to be passed, while a shell puts them into their places.
 const ASIDE: i32 = 200;
 
+/// The variable by which a tester has all daemons confined in a way, unless a test chooses one.
+const CONFINE: &str = "CAPSTAN_TEST_CONFINE";
+
 /// Held to start a process; by whoever passes descriptors alone, so that no other process gets them too.
 static STARTING: RwLock<()> = RwLock::new(());
 
@@ -178,6 +181,9 @@ impl Setup {
         let log = self.folder().join(format!("daemon-{}.log", fs::read_dir(self.folder()).unwrap().count()));
         let mut command = self.command();
         command.arg("daemon").arg("--data").arg(&self.data).args(&self.args);
+        if let Some(mode) = std::env::var_os(CONFINE).filter(|_| !self.args.iter().any(|arg| arg == "--confine")) {
+            command.arg("--confine").arg(mode);
+        }
         for host in &self.hosts {
             command.arg("-H").arg(host);
         }

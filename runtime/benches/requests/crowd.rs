@@ -22,6 +22,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         runs: count,
         compile: CompileLimits::default(),
         compiler: binary.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),

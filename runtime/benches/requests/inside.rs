@@ -29,6 +29,7 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
         runs: 100,
         compile,
         compiler: binary.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks,
         resolver: Resolver::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::secure::TlsArgs;
+use crate::confine::Mode;
 use crate::daemon::Flags;
 use crate::units;
 
@@ -42,6 +43,9 @@ pub(super) struct Daemon {
     /// What becomes of clients while the daemon starts: they are held, or told so where they ask whether it is ready. Default: hold.
     #[arg(long, value_name = "hold|answer")]
     while_booting: Option<String>,
+    /// What the daemon gives up at its start: nothing, all that this kernel lets it, or all or else not start. Default: best.
+    #[arg(long, value_name = "off|best|strict")]
+    confine: Option<Mode>,
     /// Give up a start that takes longer. Default: 5m.
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     boot_deadline: Option<Duration>,
@@ -65,6 +69,7 @@ impl Daemon {
             tls_key: tls.tls_key,
             tls_ca: tls.tls_ca,
             tls_crl: self.tls_crl,
+            confine: self.confine,
         }
     }
 }

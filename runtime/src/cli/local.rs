@@ -11,6 +11,7 @@ use super::interrupt::Interrupt;
 use super::run::Given;
 use super::upload::Progress;
 use super::{output, paths, program};
+use crate::confine::Mode;
 use crate::engine::{self, Engine};
 use crate::handler::Handler;
 use crate::job::{Control, End, Job};
@@ -44,9 +45,16 @@ pub(super) async fn run(
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
-    let (compile, tasks) = (CompileLimits::default(), Tasks::default());
-    let config =
-        sandbox::Config { ceiling, runs: 1, compile, compiler, artifacts: None, tasks, resolver: Resolver::default() };
+    let config = sandbox::Config {
+        ceiling,
+        runs: 1,
+        compile: CompileLimits::default(),
+        compiler,
+        confine: Mode::default(),
+        artifacts: None,
+        tasks: Tasks::default(),
+        resolver: Resolver::default(),
+    };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
 

@@ -1,13 +1,14 @@
 //! The start, in its order: lock, bind and listen, initialise, open the gate.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 use tokio::io::AsyncReadExt as _;
 
+use super::confinement::Confinement;
 use super::lock::{Lock, LockError};
 use super::notify::Notify;
 use super::settings::{SecretTable, Settings};
@@ -24,18 +25,22 @@ use crate::listener::Inherited;
 use crate::mount::{GuestPathError, Mount, Opened, check_guest_path};
 use crate::outcome::Outcome;
 use crate::policy::{Ceiling, Offered, Prefix};
-use crate::sandbox::{self, Resolver, Sandbox, SandboxError};
+use crate::sandbox::{self, LoadError, Resolver, Sandbox, SandboxError};
 use crate::secret::{Secret, SecretError};
 use crate::store::{self, Artifacts, Programs, StoreError};
 use crate::stream::{self, PIPE_CAPACITY};
 use crate::tasks::Tasks;
 use crate::tls::{self, MaterialError};
 
+/// This program, by a name that stays where its file is replaced.
+const COMPILER: &str = "/proc/self/exe";
+
 /// A daemon on its way up. The engine's shutdown takes it down again, and lets go of the data folder last.
 #[derive(Debug)]
 pub(super) struct Boot {
     settings: Settings,
     notify: Notify,
+    confinement: Confinement,
     tasks: Tasks,
     daemon: Arc<Daemon>,
     data: Dir,
@@ -72,6 +77,8 @@ pub(super) enum BootError {
     Store { path: PathBuf, source: StoreError },
     #[error("data folder {}: {source}", path.display())]
     Kept { path: PathBuf, source: KeptError },
+    #[error("nothing could be compiled: {0}; see --confine")]
+    Compiler(#[source] LoadError),
     #[error("{job} did not run: {why}")]
     Builtin { job: &'static str, why: String },
     #[error("the start was not over within {deadline:?}; it was still {phase}")]
@@ -87,6 +94,7 @@ impl Boot {
         settings: Settings,
         inherited: Inherited,
         notify: Notify,
+        confinement: Confinement,
         tasks: Tasks,
     ) -> Result<Self, BootError> {
         // Before anything is touched: who comes with wrong keys shall not disturb a daemon that runs.
@@ -143,17 +151,20 @@ impl Boot {
             tls,
             inherited,
             held_at_opening: OnceLock::new(),
+            confined_compiler: OnceLock::new(),
             facts: Facts {
                 data: path.display().to_string(),
                 runs: settings.runs,
                 runs_ceiling: settings.runs_ceiling,
                 compile: settings.compile,
                 upload: settings.upload,
+                confine: settings.confine,
+                confined: confinement.daemon().clone(),
                 started: jiff::Timestamp::now(),
                 log_lines_dropped: log::dropped,
             },
         });
-        Ok(Self { settings, notify, tasks, daemon, data })
+        Ok(Self { settings, notify, confinement, tasks, daemon, data })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -163,6 +174,11 @@ impl Boot {
     /// What it was started with.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What it gave up at its start.
+    pub(super) fn confinement(&self) -> &Confinement {
+        &self.confinement
     }
 
     /// What TCP is secured with.
@@ -248,7 +264,8 @@ impl Boot {
             ceiling: self.settings.ceiling,
             runs: self.settings.runs,
             compile: self.settings.compile,
-            compiler: "/proc/self/exe".into(),
+            compiler: COMPILER.into(),
+            confine: self.settings.confine,
             artifacts: None,
             tasks: self.tasks.clone(),
             resolver: Resolver::default(),
@@ -266,7 +283,19 @@ impl Boot {
             tracing::info!(handlers, "kept handlers are back");
             Ok(kept)
         });
-        built.await.map_err(|error| builtin("initialise", &error))?
+        let (built, confined) = tokio::join!(built, self.compiler());
+        confined?;
+        built.map_err(|error| builtin("initialise", &error))?
+    }
+
+    /// Has a compiler tell what it gives up, which is told then with what the daemon has given up.
+    async fn compiler(&self) -> Result<(), BootError> {
+        let Settings { compile, confine, .. } = self.settings;
+        let compiler = sandbox::confined_compiler(Path::new(COMPILER), compile, confine).await;
+        let compiler = compiler.map_err(BootError::Compiler)?;
+        self.confinement.tell(&compiler);
+        self.daemon.confined_compiler.set(compiler).expect("it is asked once");
+        Ok(())
     }
 
     async fn open(&self) -> Result<(), BootError> {
@@ -297,6 +326,7 @@ impl BootError {
             | Self::Sandbox(_)
             | Self::Store { .. }
             | Self::Kept { .. }
+            | Self::Compiler(_)
             | Self::Builtin { .. }
             | Self::Deadline { .. } => 1,
         }

@@ -1,5 +1,6 @@
 //! Where the daemon's authority comes from: the environment, read once, and the two paths that the operator names.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -135,6 +136,32 @@ pub(super) fn max_backlog() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
 }
 
+/// The path that `path` leads to, without symlinks; `None` where there is nothing.
+#[expect(clippy::disallowed_methods, reason = "looked at, and not opened: where what the operator named lies")]
+pub(super) fn resolved(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
+
+/// Whether there is a folder at `path`.
+#[expect(clippy::disallowed_methods, reason = "looked at, and not opened: what the operator named")]
+pub(super) fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// The files that this process executes code of: itself and its libraries.
+#[expect(clippy::disallowed_methods, reason = "the process itself, under the name that the kernel gives out")]
+pub(super) fn executed_files() -> BTreeSet<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let executed = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|rights| rights.contains('x')));
+    executed.filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect()
+}
+
+/// Where the service manager hands credentials over.
+#[expect(clippy::disallowed_methods, reason = "the operator named a credential in the configuration")]
+pub(super) fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
 /// The text of the configuration file.
 #[expect(clippy::disallowed_methods, reason = "the operator named this file in --config")]
 pub(super) fn read_config(path: &Path) -> io::Result<String> {
@@ -207,9 +234,8 @@ pub(super) fn read_secret(place: &SecretPlace) -> io::Result<(Vec<u8>, bool)> {
             return Ok((value.into_encoded_bytes(), false));
         }
         SecretPlace::Credential(name) => {
-            let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-            let folder = folder.ok_or_else(|| io::Error::other("no service manager has handed credentials over"))?;
-            PathBuf::from(folder).join(name)
+            let folder = credentials();
+            folder.ok_or_else(|| io::Error::other("no service manager has handed credentials over"))?.join(name)
         }
     };
     let file = std::fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;

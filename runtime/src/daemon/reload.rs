@@ -2,7 +2,8 @@
 //!
 //! First the configuration, of which what jobs may use and touch takes effect at once; then the TLS files. Each part is checked whole
 //! before it is put to use; a part that cannot be says so and stays as it was. No connection and no job is touched: a job keeps the policy
-//! that it was made with. The service manager is told of the beginning and of the end (`man 5 systemd.service`, `Type=notify`).
+//! that it was made with. What a confined daemon was not told of at its start is not to be had any more: a configuration that names it is one
+//! that cannot be used. The service manager is told of the beginning and of the end (`man 5 systemd.service`, `Type=notify`).
 
 use std::convert::Infallible;
 use std::io;
@@ -12,6 +13,7 @@ use tokio::signal::unix::{self, SignalKind};
 
 use super::Flags;
 use super::boot::{self, Boot};
+use super::confinement::Confinement;
 use super::notify::Notify;
 use super::places;
 use super::settings::Settings;
@@ -57,9 +59,9 @@ impl Reload {
 
     /// Reads the configuration, and puts another ceiling in the place of what the engine has.
     async fn configuration(&self, boot: &Boot) -> Result<(), String> {
-        let (flags, started) = (self.flags.clone(), boot.settings().clone());
+        let (flags, started, confinement) = (self.flags.clone(), boot.settings().clone(), boot.confinement().clone());
         // Files may be on a disk that takes its time.
-        let read = tokio::task::spawn_blocking(move || read(flags, &started)).await;
+        let read = tokio::task::spawn_blocking(move || read(flags, &started, &confinement)).await;
         match read.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(ceiling) => {
                 // It is no setting, and stays where it is.
@@ -77,8 +79,9 @@ impl Reload {
 }
 
 /// The ceiling of the configuration as it is now, for a daemon that was `started` with another.
-fn read(flags: Flags, started: &Settings) -> Result<Ceiling, String> {
+fn read(flags: Flags, started: &Settings, confinement: &Confinement) -> Result<Ceiling, String> {
     let settings = Settings::new(flags).map_err(|error| error.to_string())?;
+    confinement.check(&settings).map_err(|error| error.to_string())?;
     let mut ceiling = boot::ceiling(&settings).map_err(|error| error.to_string())?;
     let later = started.needs_restart(&settings);
     if !later.is_empty() {

@@ -12,6 +12,7 @@ pub(super) use self::file::{MountTable, SecretTable};
 use super::Flags;
 use super::places::{self, Places};
 use crate::api::{Bounds as HttpBounds, Callers, CallersError};
+use crate::confine::Mode;
 use crate::engine;
 use crate::events;
 use crate::feature::Features;
@@ -85,6 +86,8 @@ pub(super) struct Settings {
     pub(super) http: HttpBounds,
     /// Who may call over TCP besides the daemon's own names. Default nobody.
     pub(super) callers: Callers,
+    /// What the daemon gives up at its start. Default: what it can.
+    pub(super) confine: Mode,
     pub(super) debug: bool,
     pub(super) log_filter: Option<String>,
 }
@@ -236,6 +239,7 @@ impl Settings {
             events,
             http,
             callers,
+            confine: flags.confine.or(file.confine).unwrap_or_default(),
             debug: flags.debug,
             log_filter: places.log_filter,
         })
@@ -260,6 +264,7 @@ impl Settings {
             events,
             http,
             callers,
+            confine,
             ceiling: _,
             excess: _,
             mounts: _,
@@ -285,6 +290,7 @@ impl Settings {
             ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
             ("[history]", *history != next.history),
             ("[events]", *events != next.events),
+            ("confine", *confine != next.confine),
             ("[http]", *http != next.http || *callers != next.callers),
         ];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()

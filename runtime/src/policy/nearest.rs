@@ -8,12 +8,17 @@ pub fn with_nearest(message: &str) -> String {
     let Some((_, rest)) = message.split_once("unknown field `") else { return message.to_owned() };
     let mut quoted = rest.split('`').step_by(2);
     let Some(unknown) = quoted.next() else { return message.to_owned() };
-    let near = quoted.filter(|known| known.chars().all(|letter| letter.is_alphanumeric() || letter == '_'));
-    let nearest = near.map(|known| (strsim::damerau_levenshtein(unknown, known), known)).min();
-    match nearest {
-        Some((distance, known)) if distance <= 1 + unknown.len() / 3 => format!("{message}; did you mean `{known}`?"),
-        _ => message.to_owned(),
+    let known = quoted.filter(|known| known.chars().all(|letter| letter.is_alphanumeric() || letter == '_'));
+    match nearest(unknown, known) {
+        Some(known) => format!("{message}; did you mean `{known}`?"),
+        None => message.to_owned(),
     }
+}
+
+/// The word of `known` that `unknown` was probably meant to be, where one is near.
+pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = known.into_iter().map(|known| (strsim::damerau_levenshtein(unknown, known), known)).min();
+    nearest.filter(|(distance, _)| *distance <= 1 + unknown.len() / 3).map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Compiling in a child that can be killed: one small upload can take the compiler minutes and gigabytes.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use rustix::process::Signal;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
@@ -19,6 +21,7 @@ use super::artifact::{Artifact, Receipt, filled, memory_file};
 use super::machine::Machine;
 use super::profile::Profile;
 use super::{Config, LoadError};
+use crate::confine::{Confined, Mode};
 use crate::handler::Kind;
 use crate::metrics::Labelled;
 use crate::store::{Artifacts, blocking};
@@ -45,19 +48,28 @@ impl Default for CompileLimits {
 /// What the daemon tells the child, as its one argument.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
-    pub(super) kind: Kind,
     pub(super) limits: CompileLimits,
+    pub(super) confine: Mode,
+    /// What to compile; nothing where the child shall only say what it has given up.
+    pub(super) program: Option<Ordered>,
+}
+
+/// What stdin holds, and for which engine it shall be compiled.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ordered {
+    pub(super) kind: Kind,
     pub(super) profile: Profile,
 }
 
-/// What the child answers on its stderr; the code itself goes to its stdout.
-pub(super) type Answer = Result<Receipt, LoadError>;
+/// What the child answers on its stderr: a [`Receipt`], whose code goes to its stdout, or [`Confined`] where it compiled nothing.
+pub(super) type Answer<T = Receipt> = Result<T, LoadError>;
 
 #[derive(Debug)]
 pub(super) struct Compiler {
     tasks: Tasks,
     program: PathBuf,
     limits: CompileLimits,
+    confine: Mode,
     children: Semaphore,
     kept: Option<Artifacts>,
     going: Mutex<HashMap<Key, Weak<Going>>>,
@@ -105,6 +117,7 @@ impl Compiler {
             tasks: config.tasks,
             program: config.compiler,
             limits: config.compile,
+            confine: config.confine,
             children: Semaphore::new(CHILDREN),
             kept: config.artifacts,
             going: Mutex::default(),
@@ -180,48 +193,69 @@ impl Compiler {
     /// Compiles `wasm` for `machine`. Waits for its turn. Cancel-safe: dropping the future kills the child.
     async fn compile(&self, machine: &Machine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
         let _turn = self.children.acquire().await.expect("the semaphore is never closed");
-        let unavailable = |error: io::Error| LoadError::Unavailable(format!("cannot start the compiler: {error}"));
         let _note = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled("wasm", wasm).map_err(unavailable)?;
         let code = memory_file("artifact").map_err(unavailable)?;
-        let order = serde_json::to_string(&Order { kind, limits: self.limits, profile: machine.profile.clone() })
-            .expect("plain data");
-        let child = Command::new(&self.program)
-            .arg("compile-child")
-            .arg(order)
-            .env_clear()
-            .stdin(Stdio::from(input))
-            .stdout(Stdio::from(code.try_clone().map_err(unavailable)?))
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(unavailable)?;
-        let Ok(output) = tokio::time::timeout(self.limits.timeout, child.wait_with_output()).await else {
-            return Err(LoadError::CompileLimit(format!("{:?} of time", self.limits.timeout)));
-        };
-        let receipt = self.answer(&output.map_err(unavailable)?)?;
+        let program = Some(Ordered { kind, profile: machine.profile.clone() });
+        let order = Order { limits: self.limits, confine: self.confine, program };
+        let receipt = answer(&self.program, &order, input, code.try_clone().map_err(unavailable)?).await?;
         Artifact::compiled(code, kind, &receipt, &machine.fingerprint)
     }
+}
 
-    fn answer(&self, output: &Output) -> Answer {
-        match serde_json::from_slice::<Answer>(&output.stderr) {
-            Ok(answer) if output.status.success() => answer,
-            _ => Err(self.death(output.status, &String::from_utf8_lossy(&output.stderr))),
-        }
-    }
+/// What a child of `program` gives up before it compiles, told by one that compiles nothing. Cancel-safe: dropping the future kills it.
+///
+/// # Errors
+/// [`LoadError::Unavailable`] where there would be no child to compile, under [`Mode::Strict`] also where it would give up less than all.
+pub async fn confined_compiler(program: &Path, limits: CompileLimits, confine: Mode) -> Result<Confined, LoadError> {
+    let order = Order { limits, confine, program: None };
+    let [input, output] = ["wasm", "artifact"].map(memory_file);
+    answer(program, &order, input.map_err(unavailable)?, output.map_err(unavailable)?).await
+}
 
-    /// Why a child died without an answer.
-    fn death(&self, status: ExitStatus, said: &str) -> LoadError {
-        let signal = status.signal().and_then(Signal::from_named_raw);
-        match signal {
-            Some(Signal::XCPU) => LoadError::CompileLimit(format!("{:?} of processor time", self.limits.timeout)),
-            Some(Signal::ABORT | Signal::KILL | Signal::SEGV) => {
-                LoadError::CompileLimit(format!("{} bytes of memory", self.limits.memory))
-            }
-            Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
-            _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
-        }
+/// What a child answers to `order`.
+async fn answer<T: DeserializeOwned>(program: &Path, order: &Order, input: File, code: File) -> Answer<T> {
+    let child = Command::new(program)
+        .arg("compile-child")
+        .arg(serde_json::to_string(order).expect("plain data"))
+        .env_clear()
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(code))
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(unavailable)?;
+    let limits = &order.limits;
+    let Ok(output) = tokio::time::timeout(limits.timeout, child.wait_with_output()).await else {
+        return Err(LoadError::CompileLimit(format!("{:?} of time", limits.timeout)));
+    };
+    let Output { status, stderr, .. } = output.map_err(unavailable)?;
+    match serde_json::from_slice::<Answer<T>>(&stderr) {
+        Ok(answer) if status.success() => answer,
+        _ => Err(death(limits, status, &String::from_utf8_lossy(&stderr))),
     }
+}
+
+/// Why a child died without an answer.
+fn death(limits: &CompileLimits, status: ExitStatus, said: &str) -> LoadError {
+    let signal = status.signal().and_then(Signal::from_named_raw);
+    match signal {
+        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{:?} of processor time", limits.timeout)),
+        Some(Signal::ABORT | Signal::KILL | Signal::SEGV) => {
+            LoadError::CompileLimit(format!("{} bytes of memory", limits.memory))
+        }
+        Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
+        Some(Signal::SYS) => LoadError::Unavailable(
+            "the compiler was ended by SIGSYS: it asked the kernel for what it has given up, see the kernel's log"
+                .to_owned(),
+        ),
+        _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn unavailable(error: io::Error) -> LoadError {
+    LoadError::Unavailable(format!("cannot start the compiler: {error}"))
 }
 
 impl Came {
@@ -232,5 +266,20 @@ impl Came {
             Err(LoadError::Unavailable(_)) => Self::Unavailable,
             Err(_) => Self::Refused,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_child_died_says_whose_fault_it_is() {
+        let died = |signal: Signal| death(&CompileLimits::default(), ExitStatus::from_raw(signal.as_raw()), "");
+        assert!(matches!(died(Signal::SYS), LoadError::Unavailable(why) if why.contains("SIGSYS")));
+        assert!(matches!(died(Signal::XCPU), LoadError::CompileLimit(_)));
+        assert!(matches!(died(Signal::ABORT), LoadError::CompileLimit(_)));
+        assert!(matches!(died(Signal::XFSZ), LoadError::TooComplex(_)));
+        assert!(matches!(died(Signal::HUP), LoadError::Unavailable(_)));
     }
 }

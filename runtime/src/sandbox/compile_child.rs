@@ -1,6 +1,7 @@
 //! The child that compiles: reads wasm from stdin, writes native code to stdout and its answer to stderr.
 //!
-//! It binds itself before it reads a byte: address space, processor time, file size, no core file, and an end with its parent.
+//! It binds itself before it reads a byte: address space, processor time, file size, no core file, no more files and processes, and an
+//! end with its parent. Then it gives up all that is left but to compute: see [`confine`](crate::confine).
 
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -8,10 +9,14 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::artifact::Receipt;
-use super::compile::{Answer, CompileLimits, Order};
+use super::compile::{Answer, CompileLimits, Order, Ordered};
 use super::profile::{self, Profile};
 use super::{LoadError, shape};
+use crate::confine::{Confined, Mode, confine_compiler};
 use crate::handler::Kind;
+
+/// Files that may be open at a time: the three streams, and what Landlock is asked with.
+const FILES: u64 = 8;
 
 /// Runs the child for `order`, the JSON that the daemon gave it. Exits 0 with an answer, else 1.
 pub fn main(order: &str) -> ExitCode {
@@ -21,10 +26,16 @@ pub fn main(order: &str) -> ExitCode {
     if let Err(error) = bind(&order.limits) {
         return fail(&format!("cannot set limits: {error}"));
     }
-    let answer = match compile(&order) {
-        Ok(answer) => serde_json::to_vec(&answer).expect("plain data"),
-        Err(error) => return fail(&error.to_string()),
-    };
+    let confined = confine_compiler(order.confine);
+    let answer = match (too_little(order.confine, &confined), &order.program) {
+        (Some(error), _) => serde_json::to_vec(&Answer::<()>::Err(error)),
+        (None, None) => serde_json::to_vec(&Answer::Ok(confined)),
+        (None, Some(program)) => match compile(program) {
+            Ok(answer) => serde_json::to_vec(&answer),
+            Err(error) => return fail(&error.to_string()),
+        },
+    }
+    .expect("plain data");
     match io::stderr().write_all(&answer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -38,11 +49,19 @@ fn bind(limits: &CompileLimits) -> rustix::io::Result<()> {
     rustix::process::setrlimit(Resource::As, hard(limits.memory))?;
     rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
     rustix::process::setrlimit(Resource::Fsize, hard(limits.memory))?;
+    rustix::process::setrlimit(Resource::Nofile, hard(FILES))?;
+    rustix::process::setrlimit(Resource::Nproc, hard(0))?;
     rustix::process::setrlimit(Resource::Core, hard(0))
 }
 
-fn compile(order: &Order) -> io::Result<Answer> {
-    let Order { kind, profile, .. } = order;
+/// That less was given up than was demanded.
+fn too_little(mode: Mode, confined: &Confined) -> Option<LoadError> {
+    let is_too_little = mode == Mode::Strict && !confined.lacks.is_empty();
+    is_too_little
+        .then(|| LoadError::Unavailable(format!("the compiler is not confined: {}", confined.lacks.join("; "))))
+}
+
+fn compile(Ordered { kind, profile }: &Ordered) -> io::Result<Answer> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
     let made = shape::check(&wasm, &profile.features).and_then(|()| code(*kind, profile, &wasm));

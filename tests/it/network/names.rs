@@ -60,6 +60,7 @@ async fn engine_asking(resolver: impl Resolve, rules: &[&str]) -> Engine {
         runs: 1,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
+        confine: capstan::confine::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::new(resolver),

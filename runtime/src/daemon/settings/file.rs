@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::http::HttpTable;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
+use crate::confine::Mode;
 use crate::daemon::places::SecretPlace;
 use crate::history::Bounds;
 use crate::listener::{self, Access};
@@ -23,6 +24,7 @@ pub(super) struct File {
     pub(super) data: Option<PathBuf>,
     #[serde(deserialize_with = "units::deserialize_duration")]
     pub(super) grace: Option<Duration>,
+    pub(super) confine: Option<Mode>,
     pub(super) boot: BootTable,
     pub(super) listen: ListenTable,
     pub(super) tls: TlsTable,

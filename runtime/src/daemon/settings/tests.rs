@@ -107,6 +107,16 @@ fn how_it_listens_and_starts_is_told_by_flag_or_file() {
 }
 
 #[test]
+fn what_is_given_up_is_told_by_flag_or_file() {
+    assert_eq!(merged(Flags::default(), "").unwrap().confine, Mode::Best);
+    let strict = merged(Flags::default(), "confine = \"strict\"").unwrap();
+    let flags = Flags { confine: Some(Mode::Off), ..Flags::default() };
+    let off = merged(flags, "confine = \"strict\"").unwrap();
+    assert_eq!((strict.confine, off.confine), (Mode::Strict, Mode::Off));
+    assert_eq!(strict.needs_restart(&off), ["confine"]);
+}
+
+#[test]
 fn files_for_tls_are_told_by_flag_or_file_and_need_each_other() {
     let toml = "[tls]\ncert = \"c\"\nkey = \"k\"\nca = \"a\"\ncrl = \"r\"";
     let flags = Flags { tls_key: Some("other".into()), ..Flags::default() };
