@@ -266,11 +266,13 @@ async fn a_reload_that_names_what_was_given_up_needs_a_restart() {
 async fn what_takes_effect_at_the_next_start_may_lie_elsewhere() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (daemon, client) = configured("", "hello", guests::run::HELLO).await;
-    let toml =
-        format!("hosts = [\"unix://{0}/s.sock\"]\ndata = \"{0}\"\nconfine = \"off\"\n", elsewhere.path().display());
+    for file in ["cert", "key"] {
+        fs::write(elsewhere.path().join(file), "").unwrap();
+    }
+    let toml = format!("[tls]\ncert = \"{0}/cert\"\nkey = \"{0}/key\"\n", elsewhere.path().display());
     fs::write(daemon.setup().folder().join("capstan.toml"), toml).unwrap();
     assert_eq!(reloaded(&daemon).await, Value::Null);
-    daemon.until_logged(&["confine", "takes effect at the next start"]).await;
+    daemon.until_logged(&["[tls]", "takes effect at the next start"]).await;
     client.run("hello").send().await.ended("exited", 0);
 }
 
