@@ -106,6 +106,8 @@ fn death(status: ExitStatus, said: &str, Budget { cpu, memory }: Budget) -> Load
             "the compiler was ended by SIGSYS: it asked the kernel for what it has given up, see the kernel's log"
                 .to_owned(),
         ),
+        // Where the library has no way to fail for want of memory, it panics with these words.
+        _ if said.contains("out-of-memory") => LoadError::CompileLimit(format!("{memory} bytes of memory")),
         _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
     }
 }
@@ -113,6 +115,14 @@ fn death(status: ExitStatus, said: &str, Budget { cpu, memory }: Budget) -> Load
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_for_want_of_memory_is_the_limit_and_another_is_none() {
+        let panicked = |said: &str| death(ExitStatus::from_raw(101 << 8), said, Budget { cpu: 5, memory: 512 });
+        let limit = LoadError::CompileLimit("512 bytes of memory".to_owned());
+        assert_eq!(panicked("thread 'main' panicked at x.rs: unhandled out-of-memory error"), limit);
+        assert!(matches!(panicked("thread 'main' panicked at y.rs: a bug"), LoadError::Unavailable(_)));
+    }
 
     #[test]
     fn how_a_child_died_says_whose_fault_it_was() {
