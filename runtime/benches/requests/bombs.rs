@@ -1,18 +1,17 @@
 //! Programs that are small to send and much to compile: what their compilers take before they end, and what others notice of that.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use capstan_tests::{Client, Daemon, Reply, Setup, bombs, guests};
+use capstan_tests::{Daemon, Reply, Setup, bombs, guests};
 use rustix::process::Pid;
 use tokio::runtime::{Builder, Runtime};
 
 use super::load::{Figures, Target};
+use super::{ROUND, ROUNDS};
 
 /// How often a compiler is looked at.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long the daemon is asked whether it is there.
-const PINGING: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure(binary: &str) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -66,27 +65,29 @@ fn end(reply: &Reply) -> String {
     }
 }
 
-/// Asks the daemon whether it is there, alone, and beside as many compilers as there may be.
+/// Asks the daemon whether it is there, in turns alone and beside as many compilers as there may be.
 fn others_notice(daemon: &Daemon, runtime: &Runtime) {
-    let target = Target::new(daemon.pid(), daemon.addr(), "GET /v1/_ping", b"OK");
-    let told = |what: &str, Figures { p50, p99, .. }: Figures| println!("{what:<46} {p50:>9.0} {p99:>9.0}");
+    let target = Target::new(daemon.pid(), daemon.addr(), "GET /v1/_ping", b"OK\n");
+    target.load_over(1, ROUND / 4);
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(target.load_over(1, ROUND));
+        // Two that are not the same: one program is compiled once, however many push it. Each takes longer than the round.
+        let bombs = (0..2).map(|number| bombs::locals(20_000 + number));
+        let pushes: Vec<_> =
+            bombs.map(|wasm| runtime.spawn(daemon.client().put("/v1/handlers/bomb", wasm).send())).collect();
+        while daemon.children().len() < pushes.len() {
+            std::thread::sleep(LOOK);
+        }
+        beside.push(target.load_over(1, ROUND));
+        for push in pushes {
+            runtime.block_on(push).unwrap().error(422, "compile_limit");
+        }
+    }
     println!("\n{:<46} {:>9} {:>9}", "a ping, one after the other", "p50 µs", "p99 µs");
-    target.load_over(1, PINGING / 10);
-    told("alone", target.load_over(1, PINGING));
-    let end = Instant::now() + PINGING;
-    // Two that are not the same: one program is compiled once, however many push it.
-    let bombing: Vec<_> =
-        (0..2).map(|number| runtime.spawn(bomb(daemon.client(), bombs::locals(20_000 + number), end))).collect();
-    told("beside two compilers", target.load_over(1, PINGING));
-    for bombing in bombing {
-        runtime.block_on(bombing).unwrap();
+    for (what, rounds) in [("alone", alone), ("beside two compilers", beside)] {
+        let Figures { p50, p99, .. } = Figures::median(&rounds);
+        println!("{what:<46} {p50:>9.0} {p99:>9.0}");
     }
     println!();
-}
-
-/// Pushes the same program until `end`, which must be refused each time.
-async fn bomb(client: Client, wasm: Vec<u8>, end: Instant) {
-    while Instant::now() < end {
-        client.put("/v1/handlers/bomb", wasm.clone()).send().await.error(422, "compile_limit");
-    }
 }

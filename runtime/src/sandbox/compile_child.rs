@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, Signal};
+use wasmtime::OutOfMemory;
 
 use super::artifact::Receipt;
 use super::compile::{Answer, Budget, Order, Ordered};
@@ -32,7 +33,7 @@ pub fn main(order: &str) -> ExitCode {
     let answer = match (too_little(order.confine, &confined), &order.program) {
         (Some(error), _) => serde_json::to_vec(&Answer::<()>::Err(error)),
         (None, None) => serde_json::to_vec(&Answer::Ok(confined)),
-        (None, Some(program)) => match compile(program) {
+        (None, Some(program)) => match compile(program, order.budget) {
             Ok(answer) => serde_json::to_vec(&answer),
             Err(error) => return fail(&error.to_string()),
         },
@@ -63,10 +64,10 @@ fn too_little(mode: Mode, confined: &Confined) -> Option<LoadError> {
         .then(|| LoadError::Unavailable(format!("the compiler is not confined: {}", confined.lacks.join("; "))))
 }
 
-fn compile(Ordered { kind, profile }: &Ordered) -> io::Result<Answer> {
+fn compile(Ordered { kind, profile }: &Ordered, budget: Budget) -> io::Result<Answer> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
-    let made = shape::check(&wasm, &profile.features).and_then(|()| code(*kind, profile, &wasm));
+    let made = shape::check(&wasm, &profile.features).and_then(|()| code(*kind, profile, &wasm, budget));
     match made {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;
@@ -77,14 +78,17 @@ fn compile(Ordered { kind, profile }: &Ordered) -> io::Result<Answer> {
     }
 }
 
-fn code(kind: Kind, profile: &Profile, wasm: &[u8]) -> Result<(Receipt, Vec<u8>), LoadError> {
+fn code(kind: Kind, profile: &Profile, wasm: &[u8], budget: Budget) -> Result<(Receipt, Vec<u8>), LoadError> {
     let engine = profile::compile_engine(profile).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let wasm = strokes::cut(wasm).expect("its shape was checked");
     let compiled = match kind {
         Kind::Component => engine.precompile_component(&wasm),
         Kind::Module | Kind::Native => engine.precompile_module(&wasm),
     };
-    let code = compiled.map_err(|error| LoadError::Invalid { message: format!("{error:#}"), offset: None })?;
+    let code = compiled.map_err(|error| match error.is::<OutOfMemory>() {
+        true => budget.no_memory(),
+        false => LoadError::Invalid { message: format!("{error:#}"), offset: None },
+    })?;
     Ok((Receipt::new(profile::fingerprint(&engine, profile), &code), code))
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use wasmtime::{Engine, Module};
 
 use super::profile::{Profile, compile_engine};
-use super::{LoadError, program, shape};
+use super::{LoadError, program, shape, strokes};
 use crate::feature::Feature;
 use crate::handler::Kind;
 
@@ -29,8 +29,8 @@ pub fn module(bytes: &[u8]) -> bool {
     plain
 }
 
-/// Whether `wasm` passes the shape check. The engine finds valid what that does, and nothing else; what is refused can be told to the
-/// daemon by the child that found it.
+/// Whether `wasm` passes the shape check. The engine finds valid what that does, and nothing else; what is valid stays so when its strokes
+/// are cut; what is refused can be told to the daemon by the child that found it.
 fn passes(kind: Kind, wasm: &[u8], (profile, engine): &Compiler) -> bool {
     let checked = shape::check(wasm, &profile.features);
     let is_valid = match &checked {
@@ -42,6 +42,11 @@ fn passes(kind: Kind, wasm: &[u8], (profile, engine): &Compiler) -> bool {
     if kind == Kind::Module {
         let validated = Module::validate(engine, wasm);
         assert_eq!(validated.is_ok(), is_valid, "{profile:?}: {checked:?}, and {validated:?}");
+    }
+    if checked.is_ok() {
+        let cut = strokes::cut(wasm).expect("what is valid can be read");
+        let recut = shape::check(&cut, &profile.features);
+        assert!(matches!(recut, Ok(()) | Err(LoadError::TooComplex(_))), "{profile:?}: once cut it is {recut:?}");
     }
     if let Err(error) = &checked {
         let told = serde_json::to_string(error).expect("plain data");

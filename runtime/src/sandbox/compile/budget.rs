@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::LoadError;
+
 /// Wall clock that a child may take for each second of its processor time: it has the lowest priority, and that a machine is busy is no
 /// fault of the program. All that this ends is a child that was stopped.
 const WAIT: u32 = 200;
@@ -31,7 +33,7 @@ impl CompileLimits {
         let time = self.timeout.saturating_mul(mebibytes);
         Budget {
             cpu: time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)),
-            memory: self.memory.saturating_add(self.memory / 16 * u64::from(mebibytes - 1)),
+            memory: self.memory.saturating_add((self.memory / 16).saturating_mul(u64::from(mebibytes - 1))),
         }
     }
 }
@@ -46,6 +48,11 @@ pub(in crate::sandbox) struct Budget {
 }
 
 impl Budget {
+    /// That the memory was not enough.
+    pub(in crate::sandbox) fn no_memory(self) -> LoadError {
+        LoadError::CompileLimit(format!("{} bytes of memory", self.memory))
+    }
+
     /// How long its child is waited for.
     pub(super) fn wall_clock(self) -> Duration {
         Duration::from_secs(self.cpu).saturating_mul(WAIT)

@@ -21,9 +21,12 @@ use crate::sandbox::artifact::{Receipt, memory_file};
 use crate::sandbox::profile::Profile;
 
 /// How long a child has before all others are preferred to it. Most programs are compiled by then, on a busy machine too.
-const BEFORE_LAST: Duration = Duration::from_secs(1);
+const BEFORE_LAST: Duration = Duration::from_secs(5);
 /// The priority that it has from then on, which is that of guests.
 const LAST: i32 = 19;
+
+/// The status of a child that has panicked.
+const PANICKED: i32 = 101;
 
 /// What the daemon tells the child, as its one argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,17 +100,21 @@ async fn end(child: Child) -> io::Result<Output> {
 }
 
 /// Why a child died without an answer. None of its own limits kills it outright: who did was the operator, or a machine without memory.
-fn death(status: ExitStatus, said: &str, Budget { cpu, memory }: Budget) -> LoadError {
+fn death(status: ExitStatus, said: &str, budget: Budget) -> LoadError {
     match status.signal().and_then(Signal::from_named_raw) {
-        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{cpu} s of processor time")),
-        Some(Signal::ABORT | Signal::SEGV) => LoadError::CompileLimit(format!("{memory} bytes of memory")),
+        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{} s of processor time", budget.cpu)),
+        Some(Signal::ABORT | Signal::SEGV) => budget.no_memory(),
         Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
         Some(Signal::SYS) => LoadError::Unavailable(
             "the compiler was ended by SIGSYS: it asked the kernel for what it has given up, see the kernel's log"
                 .to_owned(),
         ),
-        // Where the library has no way to fail for want of memory, it panics with these words.
-        _ if said.contains("out-of-memory") => LoadError::CompileLimit(format!("{memory} bytes of memory")),
+        // Where the compiler finds no memory it aborts or panics, as the place has it. What else it panics at, it would each time.
+        None if status.code() == Some(PANICKED) && said.contains("out-of-memory") => budget.no_memory(),
+        None if status.code() == Some(PANICKED) => {
+            tracing::warn!(said = ?said.trim(), "the compiler panicked");
+            LoadError::TooComplex("the compiler fails on it".to_owned())
+        }
         _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
     }
 }
@@ -117,22 +124,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_for_want_of_memory_is_the_limit_and_another_is_none() {
-        let panicked = |said: &str| death(ExitStatus::from_raw(101 << 8), said, Budget { cpu: 5, memory: 512 });
-        let limit = LoadError::CompileLimit("512 bytes of memory".to_owned());
-        assert_eq!(panicked("thread 'main' panicked at x.rs: unhandled out-of-memory error"), limit);
-        assert!(matches!(panicked("thread 'main' panicked at y.rs: a bug"), LoadError::Unavailable(_)));
-    }
-
-    #[test]
-    fn how_a_child_died_says_whose_fault_it_was() {
-        let death = |signal: Signal| death(ExitStatus::from_raw(signal.as_raw()), "", Budget { cpu: 5, memory: 512 });
-        assert_eq!(death(Signal::XCPU), LoadError::CompileLimit("5 s of processor time".to_owned()));
-        assert_eq!(death(Signal::ABORT), LoadError::CompileLimit("512 bytes of memory".to_owned()));
-        assert!(matches!(death(Signal::XFSZ), LoadError::TooComplex(_)));
-        assert!(matches!(death(Signal::SYS), LoadError::Unavailable(why) if why.contains("SIGSYS")));
+    fn the_end_of_a_child_tells_whose_fault_it_was() {
+        let budget = Budget { cpu: 5, memory: 512 };
+        let killed = |signal: Signal| death(ExitStatus::from_raw(signal.as_raw()), "", budget);
+        assert_eq!(killed(Signal::XCPU), LoadError::CompileLimit("5 s of processor time".to_owned()));
+        assert_eq!(killed(Signal::ABORT), LoadError::CompileLimit("512 bytes of memory".to_owned()));
+        assert!(matches!(killed(Signal::XFSZ), LoadError::TooComplex(_)));
+        assert!(matches!(killed(Signal::SYS), LoadError::Unavailable(why) if why.contains("SIGSYS")));
         for outside in [Signal::KILL, Signal::TERM, Signal::HUP] {
-            assert!(matches!(death(outside), LoadError::Unavailable(_)), "{outside:?}");
+            assert!(matches!(killed(outside), LoadError::Unavailable(_)), "{outside:?}");
         }
+        let exited = |code: i32, said: &str| death(ExitStatus::from_raw(code << 8), said, budget);
+        let no_memory = "thread 'main' panicked at set.rs:\nunhandled out-of-memory error: out of memory";
+        assert_eq!(exited(PANICKED, no_memory), killed(Signal::ABORT));
+        assert!(matches!(exited(PANICKED, "thread 'main' panicked at x.rs"), LoadError::TooComplex(_)));
+        assert!(matches!(exited(1, "cannot set limits"), LoadError::Unavailable(_)));
     }
 }
