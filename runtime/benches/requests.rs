@@ -21,6 +21,8 @@
 
 #[path = "requests/bare.rs"]
 mod bare;
+#[path = "requests/bombs.rs"]
+mod bombs;
 #[path = "requests/crowd.rs"]
 mod crowd;
 #[path = "requests/inside.rs"]
@@ -66,6 +68,9 @@ fn main() {
     }
     if wanted("overshoot") {
         overshoot::measure(&binary);
+    }
+    if wanted("bombs") {
+        bombs::measure(&binary);
     }
     if wanted("crowd") {
         let count = only.iter().find_map(|arg| arg.parse().ok()).unwrap_or(SLEEPING);

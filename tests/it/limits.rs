@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use capstan_tests::frames::Framed;
 use capstan_tests::{Daemon, foreach_guest, guests};
 
+use crate::oracle::Oracle;
 use crate::{configured, oracle, serving};
 
 foreach_guest!(limits, tested);
@@ -15,12 +16,12 @@ const SLACK: Duration = Duration::from_secs(5);
 /// Runs a guest with these parameters, which must end soon, and checks that the daemon took no harm.
 async fn run_of(wasm: &[u8], parameters: &[(&str, &str)]) -> Framed {
     let (mut daemon, client) = serving("guest", wasm).await;
+    let oracle = Oracle::before(&mut daemon).await;
     let call = parameters.iter().fold(client.run("guest").framed(), |call, (key, value)| call.query(key, value));
     let began = Instant::now();
     let framed = call.send().await.frames();
     assert!(began.elapsed() < SLACK, "it took {:?} until {}", began.elapsed(), framed.last);
-    oracle::still_answers(&mut daemon).await;
-    assert_eq!(client.running().await, 0);
+    oracle.after(&mut daemon).await;
     framed
 }
 
@@ -214,6 +215,7 @@ async fn flood_stderr() {
 /// Runs a guest that asks the host for too much in one call; any end is right but one that harms the daemon.
 async fn held(wasm: &[u8]) {
     let (mut daemon, client) = serving("guest", wasm).await;
+    let oracle = Oracle::before(&mut daemon).await;
     let before = daemon.peak_memory();
     let began = Instant::now();
     let framed = client.run("guest").framed().query("timeout", "2s").send().await.frames();
@@ -225,7 +227,7 @@ async fn held(wasm: &[u8]) {
     }
     // The guest's own memory is a part of this.
     assert_grown(&daemon, before, 300 << 20);
-    oracle::still_answers(&mut daemon).await;
+    oracle.after(&mut daemon).await;
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! The integration tests: the real daemon, over its sockets, with real guests; and the invariants of the tree.
 //!
-//! The modules `handlers`, `run`, `limits`, `disk` and `features` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
+//! The modules `handlers`, `run`, `limits`, `disk`, `features` and `hostile` are suites: each guest `tests/guests/<suite>_<case>.wat` has the test `<case>` there, or
 //! this does not compile.
 
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
@@ -26,6 +26,8 @@ mod folder;
 mod gate;
 mod handlers;
 mod history;
+mod hostile;
+mod hostile_uploads;
 mod http;
 mod http2;
 mod jobs;

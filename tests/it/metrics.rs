@@ -55,6 +55,11 @@ impl Page {
     }
 }
 
+/// What is told of `series` now.
+pub(crate) async fn counted(client: &Client, series: &str) -> f64 {
+    page(client).await.value(series)
+}
+
 async fn page(client: &Client) -> Page {
     let reply = client.get("/metrics").send().await;
     assert_eq!(reply.status, 200);

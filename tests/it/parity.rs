@@ -1,5 +1,5 @@
-//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The page on hardening: every
-//! attack has its limit, what the client sees, and tests.
+//! The parity list: every capability of the ancestor has its row, and every row the tests that show it. The pages on hardening and on
+//! hostile programs: every attack has its limit or its end, what is seen of it, and tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,22 +124,32 @@ fn defects_are_shown_by_tests_too() {
     }
 }
 
-#[test]
-fn every_attack_has_its_limit_and_is_shown() {
-    let page = read("docs/hardening.md");
-    let (rows, mut wrong) = (rows(&page), Vec::new());
-    assert!(rows.len() > 30, "only {} attacks are told of", rows.len());
+/// Checks a page whose rows have four cells, the last of which names tests.
+fn every_row_is_shown(page: &str, at_least: usize) {
+    let text = read(page);
+    let (rows, mut wrong) = (rows(&text), Vec::new());
+    assert!(rows.len() > at_least, "only {} rows are in {page}", rows.len());
     for row in &rows {
-        let [attack, limit, seen, shown] = row[..] else {
+        let [first, second, third, shown] = row[..] else {
             wrong.push(format!("{row:?} has not four cells"));
             continue;
         };
-        if limit.is_empty() || seen.is_empty() || tests(shown).is_empty() {
-            wrong.push(format!("{attack}: the limit, what the client sees, or the test is missing"));
+        if second.is_empty() || third.is_empty() || tests(shown).is_empty() {
+            wrong.push(format!("{first}: a cell is empty, or the test is missing"));
         }
         wrong.extend(tests(shown).into_iter().filter_map(|(path, test)| missing(path, test)));
     }
-    assert!(wrong.is_empty(), "docs/hardening.md:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{page}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_attack_has_its_limit_and_is_shown() {
+    every_row_is_shown("docs/hardening.md", 30);
+}
+
+#[test]
+fn every_hostile_program_has_its_end_and_is_shown() {
+    every_row_is_shown("docs/hostile.md", 50);
 }
 
 #[test]

@@ -358,11 +358,35 @@ impl Daemon {
         eventually("the daemon to end", async || child.try_wait().unwrap()).await
     }
 
+    /// The memory that its process has, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
     /// The most memory that its process has had at a time, in bytes.
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// An amount of memory that Linux tells of its process, in bytes.
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells of memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The processes that it has started and that have not ended, as compilers are.
+    pub fn children(&self) -> Vec<Pid> {
+        let processes =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let is_child = |process: &i32| {
+            // One that has ended meanwhile is none.
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            // The name, in parentheses, may hold anything; the state and the parent follow.
+            let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
+            parent == Some(self.pid())
+        };
+        processes.filter(is_child).filter_map(Pid::from_raw).collect()
     }
 
     /// How much processor time its process has used.

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must come. Generous, since it is spent only by tests that fail: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for what must come. Generous, since it is spent only by tests that fail: the machine may be busy, and what
+/// compiles waits for all others.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Calls `probe` until it gives something.
 ///

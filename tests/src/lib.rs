@@ -4,7 +4,7 @@
 //! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
 //! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
 //!
-//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `websocket`, `frames`, `http2`, `guests`, `modules`, `eventually`.
+//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `websocket`, `frames`, `http2`, `guests`, `modules`, `bombs`, `eventually`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,6 +12,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a harness reports by panicking")]
 
+pub mod bombs;
 mod cli;
 mod client;
 mod daemon;

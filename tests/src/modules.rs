@@ -1,25 +1,39 @@
 //! Programs too large to keep as files, written here byte by byte.
 
 const HEADER: &[u8] = b"\0asm\x01\0\0\0";
-const TYPE: u8 = 1;
-const FUNCTION: u8 = 3;
-const MEMORY: u8 = 5;
-const EXPORT: u8 = 7;
-const CODE: u8 = 10;
+
+// The numbers of sections.
+pub(crate) const TYPE: u8 = 1;
+pub(crate) const FUNCTION: u8 = 3;
+pub(crate) const MEMORY: u8 = 5;
+pub(crate) const GLOBAL: u8 = 6;
+pub(crate) const EXPORT: u8 = 7;
+pub(crate) const CODE: u8 = 10;
+pub(crate) const DATA: u8 = 11;
+
+// Instructions, and a type of values.
+pub(crate) const CONST_0: [u8; 2] = [0x41, 0];
+pub(crate) const ADD: u8 = 0x6a;
+pub(crate) const DROP: u8 = 0x1a;
+pub(crate) const END: u8 = 0x0b;
+pub(crate) const I64: u8 = 0x7e;
+
+/// A section of one type, that of functions without parameters and results.
+pub(crate) const NO_VALUES: &[u8] = &[1, 0x60, 0, 0];
+/// A section of one memory.
+pub(crate) const ONE_PAGE: &[u8] = &[1, 0, 1];
+/// A section that exports the first function as `_start`, and the memory.
+pub(crate) const COMMAND: &[u8] = b"\x02\x06_start\0\0\x06memory\x02\0";
 
 /// A command of some functions of `additions` times `i32.const 1; i32.add` each, which is 3 bytes: small to send, and slow to compile.
 pub fn slow_to_compile(functions: usize, additions: usize) -> Vec<u8> {
-    let mut body = vec![0, 0x41, 0];
-    for _ in 0..additions {
-        body.extend([0x41, 1, 0x6a]);
-    }
-    body.extend([0x1a, 0x0b]);
+    let body = [&[0][..], &CONST_0, &[0x41, 1, ADD].repeat(additions), &[DROP, END]].concat();
     command(&vec![body; functions])
 }
 
 /// A command with this many functions, all but the first empty.
 pub fn many_functions(count: usize) -> Vec<u8> {
-    command(&vec![vec![0, 0x0b]; count])
+    command(&vec![vec![0, END]; count])
 }
 
 /// `wasm`, with a custom section added that makes it exactly `size` bytes long.
@@ -43,30 +57,43 @@ pub fn padded(wasm: &[u8], size: usize) -> Vec<u8> {
 }
 
 /// A module of functions without parameters and results, the first of which is `_start`, and of one memory.
-fn command(bodies: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn command(bodies: &[Vec<u8>]) -> Vec<u8> {
+    module(&[
+        (TYPE, NO_VALUES.to_vec()),
+        (FUNCTION, vector(vec![vec![0]; bodies.len()])),
+        (MEMORY, ONE_PAGE.to_vec()),
+        (EXPORT, COMMAND.to_vec()),
+        (CODE, vector(bodies.iter().cloned().map(sized))),
+    ])
+}
+
+/// A module of these sections.
+pub(crate) fn module(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut wasm = HEADER.to_vec();
-    section(&mut wasm, TYPE, &[1, 0x60, 0, 0]);
-    let mut functions = leb128(bodies.len());
-    functions.resize(functions.len() + bodies.len(), 0);
-    section(&mut wasm, FUNCTION, &functions);
-    section(&mut wasm, MEMORY, &[1, 0, 1]);
-    section(&mut wasm, EXPORT, b"\x02\x06_start\0\0\x06memory\x02\0");
-    let mut code = leb128(bodies.len());
-    for body in bodies {
-        code.extend(leb128(body.len()));
-        code.extend(body);
+    for (id, content) in sections {
+        section(&mut wasm, *id, content);
     }
-    section(&mut wasm, CODE, &code);
     wasm
 }
 
-fn section(wasm: &mut Vec<u8>, id: u8, content: &[u8]) {
+/// Items one behind the other, and before them how many they are.
+pub(crate) fn vector(items: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let items: Vec<_> = items.into_iter().collect();
+    [leb128(items.len()), items.concat()].concat()
+}
+
+/// The body of a function, and before it how long that is.
+pub(crate) fn sized(body: Vec<u8>) -> Vec<u8> {
+    [leb128(body.len()), body].concat()
+}
+
+pub(crate) fn section(wasm: &mut Vec<u8>, id: u8, content: &[u8]) {
     wasm.push(id);
     wasm.extend(leb128(content.len()));
     wasm.extend(content);
 }
 
-fn leb128(mut value: usize) -> Vec<u8> {
+pub(crate) fn leb128(mut value: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = low_bits(value);

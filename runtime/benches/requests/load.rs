@@ -32,16 +32,30 @@ pub(crate) struct Figures {
 impl Target {
     /// `POST` of `path`, without a body, to a server that is this process.
     pub(crate) fn new(process: u32, address: SocketAddr, path: &str, body: &'static [u8]) -> Self {
-        let request = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n").into_bytes();
+        Self::of("POST", process, address, path, body)
+    }
+
+    /// As [`Target::new`], by `GET`.
+    pub(crate) fn get(process: u32, address: SocketAddr, path: &str, body: &'static [u8]) -> Self {
+        Self::of("GET", process, address, path, body)
+    }
+
+    fn of(method: &str, process: u32, address: SocketAddr, path: &str, body: &'static [u8]) -> Self {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n").into_bytes();
         Self { process, address, request, body }
     }
 
     /// Asks as often as it can for this long.
     pub(crate) fn load(&self, time: Duration) -> Figures {
+        self.load_over(CONNECTIONS, time)
+    }
+
+    /// As [`Target::load`], over so many connections.
+    pub(crate) fn load_over(&self, connections: usize, time: Duration) -> Figures {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (begun, before, mut asking) = (Instant::now(), computed(self.process), JoinSet::new());
-            for _ in 0..CONNECTIONS {
+            for _ in 0..connections {
                 asking.spawn(ask(self.address, self.request.clone(), self.body, begun + time));
             }
             let took = asking.join_all().await.concat();

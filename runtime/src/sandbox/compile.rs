@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::artifact::{Artifact, Receipt, filled, memory_file};
@@ -27,18 +28,63 @@ use crate::tasks::Tasks;
 /// Children at a time; each takes a processor and up to its limit of memory.
 const CHILDREN: usize = 2;
 
-/// What compiling one program may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Wall clock that a child may take for each second of its processor time: it has the lowest priority, and that a machine is busy is no
+/// fault of the program. All that this ends is a child that was stopped.
+const WAIT: u32 = 200;
+
+/// How long a child has before all others are preferred to it. Most programs are compiled by then, on a busy machine too.
+const BEFORE_LAST: Duration = Duration::from_secs(5);
+/// The priority that it has from then on, which is that of guests.
+const LAST: i32 = 19;
+
+/// The status of a child that has panicked.
+const PANICKED: i32 = 101;
+
+/// What compiling a program may take, by its size: real ones need more the larger they are, and a small one that needs much is a bomb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Wall clock and, rounded up to seconds, processor time. Default 30 s.
+    /// Processor time for each MiB of the program that is begun. Default 5 s; 1 MiB of Go takes 1 s where debug builds compile it.
     pub timeout: Duration,
-    /// Bytes of address space. Default 1 GiB; a Python component of 18 MB needs 448 MiB.
+    /// Bytes of address space for a program of 1 MiB; each further MiB adds a sixteenth of it. Default 512 MiB; 3 MiB of Go take 145 MiB,
+    /// and a Python component of 18 MB takes 448 MiB.
     pub memory: u64,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), memory: 1 << 30 }
+        Self { timeout: Duration::from_secs(5), memory: 512 << 20 }
+    }
+}
+
+impl CompileLimits {
+    /// What a program of `size` bytes may take.
+    fn of(self, size: usize) -> Budget {
+        let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(u32::MAX).max(1);
+        let time = self.timeout.saturating_mul(mebibytes);
+        Budget {
+            cpu: time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)),
+            memory: self.memory.saturating_add((self.memory / 16).saturating_mul(u64::from(mebibytes - 1))),
+        }
+    }
+}
+
+/// What compiling one program may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Budget {
+    /// Seconds of processor time, the unit of the kernel's limit.
+    pub(super) cpu: u64,
+    /// Bytes of address space.
+    pub(super) memory: u64,
+}
+
+impl Budget {
+    /// That the memory was not enough.
+    pub(super) fn no_memory(self) -> LoadError {
+        LoadError::CompileLimit(format!("{} bytes of memory", self.memory))
+    }
+
+    fn wall_clock(self) -> Duration {
+        Duration::from_secs(self.cpu).saturating_mul(WAIT)
     }
 }
 
@@ -46,7 +92,7 @@ impl Default for CompileLimits {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) kind: Kind,
-    pub(super) limits: CompileLimits,
+    pub(super) budget: Budget,
     pub(super) profile: Profile,
 }
 
@@ -184,8 +230,9 @@ impl Compiler {
         let _note = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled("wasm", wasm).map_err(unavailable)?;
         let code = memory_file("artifact").map_err(unavailable)?;
-        let order = serde_json::to_string(&Order { kind, limits: self.limits, profile: machine.profile.clone() })
-            .expect("plain data");
+        let budget = self.limits.of(wasm.len());
+        let order =
+            serde_json::to_string(&Order { kind, budget, profile: machine.profile.clone() }).expect("plain data");
         let child = Command::new(&self.program)
             .arg("compile-child")
             .arg(order)
@@ -196,31 +243,48 @@ impl Compiler {
             .kill_on_drop(true)
             .spawn()
             .map_err(unavailable)?;
-        let Ok(output) = tokio::time::timeout(self.limits.timeout, child.wait_with_output()).await else {
-            return Err(LoadError::CompileLimit(format!("{:?} of time", self.limits.timeout)));
+        let Ok(output) = tokio::time::timeout(budget.wall_clock(), end(child)).await else {
+            return Err(LoadError::Unavailable(format!("the compiler did not end within {:?}", budget.wall_clock())));
         };
-        let receipt = self.answer(&output.map_err(unavailable)?)?;
+        let receipt = answer(&output.map_err(unavailable)?, budget)?;
         Artifact::compiled(code, kind, &receipt, &machine.fingerprint)
     }
+}
 
-    fn answer(&self, output: &Output) -> Answer {
-        match serde_json::from_slice::<Answer>(&output.stderr) {
-            Ok(answer) if output.status.success() => answer,
-            _ => Err(self.death(output.status, &String::from_utf8_lossy(&output.stderr))),
-        }
+/// Waits for the end of a child, the longer the more patiently.
+async fn end(child: Child) -> io::Result<Output> {
+    let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let mut end = pin!(child.wait_with_output());
+    if let Ok(output) = tokio::time::timeout(BEFORE_LAST, &mut end).await {
+        return output;
     }
+    if let Some(process) = process {
+        // It was not waited for yet, so that the number is its own. Without this it only gets a larger share.
+        let _ = rustix::process::setpriority_process(Some(process), LAST);
+    }
+    end.await
+}
 
-    /// Why a child died without an answer.
-    fn death(&self, status: ExitStatus, said: &str) -> LoadError {
-        let signal = status.signal().and_then(Signal::from_named_raw);
-        match signal {
-            Some(Signal::XCPU) => LoadError::CompileLimit(format!("{:?} of processor time", self.limits.timeout)),
-            Some(Signal::ABORT | Signal::KILL | Signal::SEGV) => {
-                LoadError::CompileLimit(format!("{} bytes of memory", self.limits.memory))
-            }
-            Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
-            _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
+fn answer(output: &Output, budget: Budget) -> Answer {
+    match serde_json::from_slice::<Answer>(&output.stderr) {
+        Ok(answer) if output.status.success() => answer,
+        _ => Err(death(output.status, &String::from_utf8_lossy(&output.stderr), budget)),
+    }
+}
+
+/// Why a child died without an answer. None of its own limits kills it outright: who did was the operator, or a machine without memory.
+fn death(status: ExitStatus, said: &str, budget: Budget) -> LoadError {
+    match status.signal().and_then(Signal::from_named_raw) {
+        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{} s of processor time", budget.cpu)),
+        Some(Signal::ABORT | Signal::SEGV) => budget.no_memory(),
+        Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
+        // Where the compiler finds no memory it aborts or panics, as the place has it. What else it panics at, it would each time.
+        None if status.code() == Some(PANICKED) && said.contains("out-of-memory") => budget.no_memory(),
+        None if status.code() == Some(PANICKED) => {
+            tracing::warn!(said = ?said.trim(), "the compiler panicked");
+            LoadError::TooComplex("the compiler fails on it".to_owned())
         }
+        _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
     }
 }
 
@@ -232,5 +296,46 @@ impl Came {
             Err(LoadError::Unavailable(_)) => Self::Unavailable,
             Err(_) => Self::Refused,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_program_may_take_more() {
+        let limits = CompileLimits::default();
+        let of = |size| (limits.of(size).cpu, limits.of(size).memory >> 20);
+        for (size, expected) in [
+            (0, (5, 512)),
+            (1 << 20, (5, 512)),
+            ((1 << 20) + 1, (10, 544)),
+            (3_182_400, (20, 608)),
+            (18 << 20, (90, 1056)),
+            (64 << 20, (320, 2528)),
+        ] {
+            assert_eq!(of(size), expected, "{size} bytes");
+        }
+        let limits = CompileLimits { timeout: Duration::MAX, memory: u64::MAX };
+        assert_eq!(limits.of(usize::MAX), Budget { cpu: u64::MAX, memory: u64::MAX });
+        assert_eq!(CompileLimits { timeout: Duration::from_millis(1), memory: 1 }.of(1), Budget { cpu: 1, memory: 1 });
+    }
+
+    #[test]
+    fn the_end_of_a_child_tells_whose_fault_it_was() {
+        let budget = Budget { cpu: 5, memory: 512 };
+        let killed = |signal: Signal| death(ExitStatus::from_raw(signal.as_raw()), "", budget);
+        assert_eq!(killed(Signal::XCPU), LoadError::CompileLimit("5 s of processor time".to_owned()));
+        assert_eq!(killed(Signal::ABORT), LoadError::CompileLimit("512 bytes of memory".to_owned()));
+        assert!(matches!(killed(Signal::XFSZ), LoadError::TooComplex(_)));
+        for outside in [Signal::KILL, Signal::TERM] {
+            assert!(matches!(killed(outside), LoadError::Unavailable(_)), "{outside:?}");
+        }
+        let exited = |code: i32, said: &str| death(ExitStatus::from_raw(code << 8), said, budget);
+        let no_memory = "thread 'main' panicked at set.rs:\nunhandled out-of-memory error: out of memory";
+        assert_eq!(exited(PANICKED, no_memory), killed(Signal::ABORT));
+        assert!(matches!(exited(PANICKED, "thread 'main' panicked at x.rs"), LoadError::TooComplex(_)));
+        assert!(matches!(exited(1, "cannot set limits"), LoadError::Unavailable(_)));
     }
 }

@@ -165,7 +165,8 @@ fn link_module(machine: &Machine, module: &Module) -> Result<Code, LoadError> {
     let unknown: Vec<_> = module
         .imports()
         .filter(|import| linker.get_by_import(&mut store, import).is_none())
-        .map(|import| format!("{}.{}", import.module(), import.name()))
+        // Its author chose the names: what is in them is shown, and does nothing to a terminal.
+        .map(|import| format!("{}.{}", import.module().escape_debug(), import.name().escape_debug()))
         .collect();
     if !unknown.is_empty() {
         return Err(LoadError::UnknownImports(unknown));

@@ -1,7 +1,7 @@
 //! From what the library reports to an `Outcome`: whose doing the end of a call was, and what to call it.
 
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{Error, FrameInfo, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::disk::Disk;
@@ -72,10 +72,19 @@ fn token(trap: Trap) -> &'static str {
 
 /// One line a frame, innermost first: the demangled function and where in the module it stood.
 fn backtrace(error: &Error) -> Vec<String> {
-    error
-        .downcast_ref::<WasmBacktrace>()
-        .map(|frames| frames.to_string().lines().filter_map(frame).collect())
-        .unwrap_or_default()
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let demangled: Vec<_> = trace.to_string().lines().filter_map(frame).collect();
+    // A guest names its functions, and may make lines and escape sequences of them.
+    let is_plain =
+        demangled.len() == trace.frames().len() && !demangled.iter().any(|name| name.contains(char::is_control));
+    if is_plain { demangled } else { trace.frames().iter().map(escaped).collect() }
+}
+
+/// A frame by the name that the guest gave the function, in characters that are only shown.
+fn escaped(frame: &FrameInfo) -> String {
+    let index = || format!("<wasm function {}>", frame.func_index());
+    let name = frame.func_name().map_or_else(index, |name| name.escape_debug().to_string());
+    frame.module_offset().map_or_else(|| name.clone(), |offset| format!("{name} ({offset:#x})"))
 }
 
 /// The library alone can demangle, and it writes `  0:  0x32 - module!function`, with a headline and lines of source between.
