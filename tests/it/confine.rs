@@ -104,7 +104,7 @@ async fn a_daemon_that_is_told_to_gives_nothing_up() {
 /// A compiler that waits for its program, when it has given up what it shall.
 async fn waiting_compiler() -> Child {
     let order = json!({
-        "limits": {"timeout": {"secs": 60, "nanos": 0}, "memory": 1u64 << 30},
+        "budget": {"cpu": 60, "memory": 1u64 << 30},
         "confine": "best",
         "program": {"kind": "module", "profile": {"features": [], "is_metered": false}},
     });

@@ -58,8 +58,7 @@ async fn what_looks_like_a_bomb_and_is_none_compiles_and_runs() {
 async fn sections_that_lie_are_refused() {
     let (mut daemon, client) = serving("steady", guests::run::HELLO).await;
     let oracle = Oracle::before(&mut daemon).await;
-    let header = b"\0asm\x01\0\0\0";
-    for (what, sections) in [
+    let modules = [
         ("a section of 4 GiB", &b"\x01\xff\xff\xff\xff\x0f"[..]),
         ("a size of more bits than there are", b"\x01\xff\xff\xff\xff\x7f\0"),
         ("a size that never ends", b"\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\0"),
@@ -82,10 +81,15 @@ async fn sections_that_lie_are_refused() {
             b"\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x06\x01\x02\xff\xfe\0\0\x0a\x04\x01\x02\0\x0b",
         ),
         ("an export of what there is not", b"\x07\x05\x01\x01x\0\x09"),
-    ] {
-        let reply = client.put("/v1/handlers/bad", [header, sections].concat()).send().await;
-        assert_eq!(reply.status, 422, "{what}: {reply:?}");
-        let message = reply.error(422, "invalid_module");
+    ];
+    let components = [
+        ("a module that says it is longer than what it is in", &b"\x01\x34\0asm\x01\0\0\0\x01\x04\x01\x60\0\0"[..]),
+        ("a component that does so", b"\x04\x34\0asm\x0d\0\x01\0"),
+    ];
+    let modules = modules.map(|(what, sections)| (what, [b"\0asm\x01\0\0\0", sections].concat()));
+    let components = components.map(|(what, sections)| (what, [b"\0asm\x0d\0\x01\0", sections].concat()));
+    for (what, wasm) in modules.into_iter().chain(components) {
+        let message = refused(&client, wasm, "invalid_module").await;
         assert!(message.contains("at byte 0x"), "{what}: {message}");
     }
     client.get("/v1/handlers/bad").send().await.error(404, "unknown_handler");

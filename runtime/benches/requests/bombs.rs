@@ -33,13 +33,19 @@ async fn pushed(daemon: &Daemon, wasm: Vec<u8>) -> (Reply, [u64; 2]) {
     let push = tokio::spawn(daemon.client().put("/v1/handlers/bomb", wasm).send());
     let mut most = [0; 2];
     while !push.is_finished() {
-        for child in daemon.children() {
+        for child in daemon.children().into_iter().filter(|child| is_compiler(*child)) {
             let now = ["VmPeak:", "VmHWM:"].map(|name| status(child, name));
             most = [most[0].max(now[0]), most[1].max(now[1])];
         }
         tokio::time::sleep(LOOK).await;
     }
     (push.await.unwrap(), most)
+}
+
+/// Whether a child is the compiler by now: at first it is a copy of the daemon.
+fn is_compiler(child: Pid) -> bool {
+    let line = fs::read(format!("/proc/{}/cmdline", child.as_raw_nonzero())).unwrap_or_default();
+    line.split(|byte| *byte == 0).any(|word| word == b"compile-child")
 }
 
 /// An amount that the kernel tells of a process, in MiB; 0 for one that has ended.

@@ -27,6 +27,13 @@ pub(super) fn check(wasm: &[u8], asked: &Features) -> Result<(), LoadError> {
     let mut functions = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(|error| invalid(&error))?;
+        // The validator takes a nested module for whole that ends with the program, though it said that it would be longer.
+        if let Some((_, range)) = payload.as_section().filter(|(_, range)| range.end > wasm.len()) {
+            return Err(LoadError::Invalid {
+                message: "what is nested here is cut off".to_owned(),
+                offset: Some(range.start),
+            });
+        }
         measure(&payload, &mut functions)?;
     }
     Ok(())

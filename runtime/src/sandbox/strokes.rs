@@ -43,7 +43,7 @@ struct Survey {
     strokes: Vec<(Range<usize>, Stroke)>,
 }
 
-/// The program with its long strokes cut; as it was where it has none. What is valid stays so.
+/// The program, whose shape was checked, with its long strokes cut; as it was where it has none. What is valid stays so.
 ///
 /// # Errors
 /// Those of a program that is not valid.
