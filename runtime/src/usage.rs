@@ -24,6 +24,8 @@ pub struct Usage {
     pub load: Counter,
     /// Making the instance.
     pub instantiate: Counter,
+    /// Giving its memory and its slots back, when it had stopped.
+    pub release: Counter,
     /// Computing, on whatever threads it was.
     pub cpu: Counter,
     pub memory_peak: Counter,
@@ -59,6 +61,8 @@ pub struct UsageReport {
     pub load_seconds: f64,
     /// Making the instance, a part of the run.
     pub instantiate_seconds: f64,
+    /// Giving its memory and its slots back when it had stopped, a part of the run.
+    pub release_seconds: f64,
     /// From having a slot to the end, or to now.
     pub run_seconds: f64,
     /// Processor time of the guest and its host calls.
@@ -97,6 +101,7 @@ impl Usage {
             queue_seconds: self.queue.seconds(),
             load_seconds: self.load.seconds(),
             instantiate_seconds: self.instantiate.seconds(),
+            release_seconds: self.release.seconds(),
             run_seconds: running.as_secs_f64(),
             cpu_seconds: self.cpu.seconds(),
             memory_peak: self.memory_peak.get(),

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_the_daemon_tells_is_kept_whole() {
-        let text = r#"{"job":"00ff","handler":"wc","outcome":{"kind":"exited","code":3},"exit_code":3,"usage":{"queue_seconds":0.0,"load_seconds":0.0,"instantiate_seconds":0.0,"run_seconds":0.5,"cpu_seconds":0.25,"memory_peak":1,"stdin_bytes":2,"stdout_bytes":3,"stderr_bytes":4},"node":"a"}"#;
+        let text = r#"{"job":"00ff","handler":"wc","outcome":{"kind":"exited","code":3},"exit_code":3,"usage":{"queue_seconds":0.0,"load_seconds":0.0,"instantiate_seconds":0.0,"release_seconds":0.0,"run_seconds":0.5,"cpu_seconds":0.25,"memory_peak":1,"stdin_bytes":2,"stdout_bytes":3,"stderr_bytes":4},"node":"a"}"#;
         let ending: Ending = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&ending).unwrap(), text);
     }
