@@ -233,7 +233,15 @@ async fn a_stream_that_goes_on_may_end_when_the_daemon_stops() {
     let (call, feed) = client.run("print").framed().http2().fed();
     let mut exchange = call.open().await;
     assert!(!exchange.at_least(16).await.is_empty());
-    let idle = greeted(&daemon, &[]).await;
+    let mut idle = greeted(&daemon, &[]).await;
+    client.push("hello", guests::run::HELLO).await;
+    idle.write(&head(&idle, 1, END_HEADERS | END_STREAM, "POST", "/v1/handlers/hello/run")).await.unwrap();
+    // Until the daemon has read a greeting, it speaks no HTTP/2 there.
+    eventually("the other connection to be served", async || {
+        let jobs = client.get("/v1/jobs?handler=hello&state=done").send().await.json();
+        (!jobs["jobs"].as_array().unwrap().is_empty()).then_some(())
+    })
+    .await;
     daemon.signal(Signal::TERM);
     daemon.until_logged(&["stopping: no new work is taken"]).await;
     drop(feed);
