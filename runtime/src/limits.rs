@@ -99,3 +99,17 @@ fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok
 fn as_optional_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_the_same_each_time_where_fuel_is_counted_or_its_clock_stands() {
+        let limits = Limits::default();
+        assert!(!limits.is_repeatable());
+        assert!(!Limits { clock: Clock::Coarse, ..limits }.is_repeatable());
+        assert!(Limits { fuel: Some(1), ..limits }.is_repeatable());
+        assert!(Limits { clock: Clock::Fixed(jiff::Timestamp::UNIX_EPOCH), ..limits }.is_repeatable());
+    }
+}
