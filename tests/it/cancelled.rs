@@ -5,7 +5,6 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::jobs_api::{ended, submit};
-use crate::metrics::page;
 use crate::{CAPSTAN, oracle};
 
 /// Runs at a time, and how often.
@@ -31,13 +30,6 @@ where
     done
 }
 
-/// Slots of all pools that are used now.
-async fn slots(client: &Client) -> f64 {
-    let pools = ["component_instances", "core_instances", "memories", "tables", "stacks"];
-    let page = page(client).await;
-    pools.iter().map(|pool| page.value(&format!("capstan_pool_slots_used{{pool=\"{pool}\"}}"))).sum()
-}
-
 async fn serving() -> (Daemon, Client) {
     let setup = Setup::new(CAPSTAN).config(&format!("[limits]\nruns = {AT_A_TIME}\n[history]\njobs = 1000\n"));
     let daemon = setup.start();
@@ -51,7 +43,7 @@ async fn serving() -> (Daemon, Client) {
 #[tokio::test]
 async fn ten_thousand_runs_that_are_killed_in_host_calls_leave_every_slot_free_at_once() {
     let (mut daemon, client) = serving().await;
-    assert!(slots(&client).await < 1.0);
+    assert_eq!(oracle::in_use(&client).await, 0);
     for _ in 0..ROUNDS {
         let jobs = (0..AT_A_TIME).map(|number| match number % 3 {
             0 => json!({"handler": "sleep"}),
@@ -73,7 +65,7 @@ async fn ten_thousand_runs_that_are_killed_in_host_calls_leave_every_slot_free_a
         });
         assert!(kinds.await.iter().all(|kind| kind.as_deref() == Some("cancelled")));
         // Not in a while: now.
-        assert!(slots(&client).await < 1.0);
+        assert_eq!(oracle::in_use(&client).await, 0);
         assert_eq!(client.running().await, 0);
     }
     oracle::still_answers(&mut daemon).await;

@@ -8,7 +8,7 @@ use crate::{CAPSTAN, serving};
 
 /// A page: its types by metric, and its values by name and labels as they stand there.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+struct Page {
     types: HashMap<String, String>,
     values: HashMap<String, f64>,
 }
@@ -50,7 +50,7 @@ impl Page {
         page
     }
 
-    pub(crate) fn value(&self, series: &str) -> f64 {
+    fn value(&self, series: &str) -> f64 {
         *self.values.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.values))
     }
 }
@@ -60,7 +60,7 @@ pub(crate) async fn counted(client: &Client, series: &str) -> f64 {
     page(client).await.value(series)
 }
 
-pub(crate) async fn page(client: &Client) -> Page {
+async fn page(client: &Client) -> Page {
     let reply = client.get("/metrics").send().await;
     assert_eq!(reply.status, 200);
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"), "{reply:?}");

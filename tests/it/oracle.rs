@@ -75,7 +75,7 @@ async fn falls<T: PartialOrd + Debug>(what: &str, at_most: T, mut now: impl Asyn
 }
 
 /// Slots of the pools that runs use, jobs that wait for one, and children that compile, all together.
-async fn in_use(client: &Client) -> u64 {
+pub(crate) async fn in_use(client: &Client) -> u64 {
     const OF: [&str; 4] =
         ["capstan_pool_slots_used{", "capstan_runs_running ", "capstan_runs_queued ", "capstan_compilers "];
     let page = client.get("/metrics").send().await;

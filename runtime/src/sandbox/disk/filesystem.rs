@@ -16,8 +16,9 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::super::host::Host;
 use super::streams::{Reading, Writing};
+use super::underneath::Said;
 use super::{Disk, Full, Handle, Leads, Ledger};
-use crate::outcome::{FileSystemLimit, Room};
+use crate::outcome::Room;
 
 /// The file system of a run, with its mounts.
 pub(in crate::sandbox) struct Filesystem<'a> {
@@ -123,18 +124,14 @@ impl Filesystem<'_> {
     /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
     async fn told<T>(&mut self, fd: &Fd, what: Room, answer: FsResult<T>) -> FsResult<T> {
         let Err(error) = answer else { return answer };
-        let Some((ledger, mount)) = self.at(fd).map(|(ledger, mount)| (ledger.clone(), mount)) else {
-            return Err(error);
+        let said = match error.downcast_ref() {
+            Some(ErrorCode::InsufficientSpace) => Said::Full,
+            Some(ErrorCode::Io) => Said::Broken,
+            _ => return Err(error),
         };
-        match error.downcast_ref().copied() {
-            Some(ErrorCode::InsufficientSpace) => ledger.has_no_more(mount, what, FileSystemLimit::Full),
-            Some(ErrorCode::Io) if ledger.quota_is_spent(mount).await => {
-                ledger.has_no_more(mount, what, FileSystemLimit::Quota);
-                return Err(ErrorCode::Quota.into());
-            }
-            _ => {}
-        }
-        Err(error)
+        let Some((ledger, mount)) = self.at(fd) else { return Err(error) };
+        let is_quota = ledger.clone().call_failed(mount, what, said).await;
+        Err(if is_quota { ErrorCode::Quota.into() } else { error })
     }
 
     fn made(&self, fd: &Fd) {

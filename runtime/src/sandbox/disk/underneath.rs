@@ -11,9 +11,31 @@ use super::Ledger;
 use crate::outcome::{DiskLimit, FileSystemLimit, Outcome, Room};
 use crate::store;
 
+/// What the library says of a call for room that has failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    /// That the file system is full.
+    Full,
+    /// That the disk is broken, which it also says where a quota is spent: it has no word for that.
+    Broken,
+}
+
 impl Ledger {
+    /// Notes what a call for room has failed of, where that is what the file system of a mount has to give. Gives whether it is a quota.
+    pub(super) async fn call_failed(&self, mount: usize, what: Room, said: Said) -> bool {
+        match said {
+            Said::Full => self.has_no_more(mount, what, FileSystemLimit::Full),
+            Said::Broken if self.quota_is_spent(mount).await => {
+                self.has_no_more(mount, what, FileSystemLimit::Quota);
+                return true;
+            }
+            Said::Broken => {}
+        }
+        false
+    }
+
     /// Notes that the file system of a mount has no more to give.
-    pub(super) fn has_no_more(&self, mount: usize, what: Room, file_system: FileSystemLimit) {
+    fn has_no_more(&self, mount: usize, what: Room, file_system: FileSystemLimit) {
         let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
         let _ = self.denied.set(Outcome::DiskCap { what, by });
     }
@@ -27,9 +49,8 @@ impl Ledger {
         }
     }
 
-    /// Whether a quota of a mount's file system is what a call has failed of. The library has no word for that, and says what it says of a
-    /// broken disk.
-    pub(super) async fn quota_is_spent(&self, mount: usize) -> bool {
+    /// Whether a quota of a mount's file system is spent.
+    async fn quota_is_spent(&self, mount: usize) -> bool {
         let dir = self.mounts[mount].dir.clone();
         store::blocking(move || is_spent(&dir)).await
     }

@@ -6,9 +6,10 @@ use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Fdflags, Filesize,
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
 
+use super::super::underneath::Said;
 use super::super::{Full, Handle, Leads, Ledger};
 use super::{Answer, Path};
-use crate::outcome::{FileSystemLimit, Room};
+use crate::outcome::Room;
 use crate::sandbox::host::Host;
 
 /// The most buffers of one call, as on Linux: each is looked at before anything is written.
@@ -99,17 +100,14 @@ impl Host {
     /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
     pub(super) async fn told<T>(&mut self, fd: Fd, what: Room, answer: Answer<T>) -> Answer<T> {
         let Err(error) = answer else { return answer };
+        let said = match error.downcast_ref() {
+            Some(Errno::Nospc) => Said::Full,
+            Some(Errno::Io) => Said::Broken,
+            _ => return Err(error),
+        };
         let Some((ledger, handle)) = self.at(fd) else { return Err(error) };
-        let ledger = ledger.clone();
-        match error.downcast_ref().copied() {
-            Some(Errno::Nospc) => ledger.has_no_more(handle.mount, what, FileSystemLimit::Full),
-            Some(Errno::Io) if ledger.quota_is_spent(handle.mount).await => {
-                ledger.has_no_more(handle.mount, what, FileSystemLimit::Quota);
-                return Err(Errno::Dquot.into());
-            }
-            _ => {}
-        }
-        Err(error)
+        let is_quota = ledger.clone().call_failed(handle.mount, what, said).await;
+        Err(if is_quota { Errno::Dquot.into() } else { error })
     }
 
     /// Counts what was made.
