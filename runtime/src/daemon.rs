@@ -39,6 +39,9 @@ use crate::tasks::Tasks;
 /// Exit code of wrong usage: flags and configuration.
 const WRONG_USAGE: u8 = 125;
 
+/// How long tasks may take to be dropped at the very end. It takes them no time; what blocks, which may be for ever, is not waited for longer.
+const LAST_DROPS: Duration = Duration::from_millis(200);
+
 /// What `capstan daemon` was told.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -131,8 +134,8 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .map_err(Failure::Threads)?;
     allow_open_files();
     let end = control.block_on(live(flags, settings, inherited, supervisor, confinement, tasks));
-    // Nothing that matters is left on it, and what blocks there may block for ever.
-    control.shutdown_background();
+    // After a second signal its tasks are still there, and drop what they hold: the file of a socket, for one.
+    control.shutdown_timeout(LAST_DROPS);
     end
 }
 

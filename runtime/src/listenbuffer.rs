@@ -88,15 +88,16 @@ impl<L: Listen> ListenBuffer<L> {
     pub async fn accept(&self) -> Result<L::Stream, AcceptError> {
         let through_the_gate = async {
             match self.policy {
-                Policy::Hold => self.gate.opened().await?,
-                Policy::Answer if self.gate.state().is_shut() => tokio::select! {
+                Policy::Hold => {
+                    self.gate.opened().await?;
+                    Ok(self.listener.accept().await)
+                }
+                Policy::Answer => tokio::select! {
                     biased;
-                    failed = self.gate.failed() => return Err(failed.into()),
-                    stream = self.listener.accept() => return Ok(stream),
+                    failed = self.gate.failed() => Err(failed.into()),
+                    stream = self.listener.accept() => Ok(stream),
                 },
-                Policy::Answer => self.gate.opened().await?,
             }
-            Ok(self.listener.accept().await)
         };
         tokio::select! {
             biased;
