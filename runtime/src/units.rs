@@ -157,9 +157,13 @@ mod tests {
 
     #[test]
     fn a_duration_is_what_a_number_of_seconds_can_say() {
-        for text in ["1ns", "0.1", "1h 1ns", "97days 1ns", "100days 1ns", "31y 7ns", "18446744073709549568"] {
+        let longest = ["9221372036854755807s", "18446744073709549568"];
+        for text in ["1ns", "0.1", "1h 1ns", "97days 1ns", "100days 1ns", "31y 7ns"].into_iter().chain(longest) {
             let read = duration(text).unwrap();
             assert_eq!(duration(&read.as_secs_f64().to_string()), Ok(read), "{text}");
+            let kept = serde_json::to_string(&read.as_secs_f64()).unwrap();
+            let again = deserialize_duration(&mut serde_json::Deserializer::from_str(&kept)).unwrap();
+            assert_eq!(again, Some(read), "{text} as JSON, {kept}");
         }
     }
 
