@@ -22,6 +22,7 @@ mod limiter;
 mod linkers;
 mod machine;
 mod network;
+mod open_files;
 mod profile;
 mod program;
 mod run;

@@ -15,6 +15,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::super::host::Host;
+use super::super::open_files;
 use super::streams::{Reading, Writing};
 use super::underneath::Said;
 use super::{Disk, Full, Handle, Leads, Ledger};
@@ -364,6 +365,10 @@ impl HostDescriptor for Filesystem<'_> {
             how &= !(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
         }
         let Some((_, mount)) = self.at(&fd) else { return self.wasi.open_at(fd, lookup, path, how, flags).await };
+        if !open_files::is_there_room() {
+            // It has no word for too many open files.
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
         // What is there, before it is opened: opening a FIFO could block a thread for ever.
         let makes = match self.wasi.stat_at(same(&fd), lookup, path.clone()).await {
             Ok(there) => can_be_opened(there.type_).map(|()| false)?,

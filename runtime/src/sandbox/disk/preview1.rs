@@ -17,6 +17,7 @@ use wiggle::{GuestMemory, GuestPtr};
 pub(super) use self::listing::Listing;
 use self::mounted::{can_be_opened, part, text};
 use super::super::host::Host;
+use super::super::open_files;
 use super::Handle;
 use crate::outcome::Room;
 
@@ -317,8 +318,11 @@ impl WasiSnapshotPreview1 for Host {
         let Some((_, handle)) = self.at(dir) else {
             return self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
         };
-        let own = self.leads(memory, dir, path)?;
         let mount = handle.mount;
+        let own = self.leads(memory, dir, path)?;
+        if !open_files::is_there_room() {
+            return Err(Errno::Nfile.into());
+        }
         if let Some(name) = own {
             // Neither made where it is gone, nor looked for elsewhere.
             let (lookup, how) = (Lookupflags::empty(), how & !(Oflags::CREAT | Oflags::EXCL));

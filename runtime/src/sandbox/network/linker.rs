@@ -5,18 +5,23 @@ use std::net::SocketAddr;
 
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut};
-use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, IpSocketAddress, Network as Grant};
+use wasmtime_wasi::p2::bindings::sockets::network::{
+    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network as Grant,
+};
 use wasmtime_wasi::p2::bindings::sockets::tcp::HostTcpSocket;
+use wasmtime_wasi::p2::bindings::sockets::tcp_create_socket::Host as _;
 use wasmtime_wasi::p2::bindings::sockets::udp::{
     HostIncomingDatagramStream as _, HostOutgoingDatagramStream as _, HostUdpSocket, IncomingDatagram,
     IncomingDatagramStream, OutgoingDatagram, OutgoingDatagramStream,
 };
+use wasmtime_wasi::p2::bindings::sockets::udp_create_socket::Host as _;
 use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
 use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, DynPollable, SocketError, SocketResult, TcpSocket, UdpSocket, subscribe,
 };
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 
+use super::super::open_files;
 use super::lookup::Lookup;
 use super::meter::{Incoming, Outgoing};
 use super::{Host, Network};
@@ -29,8 +34,10 @@ const VERSION: &str = "@0.2.12";
 type Told<T> = Result<(Result<T, ErrorCode>,)>;
 
 /// The functions whose place is taken.
-const SHADOWED: [(&str, &str); 5] = [
+const SHADOWED: [(&str, &str); 7] = [
     ("ip-name-lookup", "resolve-addresses"),
+    ("tcp-create-socket", "create-tcp-socket"),
+    ("udp-create-socket", "create-udp-socket"),
     ("tcp", "[method]tcp-socket.finish-connect"),
     ("udp", "[method]udp-socket.stream"),
     ("udp", "[method]outgoing-datagram-stream.send"),
@@ -49,6 +56,7 @@ pub(in crate::sandbox) fn shadow(linker: &mut Linker<Host>) -> Result<()> {
     }
     linker.allow_shadowing(true);
     names(linker)?;
+    sockets(linker)?;
     tcp(linker)?;
     udp(linker)?;
     linker.allow_shadowing(false);
@@ -87,6 +95,31 @@ fn names(linker: &mut Linker<Host>) -> Result<()> {
         let pollable: Resource<DynPollable> = subscribe(store.data_mut().sockets().table, lookup)?;
         Ok((pollable,))
     })
+}
+
+fn sockets(linker: &mut Linker<Host>) -> Result<()> {
+    instance(linker, "tcp-create-socket")?.func_wrap(
+        "create-tcp-socket",
+        |mut store, (family,): (IpAddressFamily,)| {
+            told(may_be_made().and_then(|()| store.data_mut().sockets().create_tcp_socket(family)))
+        },
+    )?;
+    instance(linker, "udp-create-socket")?.func_wrap_async(
+        "create-udp-socket",
+        |mut store, (family,): (IpAddressFamily,)| {
+            Box::new(async move {
+                if let Err(error) = may_be_made() {
+                    return told(Err(error));
+                }
+                told(store.data_mut().sockets().create_udp_socket(family).await)
+            })
+        },
+    )
+}
+
+/// A socket is an open file.
+fn may_be_made() -> SocketResult<()> {
+    if open_files::is_there_room() { Ok(()) } else { Err(ErrorCode::NewSocketLimit.into()) }
 }
 
 fn tcp(linker: &mut Linker<Host>) -> Result<()> {
