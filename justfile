@@ -53,6 +53,10 @@ soak *args: build jobs
 fuzz *args:
     tests/fuzz/run {{ args }}
 
+# Change the sources where limits and grants are decided, one thing at a time, and list what no unit test notices.
+mutants *args: _cargo-mutants
+    cargo mutants --package capstan --output target {{ args }}
+
 # Format the sources.
 fmt:
     cargo fmt --all
@@ -86,3 +90,6 @@ clean:
 
 _cargo-deny:
     @command -v cargo-deny >/dev/null || cargo install --quiet --locked --root {{ quote(tools) }} cargo-deny@0.20.2
+
+_cargo-mutants:
+    @command -v cargo-mutants >/dev/null || cargo install --quiet --locked --root {{ quote(tools) }} cargo-mutants@27.1.0

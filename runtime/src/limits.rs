@@ -112,4 +112,50 @@ mod tests {
         assert!(Limits { fuel: Some(1), ..limits }.is_repeatable());
         assert!(Limits { clock: Clock::Fixed(jiff::Timestamp::UNIX_EPOCH), ..limits }.is_repeatable());
     }
+
+    /// The cell «default» of the row of `key` in a table of the documentation, its n-th value.
+    fn documented(page: &'static str, key: &str, nth: usize) -> &'static str {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {key} |"))).expect(key);
+        let column = page.lines().find(|line| line.starts_with("| ") && line.contains("default")).unwrap();
+        let column = column.split('|').position(|cell| cell.contains("default")).unwrap();
+        row.split('|').nth(column).unwrap().trim().split(", ").nth(nth).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let policy = |key: &str, nth| documented(include_str!("../../docs/policy.md"), key, nth);
+        let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+        let size = |text: &str| text.parse::<bytesize::ByteSize>().unwrap().as_u64();
+        let time = |text: &str| humantime::parse_duration(text).unwrap();
+        let page = include_str!("../../docs/limits.md");
+        let hostcall = size(documented(page, "bytes copied in one host call", 0));
+        let expected = Limits {
+            timeout: time(policy("`timeout`", 0)),
+            memory: size(policy("`memory`", 0)),
+            handles: number(policy("`handles`", 0)).try_into().unwrap(),
+            hostcall: hostcall.try_into().unwrap(),
+            stdout: size(policy("`stdout`, `stderr`", 0)),
+            stderr: size(policy("`stdout`, `stderr`", 1)),
+            disk: size(policy("`disk`, `files`", 0)),
+            files: number(policy("`disk`, `files`", 1)),
+            connections: number(policy("`connections`", 0)),
+            traffic: size(policy("`traffic`", 0)),
+            ..Limits::default()
+        };
+        assert_eq!(Limits::default(), expected);
+        for key in ["cpu", "fuel"] {
+            assert_eq!(policy(&format!("`{key}`"), 0), "none");
+        }
+        let Limits { cpu, fuel, clock, random, output, .. } = Limits::default();
+        assert_eq!((cpu, fuel, clock, random, output), (None, None, Clock::Real, Random::Real, Overflow::Stop));
+    }
+
+    #[test]
+    fn times_are_told_in_seconds() {
+        let limits =
+            Limits { timeout: Duration::from_millis(1500), cpu: Some(Duration::from_millis(250)), ..Limits::default() };
+        let told = serde_json::to_value(limits).unwrap();
+        assert_eq!((told["timeout"].as_f64(), told["cpu"].as_f64()), (Some(1.5), Some(0.25)));
+        assert!(serde_json::to_value(Limits::default()).unwrap()["cpu"].is_null());
+    }
 }

@@ -166,8 +166,14 @@ mod tests {
     #[tokio::test]
     async fn the_phase_of_a_start_is_told_while_the_gate_is_shut_and_opens_nothing() {
         let gate = Gate::new();
-        for phase in [Phase::Binding, Phase::Loading, Phase::Installing, Phase::Opening] {
+        for (phase, name) in [
+            (Phase::Binding, "binding"),
+            (Phase::Loading, "loading"),
+            (Phase::Installing, "installing"),
+            (Phase::Opening, "opening"),
+        ] {
             gate.enter(phase);
+            assert_eq!(phase.to_string(), name);
             assert_eq!(gate.state(), GateState::Shut(phase));
             assert!(gate.opened().now_or_never().is_none(), "{phase} is no opening");
         }

@@ -28,15 +28,28 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_named() {
-        for (unknown, nearest) in
-            [("memroy", "memory"), ("timout", "timeout"), ("handle", "handles"), ("stdotu", "stdout")]
-        {
+        for (unknown, nearest) in [
+            ("memroy", "memory"),
+            ("timout", "timeout"),
+            ("handle", "handles"),
+            ("stdotu", "stdout"),
+            ("pasenv", "pass_env"),
+        ] {
             let toml = toml::from_str::<Asked>(&format!("{unknown} = 1")).unwrap_err().to_string();
             let json = serde_json::from_str::<Asked>(&format!("{{\"{unknown}\": 1}}")).unwrap_err().to_string();
             for error in [toml, json] {
                 let told = with_nearest(&error);
                 assert!(told.ends_with(&format!("; did you mean `{nearest}`?")), "{told}");
             }
+        }
+    }
+
+    #[test]
+    fn as_many_letters_may_be_wrong_as_a_third_of_the_word_and_one() {
+        for (unknown, known, is_near) in
+            [("cxx", "cpu", true), ("xxx", "cpu", false), ("mexxxy", "memory", true), ("mxxxxy", "memory", false)]
+        {
+            assert_eq!(nearest(unknown, [known]).is_some(), is_near, "{unknown}");
         }
     }
 

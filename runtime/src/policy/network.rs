@@ -112,7 +112,7 @@ impl FromStr for Rule {
             (None, None) => (text, Protocol::Tcp),
         };
         // The colons of an IPv6 address stand in brackets.
-        let after_address = rest.find(']').map_or(0, |bracket| bracket + 1);
+        let after_address = rest.find(']').unwrap_or(0);
         let (host, ports) = match rest[after_address..].split_once(':') {
             Some((_, more)) if after_address == 0 && more.contains(':') => {
                 return Err(error("an IPv6 address stands in brackets".to_owned()));

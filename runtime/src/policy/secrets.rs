@@ -84,3 +84,77 @@ impl Ceiling {
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ceiling that offers `token` to `wc` alone and `salt` to all.
+    fn ceiling() -> Ceiling {
+        let offered = |value: &str, handlers: &[&str]| Offered {
+            secret: Secret::new(value.as_bytes()).unwrap(),
+            handlers: handlers.iter().map(|handler| (*handler).to_owned()).collect(),
+        };
+        let secrets = [("token", offered("a token", &["wc"])), ("salt", offered("a grain", &["*"]))];
+        let secrets = secrets.map(|(name, offered)| (name.to_owned(), offered)).into();
+        Ceiling { secrets, ..Ceiling::default() }
+    }
+
+    /// What `handler` gets as which variable, with the values.
+    fn given(handler: &str, manifest: &str, caller: &str) -> Result<Vec<(String, String)>, String> {
+        let ceiling = ceiling();
+        let [manifest, caller] = [manifest, caller].map(|toml| toml::from_str::<Asked>(toml).unwrap());
+        let policy = ceiling.judge(handler, &manifest, &caller).allowed().map_err(|denied| denied.to_string())?;
+        let secrets = ceiling.grants(&policy).unwrap().secrets;
+        Ok(secrets.into_iter().map(|(env, secret)| (env, secret.reveal().to_owned())).collect())
+    }
+
+    fn one(env: &str, value: &str) -> Result<Vec<(String, String)>, String> {
+        Ok(vec![(env.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_secret_is_for_the_handlers_that_the_operator_names() {
+        let token = "secrets = [{ name = \"token\" }]";
+        assert_eq!(given("wc", "", token), one("TOKEN", "a token"));
+        assert_eq!(given("wc", token, ""), one("TOKEN", "a token"));
+        assert_eq!(given("other", "", "secrets = [{ name = \"salt\" }]"), one("SALT", "a grain"));
+        for (handler, caller, rule) in [
+            ("other", token, "the operator keeps it from handler other"),
+            ("wc", "secrets = [{ name = \"pepper\" }]", "the operator has no secret of this name"),
+        ] {
+            let denied = given(handler, "", caller).unwrap_err();
+            assert!(denied.contains(rule), "{denied}");
+        }
+    }
+
+    #[test]
+    fn a_caller_gets_no_secret_that_the_manifest_does_without() {
+        let salt = "secrets = [{ name = \"salt\" }]";
+        assert_eq!(given("wc", salt, "secrets = [{ name = \"salt\", env = \"S\" }]"), one("S", "a grain"));
+        assert_eq!(given("wc", salt, "secrets = []"), Ok(vec![]));
+        let denied = given("wc", salt, "secrets = [{ name = \"token\" }]").unwrap_err();
+        assert!(denied.contains("token of the caller: the manifest does without it"), "{denied}");
+    }
+
+    #[test]
+    fn the_variable_is_the_name_in_capital_letters_unless_said() {
+        let variable = |name: &str, env: Option<&str>| {
+            SecretAsked { name: name.to_owned(), env: env.map(str::to_owned) }.variable()
+        };
+        assert_eq!(variable("db-password.2", None), "DB_PASSWORD_2");
+        assert_eq!(variable("db-password", Some("pass")), "pass");
+        for env in ["", "A=B", "A\0B"] {
+            let caller = format!("secrets = [{{ name = \"salt\", env = {} }}]", serde_json::Value::from(env));
+            assert!(given("wc", "", &caller).unwrap_err().contains("cannot be the name of a variable"), "{env:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_secrets_in_one_variable_the_last_is_there() {
+        let both = "secrets = [{ name = \"token\", env = \"S\" }, { name = \"salt\", env = \"S\" }]";
+        assert_eq!(given("wc", "", both), one("S", "a grain"));
+        let apart = "secrets = [{ name = \"token\", env = \"A\" }, { name = \"salt\", env = \"B\" }]";
+        assert_eq!(given("wc", "", apart).map(|given| given.len()), Ok(2));
+    }
+}

@@ -76,6 +76,65 @@ fn a_limit_beyond_what_stands_above_is_clamped_and_told() {
     );
 }
 
+/// Each limit by itself: who asks for more than the manifest did is told of the manifest, and of the operator where it has none.
+#[test]
+fn a_limit_is_told_to_be_of_who_set_it() {
+    let ceiling = Ceiling::of(Limits::default().replaced(&asked(
+        "timeout = 5\ncpu = 5\nmemory = 5\nhandles = 5\nstdout = 5\nstderr = 5\ndisk = 5\nfiles = 5\nconnections = 5\ntraffic = 5\n\
+         concurrency = 5\nconcurrency_per_key = 5\nfuel = 5\nclock = \"fixed\"\nrandom = { seed = 5 }",
+    )));
+    for (key, unit) in [
+        ("timeout", "s"),
+        ("cpu", "s"),
+        ("memory", " B"),
+        ("handles", ""),
+        ("stdout", " B"),
+        ("stderr", " B"),
+        ("disk", " B"),
+        ("files", ""),
+        ("connections", ""),
+        ("traffic", " B"),
+        ("concurrency", ""),
+        ("concurrency_per_key", ""),
+        ("fuel", ""),
+    ] {
+        let told = |manifest: &str| judged(&ceiling, manifest, &format!("{key} = 9")).findings;
+        let [finding] = &told("")[..] else { panic!("{key}: {:?}", told("")) };
+        assert_eq!(finding.to_string(), format!("{key} 9{unit} of the caller: the operator's {key} is 5{unit}"));
+        assert_eq!(finding.granted.as_deref(), Some(format!("5{unit}").as_str()));
+        let [finding] = &told(&format!("{key} = 4"))[..] else { panic!("{key}") };
+        assert_eq!(finding.to_string(), format!("{key} 9{unit} of the caller: the manifest's {key} is 4{unit}"));
+        let none = judged(&ceiling, &format!("{key} = 5"), &format!("{key} = 5")).findings;
+        assert_eq!(none, [], "as much as there is is no excess");
+    }
+    for (key, said) in [("clock", "\"real\""), ("random", "\"real\"")] {
+        let caller = format!("{key} = {said}");
+        let operators = judged(&ceiling, "", &caller).findings;
+        assert!(operators[0].rule.starts_with(&format!("the operator's {key} is ")), "{operators:?}");
+        let manifest = if key == "clock" { "clock = \"fixed\"" } else { "random = \"seeded\"" };
+        let manifests = judged(&ceiling, manifest, &caller).findings;
+        assert!(manifests[0].rule.starts_with(&format!("the manifest's {key} is ")), "{manifests:?}");
+    }
+    let choice = judged(&ceiling, "output = \"stop\"", "memory = 9").findings;
+    assert!(choice[0].rule.starts_with("the operator's memory"), "a choice is no limit: {choice:?}");
+}
+
+#[test]
+fn all_that_is_denied_is_told_in_one_line() {
+    let caller =
+        "memory = \"1GiB\"\npass_env = [\"HOME\", \"USER\"]\n[[mounts]]\npath = \"/x\"\naccess = \"rw\"\n[[mounts]]\n";
+    let denied = judged(&Ceiling::default(), "", caller).allowed().unwrap_err().to_string();
+    let pass = "the operator does not pass it on, or does not have it";
+    assert_eq!(
+        denied,
+        format!(
+            "mounts /x (rw) of the caller: the operator allows no path like it; mounts a mount (ro) of the caller: a mount has a `name` \
+             or a `path`, and not both; pass_env HOME of the caller: {pass}; pass_env USER of the caller: {pass}"
+        ),
+        "what is clamped denies nothing"
+    );
+}
+
 #[test]
 fn a_grant_that_is_not_there_is_denied_with_its_rule() {
     let ceiling = ceiling(&[("data", Access::ReadOnly), ("logs", Access::ReadWrite)], &["TZ"]);
@@ -166,6 +225,22 @@ fn a_scratch_directory_is_for_who_asks_and_no_larger_than_allowed() {
     assert_eq!(scratch("scratch = 5", "scratch = 0"), 0);
     let Judgement { policy, findings } = judged(&ceiling, "", "scratch = \"1GiB\"");
     assert_eq!((policy.scratch, findings[0].key), (64 << 20, "scratch"));
+    let told = |manifest, caller| judged(&ceiling, manifest, caller).findings[0].rule.clone();
+    assert_eq!(told("", "scratch = \"1GiB\""), "the operator's scratch is 64.0 MiB");
+    assert_eq!(told("scratch = 5", "scratch = 9"), "the manifest's scratch is 5 B");
+    assert_eq!(told("scratch = \"1GiB\"", ""), "the operator's scratch is 64.0 MiB");
+}
+
+#[test]
+fn a_scratch_directory_is_where_the_daemon_has_a_place_for_it() {
+    let nowhere = Ceiling::default();
+    let policy = judged(&nowhere, "", "scratch = 5").allowed().unwrap();
+    assert_eq!(nowhere.grants(&policy).unwrap_err().to_string(), "scratch 5 B of the caller: there is no place for it");
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Arc::new(Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap());
+    let somewhere = Ceiling { scratch_folder: Some(dir), ..nowhere };
+    assert_eq!(somewhere.grants(&policy).unwrap().scratch.map(|scratch| scratch.bytes), Some(5));
+    assert!(somewhere.grants(&Policy::default()).unwrap().scratch.is_none());
 }
 
 #[test]
@@ -183,6 +258,7 @@ fn the_room_of_a_mount_is_the_least_of_what_the_three_say() {
     assert_eq!(room(&format!("{a}disk = 70\nfiles = 1"), &format!("{a}disk = 80")), (Some(70), Some(1), 1));
     assert_eq!(room(&format!("{a}disk = 700"), a), (Some(100), Some(10), 1));
     assert_eq!(room("", "[[mounts]]\nname = \"b\""), (None, None, 0));
+    assert_eq!(room("", &format!("{a}disk = 100\nfiles = 10")), (Some(100), Some(10), 0), "all that there is");
 }
 
 #[test]
@@ -211,6 +287,28 @@ fn mounts_are_apart_from_each_other_and_have_one_source() {
 }
 
 #[test]
+fn mounts_that_are_written_to_and_mounts_that_are_one_file_stand_beside_others() {
+    let mut ceiling = ceiling(&["a", "b", "f", "g"].map(|name| (name, Access::ReadWrite)), &[]);
+    for name in ["f", "g"] {
+        ceiling.mounts.get_mut(name).unwrap().file = Some(name.to_owned());
+    }
+    let mounts = |names: &[&str]| {
+        let mount = |name: &&str| format!("[[mounts]]\nname = \"{name}\"\naccess = \"rw\"\n");
+        judged(&ceiling, "", &names.iter().map(mount).collect::<String>()).allowed()
+    };
+    assert_eq!(mounts(&["a", "b", "f"]).unwrap().mounts.len(), 3);
+    let denied = mounts(&["f", "g"]).unwrap_err().to_string();
+    assert!(denied.contains("mounts g (rw) of the caller"), "two files of one folder are seen as one: {denied}");
+}
+
+#[test]
+fn the_place_of_the_scratch_directory_is_free_where_there_is_none() {
+    let ceiling = ceiling(&[("a", Access::ReadOnly)], &[]);
+    let policy = judged(&ceiling, "", "[[mounts]]\nname = \"a\"\nguest = \"/scratch\"").allowed().unwrap();
+    assert_eq!(policy.mounts, [granted("a", "/scratch", Access::ReadOnly)]);
+}
+
+#[test]
 fn a_feature_is_allowed_by_the_operator_and_asked_for_by_the_manifest_alone() {
     let none = Ceiling::default();
     let some = Ceiling { features: [Feature::Memory64].into(), ..Ceiling::default() };
@@ -230,6 +328,8 @@ fn a_feature_is_allowed_by_the_operator_and_asked_for_by_the_manifest_alone() {
         let Denied(findings) = judged(ceiling, manifest, caller).allowed().expect_err(caller);
         assert!(findings[0].by == by && findings[0].rule.contains(rule), "{manifest} {caller}: {findings:?}");
     }
+    let Denied(findings) = judged(&some, both, "").allowed().unwrap_err();
+    assert_eq!(findings.iter().map(|finding| finding.asked.as_str()).collect::<Vec<_>>(), ["multi-memory"]);
 }
 
 #[test]

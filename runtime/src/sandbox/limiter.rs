@@ -112,4 +112,16 @@ mod tests {
         assert_eq!(limiter.denied(), Some(TABLES_A_RUN as u64));
         assert!(limiter.memory_growing(0, 1 << 30, None).unwrap());
     }
+
+    #[test]
+    fn the_engine_gives_a_run_as_many_memories_as_its_profile_says() {
+        let engine = wasmtime::Engine::default();
+        let mut store = wasmtime::Store::new(&engine, Limiter::new(u64::MAX, Arc::default()));
+        store.limiter(|limiter| limiter);
+        let module = wasmtime::Module::new(&engine, wat::parse_str("(module (memory 0))").unwrap()).unwrap();
+        for _ in 0..MEMORIES_A_RUN {
+            wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+        }
+        wasmtime::Instance::new(&mut store, &module, &[]).unwrap_err();
+    }
 }

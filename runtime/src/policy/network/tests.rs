@@ -223,8 +223,10 @@ fn what_is_special_is_reached_by_its_address_only() {
     for (special, named) in SPECIAL {
         let target = address(&format!("{special}:80"));
         let reach = Reach::new(everything.clone(), &[], &everything);
-        let why = reach.allows(Protocol::Tcp, target, &names, |_| false).expect_err(special);
-        assert!(matches!(why, Why::Special(_)), "{special}: {why}");
+        for names in [&names[..], &[]] {
+            let why = reach.allows(Protocol::Tcp, target, names, |_| false).expect_err(special);
+            assert!(matches!(why, Why::Special(_)), "{special} {names:?}: {why}");
+        }
         assert!(!reach.addresses(target.ip().to_canonical()), "{special}");
         let reach = Reach::new(rules(&[named]), &[], &[]);
         assert_eq!(reach.allows(Protocol::Tcp, target, &[], |_| false), Ok(None), "{special} by {named}");
@@ -289,6 +291,14 @@ fn the_daemons_own_ports_are_reached_where_the_operator_names_them_with_their_ad
         let reach = of_operator(named);
         assert_eq!((allows(&reach, "127.0.0.1:2375"), allows(&reach, "[::1]:2375")), (v4, v6), "{named}");
         assert!(allows(&reach, "8.8.8.8:2375"), "the same port of another machine is not the daemon's");
+    }
+    let reach = Reach::new(rules(&["127.0.0.1", "127.0.0.1/udp"]), &[2375], &[]);
+    for (protocol, target, allowed) in [
+        (Protocol::Tcp, "127.0.0.1:2375", Err(Why::Own)),
+        (Protocol::Tcp, "127.0.0.1:80", Ok(None)),
+        (Protocol::Udp, "127.0.0.1:2375", Ok(None)),
+    ] {
+        assert_eq!(reach.allows(protocol, address(target), &[], here), allowed, "{target}/{protocol}");
     }
 }
 
@@ -370,4 +380,37 @@ fn a_rule_that_is_not_granted_is_denied_with_what_is() {
     let clamped = ceiling(&["example.com"]).judge("wc", &asked(&["example.com:443", "other.example"]), &Asked::NOTHING);
     assert_eq!(clamped.policy.network, rules(&["example.com:443"]));
     assert_eq!(clamped.findings[0].verdict, Verdict::Clamped);
+}
+
+#[test]
+fn the_first_four_of_the_operators_rules_are_told() {
+    let why = |rules: &[&str]| {
+        let ceiling = Ceiling { network: self::rules(rules), ..Ceiling::default() };
+        let asked = Asked { network: Some(self::rules(&["x.example"])), ..Asked::NOTHING };
+        ceiling.judge("wc", &Asked::NOTHING, &asked).findings[0].rule.clone()
+    };
+    assert!(
+        why(&["a.example", "b.example", "c.example", "d.example"])
+            .ends_with(": a.example, b.example, c.example, d.example")
+    );
+    assert!(
+        why(&["a.example", "b.example", "c.example", "d.example", "e.example"]).ends_with("c.example, d.example, …")
+    );
+}
+
+#[test]
+fn a_name_is_kept_as_it_is_told_up_to_the_longest_that_there_is() {
+    let longest = ["a".repeat(61), "b".repeat(63), "c".repeat(63), "d".repeat(63)].join(".");
+    assert_eq!(longest.parse::<Name>().unwrap().as_str(), longest);
+    assert_eq!(format!("a{longest}").parse::<Name>(), Err(NameError::TooLong));
+    assert_eq!([Protocol::Tcp, Protocol::Udp].map(|protocol| protocol.to_string()), ["tcp", "udp"]);
+}
+
+#[test]
+fn there_is_a_reach_where_there_is_a_rule() {
+    let ceiling = Ceiling { network: rules(&["*"]), ..Ceiling::default() };
+    let policy = Policy { network: rules(&["192.0.2.7:443"]), ..Policy::default() };
+    let reach = ceiling.reach(&policy, &[]).unwrap();
+    assert!(reach.addresses("192.0.2.7".parse().unwrap()) && !reach.addresses("192.0.2.8".parse().unwrap()));
+    assert!(ceiling.reach(&Policy::default(), &[]).is_none());
 }
