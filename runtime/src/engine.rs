@@ -257,7 +257,7 @@ impl Engine {
     /// Numbers of its life so far.
     pub fn counts(&self) -> Counts {
         Counts {
-            running: self.0.fence.work_count(),
+            running: self.0.fence.going(),
             queued: self.0.admission.queued(),
             free: self.0.admission.free(),
             started: self.0.started.load(Ordering::Relaxed),
@@ -312,7 +312,7 @@ impl Engine {
     }
 
     /// Takes a job that was let in to its end.
-    async fn carry_out(&self, job: &Job, call: Call, pass: Pass, ticket: Ticket) {
+    async fn carry_out(&self, job: &Job, call: Call, mut pass: Pass, ticket: Ticket) {
         if matches!(ticket, Ticket::Place(_)) {
             self.0.events.publish(What::JobQueue { job: job.id(), handler: job.name().to_owned() });
         }
@@ -322,6 +322,7 @@ impl Engine {
                 outcome = call.stop.requested() => {
                     // Its streams are closed before anybody hears of the end.
                     drop(call);
+                    pass.ended();
                     let end = job.finish(outcome);
                     joblog::ended(job, &end);
                     self.tell_end(job, &end);
@@ -346,8 +347,9 @@ impl Engine {
                 job.kin().take_back().await;
             }
         }
-        // Whoever sees the end may start the next: the slot is free by then.
+        // Whoever sees the end may start the next: the slot is free by then, and the job is not counted any more.
         drop(ticket);
+        pass.ended();
         let end = job.finish(outcome);
         if is_work(job) {
             self.0.runs.ended(&end);

@@ -4,6 +4,7 @@
 //! count, as one could in the ancestor.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -14,6 +15,8 @@ use crate::job::{Job, JobId};
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
     inside: Mutex<Inside>,
+    /// Of the work in flight, how much has not ended.
+    going: AtomicUsize,
     /// How much work is in flight, for those who wait.
     work: watch::Sender<usize>,
 }
@@ -30,6 +33,8 @@ struct Inside {
 pub(crate) struct Pass {
     fence: Arc<Fence>,
     job: JobId,
+    /// Whether it is counted among what is going on.
+    goes_on: bool,
 }
 
 impl Fence {
@@ -45,7 +50,9 @@ impl Fence {
             Role::Service => inside.services.insert(job.id(), job.clone()),
         };
         self.work.send_replace(inside.work.len());
-        Some(Pass { fence: self.clone(), job: job.id() })
+        let goes_on = role == Role::Work;
+        self.going.fetch_add(usize::from(goes_on), Ordering::Relaxed);
+        Some(Pass { fence: self.clone(), job: job.id(), goes_on })
     }
 
     /// Refuses whoever comes from now on; whether it was open.
@@ -67,9 +74,9 @@ impl Fence {
         self.inside.lock().expect("no panic while the lock is held").services.values().cloned().collect()
     }
 
-    /// How much work is in flight.
-    pub(crate) fn work_count(&self) -> usize {
-        *self.work.borrow()
+    /// How much work is going on. What has ended is not, though it may be on its way out.
+    pub(crate) fn going(&self) -> usize {
+        self.going.load(Ordering::Relaxed)
     }
 
     /// Waits until no work is in flight. Cancel-safe.
@@ -87,8 +94,18 @@ impl Fence {
     }
 }
 
+impl Pass {
+    /// Notes that the job has ended, before anybody hears of it: whoever does counts it no more.
+    pub(crate) fn ended(&mut self) {
+        if std::mem::take(&mut self.goes_on) {
+            self.fence.going.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Pass {
     fn drop(&mut self) {
+        self.ended();
         self.fence.leave(self.job);
     }
 }
