@@ -1,8 +1,8 @@
 //! Many guests that keep files open, beside many clients.
 
-use capstan_tests::{Raw, eventually};
+use capstan_tests::{Feed, Raw, Reply, eventually};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::disk::Granting;
 use crate::{PROBES, oracle};
@@ -26,17 +26,38 @@ async fn answered(clients: &mut [Raw]) {
     }
 }
 
+/// Guests that open so many files each, as far as they can, and keep them.
+struct Holders(Vec<(JoinHandle<Reply>, Feed)>);
+
+impl Holders {
+    fn of(granting: &Granting, count: usize) -> Self {
+        let words = ["hold", &EACH.to_string(), "/work/inside"];
+        let one = |number| {
+            let (call, feed) = granting.call(PROBES[number % 2], &json!({}), &words).fed();
+            (tokio::spawn(call.send()), feed)
+        };
+        Self((0..count).map(one).collect())
+    }
+
+    /// Has all of them end; how many files each had.
+    async fn let_go(self) -> Vec<usize> {
+        let mut held = Vec::new();
+        for (run, feed) in self.0 {
+            drop(feed);
+            let framed = run.await.unwrap().frames();
+            framed.ended("exited", 0);
+            held.push(String::from_utf8_lossy(&framed.stdout).trim_end().parse().unwrap());
+        }
+        held
+    }
+}
+
 #[tokio::test]
 async fn a_hundred_guests_with_all_handles_leave_files_for_a_thousand_clients() {
     let mut granting = Granting::new().await;
     std::fs::write(granting.path("work/inside"), "inside").unwrap();
     let before = granting.daemon.open_files();
-    let mut holding = Vec::new();
-    for number in 0..BOMBS {
-        let (call, feed) =
-            granting.call(PROBES[number % 2], &json!({}), &["hold", &EACH.to_string(), "/work/inside"]).fed();
-        holding.push((tokio::spawn(call.send()), feed));
-    }
+    let holders = Holders::of(&granting, BOMBS);
     eventually("all to hold their files", async || {
         (granting.daemon.open_files() >= before + BOMBS * EACH).then_some(())
     })
@@ -46,12 +67,7 @@ async fn a_hundred_guests_with_all_handles_leave_files_for_a_thousand_clients() 
         clients.push(Raw::connect(&granting.daemon).await);
     }
     answered(&mut clients).await;
-    for (run, feed) in holding {
-        drop(feed);
-        let framed = run.await.unwrap().frames();
-        framed.ended("exited", 0);
-        assert_eq!(String::from_utf8_lossy(&framed.stdout), format!("{EACH}\n"));
-    }
+    assert_eq!(holders.let_go().await, [EACH; BOMBS]);
     // The same, by guests that want more than they may.
     let mut greedy = JoinSet::new();
     for number in 0..BOMBS {
@@ -76,12 +92,7 @@ async fn guests_leave_a_quarter_of_all_open_files_to_the_daemon_and_its_clients(
     std::fs::write(granting.path("work/inside"), "inside").unwrap();
     let before = granting.daemon.open_files();
     granting.daemon.limit_open_files(FEW as u64);
-    let mut holding = Vec::new();
-    for number in 0..6 {
-        let (call, feed) =
-            granting.call(PROBES[number % 2], &json!({}), &["hold", &EACH.to_string(), "/work/inside"]).fed();
-        holding.push((tokio::spawn(call.send()), feed));
-    }
+    let holders = Holders::of(&granting, 6);
     eventually("them to hold what there is for guests", async || {
         (granting.daemon.open_files() >= FEW * 3 / 4).then_some(())
     })
@@ -103,13 +114,7 @@ async fn guests_leave_a_quarter_of_all_open_files_to_the_daemon_and_its_clients(
         framed.ended("exited", 1);
         assert_eq!(String::from_utf8_lossy(&framed.stdout), told, "{probe} {words:?}");
     }
-    let mut held = 0;
-    for (run, feed) in holding {
-        drop(feed);
-        let framed = run.await.unwrap().frames();
-        framed.ended("exited", 0);
-        held += String::from_utf8_lossy(&framed.stdout).trim().parse::<usize>().unwrap();
-    }
+    let held: usize = holders.let_go().await.into_iter().sum();
     assert!((FEW / 2..FEW).contains(&held), "{held} files were held");
     let log = granting.daemon.log();
     assert!(!log.contains("Too many open files") && !log.contains("cannot accept"), "{log}");
