@@ -1,0 +1,39 @@
+//! Policies over HTTP: what would be allowed, without running anything.
+
+use std::sync::Arc;
+
+use capstan_core::policy::{Asked, Judgement, Verdict, with_nearest};
+use hyper::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Api;
+use super::body::{self, Body};
+use super::error::Error;
+use super::query::Parameters;
+use super::reading;
+use super::request::Request;
+
+/// Bytes of the longest body.
+const BODY: u64 = 64 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json {
+    handler: String,
+    #[serde(default)]
+    policy: Asked,
+}
+
+/// `POST /policy/check`: what a job would get, and which rules stand against what it asks for.
+pub(super) async fn check(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::of(&request, &[], &[])?;
+    let body = reading::whole(request.body, BODY, &api.settings.http).await?;
+    let asked: Json = serde_json::from_slice(&body)
+        .map_err(|error| Error::bad_request(format!("the body: {}", with_nearest(&error.to_string()))))?;
+    let handler = api.engine.resolve(&asked.handler)?;
+    let Judgement { policy, findings } =
+        api.engine.ceiling().judge(handler.name().as_str(), handler.handler().asked(), &asked.policy);
+    let allowed = findings.iter().all(|finding| finding.verdict != Verdict::Denied);
+    Ok(body::json(StatusCode::OK, &json!({"allowed": allowed, "policy": policy, "findings": findings})))
+}

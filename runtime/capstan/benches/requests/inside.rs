@@ -1,0 +1,59 @@
+//! Runs in this process, one after the other, without connections: what the engine and the sandbox themselves take.
+
+use std::time::Instant;
+
+use capstan_core::limits::Limits;
+use capstan_core::manifest::Manifest;
+use capstan_engine::engine::{self, Engine};
+use capstan_engine::tasks::Tasks;
+use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
+use capstan_tests::guests;
+use tokio::runtime::Builder;
+
+/// Runs of a round.
+const RUNS: u32 = 20_000;
+const ROUNDS: usize = 5;
+
+/// Tells what a run of `program` takes, the median of the rounds.
+pub(crate) fn measure(binary: &str, program: &str) {
+    measure_with(binary, program, Tasks::default(), "");
+    measure_with(binary, program, Tasks::noted(), ", in debug mode");
+}
+
+fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let ceiling = Limits::default();
+    let compile = CompileLimits::default();
+    let config = capstan_sandbox::Config {
+        ceiling,
+        runs: 100,
+        stack: capstan_sandbox::DEFAULT_STACK,
+        compile,
+        compiler: binary.into(),
+        confine: capstan_confinement::Mode::default(),
+        artifacts: None,
+        tasks,
+        resolver: Resolver::default(),
+    };
+    let (sandbox, engine) = (
+        Sandbox::new(config).unwrap(),
+        Engine::new(engine::Config { ceiling: capstan_core::policy::Ceiling::of(ceiling), runs: 100, queue: 0 }),
+    );
+    let handler =
+        runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
+    engine.register("hello", handler).unwrap();
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine))).collect();
+    rounds.sort_by(f64::total_cmp);
+    println!("{:<60} {:>9.1} µs a run", format!("{program} in process, one after the other{mode}"), rounds[ROUNDS / 2]);
+}
+
+/// Microseconds that a run takes.
+async fn round(engine: &Engine) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..RUNS {
+        let job = engine.job("hello").unwrap().build().unwrap();
+        job.start().unwrap();
+        assert!(job.wait().await.outcome.is_success());
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
+}

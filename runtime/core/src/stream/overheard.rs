@@ -1,0 +1,41 @@
+//! `Overheard`: a stderr that is listened to on its way, for the last line of a run that fails.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::Sink;
+use crate::usage::Usage;
+
+/// A sink, and who listens to it.
+#[derive(Debug)]
+pub struct Overheard {
+    sink: Sink,
+    usage: Arc<Usage>,
+}
+
+impl Overheard {
+    pub fn new(sink: Sink, usage: Arc<Usage>) -> Self {
+        Self { sink, usage }
+    }
+}
+
+impl AsyncWrite for Overheard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.sink).poll_write(cx, buf));
+        // What nobody reads any more was said all the same.
+        self.usage.complaint.keep(&buf[..*written.as_ref().unwrap_or(&buf.len())]);
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.sink).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.sink).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,358 @@
+//! Preview 1, all of whose calls go through here: those on mounts are looked at and counted, and the rest is handed on as it is.
+//!
+//! The library keeps its descriptors to itself, so what it does not tell of them is asked for by calls of the guest's own kind.
+
+mod listing;
+mod mounted;
+
+use capstan_core::outcome::Room;
+use wasmtime::Result as Trappable;
+use wasmtime_wasi::p1::types::{
+    Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
+    Filestat, Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags,
+    Signal, Size, Subscription, Timestamp, UserErrorConversion, Whence,
+};
+use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
+use wiggle::{GuestMemory, GuestPtr};
+
+pub(super) use self::listing::Listing;
+use self::mounted::{can_be_opened, part, text};
+use super::super::host::Host;
+use super::super::open_files;
+use super::Handle;
+
+type Answer<T> = Result<T, Error>;
+type Path = GuestPtr<str>;
+
+impl UserErrorConversion for Host {}
+
+/// Handed on as they are.
+macro_rules! handed_on {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $type),*) -> Answer<$answer> {
+            self.wasi.$name(memory, $($arg),*)
+        }
+    )*};
+}
+
+/// Counted, and handed on as they are.
+macro_rules! counted {
+    ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
+        async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
+            self.count($fd);
+            self.wasi.$name(memory, $fd, $($arg),*).await
+        }
+    )*};
+}
+
+/// Counted and handed on, but not where the mount is one file: they change its directory, or tell of it.
+macro_rules! in_directories {
+    ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
+        async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
+            self.in_directory($fd)?;
+            self.wasi.$name(memory, $fd, $($arg),*).await
+        }
+    )*};
+}
+
+impl WasiSnapshotPreview1 for Host {
+    fn set_hostcall_fuel(&mut self, fuel: usize) {
+        self.wasi.set_hostcall_fuel(fuel);
+    }
+
+    handed_on! {
+        args_get(argv: GuestPtr<GuestPtr<u8>>, argv_buf: GuestPtr<u8>) -> ();
+        args_sizes_get() -> (Size, Size);
+        environ_get(environ: GuestPtr<GuestPtr<u8>>, environ_buf: GuestPtr<u8>) -> ();
+        environ_sizes_get() -> (Size, Size);
+        clock_res_get(id: Clockid) -> Timestamp;
+        clock_time_get(id: Clockid, precision: Timestamp) -> Timestamp;
+        // It is not supported, and so takes no room.
+        fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ();
+        fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> ();
+        fd_fdstat_set_rights(fd: Fd, base: Rights, inheriting: Rights) -> ();
+        fd_prestat_get(fd: Fd) -> Prestat;
+        fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, path_max_len: Size) -> ();
+        fd_tell(fd: Fd) -> Filesize;
+        proc_raise(signal: Signal) -> ();
+        sched_yield() -> ();
+        random_get(buf: GuestPtr<u8>, buf_len: Size) -> ();
+        sock_accept(fd: Fd, flags: Fdflags) -> Fd;
+        sock_recv(fd: Fd, data: IovecArray, flags: Riflags) -> (Size, Roflags);
+        sock_send(fd: Fd, data: CiovecArray, flags: Siflags) -> Size;
+        sock_shutdown(fd: Fd, how: Sdflags) -> ();
+    }
+
+    counted! {
+        fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ();
+        fd_datasync(fd: Fd) -> ();
+        fd_fdstat_get(fd: Fd) -> Fdstat;
+        fd_filestat_get(fd: Fd) -> Filestat;
+        fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Filesize;
+        fd_sync(fd: Fd) -> ();
+    }
+
+    in_directories! {
+        path_filestat_set_times(
+            fd: Fd, flags: Lookupflags, path: Path, atim: Timestamp, mtim: Timestamp, fst_flags: Fstflags
+        ) -> ();
+        path_readlink(fd: Fd, path: Path, buf: GuestPtr<u8>, buf_len: Size) -> Size;
+        path_remove_directory(fd: Fd, path: Path) -> ();
+        path_unlink_file(fd: Fd, path: Path) -> ();
+    }
+
+    fn proc_exit(&mut self, memory: &mut GuestMemory<'_>, status: Exitcode) -> wasmtime::Error {
+        self.wasi.proc_exit(memory, status)
+    }
+
+    async fn poll_oneoff(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        subscriptions: GuestPtr<Subscription>,
+        events: GuestPtr<Event>,
+        count: Size,
+    ) -> Answer<Size> {
+        self.wasi.poll_oneoff(memory, subscriptions, events, count).await
+    }
+
+    async fn fd_filestat_set_times(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        atim: Timestamp,
+        mtim: Timestamp,
+        flags: Fstflags,
+    ) -> Answer<()> {
+        self.count(fd);
+        let is_directory = async |host: &mut Self, memory: &mut GuestMemory<'_>| -> Answer<bool> {
+            Ok(host.wasi.fd_filestat_get(memory, fd).await?.filetype == Filetype::Directory)
+        };
+        if self.at(fd).is_some_and(|(ledger, handle)| ledger.is_file(handle.mount))
+            && is_directory(self, memory).await?
+        {
+            return Err(Errno::Perm.into());
+        }
+        self.wasi.fd_filestat_set_times(memory, fd, atim, mtim, flags).await
+    }
+
+    async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
+        self.wasi.fd_close(memory, fd).await?;
+        self.set(fd, None);
+        Ok(())
+    }
+
+    async fn fd_renumber(&mut self, memory: &mut GuestMemory<'_>, from: Fd, to: Fd) -> Answer<()> {
+        self.wasi.fd_renumber(memory, from, to).await?;
+        if u32::from(from) != u32::from(to) {
+            let moved = self.disk.as_ref().and_then(|disk| disk.handle(from.into()));
+            self.set(from, None);
+            self.set(to, moved);
+        }
+        Ok(())
+    }
+
+    async fn fd_readdir(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        room: GuestPtr<u8>,
+        size: Size,
+        cookie: Dircookie,
+    ) -> Answer<Size> {
+        self.in_directory(fd)?;
+        self.list(memory, fd, room, size, cookie).await
+    }
+
+    async fn fd_read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Answer<Size> {
+        let read = self.wasi.fd_read(memory, fd, buffers).await?;
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.operation(handle.mount);
+            ledger.read(handle.mount, read.into());
+        }
+        Ok(read)
+    }
+
+    async fn fd_pread(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buffers: IovecArray,
+        offset: Filesize,
+    ) -> Answer<Size> {
+        let read = self.wasi.fd_pread(memory, fd, buffers, offset).await?;
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.operation(handle.mount);
+            ledger.read(handle.mount, read.into());
+        }
+        Ok(read)
+    }
+
+    async fn fd_write(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Answer<Size> {
+        let Some(write) = self.admit(memory, fd, buffers, None).await? else {
+            return self.wasi.fd_write(memory, fd, buffers).await;
+        };
+        let written = if write.admitted == write.asked {
+            self.wasi.fd_write(memory, fd, buffers).await
+        } else {
+            let (mut part, buffers) = part(memory, buffers, write.admitted)?;
+            self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await
+        };
+        let written = self.told(fd, Room::Bytes, written).await?;
+        self.wrote(fd, &write, written);
+        Ok(written)
+    }
+
+    async fn fd_pwrite(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buffers: CiovecArray,
+        offset: Filesize,
+    ) -> Answer<Size> {
+        let Some(write) = self.admit(memory, fd, buffers, Some(offset)).await? else {
+            return self.wasi.fd_pwrite(memory, fd, buffers, offset).await;
+        };
+        let written = if write.admitted == write.asked {
+            self.wasi.fd_pwrite(memory, fd, buffers, offset).await
+        } else {
+            let (mut part, buffers) = part(memory, buffers, write.admitted)?;
+            self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await
+        };
+        let written = self.told(fd, Room::Bytes, written).await?;
+        self.wrote(fd, &write, written);
+        Ok(written)
+    }
+
+    async fn fd_filestat_set_size(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, size: Filesize) -> Answer<()> {
+        let Some((_, handle)) = self.at(fd) else { return self.wasi.fd_filestat_set_size(memory, fd, size).await };
+        self.count(fd);
+        let growth = size.saturating_sub(self.wasi.fd_filestat_get(memory, fd).await?.size);
+        let (ledger, _) = self.at(fd).ok_or(Errno::Badf)?;
+        if growth > ledger.room(handle.mount, Room::Bytes) {
+            return Err(ledger.deny(handle.mount, Room::Bytes).into());
+        }
+        let resized = self.wasi.fd_filestat_set_size(memory, fd, size).await;
+        self.told(fd, Room::Bytes, resized).await?;
+        if let Some((ledger, handle)) = self.at(fd) {
+            ledger.wrote(handle.mount, growth);
+        }
+        self.set(fd, Some(Handle { size, ..handle }));
+        Ok(())
+    }
+
+    async fn path_filestat_get(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        flags: Lookupflags,
+        path: Path,
+    ) -> Answer<Filestat> {
+        match self.leads(memory, fd, path)? {
+            None => self.wasi.path_filestat_get(memory, fd, flags, path).await,
+            Some(name) => {
+                let (mut own, path) = text(&name)?;
+                let flags = Lookupflags::empty();
+                self.wasi.path_filestat_get(&mut GuestMemory::Unshared(&mut own), fd, flags, path).await
+            }
+        }
+    }
+
+    async fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
+        self.in_directory(fd)?;
+        self.may_make(memory, fd, path).await?;
+        let made = self.wasi.path_create_directory(memory, fd, path).await;
+        self.told(fd, Room::Files, made).await?;
+        self.made(fd);
+        Ok(())
+    }
+
+    async fn path_symlink(&mut self, memory: &mut GuestMemory<'_>, target: Path, fd: Fd, path: Path) -> Answer<()> {
+        self.in_directory(fd)?;
+        self.may_make(memory, fd, path).await?;
+        let made = self.wasi.path_symlink(memory, target, fd, path).await;
+        self.told(fd, Room::Files, made).await?;
+        self.made(fd);
+        Ok(())
+    }
+
+    async fn path_link(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        from: Fd,
+        flags: Lookupflags,
+        from_path: Path,
+        to: Fd,
+        to_path: Path,
+    ) -> Answer<()> {
+        self.on_one_mount(from, to)?;
+        self.may_make(memory, to, to_path).await?;
+        let made = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
+        self.told(to, Room::Files, made).await?;
+        self.made(to);
+        Ok(())
+    }
+
+    async fn path_rename(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        from: Fd,
+        from_path: Path,
+        to: Fd,
+        to_path: Path,
+    ) -> Answer<()> {
+        self.on_one_mount(from, to)?;
+        self.wasi.path_rename(memory, from, from_path, to, to_path).await
+    }
+
+    async fn path_open(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        dir: Fd,
+        lookup: Lookupflags,
+        path: Path,
+        how: Oflags,
+        rights: Rights,
+        inheriting: Rights,
+        flags: Fdflags,
+    ) -> Answer<Fd> {
+        let Some((_, handle)) = self.at(dir) else {
+            return self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
+        };
+        let mount = handle.mount;
+        let own = self.leads(memory, dir, path)?;
+        if !open_files::is_there_room() {
+            return Err(Errno::Nfile.into());
+        }
+        if let Some(name) = own {
+            // Neither made where it is gone, nor looked for elsewhere.
+            let (lookup, how) = (Lookupflags::empty(), how & !(Oflags::CREAT | Oflags::EXCL));
+            let (mut own, path) = text(&name)?;
+            let memory = &mut GuestMemory::Unshared(&mut own);
+            can_be_opened(self.wasi.path_filestat_get(memory, dir, lookup, path).await?.filetype)?;
+            let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
+            self.set(opened, Some(Handle { mount, size: 0 }));
+            return Ok(opened);
+        }
+        // What is there, before it is opened: opening a FIFO could block a thread for ever.
+        let makes = match self.wasi.path_filestat_get(memory, dir, lookup, path).await {
+            Ok(there) => can_be_opened(there.filetype).map(|()| false)?,
+            Err(error) if error.downcast_ref() == Some(&Errno::Noent) => how.contains(Oflags::CREAT),
+            Err(error) => return Err(error),
+        };
+        if makes && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
+            return Err(ledger.deny(mount, Room::Files).into());
+        }
+        let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
+        let opened = self.told(dir, Room::Files, opened).await?;
+        if makes {
+            self.made(dir);
+        }
+        self.set(opened, Some(Handle { mount, size: 0 }));
+        Ok(opened)
+    }
+}
+
+/// All of preview 1, as a linker has it.
+pub(crate) fn add_to_linker(linker: &mut wasmtime::Linker<Host>) -> Trappable<()> {
+    wasmtime_wasi::p1::wasi_snapshot_preview1::add_to_linker(linker, |host: &mut Host| host)
+}
