@@ -6,7 +6,7 @@ use capstan_tests::{Address, Client, Daemon, Setup, WebSocket, eventually, guest
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::{CAPSTAN, oracle, serving};
 
 const PATHS: [&str; 7] = [

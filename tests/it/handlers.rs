@@ -1,5 +1,8 @@
 //! The registry over the API: push, replace, inspect, fetch, remove; and programs that are refused, each with what is wrong.
 
+pub(crate) mod persistence;
+mod upload;
+
 use capstan_tests::{Daemon, Reply, Setup, eventually, foreach_guest, guests};
 use serde_json::json;
 

@@ -1,12 +1,16 @@
 //! Guests that mean harm: each has an outcome that tells what it did, and none leaves anything behind. `docs/hostile.md` lists them.
 
+mod confinement;
+mod descriptors_exhausted;
+mod uploads;
+
 use std::time::{Duration, Instant};
 
 use capstan_tests::frames::Framed;
 use capstan_tests::{Call, Client, Daemon, bombs, foreach_guest, guests, modules};
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::oracle::Oracle;
 use crate::{configured, serving};
 

@@ -1,5 +1,12 @@
 //! The API as HTTP: routes, versions, methods, who may call.
 
+mod cors;
+mod http2;
+mod malformed;
+mod slow_clients;
+mod smuggling;
+mod websocket;
+
 use capstan_tests::{Client, Daemon, Setup, guests};
 use rustix::process::Signal;
 use serde_json::Value;

@@ -1,5 +1,13 @@
 //! Jobs as a client sees them: how one is asked for in a line, what is told of one that failed, and the first-party jobs with real input.
 
+pub(crate) mod api;
+mod attach;
+mod cancellation;
+mod concurrency;
+mod events;
+mod history;
+mod logs;
+
 use std::fs;
 
 use capstan_tests::frames::Framed;

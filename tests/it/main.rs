@@ -13,56 +13,22 @@ macro_rules! tested {
     };
 }
 
-mod attach;
-mod boot;
-mod callers;
-mod cancelled;
-mod confine;
 mod debug;
-mod determinism;
-mod disk;
-mod escapes;
-mod events;
-mod exhausted;
-mod features;
-mod folder;
+mod files;
 mod fuzz;
-mod gate;
 mod handlers;
-mod history;
 mod hostile;
-mod hostile_files;
-mod hostile_uploads;
 mod http;
-mod http2;
 mod jobs;
-mod jobs_api;
-mod kept;
-mod lanes;
-mod limits;
-mod listeners;
-mod logs;
-mod malformed;
 mod metrics;
 mod network;
 mod oracle;
-mod pages;
 mod parity;
 mod policy;
-mod reload;
 mod run;
-mod secrets;
-mod shutdown;
-mod sinks;
-mod slow;
-mod smuggling;
-mod stream;
-mod supervised;
+mod startup;
 mod tidy;
 mod tls;
-mod upload;
-mod wasi;
-mod websocket;
 
 use capstan_tests::{Client, Daemon, Setup, guests};
 

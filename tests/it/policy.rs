@@ -1,5 +1,11 @@
 //! The policy of a job: the operator's ceiling, narrowed by the manifest, narrowed by the caller.
 
+mod callers;
+mod determinism;
+mod features;
+mod reload;
+mod secrets;
+
 use std::fs;
 
 use capstan_tests::{Client, Daemon, Setup, guests};

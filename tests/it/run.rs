@@ -1,5 +1,10 @@
 //! Runs of well-behaved guests, and of those that trap: arguments, variables, streams, outcomes.
 
+mod limits;
+mod sinks;
+mod stream;
+mod wasi;
+
 use capstan_tests::{foreach_guest, guests};
 
 use crate::{configured, oracle, serving};

@@ -199,11 +199,11 @@ fn the_map_fits_on_two_pages() {
 
 #[test]
 fn every_suite_of_guests_demands_a_test_for_each() {
+    let modules = files(&guests::root().join("tests/it"));
     for suite in guests::SUITES {
-        let module = fs::read_to_string(guests::root().join(format!("tests/it/{suite}.rs"))).unwrap();
-        assert!(
-            module.contains(&format!("foreach_guest!({suite}, tested);")),
-            "it/{suite}.rs demands no tests of its guests"
-        );
+        let demand = format!("foreach_guest!({suite}, tested);");
+        let demands =
+            |path: &&PathBuf| path.ends_with(format!("{suite}.rs")) && fs::read_to_string(path).unwrap().contains(&demand);
+        assert_eq!(modules.iter().filter(demands).count(), 1, "exactly one {suite}.rs in tests/it must contain `{demand}`");
     }
 }

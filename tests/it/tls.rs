@@ -1,16 +1,16 @@
 //! TLS: what is served over it, who is let in, and what is read anew at SIGHUP.
 
 mod command;
-mod material;
-mod refused;
+mod invalid_files;
+mod rejected_clients;
 
 use capstan_tests::tls::{self, Authority};
 use capstan_tests::{Address, Client, Daemon, Raw, Setup, eventually, frames, guests};
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 
-use crate::gate::Held;
-use crate::jobs_api::submit;
+use crate::startup::gate::Held;
+use crate::jobs::api::submit;
 use crate::{CAPSTAN, oracle};
 
 /// A daemon on TCP under a certificate of this authority, and a unix socket.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use crate::escapes::{Ground, told};
+use crate::files::escapes::{Ground, told};
 use crate::{PROBES, oracle};
 
 /// Nanoseconds in a second.

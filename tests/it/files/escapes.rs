@@ -9,7 +9,7 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{foreach_guest, guests};
 use serde_json::{Value, json};
 
-use crate::disk::Granting;
+use crate::files::disk::Granting;
 use crate::{PROBES, oracle};
 
 foreach_guest!(escapes, tested);

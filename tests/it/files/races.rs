@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
-use crate::disk::Granting;
-use crate::escapes::look;
+use crate::files::disk::Granting;
+use crate::files::escapes::look;
 use crate::{PROBES, oracle};
 
 /// How often two names change their places, at least.

@@ -7,7 +7,7 @@ use capstan_tests::{Client, Daemon, eventually, guests};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::{configured, oracle};
 
 fn file(daemon: &Daemon) -> PathBuf {

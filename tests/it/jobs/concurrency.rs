@@ -3,7 +3,7 @@
 use capstan_tests::{Client, eventually, guests};
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, state, submit};
+use crate::jobs::api::{ended, state, submit};
 use crate::{oracle, serving};
 
 /// A job that runs until its stdin ends.

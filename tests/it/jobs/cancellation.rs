@@ -4,7 +4,7 @@ use capstan_tests::{Client, Daemon, Setup, eventually, guests};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::{CAPSTAN, oracle};
 
 /// Runs at a time, and how often.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::{configured, serving};
 
 /// Events as they were sent, one a line.

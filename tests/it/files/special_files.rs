@@ -8,8 +8,8 @@ use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::disk::Granting;
-use crate::escapes::told;
+use crate::files::disk::Granting;
+use crate::files::escapes::told;
 use crate::{CAPSTAN, PROBES, oracle, push_probes};
 
 fn fifo(path: &Path) {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::escapes::{CALLS, Ground, look, told};
+use crate::files::escapes::{CALLS, Ground, look, told};
 use crate::{PROBES, oracle};
 
 /// Calls that change nothing.

@@ -4,7 +4,7 @@ use capstan_tests::{Feed, Raw, Reply, eventually};
 use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::disk::Granting;
+use crate::files::disk::Granting;
 use crate::{PROBES, oracle};
 
 const BOMBS: usize = 100;

@@ -3,7 +3,7 @@
 use capstan_tests::{Client, Raw, guests};
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::{configured, serving};
 
 async fn list(client: &Client, query: &str) -> (Vec<String>, Option<String>) {

@@ -7,7 +7,7 @@ use capstan_tests::{Address, Client, Daemon, Raw, Setup, WebSocket, eventually, 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, printed, state, submit};
+use crate::jobs::api::{ended, printed, state, submit};
 use crate::{CAPSTAN, oracle, serving};
 
 /// The head of a request that asks for an upgrade.

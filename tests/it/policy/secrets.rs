@@ -6,7 +6,7 @@ use capstan_tests::{Client, Daemon, Setup, guests};
 use serde_json::{Value, json};
 
 use crate::CAPSTAN;
-use crate::jobs_api::{ended, printed, submit};
+use crate::jobs::api::{ended, printed, submit};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -5,7 +5,7 @@ use std::fs;
 use capstan_tests::eventually;
 use serde_json::json;
 
-use crate::disk::Granting;
+use crate::files::disk::Granting;
 use crate::{PROBES, oracle};
 
 #[tokio::test]

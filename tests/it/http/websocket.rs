@@ -4,7 +4,7 @@ use capstan_tests::{Address, Client, CloseCode, Message, Raw, WebSocket, eventua
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::jobs_api::{ended, state, submit};
+use crate::jobs::api::{ended, state, submit};
 use crate::{oracle, serving};
 
 /// What must be in a request for one.

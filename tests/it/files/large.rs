@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use crate::disk::{Granting, bytes, capped, files};
+use crate::files::disk::{Granting, bytes, capped, files};
 use crate::{PROBES, oracle};
 
 const TIB: u64 = 1 << 40;

@@ -4,7 +4,7 @@ use capstan_tests::tls::{self, Authority};
 use capstan_tests::{Client, Setup, guests};
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::{CAPSTAN, serving};
 
 async fn caller(client: &Client, id: &str) -> Value {

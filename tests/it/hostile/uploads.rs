@@ -6,7 +6,7 @@ use capstan_tests::{Client, Daemon, Raw, Setup, eventually, guests};
 use rustix::process::{Signal, kill_process};
 use tokio::task::JoinSet;
 
-use crate::kept::files;
+use crate::handlers::persistence::files;
 use crate::oracle::Oracle;
 use crate::{CAPSTAN, serving};
 

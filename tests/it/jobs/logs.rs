@@ -4,7 +4,7 @@ use capstan_tests::frames::{self, Splitter};
 use capstan_tests::{Client, Reply, guests};
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{ended, submit};
 use crate::serving;
 
 async fn logs(client: &Client, id: &str, query: &str) -> Reply {

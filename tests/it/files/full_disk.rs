@@ -9,8 +9,8 @@ use std::process::Command;
 use capstan_tests::Setup;
 use serde_json::{Value, json};
 
-use crate::disk::Granting;
-use crate::escapes::told;
+use crate::files::disk::Granting;
+use crate::files::escapes::told;
 use crate::{CAPSTAN, PROBES, oracle};
 
 /// A small file system, mounted below the folder of a setup until this is dropped.
