@@ -1,5 +1,5 @@
-//! Hostile guests on files, beyond odd paths (`escapes`) and plain limits (`disk`): races with the host, mounts that may only be read,
-//! what is no file, what is very large or very many, full file systems, and what a daemon that is killed leaves.
+//! Guests and files: quotas, escapes from a mount, races with the host, read-only mounts, special files, very large or very many files,
+//! full file systems, and files that a killed daemon leaves behind.
 
 mod disk;
 mod escapes;

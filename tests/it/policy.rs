@@ -1,4 +1,4 @@
-//! The policy of a job: the operator's ceiling, narrowed by the manifest, narrowed by the caller.
+//! The policy of a job: the ceiling of the operator, restricted by the manifest, restricted by the caller.
 
 mod callers;
 mod determinism;
@@ -11,11 +11,11 @@ use std::fs;
 use capstan_tests::{Client, Daemon, Setup, guests};
 use serde_json::{Value, json};
 
-use crate::handlers::pushed_with;
+use crate::handlers::push_multipart;
 use crate::{CAPSTAN, configured, oracle, serving};
 
-/// A daemon with the probe pushed, whose operator grants `data` for reading and `work` for writing, and passes on `GREETING`.
-async fn granting() -> (Daemon, Client) {
+/// Starts a daemon with the probe whose operator allows `data` for reading and `work` for writing, and passes on `GREETING`.
+async fn daemon_with_mounts() -> (Daemon, Client) {
     let setup = Setup::new(CAPSTAN);
     for name in ["hay", "work"] {
         fs::create_dir(setup.folder().join(name)).unwrap();
@@ -36,27 +36,27 @@ fn policy(json: &Value) -> String {
 }
 
 #[tokio::test]
-async fn who_computes_for_longer_than_the_budget_is_stopped() {
+async fn run_over_its_cpu_limit_is_stopped() {
     let (mut daemon, client) = serving("spin", guests::limits::LOOP_IN_START).await;
     let call = client.run("spin").query("policy", &policy(&json!({"cpu": "200ms", "timeout": "60s"})));
     let framed = call.framed().send().await.frames();
     framed.ended("cpu_spent", 137);
     assert_eq!(framed.outcome()["limit"], 0.2);
     let cpu = framed.last["usage"]["cpu_seconds"].as_f64().unwrap();
-    assert!((0.2..1.0).contains(&cpu), "it computed for {cpu} s");
+    assert!((0.2..1.0).contains(&cpu), "the run used {cpu} s of processor time");
     oracle::still_answers(&mut daemon).await;
     assert_eq!(client.running().await, 0);
 }
 
 #[tokio::test]
-async fn waiting_costs_nothing_of_the_budget() {
+async fn sleeping_uses_no_cpu_budget() {
     let (_daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let call = client.run("sleep").query("policy", &policy(&json!({"cpu": "100ms", "timeout": "500ms"})));
     call.framed().send().await.frames().ended("timed_out", 124);
 }
 
 #[tokio::test]
-async fn the_operators_budget_is_a_ceiling() {
+async fn operator_cpu_limit_is_a_ceiling() {
     let (_daemon, client) = configured("[policy]\ncpu = \"100ms\"", "spin", guests::limits::LOOP_IN_START).await;
     let call = client.run("spin").query("policy", &policy(&json!({"cpu": "1h"})));
     let framed = call.framed().send().await.frames();
@@ -65,8 +65,8 @@ async fn the_operators_budget_is_a_ceiling() {
 }
 
 #[tokio::test]
-async fn a_directory_is_there_for_who_asks_and_as_the_operator_grants_it() {
-    let (daemon, client) = granting().await;
+async fn mount_is_available_on_request_with_the_access_of_the_operator() {
+    let (daemon, client) = daemon_with_mounts().await;
     let run = |asked: Value, args: &[&str]| {
         args.iter().fold(client.run("probe").query("policy", &policy(&asked)), |call, arg| call.arg(arg)).send()
     };
@@ -82,8 +82,8 @@ async fn a_directory_is_there_for_who_asks_and_as_the_operator_grants_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_with_the_rule_and_nothing_runs() {
-    let (mut daemon, client) = granting().await;
+async fn denied_policy_names_the_rule_and_runs_nothing() {
+    let (mut daemon, client) = daemon_with_mounts().await;
     for (asked, rule) in [
         (json!({"mounts": [{"name": "etc"}]}), "no mount of this name"),
         (json!({"mounts": [{"name": "data", "access": "rw"}]}), "for reading only"),
@@ -108,8 +108,8 @@ async fn what_is_not_granted_is_denied_with_the_rule_and_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_variable_of_the_daemon_is_passed_on_where_all_three_want_it() {
-    let (_daemon, client) = granting().await;
+async fn daemon_variable_is_passed_on_if_operator_and_caller_agree() {
+    let (_daemon, client) = daemon_with_mounts().await;
     let env = async |asked: Value| {
         client.run("probe").arg("env").query("policy", &policy(&asked)).send().await.text().to_owned()
     };
@@ -118,8 +118,8 @@ async fn a_variable_of_the_daemon_is_passed_on_where_all_three_want_it() {
 }
 
 #[tokio::test]
-async fn the_policy_is_kept_with_the_job() {
-    let (_daemon, client) = granting().await;
+async fn effective_policy_is_kept_with_the_job() {
+    let (_daemon, client) = daemon_with_mounts().await;
     let asked = json!({"memory": "32MiB", "cpu": 2, "mounts": [{"name": "data", "guest": "/in"}]});
     let job = json!({"handler": "probe", "args": ["name"], "policy": asked}).to_string();
     let id = client.post("/v1/jobs").body(job).send().await.json()["id"].as_str().unwrap().to_owned();
@@ -130,8 +130,8 @@ async fn the_policy_is_kept_with_the_job() {
 }
 
 #[tokio::test]
-async fn a_check_tells_what_is_clamped() {
-    let (_daemon, client) = granting().await;
+async fn policy_check_reports_clamped_values() {
+    let (_daemon, client) = daemon_with_mounts().await;
     let asked = json!({"handler": "probe", "policy": {"memory": "1GiB", "timeout": "1s"}});
     let checked = client.post("/v1/policy/check").body(asked.to_string()).send().await.json();
     assert_eq!((&checked["allowed"], &checked["policy"]["memory"]), (&json!(true), &json!(256 << 20)));
@@ -145,7 +145,7 @@ async fn a_check_tells_what_is_clamped() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_granted_stops_the_start() {
+async fn invalid_operator_policy_prevents_the_start() {
     for (toml, code, named) in [
         ("[mounts.data]\npath = \"/nowhere/at/all\"", 1, "cannot open mount data"),
         ("[mounts.data]\npath = \"/dev/null\"", 1, "cannot open mount data"),
@@ -155,45 +155,45 @@ async fn what_cannot_be_granted_stops_the_start() {
         ("[policy]\nmemroy = 1", 125, "did you mean `memory`?"),
         ("[policy]\nmounts = []", 125, "[mounts.NAME]"),
     ] {
-        let refused = Setup::new(CAPSTAN).config(toml).refused();
+        let refused = Setup::new(CAPSTAN).config(toml).start_must_fail();
         assert_eq!(refused.status.code(), Some(code), "{toml}: {refused:?}");
         assert!(refused.stderr.contains(named), "{toml}: {refused:?}");
     }
 }
 
 #[tokio::test]
-async fn a_manifest_that_asks_for_too_much_is_told_so_when_it_is_pushed_or_refused() {
+async fn excessive_manifest_is_reported_or_rejected_at_push() {
     let manifest = b"[policy]\nmemory = \"1GiB\"\n[[policy.mounts]]\nname = \"data\"\n";
     let parts: &[(&str, &[u8])] = &[("module", guests::run::HELLO), ("manifest", manifest)];
     let (daemon, _) = configured("", "other", guests::run::HELLO).await;
-    let pushed = pushed_with(&daemon, parts).await;
+    let pushed = push_multipart(&daemon, parts).await;
     assert_eq!(pushed.status, 201);
     let findings = pushed.json()["findings"].clone();
     let keys: Vec<_> = findings.as_array().unwrap().iter().map(|finding| finding["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["memory", "mounts"], "{findings}");
     assert_eq!((&findings[0]["verdict"], &findings[0]["granted"]), (&json!("clamped"), &json!("256.0 MiB")));
     let (daemon, client) = configured("[manifests]\nexcess = \"refuse\"\n", "other", guests::run::HELLO).await;
-    let refused = pushed_with(&daemon, parts).await;
+    let refused = push_multipart(&daemon, parts).await;
     refused.error(403, "policy_denied");
     assert!(refused.text().contains("the operator's memory is 256.0 MiB"), "{}", refused.text());
     client.get("/v1/handlers/guest").send().await.error(404, "unknown_handler");
 }
 
 #[tokio::test]
-async fn what_the_jobs_of_a_handler_have_used_is_added_up() {
+async fn handler_totals_add_up_the_usage_of_its_jobs() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let totals = async || client.get("/v1/handlers/cat").send().await.json()["totals"].clone();
     assert_eq!(totals().await["jobs"], 0);
     for body in ["a", "bc", "def"] {
         client.run("cat").body(body).send().await.ended("exited", 0);
     }
-    let (call, _open) = client.run("cat").query("timeout", "1ms").fed();
+    let (call, _open) = client.run("cat").query("timeout", "1ms").streaming_body();
     call.send().await.ended("timed_out", 124);
     let told = totals().await;
     assert_eq!((&told["jobs"], &told["failed"]), (&json!(4), &json!(1)), "{told}");
     assert_eq!((&told["stdin_bytes"], &told["stdout_bytes"]), (&json!(6), &json!(6)), "{told}");
     assert!(told["run_seconds"].as_f64().unwrap() > 0.0 && told["memory_peak"].as_u64().unwrap() > 0, "{told}");
-    // They stay when the program is replaced, and go with the name.
+    // The totals survive a replacement of the program, and are deleted with the handler.
     client.push("cat", guests::run::HELLO).await;
     assert_eq!(totals().await["jobs"], 4);
     client.delete("/v1/handlers/cat").send().await;

@@ -1,4 +1,4 @@
-//! Runs of well-behaved guests, and of those that trap: arguments, variables, streams, outcomes.
+//! Runs of well-behaved guests and of guests that trap: arguments, variables, streams and outcomes.
 
 mod limits;
 mod sinks;
@@ -21,7 +21,7 @@ async fn hello() {
 }
 
 #[tokio::test]
-async fn hello_over_the_unix_socket_and_without_version() {
+async fn run_works_over_the_unix_socket_and_without_version() {
     let (daemon, _) = serving("hello", guests::run::HELLO).await;
     let reply = daemon.unix_client().post("/handlers/hello/run").header("te", "trailers").send().await;
     reply.ended("exited", 0);
@@ -29,7 +29,7 @@ async fn hello_over_the_unix_socket_and_without_version() {
 }
 
 #[tokio::test]
-async fn every_job_has_an_id_of_its_own() {
+async fn every_run_has_its_own_job_id() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let first = client.run("hello").send().await;
     let second = client.run("hello").send().await;
@@ -45,7 +45,7 @@ async fn cat() {
 }
 
 #[tokio::test]
-async fn no_stdin_is_the_end_of_stdin_at_once() {
+async fn run_without_body_has_empty_stdin() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let reply = client.run("cat").send().await;
     reply.ended("exited", 0);
@@ -62,7 +62,7 @@ async fn exit() {
 }
 
 #[tokio::test]
-async fn exit_with_more_than_a_byte_is_no_success() {
+async fn exit_code_over_255_is_reported_as_255() {
     let (mut daemon, client) = serving("exit", guests::run::EXIT).await;
     for code in ["256", "65536", "2147483647", "2147483648", "4294967295"] {
         client.run("exit").arg(code).framed().send().await.frames().ended("exited", 255);
@@ -93,14 +93,14 @@ async fn args_and_env() {
     reply.ended("exited", 0);
     let (args, env) = reply.text().split_once("\0\n").unwrap();
     assert_eq!(args, "show\0a b\0\0--c=ü&?%");
-    // The last value wins; which place it has is the Env's own test.
+    // The last value wins. The order is tested with the type `Env`.
     let mut env: Vec<_> = env.split_terminator('\0').collect();
     env.sort_unstable();
     assert_eq!(env, ["ALPHA=two words", "EMPTY=", "ZED=3=3"]);
 }
 
 #[tokio::test]
-async fn nothing_of_the_host_environment_is_inherited() {
+async fn host_environment_is_not_inherited() {
     let (_daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
     let reply = client.run("show").send().await;
     assert_eq!(reply.text(), "show\0\n");
@@ -111,7 +111,7 @@ async fn both_streams() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let reply = client.run("both").send().await;
     reply.ended("exited", 3);
-    assert_eq!(reply.text(), "out\n", "stderr has no place in a plain answer");
+    assert_eq!(reply.text(), "out\n", "a plain response contains only stdout");
 
     let framed = client.run("both").framed().send().await.frames();
     framed.ended("exited", 3);
@@ -119,7 +119,7 @@ async fn both_streams() {
 }
 
 #[tokio::test]
-async fn a_framed_answer_ends_with_the_whole_story() {
+async fn framed_response_ends_with_outcome_and_usage() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let reply = client.run("cat").framed().body(vec![b'x'; 100_000]).send().await;
     let framed = reply.frames();
@@ -137,8 +137,8 @@ async fn a_framed_answer_ends_with_the_whole_story() {
 }
 
 #[tokio::test]
-async fn print_much() {
-    let (_daemon, client) = serving("much", guests::run::PRINT_MUCH).await;
+async fn print_one_mebibyte() {
+    let (_daemon, client) = serving("much", guests::run::PRINT_ONE_MEBIBYTE).await;
     let reply = client.run("much").send().await;
     reply.ended("exited", 0);
     assert_eq!(reply.body.len(), 1 << 20);
@@ -158,7 +158,7 @@ async fn print_then_trap() {
     let (_daemon, client) = serving("print", guests::run::PRINT_THEN_TRAP).await;
     let reply = client.run("print").send().await;
     reply.ended("trapped", 134);
-    assert_eq!(reply.text(), "started\n", "what was printed before the trap is not lost");
+    assert_eq!(reply.text(), "started\n", "output before the trap must not be lost");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn sleep() {
 }
 
 #[tokio::test]
-async fn sleepers_do_not_wait_for_each_other() {
+async fn sleeping_runs_are_concurrent() {
     let (_daemon, client) = serving("sleep", guests::run::SLEEP).await;
     let began = std::time::Instant::now();
     let mut runs = tokio::task::JoinSet::new();
@@ -181,11 +181,11 @@ async fn sleepers_do_not_wait_for_each_other() {
     for reply in runs.join_all().await {
         reply.ended("exited", 0);
     }
-    // One behind the other they would take 5 s.
+    // One after the other they would take 5 s.
     assert!(began.elapsed().as_secs_f64() < 4.0, "100 sleeps of 50 ms took {:?}", began.elapsed());
 }
 
-/// Runs a guest that must trap and gives the trap's token.
+/// Runs a guest that must trap, and returns the trap code.
 async fn trap_of(wasm: &[u8], in_message: &str) -> String {
     let (mut daemon, client) = serving("trap", wasm).await;
     let framed = client.run("trap").framed().send().await.frames();
@@ -232,7 +232,7 @@ async fn trap_stack_overflow() {
 async fn trap_indirect_call_to_null() {
     let null = trap_of(guests::run::TRAP_INDIRECT_CALL_TO_NULL, "uninitialized").await;
     let wrong_type = trap_of(guests::run::TRAP_INDIRECT_CALL_OF_WRONG_TYPE, "type mismatch").await;
-    assert_ne!(null, wrong_type, "each kind of trap has a token of its own");
+    assert_ne!(null, wrong_type, "each kind of trap must have its own code");
 }
 
 #[tokio::test]
@@ -241,14 +241,14 @@ async fn trap_indirect_call_of_wrong_type() {
 }
 
 #[tokio::test]
-async fn an_unknown_handler_is_not_found() {
+async fn unknown_handler_is_not_found() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let message = client.run("helo").send().await.error(404, "unknown_handler");
     assert!(message.contains("helo"), "{message}");
 }
 
 #[tokio::test]
-async fn args_and_env_that_no_guest_could_read_are_refused() {
+async fn invalid_args_and_env_are_rejected() {
     let (mut daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
     client.run("show").arg("a\0b").send().await.error(400, "invalid_arg");
     client.run("show").env("KEY", "a\0b").send().await.error(400, "invalid_env");
@@ -260,7 +260,7 @@ async fn args_and_env_that_no_guest_could_read_are_refused() {
 }
 
 #[tokio::test]
-async fn parameters_that_mean_nothing_are_refused_by_name() {
+async fn invalid_query_parameters_are_rejected_by_name() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     for (key, value) in [("timeout", "soon"), ("timeout", "-1"), ("memory", "much"), ("memory", "-1")] {
         let message = client.run("hello").query(key, value).send().await.error(400, "bad_request");
@@ -269,9 +269,9 @@ async fn parameters_that_mean_nothing_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_full_daemon_says_so_and_when_to_come_back() {
+async fn full_daemon_responds_with_429_and_retry_after() {
     let (_daemon, client) = configured("[limits]\nruns = 1\nqueue = 0", "print", guests::run::PRINT_THEN_EXIT).await;
-    let (call, feed) = client.run("print").fed();
+    let (call, feed) = client.run("print").streaming_body();
     let first = call.open().await;
     let reply = client.run("print").send().await;
     reply.error(429, "busy");
@@ -280,7 +280,7 @@ async fn a_full_daemon_says_so_and_when_to_come_back() {
 
     drop(feed);
     assert!(!first.finish().await.cut);
-    let next = capstan_tests::eventually("the permit", async || {
+    let next = capstan_tests::eventually("a free slot", async || {
         let reply = client.run("print").send().await;
         (reply.status == 200).then_some(reply)
     });

@@ -1,4 +1,4 @@
-//! What runs may put on their mounts: to the byte and to the file, by preview 1 and by 0.2, and what is told of it.
+//! Disk quotas: limits on bytes and files that runs write to their mounts, with preview 1 and 0.2, and how they are reported.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,23 +11,23 @@ use crate::{CAPSTAN, PROBES, oracle, push_probes};
 
 foreach_guest!(disk, tested);
 
-/// A daemon with both probes, whose operator grants the folders `work` and `more` for writing.
-pub(crate) struct Granting {
+/// A daemon with both probes and the mounts `work` and `more` for writing, and `conf`, one file.
+pub(crate) struct MountFixture {
     pub(crate) daemon: Daemon,
     pub(crate) client: Client,
 }
 
-impl Granting {
+impl MountFixture {
     pub(crate) async fn new() -> Self {
         Self::with("").await
     }
 
-    /// The same with more of configuration, in which `@` stands for the folder that all lies in.
+    /// Like `new`, with more configuration. `@` in it stands for the directory of the daemon.
     pub(crate) async fn with(toml: &str) -> Self {
         Self::set_up(Setup::new(CAPSTAN), toml).await
     }
 
-    /// The same of a setup that has more to it.
+    /// Like `with`, for a given setup.
     pub(crate) async fn set_up(setup: Setup, toml: &str) -> Self {
         for name in ["work", "more"] {
             fs::create_dir_all(setup.folder().join(name)).unwrap();
@@ -52,7 +52,7 @@ impl Granting {
         fs::metadata(self.path(name)).unwrap().len()
     }
 
-    /// A run of a handler with `/work` to write to, and what else is asked for.
+    /// Creates a run of a handler with `/work` for writing and the additional policy `asked`.
     pub(crate) fn call(&self, handler: &str, asked: &Value, args: &[&str]) -> Call {
         let mut policy = json!({"mounts": [{"name": "work", "access": "rw"}]});
         policy.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
@@ -60,30 +60,30 @@ impl Granting {
         args.iter().fold(call, |call, arg| call.arg(arg)).framed()
     }
 
-    /// The same, run to its end.
+    /// Like `call`, and runs it to its end.
     pub(crate) async fn ask(&self, handler: &str, asked: Value, args: &[&str]) -> Framed {
         self.call(handler, &asked, args).send().await.frames()
     }
 }
 
-/// Checks that a run failed for want of room.
+/// Checks that a run ended because it reached a disk limit.
 #[track_caller]
-pub(crate) fn capped(framed: &Framed, outcome: &Value) {
+pub(crate) fn assert_disk_cap(framed: &Framed, outcome: &Value) {
     framed.ended("disk_cap", 137);
     assert_eq!(framed.outcome(), outcome);
 }
 
-pub(crate) fn bytes(limit: u64) -> Value {
+pub(crate) fn byte_cap(limit: u64) -> Value {
     json!({"kind": "disk_cap", "what": "bytes", "limit": limit})
 }
 
-pub(crate) fn files(limit: u64) -> Value {
+pub(crate) fn file_cap(limit: u64) -> Value {
     json!({"kind": "disk_cap", "what": "files", "limit": limit})
 }
 
 #[tokio::test]
-async fn the_limit_is_exact_for_one_write_and_for_many() {
-    let granting = Granting::new().await;
+async fn disk_limit_is_exact_for_one_write_and_for_many() {
+    let granting = MountFixture::new().await;
     for probe in PROBES {
         for (count, piece, limit) in [
             (1_000_000, 1_000_000, 100_001),
@@ -96,61 +96,61 @@ async fn the_limit_is_exact_for_one_write_and_for_many() {
             let (name, file) = (format!("/work/{probe}"), format!("work/{probe}"));
             let args = ["put", &name, &count.to_string(), &piece.to_string()];
             let framed = granting.ask(probe, json!({"disk": limit}), &args).await;
-            capped(&framed, &bytes(limit));
+            assert_disk_cap(&framed, &byte_cap(limit));
             assert_eq!(granting.size(&file), limit, "{probe}: {count} bytes in pieces of {piece}");
             assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], limit);
             granting.ask(probe, json!({"disk": count}), &args).await.ended("exited", 0);
-            assert_eq!(granting.size(&file), count, "{probe}: all of it fits");
+            assert_eq!(granting.size(&file), count, "{probe}: the file fits exactly");
         }
     }
 }
 
 #[tokio::test]
-async fn renumbered_and_far() {
-    let granting = Granting::new().await;
-    granting.client.push("far", guests::disk::RENUMBERED_AND_FAR).await;
-    capped(&granting.ask("far", json!({"disk": 8}), &[]).await, &bytes(8));
+async fn renumbered_descriptor_and_far_offset() {
+    let granting = MountFixture::new().await;
+    granting.client.push("far", guests::disk::RENUMBERED_DESCRIPTOR_AND_FAR_OFFSET).await;
+    assert_disk_cap(&granting.ask("far", json!({"disk": 8}), &[]).await, &byte_cap(8));
     assert_eq!(fs::read_to_string(granting.path("work/file")).unwrap(), "12345123");
-    // What it exits with is EDQUOT, which the outcome takes the place of.
+    // The guest exits with the code of EDQUOT. The outcome replaces that exit code.
     let framed = granting.ask("far", json!({"disk": 9}), &[]).await;
     framed.ended("exited", 95);
 }
 
 #[tokio::test]
-async fn files_and_mounts_share_the_limit_and_each_mount_has_its_own() {
-    let granting = Granting::new().await;
+async fn run_limit_is_shared_by_mounts_and_each_mount_has_its_own() {
+    let granting = MountFixture::new().await;
     for probe in PROBES {
         let asked = json!({"disk": 250, "mounts": [
             {"name": "work", "access": "rw", "disk": 100}, {"name": "more", "access": "rw"},
         ]});
         let paths = ["spread", "80", "/work/a", "/work/b", "/work/c", "/more/a", "/more/b", "/more/c"];
         let framed = granting.ask(probe, asked, &paths).await;
-        // It went on to its end, and that was a good one.
+        // The guest continued after the errors and exited normally.
         framed.ended("exited", 0);
         assert_eq!(String::from_utf8_lossy(&framed.stdout), "yes\nno\nno\nyes\nno\nno\n", "{probe}");
         let sizes = |folder: &str| ["a", "b", "c"].map(|name| granting.size(&format!("{folder}/{name}")));
         assert_eq!((sizes("work"), sizes("more")), ([80, 20, 0], [80, 70, 0]), "{probe}");
         let asked = json!({"mounts": [{"name": "work", "access": "rw", "disk": 5}]});
         let framed = granting.ask(probe, asked, &["put", "/work/a", "6", "6"]).await;
-        capped(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/work"}));
+        assert_disk_cap(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/work"}));
     }
 }
 
 #[tokio::test]
-async fn what_is_removed_gives_nothing_back() {
-    let granting = Granting::new().await;
+async fn removed_files_still_count_toward_the_limit() {
+    let granting = MountFixture::new().await;
     for probe in PROBES {
         let churn = |count| ["churn", "/work/f", count, "100"];
         granting.ask(probe, json!({"disk": 250}), &churn("2")).await.ended("exited", 0);
-        capped(&granting.ask(probe, json!({"disk": 250}), &churn("3")).await, &bytes(250));
+        assert_disk_cap(&granting.ask(probe, json!({"disk": 250}), &churn("3")).await, &byte_cap(250));
         assert_eq!(granting.size("work/f"), 50, "{probe}");
-        capped(&granting.ask(probe, json!({"files": 2}), &["churn", "/work/g", "3", "1"]).await, &files(2));
+        assert_disk_cap(&granting.ask(probe, json!({"files": 2}), &["churn", "/work/g", "3", "1"]).await, &file_cap(2));
     }
 }
 
 #[tokio::test]
-async fn nothing_is_moved_or_linked_from_one_mount_to_another() {
-    let granting = Granting::new().await;
+async fn rename_and_link_between_mounts_fail() {
+    let granting = MountFixture::new().await;
     for probe in PROBES {
         fs::write(granting.path("more/f"), "12345").unwrap();
         let asked = json!({"mounts": [{"name": "work", "access": "rw", "disk": 0}, {"name": "more", "access": "rw"}]});
@@ -162,20 +162,26 @@ async fn nothing_is_moved_or_linked_from_one_mount_to_another() {
 }
 
 #[tokio::test]
-async fn growth_counts_where_nothing_is_written() {
-    let granting = Granting::new().await;
+async fn file_growth_counts_as_written_bytes() {
+    let granting = MountFixture::new().await;
     for probe in PROBES {
         let file = granting.path("work/f");
         fs::write(&file, "12345").unwrap();
-        capped(&granting.ask(probe, json!({"disk": 100}), &["resize", "/work/f", "106"]).await, &bytes(100));
+        assert_disk_cap(
+            &granting.ask(probe, json!({"disk": 100}), &["resize", "/work/f", "106"]).await,
+            &byte_cap(100),
+        );
         assert_eq!(granting.size("work/f"), 5);
         let framed = granting.ask(probe, json!({"disk": 100}), &["resize", "/work/f", "105"]).await;
         framed.ended("exited", 0);
         assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], 100);
         granting.ask(probe, json!({"disk": 0}), &["resize", "/work/f", "5"]).await.ended("exited", 0);
-        // Beyond the end: both ways in which the probe writes, of which one is that of odd offsets.
+        // Beyond the end of the file, with both methods of writing in the probe: odd offsets use the other one.
         for offset in ["1000000000000", "1000000000001", "4611686018427387904"] {
-            capped(&granting.ask(probe, json!({"disk": 100}), &["at", "/work/f", offset, "x"]).await, &bytes(100));
+            assert_disk_cap(
+                &granting.ask(probe, json!({"disk": 100}), &["at", "/work/f", offset, "x"]).await,
+                &byte_cap(100),
+            );
             assert_eq!(granting.size("work/f"), 5, "{probe} {offset}");
         }
         for (offset, size) in [(9, 10), (50, 51)] {
@@ -185,35 +191,35 @@ async fn growth_counts_where_nothing_is_written() {
             assert_eq!(granting.size("work/f"), size);
         }
         let framed = granting.ask(probe, json!({"disk": 3}), &["append", "/work/f", "abcdef"]).await;
-        capped(&framed, &bytes(3));
+        assert_disk_cap(&framed, &byte_cap(3));
         assert_eq!(granting.size("work/f"), 54, "{probe}");
-        // What is overwritten is written.
-        capped(&granting.ask(probe, json!({"disk": 1}), &["at", "/work/f", "0", "AB"]).await, &bytes(1));
+        // Overwritten bytes count as written.
+        assert_disk_cap(&granting.ask(probe, json!({"disk": 1}), &["at", "/work/f", "0", "AB"]).await, &byte_cap(1));
         assert!(fs::read(&file).unwrap().starts_with(b"A2345"), "{probe}");
     }
 }
 
 #[tokio::test]
-async fn files_directories_and_links_are_counted_as_they_are_made() {
-    let granting = Granting::new().await;
+async fn file_limit_counts_files_directories_and_links() {
+    let granting = MountFixture::new().await;
     for probe in PROBES {
         let folder = granting.path("work");
         let framed = granting.ask(probe, json!({"files": 3}), &["many", "/work/m", "10"]).await;
-        capped(&framed, &files(3));
+        assert_disk_cap(&framed, &file_cap(3));
         assert_eq!(framed.stdout.split(|byte| *byte == b'\n').next(), Some(&b"3"[..]));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
         assert_eq!(framed.last["usage"]["mounts"][0]["files_made"], 3);
-        // Those are there already.
+        // Existing files do not count.
         granting.ask(probe, json!({"files": 0}), &["many", "/work/m", "3"]).await.ended("exited", 0);
         granting.ask(probe, json!({"files": 0}), &["rename", "/work/m0", "/work/n"]).await.ended("exited", 0);
         for make in [&["mkdir", "/work/d"][..], &["symlink", "m1", "/work/s"], &["link", "/work/m1", "/work/l"]] {
-            capped(&granting.ask(probe, json!({"files": 0}), make).await, &files(0));
+            assert_disk_cap(&granting.ask(probe, json!({"files": 0}), make).await, &file_cap(0));
             granting.ask(probe, json!({"files": 1}), make).await.ended("exited", 0);
-            // That it is there is what is wrong then, and not the limit.
+            // Now the error is that the entry exists, not the limit.
             granting.ask(probe, json!({"files": 0}), make).await.ended("exited", 1);
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 6);
-        // What is in it, since the mount is the folder that was opened.
+        // Empty the directory. The mount holds the open directory, so it cannot be replaced.
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { fs::remove_dir(path).unwrap() } else { fs::remove_file(path).unwrap() }
@@ -222,19 +228,19 @@ async fn files_directories_and_links_are_counted_as_they_are_made() {
 }
 
 #[tokio::test]
-async fn the_operators_limits_are_a_ceiling() {
+async fn operator_disk_limits_are_a_ceiling() {
     let toml = "[policy]\ndisk = 10\nfiles = 1";
-    let granting = Granting::with(toml).await;
+    let granting = MountFixture::with(toml).await;
     for probe in PROBES {
         let asked = json!({"disk": "1GiB", "files": 1000});
-        capped(&granting.ask(probe, asked, &["put", "/work/f", "11", "11"]).await, &bytes(10));
-        capped(&granting.ask(probe, json!({}), &["many", &format!("/work/{probe}"), "2"]).await, &files(1));
+        assert_disk_cap(&granting.ask(probe, asked, &["put", "/work/f", "11", "11"]).await, &byte_cap(10));
+        assert_disk_cap(&granting.ask(probe, json!({}), &["many", &format!("/work/{probe}"), "2"]).await, &file_cap(1));
     }
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_not_opened() {
-    let mut granting = Granting::new().await;
+async fn fifos_and_sockets_are_not_opened() {
+    let mut granting = MountFixture::new().await;
     let fifo = granting.path("work/fifo");
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -252,8 +258,8 @@ async fn what_is_no_file_is_not_opened() {
 }
 
 #[tokio::test]
-async fn a_scratch_directory_is_there_for_who_asks_and_only_for_the_run() {
-    let granting = Granting::new().await;
+async fn scratch_directory_exists_on_request_and_only_during_the_run() {
+    let granting = MountFixture::new().await;
     let folder = granting.daemon.setup().folder().join("data/scratch");
     let is_empty = || fs::read_dir(&folder).unwrap().count() == 0;
     for probe in PROBES {
@@ -262,9 +268,9 @@ async fn a_scratch_directory_is_there_for_who_asks_and_only_for_the_run() {
         let framed = granting.ask(probe, json!({"scratch": 100}), &put).await;
         framed.ended("exited", 0);
         assert_eq!(framed.last["usage"]["mounts"][1]["guest"], "/scratch");
-        assert!(is_empty(), "{probe}: it is gone before the end is told");
+        assert!(is_empty(), "{probe}: the directory must be gone before the end is reported");
         let framed = granting.ask(probe, json!({"scratch": 99}), &put).await;
-        capped(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 99, "mount": "/scratch"}));
+        assert_disk_cap(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 99, "mount": "/scratch"}));
         let asked = json!({"scratch": 99, "timeout": "300ms"});
         granting.ask(probe, asked, &["sleep", "3600"]).await.ended("timed_out", 124);
         capstan_tests::eventually("no scratch directory", async || is_empty().then_some(())).await;
@@ -272,7 +278,7 @@ async fn a_scratch_directory_is_there_for_who_asks_and_only_for_the_run() {
 }
 
 #[tokio::test]
-async fn what_a_killed_daemon_left_is_removed_at_the_next_start() {
+async fn scratch_of_a_killed_daemon_is_removed_at_the_next_start() {
     let setup = Setup::new(CAPSTAN);
     let data = setup.folder_with_mode("data", 0o700);
     fs::create_dir_all(data.join("scratch/left/deep")).unwrap();
@@ -282,8 +288,8 @@ async fn what_a_killed_daemon_left_is_removed_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn one_file_is_a_mount_and_nothing_around_it_is() {
-    let granting = Granting::new().await;
+async fn mounted_file_does_not_expose_its_siblings() {
+    let granting = MountFixture::new().await;
     fs::write(granting.path("secret"), "secret").unwrap();
     std::os::unix::fs::symlink("secret", granting.path("link")).unwrap();
     for probe in PROBES {
@@ -317,20 +323,20 @@ async fn one_file_is_a_mount_and_nothing_around_it_is() {
         fs::remove_file(granting.path("file")).unwrap();
         let mount = json!({"mounts": [{"name": "conf", "access": "rw"}]});
         granting.ask(probe, mount, &["put", "/conf", "1", "1"]).await.ended("exited", 1);
-        assert!(!granting.path("file").exists(), "{probe}: what is gone is not made again");
+        assert!(!granting.path("file").exists(), "{probe}: a removed file must not be created again");
     }
 }
 
 #[tokio::test]
-async fn a_path_below_a_prefix_is_granted_to_who_asks() {
-    let granting = Granting::with("[[mount_prefixes]]\npath = \"@/more\"\naccess = \"rw\"\ndisk = 5").await;
+async fn path_below_a_mount_prefix_is_mounted_on_request() {
+    let granting = MountFixture::with("[[mount_prefixes]]\npath = \"@/more\"\naccess = \"rw\"\ndisk = 5").await;
     fs::create_dir(granting.path("more/inner")).unwrap();
     std::os::unix::fs::symlink(granting.path("work"), granting.path("more/out")).unwrap();
     let path = |name: &str| granting.path(name).to_str().unwrap().to_owned();
     let mounts = |name: &str| json!({"mounts": [{"path": path(name), "guest": "/d", "access": "rw"}]});
     for probe in PROBES {
         let framed = granting.ask(probe, mounts("more/inner"), &["put", "/d/f", "6", "6"]).await;
-        capped(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/d"}));
+        assert_disk_cap(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/d"}));
         assert_eq!(granting.size("more/inner/f"), 5);
     }
     for (name, rule) in [
@@ -347,8 +353,8 @@ async fn a_path_below_a_prefix_is_granted_to_who_asks() {
 }
 
 #[tokio::test]
-async fn what_was_done_on_each_mount_is_kept_with_the_job() {
-    let granting = Granting::new().await;
+async fn usage_of_each_mount_is_kept_with_the_job() {
+    let granting = MountFixture::new().await;
     fs::write(granting.path("work/in"), "0123456789").unwrap();
     for probe in PROBES {
         let policy = json!({"mounts": [{"name": "work", "access": "rw"}, {"name": "more"}]});
@@ -365,7 +371,7 @@ async fn what_was_done_on_each_mount_is_kept_with_the_job() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_mount_stops_the_start_and_is_named() {
+async fn invalid_mount_is_reported_and_the_daemon_does_not_start() {
     let setup = Setup::new(CAPSTAN);
     let at = |name: &str| setup.folder().join(name);
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -380,13 +386,13 @@ async fn what_cannot_be_a_mount_stops_the_start_and_is_named() {
         (at("missing"), "No such file"),
     ] {
         let toml = format!("[mounts.data]\npath = \"{}\"\n", path.display());
-        let refused = setup.clone().config(&toml).refused();
+        let refused = setup.clone().config(&toml).start_must_fail();
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         let last = refused.stderr.lines().last().unwrap_or_default();
         assert!(last.contains("cannot open mount data") && last.contains(why), "{last}");
     }
-    let refused = setup.clone().config("[mounts.\"../x\"]\npath = \"/tmp\"\n").refused();
+    let refused = setup.clone().config("[mounts.\"../x\"]\npath = \"/tmp\"\n").start_must_fail();
     assert!(refused.stderr.contains("no path for a guest"), "{refused:?}");
-    let refused = setup.config("[[mount_prefixes]]\npath = \"tmp\"\n").refused();
+    let refused = setup.config("[[mount_prefixes]]\npath = \"tmp\"\n").start_must_fail();
     assert!(refused.stderr.contains("no absolute path"), "{refused:?}");
 }

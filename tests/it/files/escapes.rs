@@ -1,4 +1,5 @@
-//! Ways out of a mount: odd paths and symlinks, by every call that takes a path, of preview 1 and of 0.2. Nothing outside is ever touched.
+//! Attempts to escape from a mount with unusual paths and symlinks, through every call that takes a path, with preview 1 and 0.2. Nothing
+//! outside the mount may be touched.
 
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -9,12 +10,12 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{foreach_guest, guests};
 use serde_json::{Value, json};
 
-use crate::files::disk::Granting;
+use crate::files::disk::MountFixture;
 use crate::{PROBES, oracle};
 
 foreach_guest!(escapes, tested);
 
-/// Every call that takes a path, as the probe for 0.2 knows it; the guest for preview 1 knows it by its letter, in this order.
+/// All calls that take a path, with the names of the probe for 0.2. The guest for preview 1 identifies a call by a letter, in this order.
 pub(crate) const CALLS: [&str; 17] = [
     "open",
     "open-nofollow",
@@ -35,21 +36,21 @@ pub(crate) const CALLS: [&str; 17] = [
     "set-times",
 ];
 
-/// What a call came to, in the words of 0.2.
-pub(crate) fn told(framed: &Framed) -> String {
+/// Returns the result of a call as an error name of 0.2.
+pub(crate) fn result_of(framed: &Framed) -> String {
     let text = String::from_utf8_lossy(&framed.stdout);
     let last = text.lines().last().unwrap_or_default();
     let errno = last.rsplit_once("(os error ").map(|(_, errno)| errno.trim_end_matches(')'));
     match (errno, last) {
-        (Some(errno), _) => word(errno.parse().unwrap()),
+        (Some(errno), _) => wasip2_name(errno.parse().unwrap()),
         (None, "") => framed.kind().to_owned(),
         (None, last) => last.trim_start_matches("error: ").to_owned(),
     }
 }
 
-/// The word of 0.2 for an error of preview 1.
-fn word(errno: u64) -> String {
-    let word = match errno {
+/// Translates an error number of preview 1 to the name in 0.2.
+fn wasip2_name(errno: u64) -> String {
+    let wasip2_name = match errno {
         0 => "ok",
         2 => "access",
         19 => "quota",
@@ -70,38 +71,38 @@ fn word(errno: u64) -> String {
         75 => "cross-device",
         other => return format!("errno {other}"),
     };
-    word.to_owned()
+    wasip2_name.to_owned()
 }
 
-/// A mount `work` beside a folder `outside` that must not be touched.
-pub(crate) struct Ground {
-    pub(crate) granting: Granting,
-    /// What is asked for beside the mount.
+/// A mount `work` next to a directory `outside` that must not be touched.
+pub(crate) struct EscapeFixture {
+    pub(crate) granting: MountFixture,
+    /// The additional policy of the runs.
     asked: Value,
     before: Vec<String>,
 }
 
-impl Ground {
+impl EscapeFixture {
     pub(crate) async fn new() -> Self {
         Self::asking(json!({})).await
     }
 
-    /// The same for runs that ask for this.
+    /// Like `new`, with an additional policy for the runs.
     pub(crate) async fn asking(asked: Value) -> Self {
-        let granting = Granting::new().await;
+        let granting = MountFixture::new().await;
         granting.client.push("raw", guests::escapes::RAW_PATH).await;
         fs::create_dir(granting.path("outside")).unwrap();
         fs::write(granting.path("outside/secret"), "secret").unwrap();
-        // A time of access that lies before that of the last change is renewed when a file is read, on most file systems.
+        // On most file systems, reading a file updates its access time only if that is older than its modification time. So set it to the past.
         let times = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
         File::options().write(true).open(granting.path("outside/secret")).unwrap().set_times(times).unwrap();
-        let before = look(&granting.path("outside"));
+        let before = snapshot(&granting.path("outside"));
         let ground = Self { granting, asked, before };
         ground.reset();
         ground
     }
 
-    /// Makes the mount anew.
+    /// Recreates the content of the mount.
     fn reset(&self) {
         for entry in fs::read_dir(self.granting.path("work")).unwrap() {
             let entry = entry.unwrap();
@@ -116,9 +117,9 @@ impl Ground {
         fs::write(self.granting.path("work/sub/file"), "file").unwrap();
     }
 
-    /// Makes a call with this path by preview 1 or by 0.2, and tells what it came to.
+    /// Makes a call with this path through preview 1 or 0.2 and returns its result.
     pub(crate) async fn call(&self, probe: &str, call: &str, path: &[u8]) -> String {
-        // The one that is no more than another time comes last.
+        // The last letter is for a call that only sets another time.
         let number = CALLS.iter().position(|known| *known == call).unwrap_or(CALLS.len());
         let run = if probe == "probe.p1" {
             let letter = char::from(b'a' + u8::try_from(number).unwrap());
@@ -128,20 +129,20 @@ impl Ground {
         };
         let framed = run.body(path.to_vec()).send().await.frames();
         match framed.outcome()["code"].as_u64() {
-            Some(code) if probe == "probe.p1" => word(code),
-            _ => told(&framed),
+            Some(code) if probe == "probe.p1" => wasip2_name(code),
+            _ => result_of(&framed),
         }
     }
 
-    /// What stands in `outside` is as it was.
+    /// Checks that nothing in `outside` has changed.
     #[track_caller]
     pub(crate) fn check(&self, what: &str) {
-        assert_eq!(look(&self.granting.path("outside")), self.before, "{what}");
+        assert_eq!(snapshot(&self.granting.path("outside")), self.before, "{what}");
     }
 }
 
-/// What is in a folder, without reading any of it.
-pub(crate) fn look(folder: &Path) -> Vec<String> {
+/// Describes the entries of a directory without reading the files.
+pub(crate) fn snapshot(folder: &Path) -> Vec<String> {
     let mut seen: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
@@ -161,19 +162,19 @@ pub(crate) fn look(folder: &Path) -> Vec<String> {
     seen
 }
 
-/// What each call that was not as expected has come to.
+/// Collects the unexpected results of all calls.
 #[derive(Default)]
-struct Wrong(Vec<String>);
+struct Unexpected(Vec<String>);
 
-impl Wrong {
+impl Unexpected {
     fn compare(&mut self, what: &str, told: &str, expected: &str) {
         if told != expected {
-            self.0.push(format!("{what}: {told} and not {expected}"));
+            self.0.push(format!("{what}: {told} instead of {expected}"));
         }
     }
 }
 
-impl Drop for Wrong {
+impl Drop for Unexpected {
     fn drop(&mut self) {
         assert!(self.0.is_empty() || std::thread::panicking(), "{:#?}", self.0);
     }
@@ -181,8 +182,8 @@ impl Drop for Wrong {
 
 #[tokio::test]
 async fn raw_path() {
-    let mut ground = Ground::new().await;
-    let mut wrong = Wrong::default();
+    let mut ground = EscapeFixture::new().await;
+    let mut unexpected = Unexpected::default();
     let absolute = ground.granting.path("outside/secret").to_str().unwrap().to_owned();
     let long_name = "a".repeat(256);
     for (path, expected) in [
@@ -209,29 +210,29 @@ async fn raw_path() {
         for probe in PROBES {
             for call in CALLS {
                 let what = format!("{probe} {call} {path:?}");
-                wrong.compare(&what, &ground.call(probe, call, path.as_bytes()).await, expected);
+                unexpected.compare(&what, &ground.call(probe, call, path.as_bytes()).await, expected);
                 ground.check(&what);
             }
         }
     }
     let very_long = "a/".repeat(8 << 20);
     for call in CALLS {
-        // More than the host copies in a call; but for one, of which preview 1 leaves the length to the kernel.
+        // The path is longer than the host copies per call. Preview 1 leaves the length check of one call to the kernel.
         let expected = if call == "unlink" { "name-too-long" } else { "insufficient-memory" };
-        wrong.compare(call, &ground.call(PROBES[0], call, very_long.as_bytes()).await, expected);
-        wrong.compare(call, &ground.call(PROBES[1], call, very_long.as_bytes()).await, "trapped");
-        // Texts of 0.2 are UTF-8 by their type.
-        wrong.compare(call, &ground.call(PROBES[0], call, b"\xff\xfe").await, "illegal-byte-sequence");
+        unexpected.compare(call, &ground.call(PROBES[0], call, very_long.as_bytes()).await, expected);
+        unexpected.compare(call, &ground.call(PROBES[1], call, very_long.as_bytes()).await, "trapped");
+        // Strings in 0.2 are UTF-8 by definition.
+        unexpected.compare(call, &ground.call(PROBES[0], call, b"\xff\xfe").await, "illegal-byte-sequence");
     }
     assert_eq!(fs::read_to_string(ground.granting.path("work/inside")).unwrap(), "inside");
-    assert_eq!(fs::read_dir(ground.granting.path("work")).unwrap().count(), 2, "nothing was made or removed");
+    assert_eq!(fs::read_dir(ground.granting.path("work")).unwrap().count(), 2, "nothing may be created or removed");
     oracle::still_answers(&mut ground.granting.daemon).await;
 }
 
 #[tokio::test]
-async fn odd_paths_that_stay_inside_are_what_they_are_to_the_kernel() {
-    let mut ground = Ground::new().await;
-    let mut wrong = Wrong::default();
+async fn unusual_paths_inside_the_mount_behave_like_in_the_kernel() {
+    let mut ground = EscapeFixture::new().await;
+    let mut unexpected = Unexpected::default();
     let calls = ["open", "stat", "mkdir", "unlink"];
     for (path, expected) in [
         (".", ["ok", "ok", "exist", "is-directory"]),
@@ -246,7 +247,7 @@ async fn odd_paths_that_stay_inside_are_what_they_are_to_the_kernel() {
         for probe in PROBES {
             for (call, expected) in calls.into_iter().zip(expected) {
                 let told = ground.call(probe, call, path.as_bytes()).await;
-                wrong.compare(&format!("{probe} {call} {path:?}"), &told, expected);
+                unexpected.compare(&format!("{probe} {call} {path:?}"), &told, expected);
                 ground.reset();
             }
         }
@@ -254,45 +255,44 @@ async fn odd_paths_that_stay_inside_are_what_they_are_to_the_kernel() {
     oracle::still_answers(&mut ground.granting.daemon).await;
 }
 
-/// How a path has to do with a symlink.
+/// The position of a symlink in a path.
 #[derive(Clone, Copy)]
-enum By {
-    /// It is its last part.
-    End,
-    /// The same, and the symlink is to an absolute path.
-    AbsoluteEnd,
-    /// The same with a slash behind it.
-    Slash,
-    /// It leads through it.
-    Way,
+enum Position {
+    /// The symlink is the last component.
+    Last,
+    /// The symlink is the last component and has an absolute target.
+    AbsoluteLast,
+    /// The symlink is the last component and a slash follows.
+    LastWithSlash,
+    /// The symlink is in the middle of the path.
+    Middle,
 }
 
-impl By {
-    /// What a call has to come to where following the symlink comes to `followed`.
+impl Position {
+    /// Returns the expected result of a call if following the symlink results in `followed`.
     fn expected(self, call: &str, followed: &'static str) -> &'static str {
         match (self, call) {
-            (Self::Way, _) => followed,
+            (Self::Middle, _) => followed,
             (_, "stat-nofollow") => "ok",
             (_, "mkdir") => "exist",
-            (Self::Slash, "rename-from" | "rename-to") => "not-directory",
-            (Self::Slash, _) | (_, "open" | "create" | "truncate" | "open-directory" | "stat" | "set-times") => {
-                followed
-            }
+            (Self::LastWithSlash, "rename-from" | "rename-to") => "not-directory",
+            (Self::LastWithSlash, _)
+            | (_, "open" | "create" | "truncate" | "open-directory" | "stat" | "set-times") => followed,
             (_, "open-nofollow") => "loop",
-            // Where it leads to is not told.
-            (Self::AbsoluteEnd, "readlink") => "not-permitted",
+            // The target is not revealed.
+            (Self::AbsoluteLast, "readlink") => "not-permitted",
             (_, "symlink" | "link-to") => "exist",
             (_, "rmdir") => "not-directory",
-            // The symlink itself is read, removed, linked, moved and replaced.
+            // These calls read, remove, link, move or replace the symlink itself.
             _ => "ok",
         }
     }
 }
 
 #[tokio::test]
-async fn symlinks_of_the_host_lead_nowhere_outside() {
-    let mut ground = Ground::new().await;
-    let mut wrong = Wrong::default();
+async fn symlinks_made_by_the_host_do_not_lead_outside() {
+    let mut ground = EscapeFixture::new().await;
+    let mut unexpected = Unexpected::default();
     let outside = ground.granting.path("outside").to_str().unwrap().to_owned();
     let mut links = vec![
         ("file".to_owned(), "../outside/secret".to_owned()),
@@ -306,41 +306,41 @@ async fn symlinks_of_the_host_lead_nowhere_outside() {
         ("stdin".into(), "/dev/stdin".into()),
         ("descriptor".into(), "/proc/self/fd/0".into()),
     ];
-    // Forty are followed, and no more.
+    // The limit is forty symlinks.
     links.extend((0..41).map(|number| (format!("chain{number}"), format!("chain{}", number + 1))));
     links.push(("chain41".into(), "../outside/secret".into()));
-    let make = |ground: &Ground| {
+    let make = |ground: &EscapeFixture| {
         ground.reset();
         links.iter().for_each(|(name, target)| symlink(target, ground.granting.path("work").join(name)).unwrap());
     };
     make(&ground);
     for (path, by, followed) in [
-        ("file", By::End, "not-permitted"),
-        ("directory", By::End, "not-permitted"),
-        ("new", By::End, "not-permitted"),
-        ("up", By::End, "not-permitted"),
-        ("chain36", By::End, "not-permitted"),
-        ("absolute", By::AbsoluteEnd, "not-permitted"),
-        ("stdin", By::AbsoluteEnd, "not-permitted"),
-        ("descriptor", By::AbsoluteEnd, "not-permitted"),
-        ("loop", By::End, "loop"),
-        ("one", By::End, "loop"),
-        ("chain0", By::End, "loop"),
-        ("file/", By::Slash, "not-permitted"),
-        ("directory/", By::Slash, "not-permitted"),
-        ("loop/", By::Slash, "loop"),
-        ("directory/secret", By::Way, "not-permitted"),
-        ("directory/new", By::Way, "not-permitted"),
-        ("directory/../outside/secret", By::Way, "not-permitted"),
-        ("up/outside/secret", By::Way, "not-permitted"),
-        ("up/work/inside", By::Way, "not-permitted"),
-        ("absolute/secret", By::Way, "not-permitted"),
-        ("loop/x", By::Way, "loop"),
+        ("file", Position::Last, "not-permitted"),
+        ("directory", Position::Last, "not-permitted"),
+        ("new", Position::Last, "not-permitted"),
+        ("up", Position::Last, "not-permitted"),
+        ("chain36", Position::Last, "not-permitted"),
+        ("absolute", Position::AbsoluteLast, "not-permitted"),
+        ("stdin", Position::AbsoluteLast, "not-permitted"),
+        ("descriptor", Position::AbsoluteLast, "not-permitted"),
+        ("loop", Position::Last, "loop"),
+        ("one", Position::Last, "loop"),
+        ("chain0", Position::Last, "loop"),
+        ("file/", Position::LastWithSlash, "not-permitted"),
+        ("directory/", Position::LastWithSlash, "not-permitted"),
+        ("loop/", Position::LastWithSlash, "loop"),
+        ("directory/secret", Position::Middle, "not-permitted"),
+        ("directory/new", Position::Middle, "not-permitted"),
+        ("directory/../outside/secret", Position::Middle, "not-permitted"),
+        ("up/outside/secret", Position::Middle, "not-permitted"),
+        ("up/work/inside", Position::Middle, "not-permitted"),
+        ("absolute/secret", Position::Middle, "not-permitted"),
+        ("loop/x", Position::Middle, "loop"),
     ] {
         for probe in PROBES {
             for call in CALLS {
                 let (what, told) = (format!("{probe} {call} {path}"), ground.call(probe, call, path.as_bytes()).await);
-                wrong.compare(&what, &told, by.expected(call, followed));
+                unexpected.compare(&what, &told, by.expected(call, followed));
                 ground.check(&what);
                 if told == "ok" {
                     make(&ground);
@@ -352,11 +352,11 @@ async fn symlinks_of_the_host_lead_nowhere_outside() {
 }
 
 #[tokio::test]
-async fn symlinks_that_guests_make_lead_nowhere_outside() {
-    let mut ground = Ground::new().await;
+async fn symlinks_made_by_guests_do_not_lead_outside() {
+    let mut ground = EscapeFixture::new().await;
     let secret = ground.granting.path("outside/secret").to_str().unwrap().to_owned();
     for (maker, other) in [(PROBES[0], PROBES[1]), (PROBES[1], PROBES[0])] {
-        let ask = async |probe: &str, args: &[&str]| told(&ground.granting.ask(probe, json!({}), args).await);
+        let ask = async |probe: &str, args: &[&str]| result_of(&ground.granting.ask(probe, json!({}), args).await);
         assert_eq!(ask(maker, &["symlink", &secret, "/work/absolute"]).await, "not-permitted");
         assert_eq!(ask(maker, &["symlink", "../outside/secret", "/work/file"]).await, "ok");
         assert_eq!(ask(maker, &["symlink", "../outside", "/work/directory"]).await, "ok");
@@ -385,11 +385,11 @@ async fn symlinks_that_guests_make_lead_nowhere_outside() {
 
 #[tokio::test]
 async fn read_only_handle() {
-    let mut ground = Ground::new().await;
+    let mut ground = EscapeFixture::new().await;
     ground.granting.client.push("reader", guests::escapes::READ_ONLY_HANDLE).await;
-    let before = look(&ground.granting.path("work"));
+    let before = snapshot(&ground.granting.path("work"));
     let asked = json!({"mounts": [{"name": "work", "access": "ro"}]});
     ground.granting.ask("reader", asked, &[]).await.ended("exited", 0);
-    assert_eq!(look(&ground.granting.path("work")), before);
+    assert_eq!(snapshot(&ground.granting.path("work")), before);
     oracle::still_answers(&mut ground.granting.daemon).await;
 }

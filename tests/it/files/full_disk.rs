@@ -1,6 +1,6 @@
-//! File systems that are full, or whose own quota is spent: the guest is told, its run has failed of that, and nobody else has.
+//! File systems that are full, or whose own quota is exceeded: the guest gets the error, the outcome names it, and no other run is affected.
 //!
-//! They are mounted for the test, which not every tester may do; where it cannot be done, that is said on stderr and nothing is tested.
+//! The tests mount file systems, which not every tester may do. If a mount fails, the test prints that on stderr and checks nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use std::process::Command;
 use capstan_tests::Setup;
 use serde_json::{Value, json};
 
-use crate::files::disk::Granting;
-use crate::files::escapes::told;
+use crate::files::disk::MountFixture;
+use crate::files::escapes::result_of;
 use crate::{CAPSTAN, PROBES, oracle};
 
-/// A small file system, mounted below the folder of a setup until this is dropped.
-struct Small {
+/// A small file system, mounted in the directory of a setup until this value is dropped.
+struct SmallFileSystem {
     at: PathBuf,
     setup: Setup,
 }
 
-impl Small {
-    /// One of a mebibyte and few files, in the place of the folder `work`.
+impl SmallFileSystem {
+    /// Mounts a file system of 1 MiB with few inodes at `work`.
     fn full() -> Option<Self> {
         let setup = Setup::new(CAPSTAN);
         let small = Self::at(setup, "work");
-        commands(&[&["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=24", "small", small.path()]]).then_some(small)
+        run_commands(&[&["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=24", "small", small.path()]]).then_some(small)
     }
 
-    /// One in which the folder `work` has a quota of a mebibyte.
+    /// Mounts a file system in which the directory `work` has a quota of 1 MiB.
     fn with_quota() -> Option<Self> {
         let setup = Setup::new(CAPSTAN);
         let image = setup.folder().join("image");
@@ -35,7 +35,7 @@ impl Small {
         let small = Self::at(setup, "btrfs");
         let work = small.at.join("work");
         let work = work.to_str().unwrap();
-        let made = commands(&[
+        let made = run_commands(&[
             &["mkfs.btrfs", "-q", image.to_str().unwrap()],
             &["mount", "-o", "loop", image.to_str().unwrap(), small.path()],
             &["btrfs", "quota", "enable", small.path()],
@@ -56,15 +56,15 @@ impl Small {
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallFileSystem {
     fn drop(&mut self) {
-        // It fails where it was never mounted.
+        // This fails if it was never mounted.
         let _ = Command::new("umount").arg("--lazy").arg(&self.at).output();
     }
 }
 
-/// Runs these commands, as far as they succeed.
-fn commands(all: &[&[&str]]) -> bool {
+/// Runs run_commands until one fails. Returns whether all succeeded.
+fn run_commands(all: &[&[&str]]) -> bool {
     all.iter().all(|words| {
         let done = Command::new(words[0]).args(&words[1..]).output();
         let why = match &done {
@@ -77,12 +77,12 @@ fn commands(all: &[&[&str]]) -> bool {
     })
 }
 
-fn capped(what: &str, file_system: &str) -> Value {
+fn file_system_cap(what: &str, file_system: &str) -> Value {
     json!({"kind": "disk_cap", "what": what, "file_system": file_system, "mount": "/work"})
 }
 
-/// Fills `work` by every way to write, and checks what is told and what is accounted for.
-async fn fill(granting: &Granting, work: &Path, file_system: &str, code: &str) {
+/// Fills `work` with every method of writing, and checks the reported error and the accounting.
+async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &str) {
     let file = work.join("big");
     let size = || fs::metadata(&file).map_or(0, |there| there.len());
     for probe in PROBES {
@@ -94,8 +94,8 @@ async fn fill(granting: &Granting, work: &Path, file_system: &str, code: &str) {
             let framed = granting.ask(probe, json!({}), args).await;
             framed.ended("disk_cap", 137);
             assert_eq!(
-                (framed.outcome(), told(&framed).as_str()),
-                (&capped("bytes", file_system), code),
+                (framed.outcome(), result_of(&framed).as_str()),
+                (&file_system_cap("bytes", file_system), code),
                 "{probe} {args:?}"
             );
             let usage = &framed.last["usage"]["mounts"][0];
@@ -104,8 +104,8 @@ async fn fill(granting: &Granting, work: &Path, file_system: &str, code: &str) {
                 (&json!(size()), &json!(1)),
                 "{probe} {args:?}"
             );
-            assert!((1 << 16..=1 << 20).contains(&size()), "{} bytes fitted", size());
-            // Who goes on, and comes to a good end, has not failed.
+            assert!((1 << 16..=1 << 20).contains(&size()), "{} bytes fit", size());
+            // A run that continues and exits normally has not failed.
             let framed = granting
                 .ask(
                     probe,
@@ -119,14 +119,14 @@ async fn fill(granting: &Granting, work: &Path, file_system: &str, code: &str) {
             assert_eq!(String::from_utf8_lossy(&framed.stdout), "no\nyes\n", "{probe}");
             let before = size();
             let framed = granting.ask(probe, json!({}), &["append", "/work/big", &"x".repeat(5000)]).await;
-            assert_eq!((framed.kind(), told(&framed).as_str()), ("disk_cap", code), "{probe}");
+            assert_eq!((framed.kind(), result_of(&framed).as_str()), ("disk_cap", code), "{probe}");
             assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], size() - before, "{probe}");
             for name in ["big", "small"] {
-                // Where there was no room for it, it was not made.
+                // The file does not exist if there was no space to create it.
                 let _ = fs::remove_file(work.join(name));
             }
         }
-        // The run's own limit comes first where it is less.
+        // The limit of the run applies first if it is smaller.
         let framed = granting.ask(probe, json!({"disk": 1000}), &["put", "/work/big", "4194304", "65536"]).await;
         assert_eq!(framed.outcome(), &json!({"kind": "disk_cap", "what": "bytes", "limit": 1000}), "{probe}");
         fs::remove_file(&file).unwrap();
@@ -134,21 +134,21 @@ async fn fill(granting: &Granting, work: &Path, file_system: &str, code: &str) {
 }
 
 #[tokio::test]
-async fn a_full_file_system_is_told_to_the_guest_and_hurts_nobody_else() {
-    let Some(small) = Small::full() else { return };
-    let mut granting = Granting::set_up(small.setup.clone(), "").await;
+async fn full_file_system_ends_the_run_with_disk_cap() {
+    let Some(small) = SmallFileSystem::full() else { return };
+    let mut granting = MountFixture::set_up(small.setup.clone(), "").await;
     fill(&granting, &small.at, "full", "insufficient-space").await;
     for probe in PROBES {
         let framed = granting.ask(probe, json!({}), &["many", "/work/m", "100"]).await;
         framed.ended("disk_cap", 137);
-        assert_eq!(framed.outcome(), &capped("files", "full"), "{probe}");
+        assert_eq!(framed.outcome(), &file_system_cap("files", "full"), "{probe}");
         let there = fs::read_dir(&small.at).unwrap().count();
         assert_eq!(framed.last["usage"]["mounts"][0]["files_made"], there);
         for make in [&["mkdir", "/work/d"][..], &["symlink", "m0", "/work/s"], &["link", "/work/m0", "/work/l"]] {
             let framed = granting.ask(probe, json!({}), make).await;
             assert_eq!(
-                (framed.outcome(), told(&framed).as_str()),
-                (&capped("files", "full"), "insufficient-space"),
+                (framed.outcome(), result_of(&framed).as_str()),
+                (&file_system_cap("files", "full"), "insufficient-space"),
                 "{probe} {make:?}"
             );
         }
@@ -160,11 +160,11 @@ async fn a_full_file_system_is_told_to_the_guest_and_hurts_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_quota_of_the_file_systems_own_is_told_as_one() {
-    let Some(small) = Small::with_quota() else { return };
+async fn exceeded_file_system_quota_ends_the_run_with_disk_cap() {
+    let Some(small) = SmallFileSystem::with_quota() else { return };
     let work = small.at.join("work");
     std::os::unix::fs::symlink(&work, small.setup.folder().join("work")).unwrap();
-    let mut granting = Granting::set_up(small.setup.clone(), "").await;
+    let mut granting = MountFixture::set_up(small.setup.clone(), "").await;
     fill(&granting, &work, "quota", "quota").await;
     oracle::still_answers(&mut granting.daemon).await;
 }

@@ -1,34 +1,34 @@
-//! What is very large, or very many.
+//! Very large files and very many files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use crate::files::disk::{Granting, bytes, capped, files};
+use crate::files::disk::{MountFixture, assert_disk_cap, byte_cap, file_cap};
 use crate::{PROBES, oracle};
 
 const TIB: u64 = 1 << 40;
 
 #[tokio::test]
-async fn a_file_of_a_tebibyte_is_not_made_unless_it_is_granted() {
-    let mut granting = Granting::with("[policy]\ndisk = \"4TiB\"").await;
+async fn file_of_a_tebibyte_requires_a_limit_of_a_tebibyte() {
+    let mut granting = MountFixture::with("[policy]\ndisk = \"4TiB\"").await;
     for probe in PROBES {
         let path = granting.path("work/f");
         let resize = |disk: u64, size: u64| (json!({"disk": disk}), ["resize", "/work/f"], size.to_string());
         for (disk, size) in [(1 << 30, TIB), (TIB - 1, TIB), (4 * TIB, 1 << 62), (4 * TIB, u64::MAX >> 1)] {
             let (asked, [command, file], size) = resize(disk, size);
-            capped(&granting.ask(probe, asked, &[command, file, &size]).await, &bytes(disk));
+            assert_disk_cap(&granting.ask(probe, asked, &[command, file, &size]).await, &byte_cap(disk));
             assert_eq!(granting.size("work/f"), 0, "{probe} {size}");
         }
         let framed = granting.ask(probe, json!({"disk": TIB}), &["resize", "/work/f", &TIB.to_string()]).await;
         framed.ended("exited", 0);
         assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], TIB);
         let there = fs::metadata(&path).unwrap();
-        assert_eq!((there.size(), there.blocks()), (TIB, 0), "{probe}: all of it is a hole");
+        assert_eq!((there.size(), there.blocks()), (TIB, 0), "{probe}: the file must be sparse");
         for offset in [1_u64 << 62, (1 << 62) + 1, u64::MAX >> 1] {
             let args = ["at", "/work/f", &offset.to_string(), "x"];
-            capped(&granting.ask(probe, json!({"disk": 4 * TIB}), &args).await, &bytes(4 * TIB));
+            assert_disk_cap(&granting.ask(probe, json!({"disk": 4 * TIB}), &args).await, &byte_cap(4 * TIB));
         }
         fs::remove_file(path).unwrap();
     }
@@ -36,11 +36,11 @@ async fn a_file_of_a_tebibyte_is_not_made_unless_it_is_granted() {
 }
 
 #[tokio::test]
-async fn a_million_files_end_at_the_limit() {
-    let mut granting = Granting::new().await;
+async fn creating_a_million_files_stops_at_the_limit() {
+    let mut granting = MountFixture::new().await;
     for probe in PROBES {
         let framed = granting.ask(probe, json!({"files": 2000}), &["many", "/work/m", "1000000"]).await;
-        capped(&framed, &files(2000));
+        assert_disk_cap(&framed, &file_cap(2000));
         assert_eq!(framed.last["usage"]["mounts"][0]["files_made"], 2000);
         assert_eq!(fs::read_dir(granting.path("work")).unwrap().count(), 2000, "{probe}");
         for entry in fs::read_dir(granting.path("work")).unwrap() {
@@ -51,8 +51,8 @@ async fn a_million_files_end_at_the_limit() {
 }
 
 #[tokio::test]
-async fn a_directory_of_100000_is_listed_in_bounded_time_and_memory() {
-    let mut granting = Granting::new().await;
+async fn directory_with_100000_entries_is_listed_in_bounded_memory() {
+    let mut granting = MountFixture::new().await;
     for number in 0..100_000 {
         fs::File::create(granting.path("work").join(format!("n{number:06}"))).unwrap();
     }
@@ -62,7 +62,7 @@ async fn a_directory_of_100000_is_listed_in_bounded_time_and_memory() {
         let order = json!({"handler": probe, "args": ["ls", "/work"], "policy": policy}).to_string();
         let job = granting.client.post("/v1/jobs").body(order).send().await.json();
         let wait = format!("/v1/jobs/{}/wait", job["id"].as_str().unwrap());
-        // Longer than a test waits for one answer, where the machine is busy.
+        // On a busy machine this takes longer than the timeout of one request.
         let told = loop {
             let told = granting.client.post(&wait).query("timeout", "30").send().await.json();
             if !told["outcome"].is_null() {

@@ -1,22 +1,22 @@
-//! Many guests that keep files open, beside many clients.
+//! Many guests that keep files open while many clients are connected.
 
 use capstan_tests::{Feed, Raw, Reply, eventually};
 use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::files::disk::Granting;
+use crate::files::disk::MountFixture;
 use crate::{PROBES, oracle};
 
-const BOMBS: usize = 100;
+const GUESTS: usize = 100;
 const CLIENTS: usize = 1000;
-/// What each keeps open beside its mount and its streams, near its limit of 128 handles.
-const EACH: usize = 110;
+/// The number of files that each guest keeps open, close to its limit of 128 handles together with its mount and streams.
+const FILES_PER_GUEST: usize = 110;
 
-/// Open files that the daemon may have where its guests want more of them than there are.
-const FEW: usize = 400;
+/// The limit of open files for a daemon whose guests want more than that.
+const FILE_LIMIT: usize = 400;
 
-/// Asks for an answer on each of these connections, all at once.
-async fn answered(clients: &mut [Raw]) {
+/// Sends a request on each of these connections and reads the responses.
+async fn assert_all_served(clients: &mut [Raw]) {
     for client in &mut *clients {
         client.write("GET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
     }
@@ -26,21 +26,21 @@ async fn answered(clients: &mut [Raw]) {
     }
 }
 
-/// Guests that open so many files each, as far as they can, and keep them.
-struct Holders(Vec<(JoinHandle<Reply>, Feed)>);
+/// Guests that each open many files, as many as they can, and keep them open.
+struct FileHolders(Vec<(JoinHandle<Reply>, Feed)>);
 
-impl Holders {
-    fn of(granting: &Granting, count: usize) -> Self {
-        let words = ["hold", &EACH.to_string(), "/work/inside"];
+impl FileHolders {
+    fn of(granting: &MountFixture, count: usize) -> Self {
+        let words = ["hold", &FILES_PER_GUEST.to_string(), "/work/inside"];
         let one = |number| {
-            let (call, feed) = granting.call(PROBES[number % 2], &json!({}), &words).fed();
+            let (call, feed) = granting.call(PROBES[number % 2], &json!({}), &words).streaming_body();
             (tokio::spawn(call.send()), feed)
         };
         Self((0..count).map(one).collect())
     }
 
-    /// Has all of them end; how many files each had.
-    async fn let_go(self) -> Vec<usize> {
+    /// Ends all guests and returns how many files each had open.
+    async fn finish(self) -> Vec<usize> {
         let mut held = Vec::new();
         for (run, feed) in self.0 {
             drop(feed);
@@ -53,27 +53,27 @@ impl Holders {
 }
 
 #[tokio::test]
-async fn a_hundred_guests_with_all_handles_leave_files_for_a_thousand_clients() {
-    let mut granting = Granting::new().await;
+async fn guests_at_their_handle_limit_leave_descriptors_for_clients() {
+    let mut granting = MountFixture::new().await;
     std::fs::write(granting.path("work/inside"), "inside").unwrap();
     let before = granting.daemon.open_files();
-    let holders = Holders::of(&granting, BOMBS);
-    eventually("all to hold their files", async || {
-        (granting.daemon.open_files() >= before + BOMBS * EACH).then_some(())
+    let holders = FileHolders::of(&granting, GUESTS);
+    eventually("all guests to open their files", async || {
+        (granting.daemon.open_files() >= before + GUESTS * FILES_PER_GUEST).then_some(())
     })
     .await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(Raw::connect(&granting.daemon).await);
     }
-    answered(&mut clients).await;
-    assert_eq!(holders.let_go().await, [EACH; BOMBS]);
-    // The same, by guests that want more than they may.
+    assert_all_served(&mut clients).await;
+    assert_eq!(holders.finish().await, [FILES_PER_GUEST; GUESTS]);
+    // The same with guests that try to open more files than they may.
     let mut greedy = JoinSet::new();
-    for number in 0..BOMBS {
+    for number in 0..GUESTS {
         greedy.spawn(granting.call(PROBES[number % 2], &json!({}), &["handles", "100000", "/work/inside"]).send());
     }
-    answered(&mut clients).await;
+    assert_all_served(&mut clients).await;
     for reply in greedy.join_all().await {
         let framed = reply.frames();
         framed.ended("trapped", 134);
@@ -87,21 +87,21 @@ async fn a_hundred_guests_with_all_handles_leave_files_for_a_thousand_clients() 
 }
 
 #[tokio::test]
-async fn guests_leave_a_quarter_of_all_open_files_to_the_daemon_and_its_clients() {
-    let mut granting = Granting::with("[policy]\nnetwork = [\"127.0.0.1:1/udp\", \"127.0.0.1:1\"]").await;
+async fn guests_may_use_at_most_three_quarters_of_all_descriptors() {
+    let mut granting = MountFixture::with("[policy]\nnetwork = [\"127.0.0.1:1/udp\", \"127.0.0.1:1\"]").await;
     std::fs::write(granting.path("work/inside"), "inside").unwrap();
     let before = granting.daemon.open_files();
-    granting.daemon.limit_open_files(FEW as u64);
-    let holders = Holders::of(&granting, 6);
-    eventually("them to hold what there is for guests", async || {
-        (granting.daemon.open_files() >= FEW * 3 / 4).then_some(())
+    granting.daemon.limit_open_files(FILE_LIMIT as u64);
+    let holders = FileHolders::of(&granting, 6);
+    eventually("guests to reach their share", async || {
+        (granting.daemon.open_files() >= FILE_LIMIT * 3 / 4).then_some(())
     })
     .await;
     let mut clients = Vec::new();
-    for _ in 0..FEW / 8 {
+    for _ in 0..FILE_LIMIT / 8 {
         clients.push(Raw::connect(&granting.daemon).await);
     }
-    answered(&mut clients).await;
+    assert_all_served(&mut clients).await;
 
     let network = json!({"network": ["127.0.0.1:1/udp", "127.0.0.1:1"]});
     for (probe, policy, words, told) in [
@@ -114,8 +114,8 @@ async fn guests_leave_a_quarter_of_all_open_files_to_the_daemon_and_its_clients(
         framed.ended("exited", 1);
         assert_eq!(String::from_utf8_lossy(&framed.stdout), told, "{probe} {words:?}");
     }
-    let held: usize = holders.let_go().await.into_iter().sum();
-    assert!((FEW / 2..FEW).contains(&held), "{held} files were held");
+    let held: usize = holders.finish().await.into_iter().sum();
+    assert!((FILE_LIMIT / 2..FILE_LIMIT).contains(&held), "{held} files were held");
     let log = granting.daemon.log();
     assert!(!log.contains("Too many open files") && !log.contains("cannot accept"), "{log}");
     drop(clients);

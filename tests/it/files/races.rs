@@ -1,4 +1,4 @@
-//! The host exchanges what a guest opens for a way out, all the while.
+//! The host repeatedly exchanges an entry that a guest opens with a symlink that leads out of the mount.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,24 +10,24 @@ use std::thread::JoinHandle;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
-use crate::files::disk::Granting;
-use crate::files::escapes::look;
+use crate::files::disk::MountFixture;
+use crate::files::escapes::snapshot;
 use crate::{PROBES, oracle};
 
-/// How often two names change their places, at least.
+/// The minimum number of exchanges.
 const EXCHANGES: u32 = 100_000;
 
-/// How often each is read meanwhile, at least.
+/// The minimum number of reads during the exchanges.
 const READS: u32 = 1000;
 
-/// A thread that exchanges what two names stand for, until it is dropped.
-struct Exchanging {
+/// A thread that exchanges two names until it is dropped.
+struct Exchanger {
     count: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Exchanging {
+impl Exchanger {
     fn of(one: PathBuf, other: PathBuf) -> Self {
         let (count, stop) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, stopped) = (count.clone(), stop.clone());
@@ -45,18 +45,18 @@ impl Exchanging {
     }
 }
 
-impl Drop for Exchanging {
+impl Drop for Exchanger {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.take().expect("it is joined once").join();
-        assert!(ended.is_ok() || std::thread::panicking(), "the names could not be exchanged");
+        assert!(ended.is_ok() || std::thread::panicking(), "the thread failed to exchange the names");
     }
 }
 
-/// A path with `..` makes the kernel's own look-up give up when something is renamed meanwhile, and the library go step by step.
+/// With `..` in the path, the kernel's own lookup fails if a rename happens at the same time, and the library resolves step by step.
 #[tokio::test]
-async fn a_directory_or_file_that_is_exchanged_for_a_symlink_leads_nowhere() {
-    let mut granting = Granting::new().await;
+async fn entry_exchanged_with_a_symlink_does_not_lead_outside() {
+    let mut granting = MountFixture::new().await;
     for folder in ["outside", "work/swapped"] {
         fs::create_dir(granting.path(folder)).unwrap();
     }
@@ -65,7 +65,7 @@ async fn a_directory_or_file_that_is_exchanged_for_a_symlink_leads_nowhere() {
     }
     symlink("../outside", granting.path("work/way-out")).unwrap();
     symlink("../outside/file", granting.path("work/other")).unwrap();
-    let before = look(&granting.path("outside"));
+    let before = snapshot(&granting.path("outside"));
     for (names, path) in [
         (["swapped", "way-out"], "/work/swapped/file"),
         (["swapped", "way-out"], "/work/swapped/../swapped/file"),
@@ -73,7 +73,7 @@ async fn a_directory_or_file_that_is_exchanged_for_a_symlink_leads_nowhere() {
     ] {
         for probe in PROBES {
             let [one, other] = names.map(|name| granting.path("work").join(name));
-            let exchanging = Exchanging::of(one, other);
+            let exchanging = Exchanger::of(one, other);
             let (mut inside, mut failed) = (0, 0);
             while !exchanging.is_done() || inside + failed < READS || inside == 0 || failed == 0 {
                 let asked = json!({"files": 10_000_000, "timeout": "60s"});
@@ -91,7 +91,7 @@ async fn a_directory_or_file_that_is_exchanged_for_a_symlink_leads_nowhere() {
                     }
                 }
             }
-            assert_eq!(look(&granting.path("outside")), before, "{probe} {path}");
+            assert_eq!(snapshot(&granting.path("outside")), before, "{probe} {path}");
         }
     }
     oracle::still_answers(&mut granting.daemon).await;

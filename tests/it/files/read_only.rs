@@ -1,27 +1,27 @@
-//! What may only be read stays as it is, to its times and its links.
+//! A read-only mount cannot be changed in any way, including its times and links.
 
 use std::fs;
 
 use serde_json::json;
 
-use crate::files::escapes::{CALLS, Ground, look, told};
+use crate::files::escapes::{CALLS, EscapeFixture, result_of, snapshot};
 use crate::{PROBES, oracle};
 
 /// Calls that change nothing.
 const READING: [&str; 6] = ["open", "open-nofollow", "open-directory", "stat", "stat-nofollow", "readlink"];
 
 #[tokio::test]
-async fn what_may_only_be_read_is_not_changed_by_any_call() {
+async fn no_call_changes_a_read_only_mount() {
     let asked = json!({"mounts": [{"name": "work"}, {"name": "more", "access": "rw"}]});
-    let mut ground = Ground::asking(asked.clone()).await;
+    let mut ground = EscapeFixture::asking(asked.clone()).await;
     fs::create_dir(ground.granting.path("work/empty")).unwrap();
     let work = ground.granting.path("work");
-    let before = [look(&work), look(&work.join("sub"))];
+    let before = [snapshot(&work), snapshot(&work.join("sub"))];
     for probe in PROBES {
         for call in CALLS.iter().filter(|call| !READING.contains(call)) {
             for path in ["inside", "new", "sub", "empty", "sub/file", "sub/new"] {
                 assert_eq!(ground.call(probe, call, path.as_bytes()).await, "not-permitted", "{probe} {call} {path}");
-                assert_eq!([look(&work), look(&work.join("sub"))], before, "{probe} {call} {path}");
+                assert_eq!([snapshot(&work), snapshot(&work.join("sub"))], before, "{probe} {call} {path}");
             }
         }
         fs::write(ground.granting.path("more/f"), "mine").unwrap();
@@ -36,9 +36,9 @@ async fn what_may_only_be_read_is_not_changed_by_any_call() {
             (&["link", "/work/inside", "/more/g"], "cross-device"),
         ] {
             let framed = ground.granting.ask(probe, asked.clone(), args).await;
-            assert_eq!(told(&framed), code, "{probe} {args:?}");
+            assert_eq!(result_of(&framed), code, "{probe} {args:?}");
         }
-        assert_eq!([look(&work), look(&work.join("sub"))], before, "{probe}");
+        assert_eq!([snapshot(&work), snapshot(&work.join("sub"))], before, "{probe}");
     }
     assert_eq!(fs::read_to_string(work.join("inside")).unwrap(), "inside");
     oracle::still_answers(&mut ground.granting.daemon).await;

@@ -1,16 +1,16 @@
-//! What a run leaves in its scratch directory is seen by no other, and is gone after a crash.
+//! Scratch directories are not visible to other runs and are removed after a crash.
 
 use std::fs;
 
 use capstan_tests::eventually;
 use serde_json::json;
 
-use crate::files::disk::Granting;
+use crate::files::disk::MountFixture;
 use crate::{PROBES, oracle};
 
 #[tokio::test]
-async fn a_run_finds_nothing_of_another_nor_of_one_that_a_crash_cut_off() {
-    let granting = Granting::new().await;
+async fn scratch_of_other_and_crashed_runs_is_not_visible() {
+    let granting = MountFixture::new().await;
     let folder = granting.path("data/scratch");
     let left = || -> Vec<_> { fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect() };
     let asked = json!({"scratch": "1MiB"});
@@ -19,9 +19,9 @@ async fn a_run_finds_nothing_of_another_nor_of_one_that_a_crash_cut_off() {
         granting.ask(probe, asked.clone(), &["at", "/scratch/secret", "0", "mine"]).await.ended("exited", 0);
         let listed = granting.ask(probe, asked.clone(), &["ls", "/scratch"]).await;
         listed.ended("exited", 0);
-        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} after another that has ended");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} after another run has ended");
 
-        let (call, feed) = granting.call(probe, &asked, &["leave", "/scratch/secret", "mine"]).fed();
+        let (call, feed) = granting.call(probe, &asked, &["leave", "/scratch/secret", "mine"]).streaming_body();
         cut_off.push((tokio::spawn(call.try_open()), feed));
         let written = cut_off.len();
         eventually("the run to have written", async || {
@@ -31,9 +31,9 @@ async fn a_run_finds_nothing_of_another_nor_of_one_that_a_crash_cut_off() {
         })
         .await;
         let listed = granting.ask(probe, asked.clone(), &["ls", "/scratch"]).await;
-        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} beside one that goes on");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} while another run continues");
     }
-    // As by `kill -9`.
+    // Like `kill -9`.
     let setup = granting.daemon.setup();
     drop(granting.daemon);
     assert_eq!(left().len(), PROBES.len(), "a killed daemon removes nothing");

@@ -1,4 +1,4 @@
-//! What is in a mount and is no file: it is not opened, and nobody waits for it.
+//! Entries of a mount that are not files or directories are not opened, and no run waits for them.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,8 +8,8 @@ use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::files::disk::Granting;
-use crate::files::escapes::told;
+use crate::files::disk::MountFixture;
+use crate::files::escapes::result_of;
 use crate::{CAPSTAN, PROBES, oracle, push_probes};
 
 fn fifo(path: &Path) {
@@ -17,11 +17,11 @@ fn fifo(path: &Path) {
 }
 
 #[tokio::test]
-async fn guests_at_fifos_hold_back_nobody() {
-    let mut granting = Granting::new().await;
+async fn guests_that_open_fifos_do_not_delay_others() {
+    let mut granting = MountFixture::new().await;
     fifo(&granting.path("work/fifo"));
     std::fs::write(granting.path("work/inside"), "inside").unwrap();
-    // Whoever opens one of these waits for somebody at the other end.
+    // Opening one of these blocks until another process opens the other end.
     for probe in PROBES {
         granting.ask(probe, json!({}), &["read", "/work/inside"]).await.ended("exited", 0);
     }
@@ -41,18 +41,18 @@ async fn guests_at_fifos_hold_back_nobody() {
     innocent.ended("exited", 0);
     for reply in asking.join_all().await {
         let framed = reply.frames();
-        assert_eq!(told(&framed), "no-such-device", "{}", framed.last);
+        assert_eq!(result_of(&framed), "no-such-device", "{}", framed.last);
     }
     assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
-    // Threads for files come and go; those that wait in an open would be there still, one for each guest.
+    // Threads for file operations come and go. Threads blocked in an open would remain, one per guest.
     let now = granting.daemon.threads();
-    assert!(now < threads + 80, "{threads} threads have become {now}");
+    assert!(now < threads + 80, "the number of threads grew from {threads} to {now}");
     oracle::still_answers(&mut granting.daemon).await;
 }
 
-/// Its times are too large for preview 1 to tell, which is no reason not to look what it is.
+/// Preview 1 cannot represent these times, but the type of the file must still be checked.
 #[tokio::test]
-async fn a_fifo_of_a_far_time_is_not_opened_either() {
+async fn fifo_with_a_far_timestamp_is_not_opened() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let path = folder.path().join("fifo");
     fifo(&path);
@@ -64,7 +64,10 @@ async fn a_fifo_of_a_far_time_is_not_opened_either() {
         utimensat(CWD, folder.path().join(name), &times, rustix::fs::AtFlags::empty()).unwrap();
     }
     let year_10000 = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
-    assert!(std::fs::metadata(&path).unwrap().modified().unwrap() > year_10000, "the file system keeps such times");
+    assert!(
+        std::fs::metadata(&path).unwrap().modified().unwrap() > year_10000,
+        "the file system must support such times"
+    );
     let toml = format!("[mounts.far]\npath = \"{}\"\naccess = \"rw\"\n", folder.path().display());
     let mut daemon = Setup::new(CAPSTAN).config(&toml).start();
     let client = daemon.client();
@@ -76,7 +79,7 @@ async fn a_fifo_of_a_far_time_is_not_opened_either() {
     };
     for (probe, code) in PROBES.iter().zip(["overflow", "no-such-device"]) {
         for args in [&["read", "/far/fifo"][..], &["at", "/far/fifo", "0", "x"]] {
-            assert_eq!(told(&ask(probe, args).await), code, "{probe} {args:?}");
+            assert_eq!(result_of(&ask(probe, args).await), code, "{probe} {args:?}");
         }
         let framed = ask(probe, &["read", "/far/old"]).await;
         assert_eq!(String::from_utf8_lossy(&framed.stdout), "old", "{probe}");
@@ -85,7 +88,7 @@ async fn a_fifo_of_a_far_time_is_not_opened_either() {
 }
 
 #[tokio::test]
-async fn links_of_the_kernel_and_devices_are_not_opened_even_where_proc_and_dev_are_mounts() {
+async fn kernel_links_and_devices_are_not_opened_in_mounted_proc_and_dev() {
     let toml = "[mounts.proc]\npath = \"/proc\"\n[mounts.dev]\npath = \"/dev\"\n";
     let mut daemon = Setup::new(CAPSTAN).config(toml).start();
     let client = daemon.client();
@@ -102,11 +105,11 @@ async fn links_of_the_kernel_and_devices_are_not_opened_even_where_proc_and_dev_
             ("/dev/null", "no-such-device"),
             ("/dev/zero", "no-such-device"),
             ("/dev/tty", "no-such-device"),
-            // An absolute symlink, into /proc.
+            // An absolute symlink into /proc.
             ("/dev/stdin", "not-permitted"),
         ] {
             let call = client.run(probe).query("policy", &policy).arg("read").arg(path);
-            assert_eq!(told(&call.framed().send().await.frames()), code, "{probe} {path}");
+            assert_eq!(result_of(&call.framed().send().await.frames()), code, "{probe} {path}");
         }
     }
     oracle::still_answers(&mut daemon).await;

@@ -1,21 +1,21 @@
-//! Times that no file has: before 1970, of the year 1,000,000, and the last moments that can be said.
+//! Timestamps at the limits: before 1970, in the year 1,000,000, and the last representable moments.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use crate::files::escapes::{Ground, told};
+use crate::files::escapes::{EscapeFixture, result_of};
 use crate::{PROBES, oracle};
 
-/// Nanoseconds in a second.
+/// Nanoseconds per second.
 const SECOND: u64 = 1_000_000_000;
 
 #[tokio::test]
-async fn far_times_are_set_or_refused() {
-    let mut ground = Ground::new().await;
+async fn far_timestamps_are_set_or_rejected() {
+    let mut ground = EscapeFixture::new().await;
     let modified = || fs::metadata(ground.granting.path("work/inside")).unwrap().mtime();
-    // Preview 1 has as many nanoseconds as a number holds, which is until the year 2554; some file systems keep the last that they can.
+    // Preview 1 counts nanoseconds in 64 bits, up to the year 2554. Some file systems store their own maximum instead.
     assert_eq!(ground.call(PROBES[0], "set-times-to-the-last", b"inside").await, "ok");
     let last = i64::try_from(u64::MAX / SECOND).unwrap();
     assert!((1..=last).contains(&modified()), "{}", modified());
@@ -26,7 +26,7 @@ async fn far_times_are_set_or_refused() {
     ] {
         let framed =
             ground.granting.call(PROBES[1], &json!({}), &["raw", call, "/work"]).body("inside").send().await.frames();
-        let told = told(&framed);
+        let told = result_of(&framed);
         assert!(outcomes.contains(&told.as_str()), "{call}: {told}");
         assert!(modified() >= 0, "{call}: {}", modified());
     }

@@ -1,4 +1,4 @@
-//! What a daemon keeps: handlers are there after a stop and after a crash, and what was damaged is found and costs nothing else.
+//! Persistence: handlers survive a stop and a crash, and damaged files are detected without affecting other handlers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,18 +11,18 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::CAPSTAN;
-use crate::metrics::counted;
+use crate::metrics::metric_value;
 
-/// A daemon with two handlers of different programs.
-async fn with_two() -> Daemon {
+/// Starts a daemon with two handlers of different programs.
+async fn daemon_with_two_handlers() -> Daemon {
     let daemon = Daemon::start(CAPSTAN);
     daemon.client().push("hello", guests::run::HELLO).await;
     daemon.client().push("print", guests::run::PRINT_THEN_EXIT).await;
     daemon
 }
 
-/// Ends a daemon as a crash does, and starts another on its folder.
-fn crashed_and_started(daemon: Daemon) -> Daemon {
+/// Kills a daemon and starts another one on its data directory.
+fn restart_after_crash(daemon: Daemon) -> Daemon {
     let setup = daemon.setup();
     drop(daemon);
     setup.start()
@@ -36,25 +36,25 @@ pub(crate) fn files(daemon: &Daemon, name: &str) -> Vec<PathBuf> {
     fs::read_dir(folder(daemon, name)).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What is listed of the handlers that were pushed.
+/// Returns the list entries of the pushed handlers.
 async fn pushed(daemon: &Daemon) -> Vec<Value> {
     let list = daemon.client().get("/handlers").send().await.json();
     list["handlers"].as_array().unwrap().iter().filter(|handler| handler["source"] == "pushed").cloned().collect()
 }
 
-/// The program of a handler, as a file.
+/// Returns the path of the stored program of a handler.
 async fn program(daemon: &Daemon, handler: &str) -> PathBuf {
     let etag = daemon.client().get(&format!("/handlers/{handler}")).send().await.json()["digest"].clone();
     folder(daemon, "programs").join(etag.as_str().unwrap().trim_start_matches("sha256:"))
 }
 
-async fn says_hello(client: &Client) {
+async fn assert_hello_runs(client: &Client) {
     let reply = client.run("hello").send().await;
     reply.ended("exited", 0);
     assert_eq!(reply.text(), "hello\n");
 }
 
-async fn is_refused(client: &Client, handler: &str) {
+async fn assert_run_is_refused(client: &Client, handler: &str) {
     let framed = client.run(handler).framed().send().await.frames();
     framed.ended("refused", 125);
     let why = framed.last["outcome"]["why"].as_str().unwrap();
@@ -62,39 +62,39 @@ async fn is_refused(client: &Client, handler: &str) {
 }
 
 #[tokio::test]
-async fn handlers_are_there_after_a_stop_and_after_a_crash() {
-    let mut daemon = with_two().await;
+async fn handlers_survive_a_stop_and_a_crash() {
+    let mut daemon = daemon_with_two_handlers().await;
     let before = pushed(&daemon).await;
     assert_eq!(before.len(), 2);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
-    let daemon = crashed_and_started(daemon);
+    let daemon = restart_after_crash(daemon);
     assert_eq!(pushed(&daemon).await, before);
-    let daemon = crashed_and_started(daemon);
+    let daemon = restart_after_crash(daemon);
     assert_eq!(pushed(&daemon).await, before);
-    says_hello(&daemon.client()).await;
+    assert_hello_runs(&daemon.client()).await;
     let wasm = daemon.client().get("/handlers/hello/wasm").send().await;
     assert_eq!(wasm.body, guests::run::HELLO);
 }
 
 #[tokio::test]
-async fn what_was_removed_stays_away() {
-    let daemon = with_two().await;
+async fn removed_handler_is_absent_after_a_crash() {
+    let daemon = daemon_with_two_handlers().await;
     assert_eq!(daemon.client().delete("/handlers/hello").send().await.status, 204);
-    let daemon = crashed_and_started(daemon);
+    let daemon = restart_after_crash(daemon);
     daemon.client().run("hello").send().await.error(404, "unknown_handler");
     let counts = ["programs", "handlers", "artifacts"].map(|folder| files(&daemon, folder).len());
     assert_eq!(counts, [1, 1, 1]);
 }
 
-/// With a compiler that has no time, only code that was kept can run.
+/// A compiler with almost no memory always fails, so only stored code can run.
 #[tokio::test]
-async fn a_restart_compiles_nothing_unless_the_code_is_damaged() {
-    let daemon = with_two().await;
+async fn restart_recompiles_only_damaged_code() {
+    let daemon = daemon_with_two_handlers().await;
     let setup = daemon.setup();
     drop(daemon);
     let daemon = setup.clone().config("[compile]\nmemory = \"16MiB\"").start();
-    says_hello(&daemon.client()).await;
+    assert_hello_runs(&daemon.client()).await;
 
     for artifact in files(&daemon, "artifacts") {
         let mut code = fs::read(&artifact).unwrap();
@@ -102,18 +102,18 @@ async fn a_restart_compiles_nothing_unless_the_code_is_damaged() {
         code[middle] ^= 1;
         fs::write(&artifact, code).unwrap();
     }
-    let daemon = crashed_and_started(daemon);
+    let daemon = restart_after_crash(daemon);
     let framed = daemon.client().run("hello").framed().send().await.frames();
     framed.ended("refused", 125);
     daemon.until_logged(&["does not prove itself"]).await;
 
     drop(daemon);
-    says_hello(&setup.start().client()).await;
+    assert_hello_runs(&setup.start().client()).await;
 }
 
 #[tokio::test]
-async fn a_damaged_program_costs_its_handler_alone_and_a_push_mends_it() {
-    let mut daemon = with_two().await;
+async fn damaged_program_affects_only_its_handler_until_the_next_push() {
+    let mut daemon = daemon_with_two_handlers().await;
     let (hello, print) = (program(&daemon, "hello").await, program(&daemon, "print").await);
     let (whole, other) = (fs::read(&hello).unwrap(), fs::read(&print).unwrap());
     for damaged in [Some(&whole[..whole.len() / 2]), Some(&other[..]), None] {
@@ -121,30 +121,30 @@ async fn a_damaged_program_costs_its_handler_alone_and_a_push_mends_it() {
             Some(bytes) => fs::write(&hello, bytes).unwrap(),
             None => fs::remove_file(&hello).unwrap(),
         }
-        // What a daemon has loaded, it goes on with.
-        says_hello(&daemon.client()).await;
-        daemon = crashed_and_started(daemon);
-        is_refused(&daemon.client(), "hello").await;
+        // A daemon continues to use the code that it has loaded.
+        assert_hello_runs(&daemon.client()).await;
+        daemon = restart_after_crash(daemon);
+        assert_run_is_refused(&daemon.client(), "hello").await;
         daemon.client().get("/handlers/hello/wasm").send().await.error(500, "damaged");
         daemon.client().run("print").send().await.ended("exited", 0);
         daemon.client().push("hello", guests::run::HELLO).await;
-        says_hello(&daemon.client()).await;
+        assert_hello_runs(&daemon.client()).await;
     }
-    says_hello(&crashed_and_started(daemon).client()).await;
+    assert_hello_runs(&restart_after_crash(daemon).client()).await;
 }
 
 #[tokio::test]
-async fn a_damaged_record_costs_its_name_alone() {
-    let daemon = with_two().await;
+async fn damaged_record_removes_only_its_handler() {
+    let daemon = daemon_with_two_handlers().await;
     fs::write(folder(&daemon, "handlers/print"), "{\"about\":").unwrap();
-    let daemon = crashed_and_started(daemon);
-    says_hello(&daemon.client()).await;
+    let daemon = restart_after_crash(daemon);
+    assert_hello_runs(&daemon.client()).await;
     daemon.client().run("print").send().await.error(404, "unknown_handler");
     daemon.until_logged(&["print", "left out"]).await;
 }
 
 #[tokio::test]
-async fn of_two_pushes_of_a_name_at_once_one_wins_in_memory_and_on_disk() {
+async fn concurrent_pushes_to_one_name_leave_the_same_program_in_memory_and_on_disk() {
     let mut daemon = Daemon::start(CAPSTAN);
     for _ in 0..5 {
         let client = daemon.client();
@@ -153,14 +153,14 @@ async fn of_two_pushes_of_a_name_at_once_one_wins_in_memory_and_on_disk() {
         let (first, second) = tokio::join!(hello.send(), print.send());
         assert!(first.status < 300 && second.status < 300, "{first:?} {second:?}");
         let now = client.get("/handlers/x").send().await.json();
-        daemon = crashed_and_started(daemon);
+        daemon = restart_after_crash(daemon);
         assert_eq!(daemon.client().get("/handlers/x").send().await.json(), now);
         assert_eq!(files(&daemon, "programs").len(), 1);
     }
 }
 
 #[tokio::test]
-async fn one_program_pushed_by_64_at_once_is_compiled_once() {
+async fn program_pushed_64_times_concurrently_is_compiled_once() {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     let wasm = modules::slow_to_compile(1, 20_000);
@@ -173,14 +173,14 @@ async fn one_program_pushed_by_64_at_once_is_compiled_once() {
         assert_eq!(reply.status, 201, "{reply:?}");
         assert_eq!(reply.json()["digest"], replies[0].json()["digest"]);
     }
-    let compiled = counted(&client, "capstan_compiles_total{result=\"compiled\"}").await;
+    let compiled = metric_value(&client, "capstan_compiles_total{result=\"compiled\"}").await;
     assert!((compiled - 1.0).abs() < 0.5, "it was compiled {compiled} times");
     assert_eq!(files(&daemon, "programs").len(), 1);
 }
 
-/// 200 crashes while two names are pushed; at every start all that is listed is whole.
+/// Crashes the daemon 200 times while it processes pushes. After each start, all listed handlers must be complete.
 #[tokio::test]
-async fn a_crash_during_a_push_leaves_a_whole_store() {
+async fn crash_during_a_push_leaves_a_consistent_store() {
     let setup = Setup::new(CAPSTAN);
     let mut begun = 0;
     for crash in 0..200_u32 {
@@ -197,7 +197,7 @@ async fn a_crash_during_a_push_leaves_a_whole_store() {
             let (client, name) = (daemon.client(), format!("/handlers/n{}", crash % 3));
             async move { client.put(&name, program).try_open().await.is_ok() }
         });
-        // From before the program is read until after it is stored and told.
+        // The moment of the crash ranges from before the daemon reads the program until after it has stored it and responded.
         let until = Instant::now() + Duration::from_micros(u64::from(crash) * 100);
         while Instant::now() < until && !push.is_finished() {
             tokio::task::yield_now().await;
@@ -205,20 +205,17 @@ async fn a_crash_during_a_push_leaves_a_whole_store() {
         drop(daemon);
         begun += usize::from(push.await.unwrap());
     }
-    assert!(
-        (1..200).contains(&begun),
-        "{begun} of 200 pushes were answered: the crashes came all too early or too late"
-    );
+    assert!((1..200).contains(&begun), "{begun} of 200 pushes got a response: all crashes came too early or too late");
 }
 
 #[tokio::test]
-async fn a_thousand_kept_handlers_are_listed_and_run() {
-    let daemon = with_two().await;
+async fn thousand_stored_handlers_are_listed_and_run() {
+    let daemon = daemon_with_two_handlers().await;
     let record = fs::read(folder(&daemon, "handlers/hello")).unwrap();
     for number in 0..1000 {
         fs::write(folder(&daemon, &format!("handlers/h{number}")), &record).unwrap();
     }
-    let daemon = crashed_and_started(daemon);
+    let daemon = restart_after_crash(daemon);
     assert_eq!(pushed(&daemon).await.len(), 1002);
     for name in ["h0", "h999"] {
         daemon.client().run(name).send().await.ended("exited", 0);
@@ -226,15 +223,15 @@ async fn a_thousand_kept_handlers_are_listed_and_run() {
 }
 
 #[tokio::test]
-async fn a_folder_that_others_may_enter_is_refused() {
+async fn data_folder_accessible_to_others_is_rejected() {
     let setup = Setup::new(CAPSTAN);
     let data = setup.folder().join("data");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = setup.clone().refused();
+    let refused = setup.clone().start_must_fail();
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stderr.contains("chmod 700"), "{}", refused.stderr);
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
     let daemon = setup.start();
-    eventually("an answer", async || (daemon.client().get("/_ping").send().await.status == 200).then_some(())).await;
+    eventually("a response", async || (daemon.client().get("/_ping").send().await.status == 200).then_some(())).await;
 }

@@ -1,4 +1,4 @@
-//! Uploads that are too large, too complex, too slow to compile, or broken off.
+//! Limits on uploads: size, complexity, compile time and memory, and uploads that are cut off.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ fn daemon_with_limit() -> Daemon {
 }
 
 #[tokio::test]
-async fn an_upload_of_exactly_the_limit_is_taken() {
+async fn upload_of_exactly_the_limit_is_accepted() {
     let daemon = daemon_with_limit();
     daemon.client().push("hello", modules::padded(guests::run::HELLO, LIMIT)).await;
     assert_eq!(daemon.client().run("hello").send().await.text(), "hello\n");
 }
 
 #[tokio::test]
-async fn an_upload_over_the_limit_is_refused_before_it_is_sent() {
+async fn upload_over_the_limit_is_rejected_before_the_body_is_sent() {
     let mut daemon = daemon_with_limit();
     let mut connection = Raw::connect(&daemon).await;
-    // Nothing of the body is sent: the length is reason enough.
+    // The body is not sent: the declared length is enough to reject the upload.
     let length = LIMIT + 1;
     connection
         .write(&format!("PUT /v1/handlers/big HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: {length}\r\n\r\n"))
@@ -35,7 +35,7 @@ async fn an_upload_over_the_limit_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn an_upload_over_the_limit_is_refused_without_content_length_too() {
+async fn chunked_upload_over_the_limit_is_rejected() {
     let mut daemon = daemon_with_limit();
     let mut connection = Raw::connect(&daemon).await;
     connection.write("PUT /v1/handlers/big HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n").await;
@@ -43,7 +43,7 @@ async fn an_upload_over_the_limit_is_refused_without_content_length_too() {
     let mut sent = 0;
     while connection.try_write(&chunk).await.is_ok() {
         sent += 0x1000;
-        // As much as fits is enough; a daemon that takes this much has no limit.
+        // The kernel buffers part of the body. A daemon that reads this much does not enforce the limit.
         if sent == 2 * LIMIT {
             break;
         }
@@ -54,7 +54,7 @@ async fn an_upload_over_the_limit_is_refused_without_content_length_too() {
 }
 
 #[tokio::test]
-async fn a_push_that_is_cut_half_way_changes_nothing() {
+async fn upload_cut_off_halfway_changes_nothing() {
     let mut daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     client.push("steady", guests::run::HELLO).await;
@@ -74,7 +74,7 @@ async fn a_push_that_is_cut_half_way_changes_nothing() {
             let answer = connection.read_to_end().await;
             assert!(
                 !answer.starts_with(b"HTTP/1.1 2"),
-                "half a program was taken: {}",
+                "half a program was accepted: {}",
                 String::from_utf8_lossy(&answer)
             );
         }
@@ -84,8 +84,8 @@ async fn a_push_that_is_cut_half_way_changes_nothing() {
     oracle::still_answers(&mut daemon).await;
 }
 
-/// Pushes what must be refused, while the daemon must go on answering others.
-async fn refused_while_others_are_served(config: &str, wasm: Vec<u8>, code: &str) -> String {
+/// Pushes an invalid program while the daemon must continue to serve other requests. Returns the error message.
+async fn rejected_while_others_are_served(config: &str, wasm: Vec<u8>, code: &str) -> String {
     let mut daemon = Setup::new(CAPSTAN).config(config).start();
     let client = daemon.client();
     client.push("hello", guests::run::HELLO).await;
@@ -104,35 +104,35 @@ async fn refused_while_others_are_served(config: &str, wasm: Vec<u8>, code: &str
 }
 
 #[tokio::test]
-async fn a_program_that_takes_for_ever_to_compile_is_given_up() {
+async fn program_over_the_compile_time_limit_is_rejected() {
     let wasm = bombs::locals(20_000);
-    let message = refused_while_others_are_served("[compile]\ntimeout = \"1s\"", wasm, "compile_limit").await;
+    let message = rejected_while_others_are_served("[compile]\ntimeout = \"1s\"", wasm, "compile_limit").await;
     assert!(message.ends_with("1 s of processor time"), "{message}");
 }
 
 #[tokio::test]
-async fn a_program_that_takes_too_much_memory_to_compile_is_given_up() {
+async fn program_over_the_compile_memory_limit_is_rejected() {
     let wasm = modules::slow_to_compile(1, 349_000);
-    let message = refused_while_others_are_served("[compile]\nmemory = \"256MiB\"", wasm, "compile_limit").await;
+    let message = rejected_while_others_are_served("[compile]\nmemory = \"256MiB\"", wasm, "compile_limit").await;
     assert!(message.ends_with("268435456 bytes of memory"), "{message}");
 }
 
 #[tokio::test]
-async fn a_program_of_too_many_functions_is_refused_before_it_is_compiled() {
+async fn program_with_too_many_functions_is_rejected_before_compilation() {
     let wasm = modules::many_functions(1_000_000);
-    let message = refused_while_others_are_served("", wasm, "module_too_complex").await;
+    let message = rejected_while_others_are_served("", wasm, "module_too_complex").await;
     assert!(message.contains("function"), "{message}");
 }
 
 #[tokio::test]
-async fn a_program_with_one_huge_function_is_refused_before_it_is_compiled() {
+async fn program_with_one_huge_function_is_rejected_before_compilation() {
     let wasm = modules::slow_to_compile(1, 400_000);
-    let message = refused_while_others_are_served("", wasm, "module_too_complex").await;
+    let message = rejected_while_others_are_served("", wasm, "module_too_complex").await;
     assert!(message.contains("function"), "{message}");
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_its_program_is_compiled_changes_nothing() {
+async fn client_that_disconnects_during_compilation_changes_nothing() {
     let mut daemon = Setup::new(CAPSTAN).config("[compile]\ntimeout = \"2s\"").start();
     let wasm = modules::slow_to_compile(4, 300_000);
     let mut connection = Raw::connect(&daemon).await;

@@ -1,6 +1,6 @@
-//! What the daemon and its compilers give up: seen from outside, where the kernel tells of it, and told in the daemon's own words.
+//! The restrictions that the daemon and its compilers put on themselves: as the kernel reports them, and as the daemon reports them.
 //!
-//! What must be reached is what the kernel under the test offers, by its own word.
+//! The expected level is the one that the kernel of the test machine supports.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use capstan_tests::{Client, Daemon, Refused, Setup, eventually, guests};
+use capstan_tests::{Client, Daemon, FailedStart, Setup, eventually, guests};
 use landlock::{ABI, Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr};
 use rustix::process::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -19,7 +19,7 @@ use crate::{CAPSTAN, PROBES, configured, oracle, push_probes};
 /// CHOWN, DAC_OVERRIDE, FOWNER and NET_BIND_SERVICE.
 const KEPT: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 10;
 
-/// The level of Landlock that is to be reached here, by what the kernel answers a thread that asks for nothing.
+/// Returns the Landlock level that this kernel supports, from 0 to 6.
 fn landlock_level() -> u64 {
     let asking = std::thread::spawn(|| {
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(ABI::V1)).unwrap().create().unwrap();
@@ -31,17 +31,17 @@ fn landlock_level() -> u64 {
     }
 }
 
-/// Whether the kernel filters system calls.
+/// Returns whether the kernel filters system calls.
 fn has_seccomp() -> bool {
     fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").is_ok_and(|all| all.contains("kill_process"))
 }
 
-/// Whether all can be had here.
+/// Returns whether this kernel supports all restrictions.
 fn is_full() -> bool {
     landlock_level() == 6 && has_seccomp()
 }
 
-/// A field of what the kernel tells of a process or a thread.
+/// Returns a field of the status of a process or thread in `/proc`.
 fn status(of: &Path, field: &str) -> String {
     let status = fs::read_to_string(of.join("status")).unwrap();
     let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -57,7 +57,7 @@ async fn confinement(client: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_so_and_is_told_in_info_and_in_the_log() {
+async fn confinement_is_applied_and_reported_in_info_and_log() {
     let daemon = Setup::new(CAPSTAN).arg("--confine").arg("best").start();
     let told = confinement(&daemon.client()).await;
     assert_eq!(told["mode"], "best");
@@ -90,7 +90,7 @@ async fn what_is_given_up_is_so_and_is_told_in_info_and_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_is_told_to_gives_nothing_up() {
+async fn confine_off_applies_no_restrictions() {
     let daemon = Setup::new(CAPSTAN).config("confine = \"off\"\n").arg("--confine").arg("off").start();
     let told = confinement(&daemon.client()).await;
     assert_eq!(
@@ -101,7 +101,7 @@ async fn a_daemon_that_is_told_to_gives_nothing_up() {
     assert_eq!(status(Path::new(&process), "NoNewPrivs"), status(Path::new("/proc/self"), "NoNewPrivs"));
 }
 
-/// A compiler that waits for its program, when it has given up what it shall.
+/// Starts a compiler and waits until it is confined and waits for its program.
 async fn waiting_compiler() -> Child {
     let order = json!({
         "budget": {"cpu": 60, "memory": 1u64 << 30},
@@ -127,7 +127,7 @@ async fn waiting_compiler() -> Child {
 }
 
 #[tokio::test]
-async fn a_compiler_can_do_nothing_but_compile() {
+async fn compiler_process_can_only_compile() {
     let mut child = waiting_compiler().await;
     let process = format!("/proc/{}", child.id());
     let process = Path::new(&process);
@@ -145,7 +145,7 @@ async fn a_compiler_can_do_nothing_but_compile() {
         (limit("Max processes"), limit("Max open files"), limit("Max core file size")),
         ("0".into(), "8".into(), "0".into())
     );
-    // It compiles all the same.
+    // Compilation still works.
     child.stdin.take().unwrap().write_all(guests::run::HELLO).unwrap();
     let (mut code, mut answer) = (Vec::new(), String::new());
     child.stdout.take().unwrap().read_to_end(&mut code).unwrap();
@@ -154,7 +154,7 @@ async fn a_compiler_can_do_nothing_but_compile() {
     assert!(answer.contains("fingerprint") && code.starts_with(b"\x7fELF"), "{answer}");
 }
 
-/// Runs `start` on a thread for which, and for whose children, the kernel is one without these system calls.
+/// Runs `start` on a thread that, together with its children, sees a kernel without these system calls.
 fn without<T: Send + 'static>(calls: &'static [i64], start: impl FnOnce() -> T + Send + 'static) -> T {
     let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
     let missing = SeccompAction::Errno(rustix::io::Errno::NOSYS.raw_os_error().unsigned_abs());
@@ -177,29 +177,32 @@ fn confined(mode: &str) -> Setup {
 }
 
 #[track_caller]
-fn assert_too_little(refused: &Refused, lacks: &str) {
+fn assert_start_fails_for_lack_of(refused: &FailedStart, lacks: &str) {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.stderr.contains(lacks) && refused.stderr.contains("--confine"), "{refused:?}");
     assert!(!refused.stderr.contains("panicked"), "{refused:?}");
 }
 
 #[tokio::test]
-async fn strict_starts_with_all_or_not_at_all() {
+async fn confine_strict_requires_full_support() {
     if is_full() {
         let mut daemon = confined("strict").start();
         oracle::still_answers(&mut daemon).await;
         assert_eq!(confinement(&daemon.client()).await["mode"], "strict");
     } else {
-        assert_eq!(confined("strict").refused().status.code(), Some(1));
+        assert_eq!(confined("strict").start_must_fail().status.code(), Some(1));
     }
-    let refused = without(LANDLOCK, || confined("strict").refused());
-    assert_too_little(&refused, "there is no Landlock");
-    assert!(refused.stdout.is_empty(), "it was bound before that was found: {refused:?}");
-    assert_too_little(&without(SECCOMP, || confined("strict").refused()), "system calls cannot be filtered");
+    let refused = without(LANDLOCK, || confined("strict").start_must_fail());
+    assert_start_fails_for_lack_of(&refused, "there is no Landlock");
+    assert!(refused.stdout.is_empty(), "it was found only after something was bound: {refused:?}");
+    assert_start_fails_for_lack_of(
+        &without(SECCOMP, || confined("strict").start_must_fail()),
+        "system calls cannot be filtered",
+    );
 }
 
 #[tokio::test]
-async fn a_kernel_with_less_is_used_as_far_as_it_goes_and_that_is_told() {
+async fn confine_best_reports_what_the_kernel_lacks() {
     for (calls, who, lacks) in
         [(LANDLOCK, "daemon", "there is no Landlock"), (SECCOMP, "compiler", "system calls cannot be filtered")]
     {
@@ -212,7 +215,7 @@ async fn a_kernel_with_less_is_used_as_far_as_it_goes_and_that_is_told() {
     }
 }
 
-/// Has the configuration read anew as it is now, and gives what the event says of it.
+/// Reloads the configuration and returns the error in the reload event.
 async fn reloaded(daemon: &Daemon) -> Value {
     let client = daemon.client();
     let reloads = async || {
@@ -225,11 +228,11 @@ async fn reloaded(daemon: &Daemon) -> Value {
     };
     let before = reloads().await.len();
     daemon.signal(Signal::HUP);
-    eventually("the daemon to tell of its reload", async || reloads().await.get(before).cloned()).await
+    eventually("a reload event", async || reloads().await.get(before).cloned()).await
 }
 
 #[tokio::test]
-async fn a_reload_that_names_what_was_given_up_needs_a_restart() {
+async fn reload_that_needs_more_access_requires_a_restart() {
     let elsewhere = tempfile::tempdir().unwrap();
     let inside = elsewhere.path().join("granted");
     fs::create_dir_all(inside.join("deeper")).unwrap();
@@ -254,7 +257,7 @@ async fn a_reload_that_names_what_was_given_up_needs_a_restart() {
     if is_bound {
         client.run("hello").query("policy", &policy).send().await.error(403, "policy_denied");
     }
-    // What lies in what was granted, for no more than that, is to be had.
+    // A directory inside a mounted one, with the same access, is accessible.
     fs::write(&file, format!("{granted}[mounts.deeper]\npath = \"{elsewhere}/granted/deeper\"\n")).unwrap();
     assert_eq!(reloaded(&daemon).await, Value::Null);
     let policy = json!({"mounts": [{"name": "deeper"}]}).to_string();
@@ -263,7 +266,7 @@ async fn a_reload_that_names_what_was_given_up_needs_a_restart() {
 }
 
 #[tokio::test]
-async fn what_takes_effect_at_the_next_start_may_lie_elsewhere() {
+async fn reload_accepts_inaccessible_paths_of_restart_settings() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (daemon, client) = configured("", "hello", guests::run::HELLO).await;
     for file in ["cert", "key"] {
@@ -277,7 +280,7 @@ async fn what_takes_effect_at_the_next_start_may_lie_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_lies_outside_cannot_be_opened_by_the_daemon_itself() {
+async fn daemon_cannot_open_files_outside_its_configuration() {
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().join("capstan.toml");
     fs::write(&target, "[policy]\nmemory = \"32MiB\"\n").unwrap();
@@ -297,7 +300,7 @@ async fn what_lies_outside_cannot_be_opened_by_the_daemon_itself() {
 }
 
 #[tokio::test]
-async fn mounts_that_lie_elsewhere_are_read_and_written_as_they_were_granted() {
+async fn confined_daemon_serves_mounts_outside_its_folders() {
     let elsewhere = tempfile::tempdir().unwrap();
     for name in ["reads", "writes"] {
         fs::create_dir(elsewhere.path().join(name)).unwrap();
@@ -331,10 +334,10 @@ async fn mounts_that_lie_elsewhere_are_read_and_written_as_they_were_granted() {
 }
 
 #[test]
-fn a_mode_that_is_none_is_told_with_the_nearest() {
+fn unknown_confinement_mode_is_rejected_with_a_suggestion() {
     let modes = [("--confine", "strct", "did you mean `strict`?"), ("--confine", "", "off, best or strict")];
     for (flag, mode, told) in modes {
-        let refused = Setup::new(CAPSTAN).arg(flag).arg(mode).refused();
+        let refused = Setup::new(CAPSTAN).arg(flag).arg(mode).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{refused:?}");
         assert!(refused.stderr.contains(told), "{refused:?}");
     }
@@ -346,21 +349,21 @@ fn a_mode_that_is_none_is_told_with_the_nearest() {
         ("[confine]\nmode = \"best\"", "confine"),
         ("confined = \"best\"", "did you mean `confine`?"),
     ] {
-        let refused = Setup::new(CAPSTAN).config(toml).refused();
+        let refused = Setup::new(CAPSTAN).config(toml).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{toml}: {refused:?}");
         assert!(refused.stderr.contains(told), "{toml}: {refused:?}");
     }
 }
 
 #[test]
-fn a_start_that_cannot_be_says_why_whatever_is_given_up() {
+fn confined_daemon_reports_why_it_cannot_start() {
     let setup = confined("best");
     fs::write(setup.folder().join("data"), "no folder").unwrap();
-    let refused = setup.refused();
+    let refused = setup.start_must_fail();
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stderr.contains("cannot open data folder"), "{refused:?}");
-    let gone = confined("best").config("[mounts.gone]\npath = \"/nowhere/at/all\"\n").refused();
+    let gone = confined("best").config("[mounts.gone]\npath = \"/nowhere/at/all\"\n").start_must_fail();
     assert!(gone.stderr.contains("cannot open mount gone") && gone.stderr.contains("No such file"), "{gone:?}");
-    let socket = confined("best").hosts(["unix:///nowhere/at/all/s.sock"]).refused();
+    let socket = confined("best").hosts(["unix:///nowhere/at/all/s.sock"]).start_must_fail();
     assert!(socket.stderr.contains("folder /nowhere/at/all: No such file"), "{socket:?}");
 }

@@ -1,4 +1,4 @@
-//! A daemon that may open no more files: it waits for some without spinning, and recovers.
+//! A daemon that has no file descriptors left waits without spinning, and recovers.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use capstan_tests::{Daemon, Raw, eventually};
 use crate::{CAPSTAN, oracle};
 
 #[tokio::test]
-async fn a_daemon_without_file_descriptors_waits_and_recovers() {
+async fn daemon_without_file_descriptors_waits_and_recovers() {
     let mut daemon = Daemon::start(CAPSTAN);
     oracle::still_answers(&mut daemon).await;
     let mut kept = Raw::connect(&daemon).await;
@@ -23,19 +23,19 @@ async fn a_daemon_without_file_descriptors_waits_and_recovers() {
         many.push(connection);
     }
     daemon.until_logged(&["cannot accept, trying again in 1s"]).await;
-    // From here on it tries once a second. It is watched over several of those, however long they take on this machine.
+    // From now on the daemon retries once a second. Observe several retries, however long they take on this machine.
     let (began, used) = (Instant::now(), daemon.processor_time());
     let tries = |daemon: &Daemon| daemon.log().matches("trying again in 1s").count();
     let so_far = tries(&daemon);
-    eventually("it to try some more times", async || (tries(&daemon) >= so_far + 3).then_some(())).await;
+    eventually("some more retries", async || (tries(&daemon) >= so_far + 3).then_some(())).await;
     let share = (daemon.processor_time() - used).as_secs_f64() / began.elapsed().as_secs_f64();
     assert!(share < 0.05, "waiting for file descriptors takes {:.1} % of a processor", share * 100.0);
-    assert!(tries(&daemon) < 100, "its log is bounded");
+    assert!(tries(&daemon) < 100, "the number of log lines must be bounded");
     assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
 
     kept.write("GET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
-    assert_eq!(kept.status().await, 200, "who is connected is served");
-    // Each that is finished lets go of a file, so that the next are accepted.
+    assert_eq!(kept.status().await, 200, "an existing connection must be served");
+    // Each finished request frees a descriptor, so that the daemon accepts the next connection.
     for connection in &mut many {
         connection.write("\r\n").await;
     }

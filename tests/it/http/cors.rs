@@ -1,4 +1,4 @@
-//! Web pages: those of origins that are listed may call, and a browser is told so; no others, and none by default.
+//! CORS: pages of daemon_with_origin origins may call the API and the response headers say so. By default no origin is daemon_with_origin.
 
 use capstan_tests::{Daemon, Reply, Setup, guests};
 
@@ -6,11 +6,11 @@ use crate::{CAPSTAN, serving};
 
 const PAGE: &str = "https://app.example";
 
-fn listed() -> Daemon {
+fn daemon_with_origin() -> Daemon {
     Setup::new(CAPSTAN).config(&format!("[http]\norigins = [\"{PAGE}\"]\nnames = [\"build.example\"]\n")).start()
 }
 
-/// The headers of an answer that are for browsers.
+/// Returns the CORS headers of a response.
 fn cors(reply: &Reply) -> Vec<&str> {
     reply.headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("access-control-")).collect()
 }
@@ -21,7 +21,7 @@ async fn preflight(daemon: &Daemon, origin: &str, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn by_default_a_browser_is_told_of_no_page() {
+async fn no_origin_is_allowed_by_default() {
     let (daemon, client) = serving("hello", guests::run::HELLO).await;
     for origin in [PAGE, "null", "http://localhost:3000"] {
         let reply = client.get("/v1/_ping").header("origin", origin).send().await;
@@ -38,8 +38,8 @@ async fn by_default_a_browser_is_told_of_no_page() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_listed_is_answered_by_its_exact_origin() {
-    let daemon = listed();
+async fn listed_origin_is_allowed_by_its_exact_name() {
+    let daemon = daemon_with_origin();
     let reply = preflight(&daemon, PAGE, "/v1/handlers/hello").await;
     assert_eq!(reply.status, 204, "{reply:?}");
     assert_eq!(reply.header("access-control-allow-origin"), Some(PAGE));
@@ -55,7 +55,7 @@ async fn a_page_that_is_listed_is_answered_by_its_exact_origin() {
     reply.ended("exited", 0);
     assert_eq!(reply.header("access-control-allow-origin"), Some(PAGE));
     assert!(reply.header("access-control-expose-headers").unwrap().contains("capstan-outcome"));
-    // Errors are for it to read as well.
+    // The page must be able to read errors too.
     for path in ["/v1/nothing", "/v99/_ping", "/v1/handlers/nobody"] {
         let reply = client.get(path).header("origin", PAGE).send().await;
         assert!(reply.status >= 400);
@@ -64,8 +64,8 @@ async fn a_page_that_is_listed_is_answered_by_its_exact_origin() {
 }
 
 #[tokio::test]
-async fn others_are_told_nothing_and_caches_that_it_varies() {
-    let daemon = listed();
+async fn other_origins_get_no_cors_headers_and_responses_vary_by_origin() {
+    let daemon = daemon_with_origin();
     for origin in ["http://app.example", "https://app.example:8443", "https://app.example.evil.example", "null"] {
         for reply in [
             daemon.client().get("/v1/_ping").header("origin", origin).send().await,
@@ -81,8 +81,8 @@ async fn others_are_told_nothing_and_caches_that_it_varies() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_listed_is_served() {
-    let daemon = listed();
+async fn listed_host_name_is_served() {
+    let daemon = daemon_with_origin();
     for (host, status) in [("build.example", 200), ("BUILD.example:7878", 200), ("evil.example", 403)] {
         let reply = daemon.client().get("/v1/_ping").header("host", host).send().await;
         assert_eq!(reply.status, status, "{host}");
@@ -90,9 +90,9 @@ async fn a_name_that_is_listed_is_served() {
 }
 
 #[tokio::test]
-async fn patterns_are_refused_at_the_start() {
+async fn wildcard_origins_and_names_are_rejected_at_startup() {
     for line in ["origins = [\"*\"]", "origins = [\"https://*.example\"]", "origins = [\"null\"]", "names = [\"*\"]"] {
-        let refused = Setup::new(CAPSTAN).config(&format!("[http]\n{line}\n")).refused();
+        let refused = Setup::new(CAPSTAN).config(&format!("[http]\n{line}\n")).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{line}");
         assert!(refused.stderr.contains("no pattern"), "{line}: {}", refused.stderr);
     }

@@ -1,13 +1,13 @@
-//! Requests that are no requests, or too much of one: each is answered or closed, and the daemon goes on.
+//! Malformed and oversized requests: each gets an error or a closed connection, and the daemon continues to serve others.
 
 use capstan_tests::{Daemon, Raw, eventually, guests};
 
 use crate::{CAPSTAN, oracle, serving};
 
-/// Writes this and nothing more, reads all there is, and gives the status if there is one.
-async fn answer_to(daemon: &Daemon, request: &str) -> Option<u16> {
+/// Sends a request, reads to the end of the connection, and returns the status of the response, if there is one.
+async fn status_of(daemon: &Daemon, request: &str) -> Option<u16> {
     let mut connection = Raw::connect(daemon).await;
-    // The daemon may close in the middle of what is too long.
+    // The daemon may close the connection before an oversized request is sent completely.
     let request = request.replace("{host}", &daemon.addr().to_string());
     let _ = connection.try_write(request.as_bytes()).await;
     let answer = connection.read_to_end().await;
@@ -16,7 +16,7 @@ async fn answer_to(daemon: &Daemon, request: &str) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_answered_with_400_or_closed() {
+async fn malformed_requests_get_400_or_a_closed_connection() {
     let mut daemon = Daemon::start(CAPSTAN);
     let tls_hello = "\x16\x03\x01\x02\0\x01\0\x01\x7c\x03\x03";
     for request in [
@@ -33,14 +33,14 @@ async fn what_is_no_http_is_answered_with_400_or_closed() {
         tls_hello,
         "\0\0\0\0\0\0\0\0\r\n\r\n",
     ] {
-        let status = answer_to_closed(&daemon, request).await;
+        let status = status_after_half_close(&daemon, request).await;
         assert!(matches!(status, None | Some(400 | 505)), "{request:?}: {status:?}");
     }
     oracle::still_answers(&mut daemon).await;
 }
 
-/// As [`answer_to`], with the writing half closed, for what the daemon may take for the beginning of more.
-async fn answer_to_closed(daemon: &Daemon, request: &str) -> Option<u16> {
+/// Like [`status_of`], but closes the sending half, because the daemon may wait for the rest of the request.
+async fn status_after_half_close(daemon: &Daemon, request: &str) -> Option<u16> {
     let mut connection = Raw::connect(daemon).await;
     connection.write(request).await;
     connection.half_close().await;
@@ -49,42 +49,42 @@ async fn answer_to_closed(daemon: &Daemon, request: &str) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn a_request_without_host_is_not_served_on_tcp() {
+async fn request_without_host_is_rejected_on_tcp() {
     let daemon = Daemon::start(CAPSTAN);
-    let status = answer_to(&daemon, "GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    let status = status_of(&daemon, "GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     assert!(matches!(status, Some(400 | 403)), "{status:?}");
 }
 
 #[tokio::test]
-async fn headers_have_limits() {
+async fn too_many_or_too_long_headers_are_rejected() {
     let mut daemon = Daemon::start(CAPSTAN);
     let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
-    let status = answer_to(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\n{many}\r\n")).await;
+    let status = status_of(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\n{many}\r\n")).await;
     assert_eq!(status, Some(431), "200 headers");
     let long = "x".repeat(1 << 20);
-    let status = answer_to(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\nx-long: {long}\r\n\r\n")).await;
+    let status = status_of(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\nx-long: {long}\r\n\r\n")).await;
     assert!(matches!(status, None | Some(431)), "a header of 1 MiB: {status:?}");
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn args_and_env_of_10_mb_are_refused() {
+async fn args_and_env_of_10_mb_are_rejected() {
     let (mut daemon, _client) = serving("show", guests::run::ARGS_AND_ENV).await;
     let huge = "x".repeat(10 << 20);
-    let status = answer_to(
+    let status = status_of(
         &daemon,
         &format!("POST /handlers/show/run?arg={huge} HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: 0\r\n\r\n"),
     )
     .await;
     assert!(matches!(status, None | Some(400 | 413 | 414 | 431)), "an argument of 10 MB: {status:?}");
     let head = "POST /handlers/show/run HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n";
-    let status = answer_to(&daemon, &format!("{head}Capstan-Env: K={huge}\r\n\r\n")).await;
+    let status = status_of(&daemon, &format!("{head}Capstan-Env: K={huge}\r\n\r\n")).await;
     assert!(matches!(status, None | Some(400 | 413 | 431)), "a variable of 10 MB: {status:?}");
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn requests_may_come_one_behind_the_other() {
+async fn pipelined_requests_are_served() {
     let daemon = Daemon::start(CAPSTAN);
     let mut connection = Raw::connect(&daemon).await;
     let one = "GET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n";
@@ -95,7 +95,7 @@ async fn requests_may_come_one_behind_the_other() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_costs_nobody_else() {
+async fn idle_connections_do_not_block_others() {
     let mut daemon = Daemon::start(CAPSTAN);
     let mut idle = Vec::new();
     for _ in 0..200 {
@@ -104,32 +104,32 @@ async fn an_idle_connection_costs_nobody_else() {
         idle.push(connection);
     }
     oracle::still_answers(&mut daemon).await;
-    // What was begun can still be finished.
+    // An unfinished request can still be completed.
     let mut patient = idle.pop().unwrap();
     patient.write("st: {host}\r\n\r\n").await;
     assert_eq!(patient.status().await, 200);
 }
 
 #[tokio::test]
-async fn headers_that_never_end_are_given_up() {
+async fn unfinished_headers_time_out() {
     let mut daemon = Daemon::start(CAPSTAN);
     let mut connection = Raw::connect(&daemon).await;
     connection.write("GET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n").await;
-    // Ends when the daemon closes; the harness waits no longer than its patience.
+    // Ends when the daemon closes the connection; the harness limits the wait.
     let answer = connection.read_to_end().await;
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_headers_are_refused() {
+async fn hundred_thousand_headers_are_rejected() {
     let mut daemon = Daemon::start(CAPSTAN);
     let before = daemon.peak_memory();
     let many: String = (0..100_000).map(|number| format!("x-{number}: 1\r\n")).collect();
-    let status = answer_to(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\n{many}\r\n")).await;
+    let status = status_of(&daemon, &format!("GET /_ping HTTP/1.1\r\nHost: {{host}}\r\n{many}\r\n")).await;
     assert!(matches!(status, None | Some(431)), "{status:?}");
     let long = "x".repeat(1 << 20);
-    let status = answer_to(&daemon, &format!("GET /{long} HTTP/1.1\r\nHost: {{host}}\r\n\r\n")).await;
+    let status = status_of(&daemon, &format!("GET /{long} HTTP/1.1\r\nHost: {{host}}\r\n\r\n")).await;
     assert!(matches!(status, None | Some(400 | 414 | 431)), "a target of 1 MiB: {status:?}");
     let grown = daemon.peak_memory().saturating_sub(before);
     assert!(grown < 50 << 20, "it took {grown} bytes");
@@ -137,9 +137,9 @@ async fn a_hundred_thousand_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn the_first_protocol_and_tls_are_answered_or_closed_on_the_plain_port() {
+async fn http_0_9_and_tls_are_rejected_on_the_plain_port() {
     let mut daemon = Daemon::start(CAPSTAN);
-    // The first bytes of a TLS handshake as browsers send it, and requests of HTTP/0.9.
+    // The first bytes of a TLS handshake as browsers send it, and HTTP/0.9 requests.
     let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 500]].concat();
     for request in [&hello[..], b"GET /_ping\r\n", b"GET /_ping\r\n\r\n", b"\r\n\r\n\r\n"] {
         let mut connection = Raw::connect(&daemon).await;
@@ -152,10 +152,10 @@ async fn the_first_protocol_and_tls_are_answered_or_closed_on_the_plain_port() {
 }
 
 #[tokio::test]
-async fn ten_thousand_requests_may_come_one_behind_the_other() {
+async fn ten_thousand_pipelined_requests_are_served() {
     let mut daemon = Daemon::start(CAPSTAN);
     let before = daemon.peak_memory();
-    let mut talk = Raw::connect(&daemon).await.listening();
+    let mut talk = Raw::connect(&daemon).await.read_in_background();
     let one = format!("GET /v1/_ping HTTP/1.1\r\nHost: {}\r\n\r\n", talk.authority());
     talk.write(one.repeat(10_000).as_bytes()).await.unwrap();
     talk.write(one.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -167,7 +167,7 @@ async fn ten_thousand_requests_may_come_one_behind_the_other() {
 }
 
 #[tokio::test]
-async fn garbage_behind_a_request_ends_the_connection_after_its_answer() {
+async fn garbage_after_a_request_closes_the_connection_after_the_response() {
     let mut daemon = Daemon::start(CAPSTAN);
     for garbage in ["\0\x01\x02garbage\r\n\r\n", "what?\r\n\r\nGET /v1/_ping HTTP/1.1\r\nHost: {host}\r\n\r\n"] {
         let mut connection = Raw::connect(&daemon).await;
@@ -181,7 +181,7 @@ async fn garbage_behind_a_request_ends_the_connection_after_its_answer() {
 }
 
 #[tokio::test]
-async fn a_client_that_resets_in_the_middle_of_an_answer_costs_nothing() {
+async fn client_that_resets_during_a_response_leaks_nothing() {
     let (mut daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
     oracle::still_answers(&mut daemon).await;
     let files = daemon.open_files();
@@ -189,7 +189,7 @@ async fn a_client_that_resets_in_the_middle_of_an_answer_costs_nothing() {
         let mut connection = Raw::connect(&daemon).await;
         connection.write("POST /v1/handlers/flood/run HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(connection.status().await, 200);
-        // Unread output makes the end of the connection a reset.
+        // Closing a connection with unread data resets it.
         drop(connection);
     }
     eventually("all runs to be cancelled", async || (client.running().await == 0).then_some(())).await;
@@ -198,7 +198,7 @@ async fn a_client_that_resets_in_the_middle_of_an_answer_costs_nothing() {
 }
 
 #[tokio::test]
-async fn paths_that_mean_something_elsewhere_mean_nothing_here() {
+async fn unusual_paths_are_not_normalized() {
     let mut daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     let long = "x".repeat(10_000);
@@ -234,7 +234,7 @@ async fn paths_that_mean_something_elsewhere_mean_nothing_here() {
 }
 
 #[tokio::test]
-async fn json_that_is_none_or_too_much_is_refused() {
+async fn invalid_or_oversized_json_is_rejected() {
     let (mut daemon, client) = serving("hello", guests::run::HELLO).await;
     let before = daemon.peak_memory();
     let nested = |open: &str, close: &str| format!("{}{}", open.repeat(10_000), close.repeat(10_000));
@@ -259,7 +259,7 @@ async fn json_that_is_none_or_too_much_is_refused() {
         (r#"{"handler":NaN}"#.to_owned(), 400, "the body"),
     ] {
         let begin: String = body.chars().take(60).collect();
-        // The daemon may close in the middle of what is too long.
+        // The daemon may close the connection before an oversized body is sent completely.
         let Ok(exchange) = client.post("/v1/jobs").body(body).try_open().await else {
             assert_eq!(status, 413, "{begin}");
             continue;
@@ -271,7 +271,11 @@ async fn json_that_is_none_or_too_much_is_refused() {
     for bytes in [&b"{\"handler\":\"\xff\"}"[..], b"\xff\xfe{", b"\0"] {
         client.post("/v1/jobs").body(bytes.to_vec()).send().await.error(400, "bad_request");
     }
-    assert_eq!(client.get("/v1/jobs").send().await.json()["jobs"].as_array().unwrap().len(), 0, "none was made");
+    assert_eq!(
+        client.get("/v1/jobs").send().await.json()["jobs"].as_array().unwrap().len(),
+        0,
+        "no job may be created"
+    );
     let grown = daemon.peak_memory().saturating_sub(before);
     assert!(grown < 50 << 20, "it took {grown} bytes");
     oracle::still_answers(&mut daemon).await;

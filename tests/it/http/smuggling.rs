@@ -1,13 +1,13 @@
-//! Requests whose end is a matter of opinion: nothing that follows them is taken for another request.
+//! Request smuggling: if the end of a request is ambiguous, the daemon never parses the bytes that follow as another request.
 
 use capstan_tests::{Daemon, Raw, guests};
 
 use crate::{CAPSTAN, oracle, serving};
 
-/// What would be run if the daemon took it for a request of its own.
+/// The request that would be processed if the daemon parsed it as a separate one.
 const SMUGGLED: &str = "PUT /v1/handlers/smuggled HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n";
 
-/// Sends a request with [`SMUGGLED`] in or behind it, and gives the statuses of all that was answered.
+/// Sends a request with [`SMUGGLED`] in it or after it, and returns the statuses of all responses.
 async fn statuses(daemon: &Daemon, request: &str) -> Vec<u16> {
     let mut connection = Raw::connect(daemon).await;
     connection.write(request).await;
@@ -18,27 +18,27 @@ async fn statuses(daemon: &Daemon, request: &str) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_request_ends_in_one_place_or_is_refused() {
+async fn request_with_ambiguous_length_is_rejected() {
     let (mut daemon, _client) = serving("cat", guests::run::CAT).await;
     let length = SMUGGLED.len();
     for head in [
-        // Two lengths, of one line or of two.
+        // Two lengths, in one header line or in two.
         "Content-Length: 0\r\nContent-Length: {n}\r\n\r\n".to_owned(),
         "Content-Length: {n}\r\nContent-Length: 0\r\n\r\n".to_owned(),
         "Content-Length: 0, {n}\r\n\r\n".to_owned(),
-        // Lengths that are none.
+        // Invalid lengths.
         "Content-Length: +0\r\n\r\n".to_owned(),
         "Content-Length: -1\r\n\r\n".to_owned(),
         "Content-Length: 0x0\r\n\r\n".to_owned(),
         "Content-Length: 99999999999999999999\r\n\r\n".to_owned(),
         "Content-Length:\r\n\r\n".to_owned(),
-        // Transfer codings that are not chunked at their end.
+        // Transfer codings that do not end with chunked.
         "Transfer-Encoding: identity\r\n\r\n".to_owned(),
         "Transfer-Encoding: gzip\r\n\r\n".to_owned(),
         "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n".to_owned(),
         "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n".to_owned(),
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n".to_owned(),
-        // Names and lines that are read in more than one way.
+        // Header names and lines that parsers interpret differently.
         "Content-Length : 0\r\n\r\n".to_owned(),
         "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n".to_owned(),
         " Content-Length: 0\r\n\r\n".to_owned(),
@@ -57,7 +57,7 @@ async fn a_request_ends_in_one_place_or_is_refused() {
 }
 
 #[tokio::test]
-async fn a_length_beside_chunks_is_not_believed_and_ends_the_connection() {
+async fn content_length_with_chunked_encoding_closes_the_connection() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     for lengths in
         ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"]
@@ -71,7 +71,7 @@ async fn a_length_beside_chunks_is_not_believed_and_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn chunks_that_are_none_end_the_connection() {
+async fn malformed_chunks_close_the_connection() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     for chunks in [
         "ffffffffffffffff\r\nx",
@@ -86,7 +86,7 @@ async fn chunks_that_are_none_end_the_connection() {
     ] {
         let head = "POST /v1/handlers/cat/run HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n";
         let statuses = statuses(&daemon, &format!("{head}{chunks}{SMUGGLED}")).await;
-        // Whether the run had begun to be answered when it showed or not: nothing else is.
+        // The response to the run may have started or not. There must not be a second one.
         assert!(statuses.len() <= 1, "{chunks:?}: {statuses:?}");
         client.get("/v1/handlers/smuggled").send().await.error(404, "unknown_handler");
     }
@@ -94,12 +94,12 @@ async fn chunks_that_are_none_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_with_an_unread_body_takes_no_further_request() {
+async fn connection_with_an_unread_body_serves_no_further_request() {
     let mut daemon = Daemon::start(CAPSTAN);
-    // The body is over the limit, and never read: what follows is of it.
+    // The body is over the limit and is never read, so everything that follows belongs to it.
     let head = "PUT /v1/handlers/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9999999999\r\n\r\n";
     assert_eq!(statuses(&daemon, &format!("{head}{SMUGGLED}")).await, [413]);
-    // A body that nobody asked for, which looks like a request.
+    // An unexpected body that looks like a request.
     let body = SMUGGLED.replace("{host}", &daemon.addr().to_string());
     let head = format!("GET /v1/_ping HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: {}\r\n\r\n", body.len());
     assert_eq!(statuses(&daemon, &format!("{head}{body}")).await, [200]);

@@ -1,4 +1,4 @@
-//! Attaching over a WebSocket: frames as messages one way, stdin the other, and clients that do not keep to the protocol.
+//! Attaching over a WebSocket: frames are messages in one direction, stdin in the other. Includes clients that violate the protocol.
 
 use capstan_tests::{Address, Client, CloseCode, Message, Raw, WebSocket, eventually, guests};
 use rustix::process::Signal;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::jobs::api::{ended, state, submit};
 use crate::{oracle, serving};
 
-/// What must be in a request for one.
+/// The headers of a WebSocket handshake.
 const HANDSHAKE: [(&str, &str); 4] = [
     ("connection", "Upgrade"),
     ("upgrade", "websocket"),
@@ -19,13 +19,13 @@ fn path(id: &str, query: &str) -> String {
     format!("/v1/jobs/{id}/attach?{query}")
 }
 
-/// A job that waits for its stdin.
-async fn open(client: &Client, handler: &str) -> String {
+/// Submits a job that waits for its stdin.
+async fn submit_waiting_job(client: &Client, handler: &str) -> String {
     submit(client, &json!({"handler": handler, "args": ["7"], "stdin_later": true})).await
 }
 
-/// The next output, which must be this.
-async fn expect(socket: &mut WebSocket, stdout: &str) {
+/// Reads output until it has the length of `stdout`, and compares.
+async fn expect_stdout(socket: &mut WebSocket, stdout: &str) {
     let mut read = Vec::new();
     while read.len() < stdout.len() {
         let (stream, payload) = socket.frame().await;
@@ -35,20 +35,21 @@ async fn expect(socket: &mut WebSocket, stdout: &str) {
     assert_eq!(String::from_utf8_lossy(&read), stdout);
 }
 
-/// A socket that may feed the job, once nobody else does.
-async fn feeding(address: &Address, id: &str, query: &str) -> WebSocket {
-    eventually("its stdin to be open", async || WebSocket::try_connect(address, &path(id, query), &[]).await.ok()).await
+/// Attaches with stdin, as soon as no other client is attached.
+async fn attach_with_stdin(address: &Address, id: &str, query: &str) -> WebSocket {
+    eventually("stdin to accept a client", async || WebSocket::try_connect(address, &path(id, query), &[]).await.ok())
+        .await
 }
 
 #[tokio::test]
-async fn messages_are_stdin_and_frames_are_messages() {
+async fn messages_become_stdin_and_output_becomes_messages() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     for address in [Address::Tcp(daemon.addr()), Address::Unix(daemon.unix())] {
-        let id = open(&client, "cat").await;
+        let id = submit_waiting_job(&client, "cat").await;
         let mut socket = WebSocket::connect(&address, &path(&id, "")).await;
         assert!(socket.answer.contains(&format!("capstan-job: {id}\n")), "{}", socket.answer);
         socket.send(Message::text("text, ")).await;
-        expect(&mut socket, "text, ").await;
+        expect_stdout(&mut socket, "text, ").await;
         socket.send(Message::binary(&b"bytes \0\xff"[..])).await;
         let large = "x".repeat(256 << 10);
         socket.send(Message::text(large.clone())).await;
@@ -64,7 +65,7 @@ async fn messages_are_stdin_and_frames_are_messages() {
 }
 
 #[tokio::test]
-async fn an_ended_job_is_replayed_and_streams_are_chosen() {
+async fn attach_to_ended_job_replays_the_selected_streams() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
     ended(&client, &id).await;
@@ -78,23 +79,23 @@ async fn an_ended_job_is_replayed_and_streams_are_chosen() {
 }
 
 #[tokio::test]
-async fn who_closes_or_leaves_detaches_and_the_next_goes_on() {
+async fn client_that_disconnects_detaches_and_the_next_continues() {
     let (daemon, client) = serving("cat", guests::run::CAT).await;
     let address = Address::Tcp(daemon.addr());
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     let mut first = WebSocket::connect(&address, &path(&id, "")).await;
     let refused = WebSocket::try_connect(&address, &path(&id, ""), &[]).await.unwrap_err();
     assert_eq!(refused.status(), 409);
     first.send(Message::text("one ")).await;
-    expect(&mut first, "one ").await;
+    expect_stdout(&mut first, "one ").await;
     first.send(Message::Close(None)).await;
     let answer = first.next().await;
     assert!(matches!(answer, Some(Message::Close(_))), "{answer:?} instead of a Close");
-    let mut second = feeding(&address, &id, "").await;
+    let mut second = attach_with_stdin(&address, &id, "").await;
     second.send(Message::text("two ")).await;
-    expect(&mut second, "two ").await;
+    expect_stdout(&mut second, "two ").await;
     drop(second);
-    let mut third = feeding(&address, &id, "logs=1").await;
+    let mut third = attach_with_stdin(&address, &id, "logs=1").await;
     assert_eq!(state(&client, &id).await, "running");
     third.send(Message::text("three")).await;
     third.send(Message::text("")).await;
@@ -104,9 +105,9 @@ async fn who_closes_or_leaves_detaches_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_all_before_it_reads_gets_all_back() {
+async fn client_that_sends_before_reading_gets_all_output() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     let mut socket = WebSocket::connect(client.address(), &path(&id, "")).await;
     let piece = "y".repeat(64 << 10);
     for _ in 0..128 {
@@ -117,18 +118,18 @@ async fn a_client_that_sends_all_before_it_reads_gets_all_back() {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_while_the_job_is_silent() {
+async fn ping_gets_a_pong_while_the_job_is_silent() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     let mut socket = WebSocket::connect(client.address(), &path(&id, "")).await;
     socket.send(Message::Ping("there?".into())).await;
     assert_eq!(socket.next().await, Some(Message::Pong("there?".into())));
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_refused_before_the_upgrade() {
+async fn invalid_handshake_is_rejected_before_the_upgrade() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     let asking = |left_out: &str, instead: &[(&'static str, &str)]| {
         let kept = HANDSHAKE.iter().filter(|(name, _)| *name != left_out).chain(instead);
         kept.fold(client.get(&path(&id, "")), |call, (name, value)| call.header(name, value))
@@ -161,7 +162,7 @@ async fn what_is_no_handshake_is_refused_before_the_upgrade() {
     let refused = WebSocket::try_connect(client.address(), &unknown, &[]).await.unwrap_err();
     assert_eq!(refused.status(), 404);
 
-    // What is spoken may be asked for by its name, and is then agreed to.
+    // A client can request the subprotocol by name, and the response confirms it.
     let offers = [("sec-websocket-protocol", "chat, capstan.stream")];
     let socket = WebSocket::try_connect(client.address(), &path(&id, "stdin=0"), &offers).await.unwrap();
     assert!(socket.answer.contains("sec-websocket-protocol: capstan.stream\n"), "{}", socket.answer);
@@ -170,10 +171,10 @@ async fn what_is_no_handshake_is_refused_before_the_upgrade() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_not_attach() {
+async fn cross_origin_page_cannot_attach() {
     let (daemon, client) = serving("cat", guests::run::CAT).await;
     let address = Address::Tcp(daemon.addr());
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     for (name, value) in [("origin", "http://evil.example"), ("origin", "null"), ("host", "evil.example")] {
         let refused = WebSocket::try_connect(&address, &path(&id, ""), &[(name, value)]).await.unwrap_err();
         assert_eq!(refused.status(), 403, "{name}: {value}");
@@ -184,8 +185,8 @@ async fn a_page_of_another_origin_may_not_attach() {
     socket.rest().await.0.ended("exited", 0);
 }
 
-/// The code of the Close in what a daemon has sent.
-fn closed(mut sent: &[u8]) -> Option<u16> {
+/// Returns the code of the Close frame in the bytes that the daemon has sent.
+fn close_code(mut sent: &[u8]) -> Option<u16> {
     while let [first, length, rest @ ..] = sent {
         let (length, rest) = match *length {
             126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), &rest[2..]),
@@ -200,14 +201,14 @@ fn closed(mut sent: &[u8]) -> Option<u16> {
     None
 }
 
-/// A frame of a client, masked with zeros.
+/// Builds a client frame, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u64::try_from(payload.len()).unwrap();
     [&[first, 0xff][..], &length.to_be_bytes(), &[0; 4], payload].concat()
 }
 
 #[tokio::test]
-async fn what_is_no_message_closes_the_connection_with_the_reason() {
+async fn protocol_violation_closes_the_connection_with_a_code() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     let address = Address::Tcp(daemon.addr());
     let before = daemon.peak_memory();
@@ -231,23 +232,23 @@ async fn what_is_no_message_closes_the_connection_with_the_reason() {
         ("a continuation of nothing", short(0x80, b"?"), 1002),
         ("text that is not UTF-8", short(0x81, b"\xff\xfe"), 1007),
     ];
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     for (case, bytes, code) in cases {
-        let mut raw = eventually("its stdin to be open", async || {
+        let mut raw = eventually("stdin to accept a client", async || {
             let mut raw = Raw::try_connect(&address).await.unwrap();
             let headers = HANDSHAKE.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
             raw.write(&format!("GET {} HTTP/1.1\r\nHost: {{host}}\r\n{headers}\r\n", path(&id, ""))).await;
             (raw.status().await == 101).then_some(raw)
         })
         .await;
-        // The daemon may stop reading before all of it is sent.
+        // The daemon may stop reading before everything is sent.
         let _ = raw.try_write(&bytes).await;
         let sent = raw.read_to_end().await;
-        assert_eq!(closed(&sent), Some(code), "{case}: {sent:?}");
+        assert_eq!(close_code(&sent), Some(code), "{case}: {sent:?}");
     }
-    assert!(daemon.peak_memory() - before < 64 << 20, "messages that are refused took memory");
-    // The job has had nothing of it, and its stdin is open.
-    let mut socket = feeding(&address, &id, "logs=1").await;
+    assert!(daemon.peak_memory() - before < 64 << 20, "rejected messages used memory");
+    // The job received none of it, and its stdin is still submit_waiting_job.
+    let mut socket = attach_with_stdin(&address, &id, "logs=1").await;
     socket.send(Message::text("whole")).await;
     socket.send(Message::text("")).await;
     let (framed, _) = socket.rest().await;
@@ -257,10 +258,10 @@ async fn what_is_no_message_closes_the_connection_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_takes_no_memory() {
+async fn ping_flood_uses_no_memory() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     let address = Address::Tcp(daemon.addr());
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     let before = daemon.peak_memory();
     let mut raw = Raw::try_connect(&address).await.unwrap();
     let headers = HANDSHAKE.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
@@ -274,9 +275,9 @@ async fn a_flood_of_pings_takes_no_memory() {
         }
     }
     let grown = daemon.peak_memory().saturating_sub(before);
-    assert!(grown < 32 << 20, "pings that nobody reads the answers of took {grown} bytes");
+    assert!(grown < 32 << 20, "pings with unread responses used {grown} bytes");
     drop(raw);
-    eventually("its stdin to be open for another", async || {
+    eventually("stdin to accept another client", async || {
         let fed = client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await;
         (fed.status == 204).then_some(())
     })
@@ -286,15 +287,15 @@ async fn a_flood_of_pings_takes_no_memory() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_stops_tells_how_the_job_ended() {
+async fn shutdown_sends_the_outcome_and_closes() {
     let daemon = capstan_tests::Setup::new(crate::CAPSTAN).config("grace = \"200ms\"").start();
     let mut daemon = daemon;
     let client = daemon.client();
     client.push("cat", guests::run::CAT).await;
-    let id = open(&client, "cat").await;
+    let id = submit_waiting_job(&client, "cat").await;
     let mut socket = WebSocket::connect(client.address(), &path(&id, "")).await;
     socket.send(Message::text("there")).await;
-    expect(&mut socket, "there").await;
+    expect_stdout(&mut socket, "there").await;
     daemon.signal(Signal::TERM);
     let (framed, close) = socket.rest().await;
     framed.ended("cancelled", 137);

@@ -1,4 +1,4 @@
-//! Jobs that go on by themselves: submitted, waited for, stopped, fed, and asked for once.
+//! The jobs API: submit, wait, cancel, kill, feed stdin, and idempotency keys.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::{configured, oracle, serving};
 
-/// Submits a job that must be taken; gives its id.
+/// Submits a job, which must be accepted, and returns its id.
 pub(crate) async fn submit(client: &Client, job: &Value) -> String {
     let reply = post(client, job).await;
     assert_eq!(reply.status, 202, "{reply:?}");
@@ -20,7 +20,7 @@ async fn post(client: &Client, job: &Value) -> Reply {
     client.post("/v1/jobs").body(job.to_string()).send().await
 }
 
-/// Waits for the end of a job; gives it as it is told of.
+/// Waits for the end of a job and returns it.
 pub(crate) async fn ended(client: &Client, id: &str) -> Value {
     let reply = client.post(&format!("/v1/jobs/{id}/wait")).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -29,7 +29,7 @@ pub(crate) async fn ended(client: &Client, id: &str) -> Value {
     job
 }
 
-/// What a job has printed to both streams.
+/// Returns the output of a job on both streams.
 pub(crate) async fn printed(client: &Client, id: &str) -> String {
     let reply = client.get(&format!("/v1/jobs/{id}/logs")).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -42,7 +42,7 @@ pub(crate) async fn state(client: &Client, id: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_job_goes_on_by_itself_and_is_told_of() {
+async fn submitted_job_runs_and_is_described_completely() {
     let (mut daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
     let reply = post(
         &client,
@@ -70,7 +70,7 @@ async fn a_job_goes_on_by_itself_and_is_told_of() {
 }
 
 #[tokio::test]
-async fn stdin_comes_with_the_job() {
+async fn stdin_can_be_submitted_with_the_job() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     for (job, expected) in [
         (json!({"handler": "cat"}), &b""[..]),
@@ -86,14 +86,14 @@ async fn stdin_comes_with_the_job() {
 }
 
 #[tokio::test]
-async fn stdin_that_comes_later_is_fed_once() {
+async fn stdin_can_be_sent_once_after_submission() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     let path = format!("/v1/jobs/{id}/stdin");
-    let (call, feed) = client.call("PUT", &path).fed();
+    let (call, feed) = client.call("PUT", &path).streaming_body();
     let feeding = tokio::spawn(call.send());
     assert!(feed.send("one ").await);
-    eventually("the first piece to come out", async || (printed(&client, &id).await == "one ").then_some(())).await;
+    eventually("the first piece to be printed", async || (printed(&client, &id).await == "one ").then_some(())).await;
     client.put(&path, "other").send().await.error(409, "conflict");
     assert!(feed.send("two").await);
     drop(feed);
@@ -103,24 +103,28 @@ async fn stdin_that_comes_later_is_fed_once() {
     assert_eq!(printed(&client, &id).await, "one two");
     client.put(&path, "late").send().await.error(409, "job_ended");
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
-    let (call, feed) = client.call("PUT", &format!("/v1/jobs/{id}/stdin")).fed();
+    let (call, feed) = client.call("PUT", &format!("/v1/jobs/{id}/stdin")).streaming_body();
     let feeding = tokio::spawn(call.try_open());
     assert!(feed.send("half").await);
-    eventually("half of it to come out", async || (printed(&client, &id).await == "half").then_some(())).await;
+    eventually("the first half to be printed", async || (printed(&client, &id).await == "half").then_some(())).await;
     feeding.abort();
     let job = ended(&client, &id).await;
-    assert_eq!(job["outcome"], json!({"kind": "cancelled", "by": "client"}), "half an input was taken for a whole one");
+    assert_eq!(
+        job["outcome"],
+        json!({"kind": "cancelled", "by": "client"}),
+        "a partial input must not count as complete"
+    );
 }
 
 #[tokio::test]
-async fn a_job_without_an_open_stdin_cannot_be_fed() {
+async fn stdin_of_a_job_without_open_stdin_is_rejected() {
     let (_daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let id = submit(&client, &json!({"handler": "sleep"})).await;
     client.put(&format!("/v1/jobs/{id}/stdin"), "x").send().await.error(409, "conflict");
 }
 
 #[tokio::test]
-async fn a_builtin_is_a_job_like_any_other() {
+async fn builtin_can_be_submitted_as_a_job() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let id = submit(&client, &json!({"handler": "commands"})).await;
     assert_eq!(ended(&client, &id).await["exit_code"], 0);
@@ -128,7 +132,7 @@ async fn a_builtin_is_a_job_like_any_other() {
 }
 
 #[tokio::test]
-async fn input_that_waits_with_its_jobs_is_bounded() {
+async fn stdin_of_queued_jobs_is_limited() {
     let (_daemon, client) =
         configured("[limits]\nruns = 1\nqueue = 1000", "sleep", guests::limits::SLEEP_FOR_EVER).await;
     let job = json!({"handler": "sleep", "stdin": "x".repeat(3 << 20)});
@@ -142,14 +146,14 @@ async fn input_that_waits_with_its_jobs_is_bounded() {
         assert!(accepted.len() < 100, "it holds {} times 3 MiB", accepted.len());
     };
     refused.error(429, "busy");
-    assert_eq!(accepted.len(), 85, "256 MiB are held");
+    assert_eq!(accepted.len(), 85, "the daemon must hold at most 256 MiB");
     client.post(&format!("/v1/jobs/{}/kill", accepted[40])).send().await;
     ended(&client, &accepted[40]).await;
     submit(&client, &job).await;
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_job_or_with_its_time() {
+async fn wait_returns_at_the_end_of_the_job_or_at_its_timeout() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     for timeout in ["0", "50ms", "0.05"] {
@@ -169,14 +173,14 @@ async fn waiting_ends_with_the_job_or_with_its_time() {
 }
 
 #[tokio::test]
-async fn who_waits_learns_of_the_end_of_a_job_that_is_removed_at_once() {
+async fn wait_returns_the_outcome_of_a_job_that_is_removed_at_once() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     let path = format!("/v1/jobs/{id}");
     let waiting = client.post(&format!("{path}/wait")).open().await;
     client.delete(&path).send().await.error(409, "job_running");
     client.put(&format!("{path}/stdin"), "").send().await;
-    eventually("the end", async || (client.delete(&path).send().await.status == 204).then_some(())).await;
+    eventually("the end of the job", async || (client.delete(&path).send().await.status == 204).then_some(())).await;
     let job = waiting.finish().await.json();
     assert_eq!((&job["state"], &job["exit_code"]), (&json!("done"), &json!(0)));
     client.post(&format!("{path}/wait")).send().await.error(404, "unknown_job");
@@ -184,7 +188,7 @@ async fn who_waits_learns_of_the_end_of_a_job_that_is_removed_at_once() {
 }
 
 #[tokio::test]
-async fn cancel_and_kill_end_a_job_that_goes_on() {
+async fn cancel_and_kill_stop_a_running_job() {
     let (_daemon, client) = serving("spin", guests::limits::LOOP_IN_START).await;
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
     for (handler, how) in [("spin", "kill"), ("sleep", "kill"), ("spin", "cancel"), ("sleep", "cancel?grace=50ms")] {
@@ -201,7 +205,7 @@ async fn cancel_and_kill_end_a_job_that_goes_on() {
 }
 
 #[tokio::test]
-async fn within_the_grace_a_job_may_end_by_itself() {
+async fn cancelled_job_may_finish_within_its_grace_time() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     assert_eq!(client.post(&format!("/v1/jobs/{id}/cancel?grace=10m")).send().await.status, 202);
@@ -211,7 +215,7 @@ async fn within_the_grace_a_job_may_end_by_itself() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_a_job_in_it_can_be_stopped() {
+async fn full_queue_rejects_jobs_and_a_queued_job_can_be_killed() {
     let (_daemon, client) = configured("[limits]\nruns = 1\nqueue = 1", "sleep", guests::limits::SLEEP_FOR_EVER).await;
     let sleep = json!({"handler": "sleep"});
     let (running, queued) = (submit(&client, &sleep).await, submit(&client, &sleep).await);
@@ -227,7 +231,7 @@ async fn a_full_queue_refuses_and_a_job_in_it_can_be_stopped() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_submitted_is_refused() {
+async fn invalid_jobs_are_rejected() {
     let (mut daemon, client) = serving("hello", guests::run::HELLO).await;
     for (body, status, code, named) in [
         (r#"{"handler":"none"}"#, 404, "unknown_handler", "none"),
@@ -246,12 +250,12 @@ async fn what_cannot_be_submitted_is_refused() {
     let many: serde_json::Map<_, _> = (0..5000).map(|number| (format!("V{number}"), json!(""))).collect();
     post(&client, &json!({"handler": "hello", "env": many})).await.error(400, "bad_request");
     client.post("/v1/jobs?handler=hello").body("{}").send().await.error(400, "bad_request");
-    assert_eq!(client.get("/v1/jobs").send().await.json()["jobs"], json!([]), "something was made all the same");
+    assert_eq!(client.get("/v1/jobs").send().await.json()["jobs"], json!([]), "a job was created");
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_unknown() {
+async fn unknown_or_malformed_ids_are_not_found() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     for id in ["0123456789abcdef0123456789abcdef", "x", "%00", "..", "0123456789ABCDEF0123456789ABCDEF"] {
         let path = format!("/v1/jobs/{id}");
@@ -266,7 +270,7 @@ async fn an_id_that_is_none_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_key_makes_one_job() {
+async fn idempotency_key_creates_one_job() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let job = json!({"handler": "cat", "stdin": "once"}).to_string();
     let call = |body: &str| client.post("/v1/jobs").header("idempotency-key", "k1").body(body.to_owned());
@@ -289,11 +293,11 @@ async fn a_key_makes_one_job() {
     client.post("/v1/jobs").header("idempotency-key", "").body(job.clone()).send().await.error(400, "bad_request");
     ended(&client, &id).await;
     client.delete(&format!("/v1/jobs/{id}")).send().await;
-    assert_eq!(call(&job).send().await.status, 202, "the key lives as long as its job is remembered");
+    assert_eq!(call(&job).send().await.status, 202, "the key is valid as long as its job is kept");
 }
 
 #[tokio::test]
-async fn a_synchronous_run_is_made_once_under_its_key_and_remembered_without_output() {
+async fn synchronous_run_with_a_key_runs_once_and_keeps_no_output() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let run = client.run("hello").header("idempotency-key", "r").send().await;
     run.ended("exited", 0);
@@ -307,7 +311,7 @@ async fn a_synchronous_run_is_made_once_under_its_key_and_remembered_without_out
 }
 
 #[tokio::test]
-async fn jobs_in_flight_finish_on_the_code_they_began_with() {
+async fn running_jobs_finish_on_the_code_they_started_with() {
     let toml = "[limits]\nruns = 1000\n[history]\njobs = 2000";
     let (_daemon, client) = configured(toml, "print", guests::run::PRINT_THEN_EXIT).await;
     let mut jobs = Vec::new();
@@ -330,7 +334,7 @@ async fn jobs_in_flight_finish_on_the_code_they_began_with() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_stops_takes_no_jobs_and_finishes_those_it_has() {
+async fn shutdown_rejects_new_jobs_and_finishes_running_jobs() {
     let (mut daemon, client) = configured("grace = \"60s\"", "cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     let mut connection = Raw::connect(&daemon).await;
@@ -350,7 +354,7 @@ async fn a_daemon_that_stops_takes_no_jobs_and_finishes_those_it_has() {
             break;
         }
         assert_eq!(status, 202, "{body}");
-        assert!(began.elapsed() < Duration::from_secs(60), "it goes on taking jobs");
+        assert!(began.elapsed() < Duration::from_secs(60), "the daemon still accepts jobs");
     }
     feeder.write(&format!("PUT /v1/jobs/{id}/stdin HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: 0\r\n\r\n")).await;
     assert_eq!(feeder.status().await, 204);
@@ -365,10 +369,10 @@ async fn ping(connection: &mut Raw) {
 }
 
 #[tokio::test]
-async fn who_leaves_while_waiting_costs_nothing_and_stops_nothing() {
+async fn client_that_disconnects_while_waiting_leaks_nothing() {
     let (daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let id = submit(&client, &json!({"handler": "sleep"})).await;
-    // On a unix socket the kernel tells who has left; over TCP the client is asked.
+    // On a unix socket the kernel reports the disconnect; over TCP the daemon must probe the client.
     for client in [daemon.unix_client(), daemon.client()] {
         let mut waiting = Vec::new();
         for _ in 0..20 {
@@ -379,7 +383,7 @@ async fn who_leaves_while_waiting_costs_nothing_and_stops_nothing() {
         let open = daemon.open_files();
         assert!(open > 60);
         drop(waiting);
-        eventually("connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
+        eventually("the connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
     }
     assert_eq!(state(&client, &id).await, "running");
 }

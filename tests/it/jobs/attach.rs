@@ -1,4 +1,4 @@
-//! Attaching to a job: a real upgrade of the connection, frames one way and stdin the other.
+//! Attaching to a job with an HTTP upgrade: frames in one direction and stdin in the other.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use serde_json::{Value, json};
 use crate::jobs::api::{ended, printed, state, submit};
 use crate::{CAPSTAN, oracle, serving};
 
-/// The head of a request that asks for an upgrade.
+/// Builds the head of an upgrade request.
 fn head(id: &str, query: &str) -> String {
     format!(
         "POST /v1/jobs/{id}/attach?{query} HTTP/1.1\r\nHost: {{host}}\r\nConnection: Upgrade\r\nUpgrade: capstan.stream\r\n\r\n"
     )
 }
 
-/// A connection that must be upgraded; `early` is sent together with the head.
-async fn attached(address: &Address, id: &str, query: &str, early: &str) -> Raw {
+/// Opens an upgraded connection. `early` is sent together with the head.
+async fn attach(address: &Address, id: &str, query: &str, early: &str) -> Raw {
     let mut raw = Raw::try_connect(address).await.unwrap();
     raw.write(&(head(id, query) + early)).await;
     let answer = raw.read_until("\r\n\r\n").await.to_ascii_lowercase();
@@ -29,13 +29,13 @@ async fn attached(address: &Address, id: &str, query: &str, early: &str) -> Raw 
     raw
 }
 
-/// All that still comes on an upgraded connection.
+/// Reads the remaining frames of an upgraded connection.
 async fn rest(mut raw: Raw) -> Framed {
     frames::demultiplex(&raw.read_to_end().await)
 }
 
-/// The next output, which must be this.
-async fn expect(raw: &mut Raw, stdout: &str) {
+/// Reads output until it has the length of `stdout`, and compares.
+async fn expect_stdout(raw: &mut Raw, stdout: &str) {
     let mut read = Vec::new();
     while read.len() < stdout.len() {
         let (stream, payload) = raw.frame().await;
@@ -49,17 +49,17 @@ fn addresses(daemon: &Daemon) -> [Address; 2] {
     [Address::Tcp(daemon.addr()), Address::Unix(daemon.unix())]
 }
 
-/// A job that waits for its stdin.
-async fn open(client: &Client, handler: &str) -> String {
+/// Submits a job that waits for its stdin.
+async fn submit_waiting_job(client: &Client, handler: &str) -> String {
     submit(client, &json!({"handler": handler, "args": ["7"], "stdin_later": true})).await
 }
 
 #[tokio::test]
-async fn what_is_sent_with_the_head_and_after_it_is_stdin() {
+async fn bytes_sent_with_and_after_the_head_are_stdin() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     for address in addresses(&daemon) {
-        let id = open(&client, "cat").await;
-        let mut raw = attached(&address, &id, "", "sent with the head, ").await;
+        let id = submit_waiting_job(&client, "cat").await;
+        let mut raw = attach(&address, &id, "", "sent with the head, ").await;
         raw.write("and after it").await;
         raw.half_close().await;
         let framed = rest(raw).await;
@@ -71,17 +71,17 @@ async fn what_is_sent_with_the_head_and_after_it_is_stdin() {
 }
 
 #[tokio::test]
-async fn what_was_printed_and_what_comes_join_for_each_of_several_clients() {
+async fn several_clients_get_past_and_live_output_without_gaps() {
     const LINES: usize = 20_000;
     let (daemon, client) = serving("cat", guests::run::CAT).await;
     let [tcp, unix] = addresses(&daemon);
-    let id = open(&client, "cat").await;
-    let mut feeder = attached(&tcp, &id, "stdout=0&stderr=0", "").await;
+    let id = submit_waiting_job(&client, "cat").await;
+    let mut feeder = attach(&tcp, &id, "stdout=0&stderr=0", "").await;
     let lines: Vec<_> = (0..LINES).map(|number| format!("line {number}\n")).collect();
     let (mut whole, mut partly) = (Vec::new(), Vec::new());
     for part in lines.chunks(LINES / 10) {
-        whole.push(attached(&unix, &id, "stdin=0&logs=1", "").await);
-        partly.push(attached(&tcp, &id, "stdin=false&stderr=0", "").await);
+        whole.push(attach(&unix, &id, "stdin=0&logs=1", "").await);
+        partly.push(attach(&tcp, &id, "stdin=false&stderr=0", "").await);
         feeder.write(&part.concat()).await;
     }
     feeder.half_close().await;
@@ -97,29 +97,29 @@ async fn what_was_printed_and_what_comes_join_for_each_of_several_clients() {
         framed.ended("exited", 0);
     }
     let framed = rest(feeder).await;
-    assert_eq!(framed.stdout, b"", "it wanted none");
+    assert_eq!(framed.stdout, b"", "this client requested no output");
     framed.ended("exited", 0);
 }
 
 #[tokio::test]
-async fn no_frame_of_two_hundred_attached_jobs_is_corrupted() {
+async fn two_hundred_attached_jobs_deliver_intact_frames() {
     let (mut daemon, client) = serving("probe", &guests::compiled("probe.p1")).await;
     let text = |stream: &str, first: usize| -> String {
         (first..600).step_by(2).map(|line| format!("{stream} {line}\n")).collect()
     };
     let (stdout, stderr) = (text("stdout", 0), text("stderr", 1));
     let addresses = addresses(&daemon);
-    let mut attached = tokio::task::JoinSet::new();
+    let mut attach = tokio::task::JoinSet::new();
     for number in 0..200 {
         let (client, address) = (client.clone(), addresses[number % 2].clone());
-        attached.spawn(async move {
+        attach.spawn(async move {
             let id = submit(&client, &json!({"handler": "probe", "args": ["both", "600"]})).await;
-            let raw = self::attached(&address, &id, "stdin=0&logs=1", "").await;
+            let raw = self::attach(&address, &id, "stdin=0&logs=1", "").await;
             let socket = WebSocket::connect(&address, &format!("/v1/jobs/{id}/attach?stdin=0&logs=1")).await;
             (rest(raw).await, socket.rest().await.0)
         });
     }
-    for (frames, messages) in attached.join_all().await {
+    for (frames, messages) in attach.join_all().await {
         for framed in [frames, messages] {
             framed.ended("exited", 0);
             assert!(framed.stdout == stdout.as_bytes() && framed.stderr == stderr.as_bytes(), "{framed:?}");
@@ -129,27 +129,27 @@ async fn no_frame_of_two_hundred_attached_jobs_is_corrupted() {
 }
 
 #[tokio::test]
-async fn a_client_that_resets_in_the_middle_harms_nobody_else() {
+async fn client_that_resets_does_not_affect_other_clients() {
     const WRITTEN: u64 = 16 << 20;
     let (mut daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
     client.push("cat", guests::run::CAT).await;
-    // With output on its way that it never reads, a connection that is closed is reset.
+    // Closing a connection with unread output resets it.
     let id = submit(&client, &json!({"handler": "flood", "policy": {"stdout": WRITTEN}})).await;
     for address in addresses(&daemon) {
-        let mut raw = attached(&address, &id, "stdin=0&logs=1", "").await;
+        let mut raw = attach(&address, &id, "stdin=0&logs=1", "").await;
         raw.frame().await;
         drop(raw);
     }
     assert_eq!(ended(&client, &id).await["outcome"]["kind"], "output_cap");
-    let id = open(&client, "cat").await;
-    let mut other = attached(client.address(), &id, "stdin=0", "").await;
-    let mut feeder = attached(client.address(), &id, "", "first ").await;
-    expect(&mut other, "first ").await;
-    // What was echoed to the feeder is not read by it.
+    let id = submit_waiting_job(&client, "cat").await;
+    let mut other = attach(client.address(), &id, "stdin=0", "").await;
+    let mut feeder = attach(client.address(), &id, "", "first ").await;
+    expect_stdout(&mut other, "first ").await;
+    // The feeder does not read the echo.
     feeder.write("second").await;
-    expect(&mut other, "second").await;
+    expect_stdout(&mut other, "second").await;
     drop(feeder);
-    eventually("its stdin to be open for another", async || {
+    eventually("stdin to accept another client", async || {
         let fed = client.put(&format!("/v1/jobs/{id}/stdin"), " third").send().await;
         (fed.status == 204).then_some(())
     })
@@ -161,14 +161,14 @@ async fn a_client_that_resets_in_the_middle_harms_nobody_else() {
 }
 
 #[tokio::test]
-async fn who_leaves_without_ending_stdin_leaves_the_job_and_its_stdin() {
+async fn client_that_disconnects_leaves_stdin_open_for_the_next() {
     let (daemon, client) = serving("cat", guests::run::CAT).await;
     let [_, unix] = addresses(&daemon);
-    let id = open(&client, "cat").await;
-    let mut first = attached(&unix, &id, "", "one ").await;
-    expect(&mut first, "one ").await;
+    let id = submit_waiting_job(&client, "cat").await;
+    let mut first = attach(&unix, &id, "", "one ").await;
+    expect_stdout(&mut first, "one ").await;
     drop(first);
-    let mut second = eventually("the stdin to be open again", async || {
+    let mut second = eventually("stdin to accept a client again", async || {
         let mut raw = Raw::try_connect(&unix).await.unwrap();
         raw.write(&head(&id, "logs=1")).await;
         (raw.status().await == 101).then_some(raw)
@@ -180,10 +180,10 @@ async fn who_leaves_without_ending_stdin_leaves_the_job_and_its_stdin() {
     let framed = rest(second).await;
     assert_eq!(String::from_utf8_lossy(&framed.stdout), "one two");
     framed.ended("exited", 0);
-    // And all of what was sent arrives where the client does not wait for it, however its leaving is heard of.
-    let id = open(&client, "cat").await;
+    // Everything that was sent arrives even if the client disconnects at once, however the daemon detects that.
+    let id = submit_waiting_job(&client, "cat").await;
     for round in 1..=200 {
-        let mut hasty = eventually("the stdin to be open again", async || {
+        let mut hasty = eventually("stdin to accept a client again", async || {
             let mut raw = Raw::try_connect(&unix).await.unwrap();
             raw.write(&head(&id, "stdout=0")).await;
             (raw.status().await == 101).then_some(raw)
@@ -196,7 +196,7 @@ async fn who_leaves_without_ending_stdin_leaves_the_job_and_its_stdin() {
         })
         .await;
     }
-    eventually("its stdin to be open for another", async || {
+    eventually("stdin to accept another client", async || {
         let fed = client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await;
         (fed.status == 204).then_some(())
     })
@@ -205,22 +205,22 @@ async fn who_leaves_without_ending_stdin_leaves_the_job_and_its_stdin() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_is_noticed_though_the_job_is_silent() {
+async fn disconnect_is_detected_while_the_job_is_silent() {
     let (daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
-    let id = open(&client, "print").await;
+    let id = submit_waiting_job(&client, "print").await;
     let settled = async || {
         let (mut last, mut same) = (usize::MAX, 0);
         eventually("the connections of other calls to be closed", async || {
-            let open = daemon.open_files();
-            same = if std::mem::replace(&mut last, open) == open { same + 1 } else { 0 };
-            (same == 100).then_some(open)
+            let submit_waiting_job = daemon.open_files();
+            same = if std::mem::replace(&mut last, submit_waiting_job) == submit_waiting_job { same + 1 } else { 0 };
+            (same == 100).then_some(submit_waiting_job)
         })
         .await
     };
     let before = settled().await;
     for address in addresses(&daemon) {
-        let mut raw = attached(&address, &id, "stdin=0&logs=1", "").await;
-        expect(&mut raw, "started\n").await;
+        let mut raw = attach(&address, &id, "stdin=0&logs=1", "").await;
+        expect_stdout(&mut raw, "started\n").await;
         assert!(daemon.open_files() > before);
         drop(raw);
         eventually("its connection to be closed", async || (daemon.open_files() <= before).then_some(())).await;
@@ -229,7 +229,7 @@ async fn a_client_that_is_gone_is_noticed_though_the_job_is_silent() {
 }
 
 #[tokio::test]
-async fn streams_are_chosen_and_an_ended_job_is_replayed() {
+async fn attach_to_ended_job_replays_the_selected_streams() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
     ended(&client, &id).await;
@@ -240,7 +240,7 @@ async fn streams_are_chosen_and_an_ended_job_is_replayed() {
         ("logs=true&stdout=0&stdin=0", "", "err\n"),
         ("logs=1&stdout=0&stderr=0", "", ""),
     ] {
-        let framed = rest(attached(client.address(), &id, query, "").await).await;
+        let framed = rest(attach(client.address(), &id, query, "").await).await;
         let printed = (String::from_utf8_lossy(&framed.stdout), String::from_utf8_lossy(&framed.stderr));
         assert_eq!(printed, (stdout.into(), stderr.into()), "{query}");
         framed.ended("exited", 3);
@@ -248,9 +248,9 @@ async fn streams_are_chosen_and_an_ended_job_is_replayed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_attached_to_is_refused_before_the_upgrade() {
+async fn invalid_attach_is_rejected_before_the_upgrade() {
     let (mut daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
-    let id = open(&client, "print").await;
+    let id = submit_waiting_job(&client, "print").await;
     let path = format!("/v1/jobs/{id}/attach");
     let asking = |path: &str| client.post(path).header("connection", "Upgrade").header("upgrade", "capstan.stream");
     for query in ["stdin=maybe", "logs=2", "tail=1", "logs=1&logs=1", "stdout=%FF"] {
@@ -272,9 +272,9 @@ async fn what_cannot_be_attached_to_is_refused_before_the_upgrade() {
     }
     client.put(&path, "").send().await.error(405, "method_not_allowed");
 
-    // One feeds it, and only one.
-    let mut first = attached(client.address(), &id, "logs=1", "").await;
-    expect(&mut first, "started\n").await;
+    // Only one client can feed stdin at a time.
+    let mut first = attach(client.address(), &id, "logs=1", "").await;
+    expect_stdout(&mut first, "started\n").await;
     for call in [asking(&path), asking(&format!("{path}?stdin=1")), client.put(&format!("/v1/jobs/{id}/stdin"), "x")] {
         let reply = call.send().await;
         assert_eq!(reply.json()["error"]["job"], id);
@@ -283,12 +283,12 @@ async fn what_cannot_be_attached_to_is_refused_before_the_upgrade() {
     let closed = submit(&client, &json!({"handler": "print"})).await;
     ended(&client, &closed).await;
     asking(&format!("/v1/jobs/{closed}/attach?stdin=1")).send().await.error(409, "job_ended");
-    let watching = attached(client.address(), &id, "stdin=0", "").await;
+    let watching = attach(client.address(), &id, "stdin=0", "").await;
     first.half_close().await;
     rest(first).await.ended("exited", 7);
     rest(watching).await.ended("exited", 7);
 
-    // What was removed is not there any more, and what a synchronous run prints is its client's.
+    // A removed job is unknown, and the output of a synchronous run belongs to its client.
     assert_eq!(client.delete(&format!("/v1/jobs/{id}")).send().await.status, 204);
     asking(&path).send().await.error(404, "unknown_job");
     let run = client.run("print").framed().send().await.frames();
@@ -297,17 +297,17 @@ async fn what_cannot_be_attached_to_is_refused_before_the_upgrade() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_holds_nobody_back_and_is_told_what_it_missed() {
+async fn client_that_does_not_read_delays_nobody_and_gets_a_gap() {
     const WRITTEN: u64 = 64 << 20;
     let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
     let id = submit(&client, &json!({"handler": "flood", "stdin_later": true, "policy": {"stdout": WRITTEN}})).await;
-    let mut stalled = attached(client.address(), &id, "stdin=0&logs=1", "").await;
+    let mut stalled = attach(client.address(), &id, "stdin=0&logs=1", "").await;
     let job = ended(&client, &id).await;
-    // Not even one that is forgotten by now.
+    // The client can still read the output of a job that is removed.
     assert_eq!(client.delete(&format!("/v1/jobs/{id}")).send().await.status, 204);
     let (mut output, mut missed, mut last) = (0, 0, Value::Null);
     for (stream, payload) in Splitter::default().push(&stalled.read_to_end().await) {
-        assert_eq!(last, Value::Null, "the outcome is the last");
+        assert_eq!(last, Value::Null, "the outcome must be the last frame");
         match stream {
             1 => output += payload.len() as u64,
             3 => last = serde_json::from_slice(&payload).unwrap(),
@@ -320,17 +320,17 @@ async fn a_client_that_does_not_read_holds_nobody_back_and_is_told_what_it_misse
 }
 
 #[tokio::test]
-async fn a_daemon_that_stops_tells_who_is_attached_and_waits_for_nobody() {
+async fn shutdown_sends_the_outcome_to_attached_clients() {
     let mut daemon = Setup::new(CAPSTAN).config("grace = \"200ms\"").start();
     let client = daemon.client();
     client.push("print", guests::run::PRINT_THEN_EXIT).await;
     client.push("flood", guests::limits::FLOOD_STDOUT).await;
     let flood = submit(&client, &json!({"handler": "flood", "policy": {"stdout": 16 << 20}})).await;
     ended(&client, &flood).await;
-    let stalled = attached(client.address(), &flood, "logs=1", "").await;
-    let id = open(&client, "print").await;
-    let mut raw = attached(client.address(), &id, "logs=1", "").await;
-    expect(&mut raw, "started\n").await;
+    let stalled = attach(client.address(), &flood, "logs=1", "").await;
+    let id = submit_waiting_job(&client, "print").await;
+    let mut raw = attach(client.address(), &id, "logs=1", "").await;
+    expect_stdout(&mut raw, "started\n").await;
     let began = Instant::now();
     daemon.signal(Signal::TERM);
     let framed = rest(raw).await;

@@ -1,4 +1,4 @@
-//! Runs that are cancelled in the middle of host calls: when one is told to have ended, its slot is free.
+//! Runs that are cancelled in host calls: when their end is reported, their slots are free.
 
 use capstan_tests::{Client, Daemon, Setup, eventually, guests};
 use serde_json::json;
@@ -7,13 +7,13 @@ use tokio::task::JoinSet;
 use crate::jobs::api::{ended, submit};
 use crate::{CAPSTAN, oracle};
 
-/// Runs at a time, and how often.
+/// The number of concurrent runs, and of rounds.
 const AT_A_TIME: u64 = 500;
 const ROUNDS: usize = 20;
-/// Clients at a time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 16;
 
-/// Does `act` for each of `items`, as many at a time as there are clients; gives what came of it.
+/// Calls `act` for each item, with at most `CLIENTS` calls at a time, and returns the results.
 async fn for_each<T, R, F>(items: Vec<T>, act: impl Fn(T) -> F) -> Vec<R>
 where
     F: Future<Output = R> + Send + 'static,
@@ -35,13 +35,13 @@ async fn serving() -> (Daemon, Client) {
     let daemon = setup.start();
     let client = daemon.client();
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
-    client.push("read", guests::limits::READ_STDIN_FOR_EVER).await;
+    client.push("read", guests::limits::READ_STDIN_FOREVER).await;
     client.push("probe", guests::compiled("probe.p2")).await;
     (daemon, client)
 }
 
 #[tokio::test]
-async fn ten_thousand_runs_that_are_killed_in_host_calls_leave_every_slot_free_at_once() {
+async fn runs_killed_in_host_calls_free_their_slots_at_once() {
     let (mut daemon, client) = serving().await;
     assert_eq!(oracle::in_use(&client).await, 0);
     for _ in 0..ROUNDS {
@@ -55,7 +55,7 @@ async fn ten_thousand_runs_that_are_killed_in_host_calls_leave_every_slot_free_a
             async move { submit(&client, &job).await }
         };
         let ids = for_each(jobs.collect(), submitted).await;
-        eventually("all to run", async || (client.running().await == AT_A_TIME).then_some(())).await;
+        eventually("all jobs to run", async || (client.running().await == AT_A_TIME).then_some(())).await;
         let kinds = for_each(ids, |id| {
             let client = client.clone();
             async move {
@@ -64,7 +64,7 @@ async fn ten_thousand_runs_that_are_killed_in_host_calls_leave_every_slot_free_a
             }
         });
         assert!(kinds.await.iter().all(|kind| kind.as_deref() == Some("cancelled")));
-        // Not in a while: now.
+        // The slots must be free now, not only after a while.
         assert_eq!(oracle::in_use(&client).await, 0);
         assert_eq!(client.running().await, 0);
     }

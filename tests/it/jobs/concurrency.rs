@@ -1,4 +1,4 @@
-//! Concurrency: how many jobs of a handler, or of a handler and a key, run beside one another.
+//! Concurrency limits: how many jobs of a handler, or of a handler and a key, run at the same time.
 
 use capstan_tests::{Client, eventually, guests};
 use serde_json::{Value, json};
@@ -6,82 +6,82 @@ use serde_json::{Value, json};
 use crate::jobs::api::{ended, state, submit};
 use crate::{oracle, serving};
 
-/// A job that runs until its stdin ends.
-async fn open(client: &Client, mut job: Value) -> String {
+/// Submits a job that runs wait_for_state its stdin ends.
+async fn submit_waiting_job(client: &Client, mut job: Value) -> String {
     job["stdin_later"] = true.into();
     submit(client, &job).await
 }
 
-async fn until(client: &Client, id: &str, wanted: &str) {
+async fn wait_for_state(client: &Client, id: &str, wanted: &str) {
     eventually(format!("job {id} to be {wanted}"), async || (state(client, id).await == wanted).then_some(())).await;
 }
 
-async fn end(client: &Client, id: &str) {
+async fn finish(client: &Client, id: &str) {
     assert_eq!(client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await.status, 204);
     assert_eq!(ended(client, id).await["outcome"]["kind"], "exited");
 }
 
 #[tokio::test]
-async fn as_many_jobs_of_a_handler_run_as_may_and_the_rest_wait_in_their_order() {
+async fn handler_concurrency_limit_queues_further_jobs_in_order() {
     let (mut daemon, client) = serving("cat", guests::run::CAT).await;
     let job = json!({"handler": "cat", "policy": {"concurrency": 2}});
     let mut ids = Vec::new();
     for _ in 0..4 {
-        ids.push(open(&client, job.clone()).await);
+        ids.push(submit_waiting_job(&client, job.clone()).await);
     }
-    until(&client, &ids[1], "running").await;
+    wait_for_state(&client, &ids[1], "running").await;
     assert_eq!([state(&client, &ids[2]).await, state(&client, &ids[3]).await], ["queued", "queued"]);
-    // Others are not held back.
+    // Jobs without the limit are not held back.
     assert_eq!(client.run("cat").body("free").send().await.text(), "free");
-    end(&client, &ids[0]).await;
-    until(&client, &ids[2], "running").await;
+    finish(&client, &ids[0]).await;
+    wait_for_state(&client, &ids[2], "running").await;
     assert_eq!(state(&client, &ids[3]).await, "queued");
-    // One that is cancelled while it waits leaves the way free.
-    let last = open(&client, job.clone()).await;
+    // A job that is cancelled in the queue does not block the next one.
+    let last = submit_waiting_job(&client, job.clone()).await;
     client.post(&format!("/v1/jobs/{}/kill", ids[3])).send().await;
     assert_eq!(ended(&client, &ids[3]).await["outcome"]["kind"], "cancelled");
-    end(&client, &ids[1]).await;
-    until(&client, &last, "running").await;
+    finish(&client, &ids[1]).await;
+    wait_for_state(&client, &last, "running").await;
     for id in [&ids[2], &last] {
-        end(&client, id).await;
+        finish(&client, id).await;
     }
     oracle::still_answers(&mut daemon).await;
     assert_eq!(client.running().await, 0);
 }
 
 #[tokio::test]
-async fn jobs_with_the_same_key_run_one_after_the_other_unless_the_manifest_says_more() {
+async fn jobs_with_the_same_key_run_one_at_a_time_by_default() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let of = |key: &str| json!({"handler": "cat", "concurrency_key": key});
-    let first = open(&client, of("customer-1")).await;
-    let second = open(&client, of("customer-1")).await;
-    let other = open(&client, of("customer-2")).await;
-    until(&client, &other, "running").await;
+    let first = submit_waiting_job(&client, of("customer-1")).await;
+    let second = submit_waiting_job(&client, of("customer-1")).await;
+    let other = submit_waiting_job(&client, of("customer-2")).await;
+    wait_for_state(&client, &other, "running").await;
     assert_eq!(state(&client, &second).await, "queued");
     let told = client.get(&format!("/v1/jobs/{second}")).send().await.json();
     assert_eq!(told["concurrency_key"], "customer-1");
-    end(&client, &first).await;
-    until(&client, &second, "running").await;
-    // A synchronous run waits as well.
+    finish(&client, &first).await;
+    wait_for_state(&client, &second, "running").await;
+    // A synchronous run waits too.
     let waits = tokio::spawn(client.run("cat").query("concurrency_key", "customer-1").body("x").send());
-    eventually("the run to wait", async || {
+    eventually("the run to be queued", async || {
         let info = client.get("/v1/info").send().await.json();
         (info["jobs"]["queued"] == 1).then_some(())
     })
     .await;
-    end(&client, &second).await;
+    finish(&client, &second).await;
     assert_eq!(waits.await.unwrap().text(), "x");
-    end(&client, &other).await;
+    finish(&client, &other).await;
     let two = |key: &str| json!({"handler": "cat", "concurrency_key": key, "policy": {"concurrency_per_key": 2}});
-    let (a, b) = (open(&client, two("k")).await, open(&client, two("k")).await);
-    until(&client, &a, "running").await;
-    until(&client, &b, "running").await;
-    end(&client, &a).await;
-    end(&client, &b).await;
+    let (a, b) = (submit_waiting_job(&client, two("k")).await, submit_waiting_job(&client, two("k")).await);
+    wait_for_state(&client, &a, "running").await;
+    wait_for_state(&client, &b, "running").await;
+    finish(&client, &a).await;
+    finish(&client, &b).await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_key_or_a_limit_is_refused() {
+async fn invalid_concurrency_keys_and_limits_are_rejected() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     for job in [
         json!({"handler": "cat", "concurrency_key": ""}),

@@ -1,4 +1,4 @@
-//! What happens, as it is told to whoever asks: from when, until when, which, and how.
+//! The event stream: ranges, filters, formats, and slow or disconnected readers.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::jobs::api::{ended, submit};
 use crate::{configured, serving};
 
-/// Events as they were sent, one a line.
+/// Parses events, one per line.
 fn events(reply: &Reply) -> Vec<Value> {
     reply.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -25,24 +25,24 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event"].as_str().unwrap_or_else(|| panic!("{event}"))).collect()
 }
 
-/// The next event of an answer that goes on.
+/// Returns the next event of a live response.
 async fn next(exchange: &mut Exchange) -> Value {
-    let piece = exchange.piece().await.expect("the answer goes on");
+    let piece = exchange.piece().await.expect("the response continues");
     serde_json::from_slice(&piece).unwrap()
 }
 
-/// Waits until the event of this number has been; jobs are told to have ended a moment before.
-async fn happened(client: &Client, seq: usize) {
+/// Waits until event number `seq` is published, which is shortly after the end of a job is reported.
+async fn wait_for_event(client: &Client, seq: usize) {
     eventually(format!("event {seq}"), async || (ask(client, "since=0&until=0s").await.len() >= seq).then_some(()))
         .await;
 }
 
 #[tokio::test]
-async fn what_was_is_told_in_order_and_in_part() {
+async fn past_events_are_returned_in_order_by_range_and_filter() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let id = submit(&client, &json!({"handler": "hello"})).await;
     ended(&client, &id).await;
-    happened(&client, 3).await;
+    wait_for_event(&client, 3).await;
     client.delete("/v1/handlers/hello").send().await;
     let all = ask(&client, "since=0&until=4").await;
     assert_eq!(kinds(&all), ["handler.put", "job.start", "job.end", "handler.remove"]);
@@ -74,7 +74,7 @@ async fn what_was_is_told_in_order_and_in_part() {
 }
 
 #[tokio::test]
-async fn what_comes_is_told_as_it_happens() {
+async fn live_events_are_sent_as_they_happen() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let mut live = client.get("/v1/events?filter=event=job.end").open().await;
     let mut all = client.get("/v1/events?since=0").open().await;
@@ -90,12 +90,12 @@ async fn what_comes_is_told_as_it_happens() {
     assert_eq!(
         kinds(&events(&until.finish().await)),
         ["job.start", "job.end"],
-        "it ends with the event that it waits for"
+        "the stream ends with the event of `until`"
     );
 }
 
 #[tokio::test]
-async fn server_sent_events_are_resumed_where_they_broke_off() {
+async fn server_sent_events_resume_after_last_event_id() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     client.push("again", guests::run::HELLO).await;
     let call = |path: &str| client.get(path).header("accept", "text/event-stream");
@@ -107,13 +107,13 @@ async fn server_sent_events_are_resumed_where_they_broke_off() {
     assert_eq!(serde_json::from_str::<Value>(messages[1].1).unwrap()["handler"], "again");
     let resumed = call("/v1/events?since=0&until=2").header("last-event-id", "1").send().await;
     assert!(resumed.text().starts_with("id: 2\n"), "{resumed:?}");
-    let of_another_life = call("/v1/events?until=2").header("last-event-id", "5000").send().await;
-    assert!(of_another_life.text().starts_with("id: 1\n"), "{of_another_life:?}");
+    let of_another_daemon = call("/v1/events?until=2").header("last-event-id", "5000").send().await;
+    assert!(of_another_daemon.text().starts_with("id: 1\n"), "{of_another_daemon:?}");
     call("/v1/events").header("last-event-id", "x").send().await.error(400, "bad_request");
 }
 
 #[tokio::test]
-async fn who_reads_too_slowly_costs_nobody_and_is_told_the_gap() {
+async fn slow_reader_gets_a_gap() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let stopped = client.get("/v1/events?since=0&until=6001").open().await;
     for _ in 0..3000 {
@@ -137,7 +137,7 @@ async fn who_reads_too_slowly_costs_nobody_and_is_told_the_gap() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_refused() {
+async fn invalid_event_queries_are_rejected() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     for query in [
         "since=soon",
@@ -180,16 +180,16 @@ async fn what_is_not_understood_is_refused() {
     for id in ["", "-1", "1.5", "latest"] {
         client.get("/v1/events").header("last-event-id", id).send().await.error(400, "bad_request");
     }
-    assert!(ask(&client, "since=1&until=0&filter=handler=").await.is_empty(), "nothing is called so");
+    assert!(ask(&client, "since=1&until=0&filter=handler=").await.is_empty(), "no handler has this name");
 }
 
 #[tokio::test]
-async fn as_many_are_kept_as_the_operator_says() {
+async fn events_are_kept_up_to_the_configured_number() {
     let (_daemon, client) = configured("[events]\nkeep = 3", "hello", guests::run::HELLO).await;
     for _ in 0..5 {
         client.run("hello").send().await.ended("exited", 0);
     }
-    // The end of a run is told a moment after its answer.
+    // The end of a run is published shortly after its response.
     let kept = eventually("the last event", async || {
         let kept = ask(&client, "since=0&until=0s").await;
         (kept.last()?["seq"] == 11).then_some(kept)
@@ -199,7 +199,7 @@ async fn as_many_are_kept_as_the_operator_says() {
     assert_eq!(kinds(&kept[1..]), ["job.end", "job.start", "job.end"]);
 }
 
-/// How many readers of events the daemon has.
+/// Returns the number of event readers.
 async fn subscribers(client: &Client) -> u64 {
     let page = client.get("/metrics").send().await;
     let text = page.text();
@@ -208,7 +208,7 @@ async fn subscribers(client: &Client) -> u64 {
 }
 
 #[tokio::test]
-async fn who_leaves_is_noticed_though_nothing_happens() {
+async fn disconnect_of_a_reader_is_detected_without_events() {
     let (daemon, client) = serving("hello", guests::run::HELLO).await;
     for reader in [client.clone(), daemon.unix_client()] {
         for call in
@@ -218,14 +218,15 @@ async fn who_leaves_is_noticed_though_nothing_happens() {
             assert_eq!(subscribers(&client).await, 1);
             let left = Instant::now();
             drop(reading);
-            eventually("the daemon to notice", async || (subscribers(&client).await == 0).then_some(())).await;
+            eventually("the daemon to detect the disconnect", async || (subscribers(&client).await == 0).then_some(()))
+                .await;
             assert!(left.elapsed() < Duration::from_secs(5), "it took {:?}", left.elapsed());
         }
     }
 }
 
 #[tokio::test]
-async fn who_does_not_read_delays_nobody_who_does() {
+async fn readers_that_do_not_read_do_not_delay_others() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let mut stuck = Vec::new();
     for _ in 0..50 {
@@ -240,7 +241,7 @@ async fn who_does_not_read_delays_nobody_who_does() {
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_a_slot_says_so() {
+async fn queued_job_publishes_a_queue_event() {
     let (_daemon, client) = configured("[limits]\nruns = 1", "sleeps", guests::limits::SLEEP_FOR_EVER).await;
     let mut stream = client.get("/v1/events").open().await;
     let runs = submit(&client, &json!({"handler": "sleeps"})).await;
@@ -263,7 +264,7 @@ async fn a_job_that_waits_for_a_slot_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_told_is_in_the_order_in_which_it_happened() {
+async fn events_are_published_in_order() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let stream = client.get("/v1/events?since=1&until=401").open().await;
     let mut runs = tokio::task::JoinSet::new();
@@ -290,7 +291,7 @@ async fn what_is_told_is_in_the_order_in_which_it_happened() {
 }
 
 #[tokio::test]
-async fn the_stream_ends_with_the_daemon_after_the_end_of_the_last_job() {
+async fn event_stream_ends_after_the_last_job_at_shutdown() {
     let (mut daemon, client) = configured("grace = \"60s\"", "spin", guests::limits::LOOP_IN_START).await;
     submit(&client, &json!({"handler": "spin", "policy": {"timeout": "500ms"}})).await;
     let stream = client.get("/v1/events?since=1").open().await;

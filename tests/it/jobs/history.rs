@@ -1,4 +1,4 @@
-//! Which jobs there are and have been: lists, pages, and what is forgotten.
+//! The job history: lists, filters, pages, and the limit on remembered jobs.
 
 use capstan_tests::{Client, Raw, guests};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ async fn list(client: &Client, query: &str) -> (Vec<String>, Option<String>) {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_newest_first_page_by_page_through_filters() {
+async fn jobs_are_listed_newest_first_with_pages_and_filters() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     client.push("exit", guests::run::EXIT).await;
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
@@ -59,7 +59,7 @@ async fn jobs_are_listed_newest_first_page_by_page_through_filters() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_not_understood_is_refused() {
+async fn invalid_job_queries_are_rejected() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     for _ in 0..3 {
         submit(&client, &json!({"handler": "hello"})).await;
@@ -90,9 +90,9 @@ async fn a_query_that_is_not_understood_is_refused() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_jobs_submitted_and_forgotten_leave_memory_bounded() {
+async fn hundred_thousand_jobs_use_bounded_memory() {
     const BATCH: usize = 250;
-    // Few slots, so that what the pool keeps warm does not depend on how busy the machine is.
+    // Few slots, so that the number of warm slots does not depend on how busy the machine is.
     let (daemon, client) = configured("[limits]\nruns = 16", "hello", guests::run::HELLO).await;
     let body = json!({"handler": "hello", "args": ["x".repeat(50)]}).to_string();
     let head = format!("POST /v1/jobs HTTP/1.1\r\nHost: {{host}}\r\nContent-Length: {}\r\n", body.len());
@@ -117,7 +117,7 @@ async fn a_hundred_thousand_jobs_submitted_and_forgotten_leave_memory_bounded() 
     assert_eq!(ids.len(), 1000);
     if let Some(cursor) = cursor {
         let rest = list(&client, &format!("limit=1000&cursor={cursor}&state=done")).await.0;
-        assert!(rest.len() < 1000, "{} jobs more are remembered", rest.len());
+        assert!(rest.len() < 1000, "{} more jobs are kept", rest.len());
     }
     let newest = client.get(&format!("/v1/jobs/{}", ids[0])).send().await.json();
     assert_ne!(newest["handler"], Value::Null);

@@ -1,4 +1,4 @@
-//! What a job has printed: whole, in part, and as it comes.
+//! Job logs: complete, filtered, and followed.
 
 use capstan_tests::frames::{self, Splitter};
 use capstan_tests::{Client, Reply, guests};
@@ -14,7 +14,7 @@ async fn logs(client: &Client, id: &str, query: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn streams_are_told_together_or_each_by_itself() {
+async fn logs_return_both_streams_or_a_selection() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
     ended(&client, &id).await;
@@ -45,7 +45,7 @@ async fn streams_are_told_together_or_each_by_itself() {
 }
 
 #[tokio::test]
-async fn frames_tell_streams_apart_and_end_with_the_outcome() {
+async fn framed_logs_separate_streams_and_end_with_the_outcome() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
     ended(&client, &id).await;
@@ -59,15 +59,15 @@ async fn frames_tell_streams_apart_and_end_with_the_outcome() {
 }
 
 #[tokio::test]
-async fn a_follower_reads_what_was_and_what_comes_until_the_end() {
+async fn follower_reads_past_and_live_output_until_the_end() {
     let (_daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
     let id = submit(&client, &json!({"handler": "print", "args": ["7"], "stdin_later": true})).await;
     let path = format!("/v1/jobs/{id}/logs?follow=1");
     let mut plain = client.get(&path).open().await;
-    assert_eq!(plain.at_least(8).await, "started\n");
+    assert_eq!(plain.read_at_least(8).await, "started\n");
     let framed = client.get(&path).header("accept", frames::MEDIA_TYPE).open().await;
     let present = client.get(&format!("/v1/jobs/{id}/logs")).header("accept", frames::MEDIA_TYPE).send().await;
-    assert_eq!(Splitter::default().push(&present.body), [(1, b"started\n".to_vec())], "it has no outcome yet");
+    assert_eq!(Splitter::default().push(&present.body), [(1, b"started\n".to_vec())], "the job has no outcome yet");
     client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await;
     let rest = plain.finish().await;
     assert!(!rest.cut);
@@ -78,7 +78,7 @@ async fn a_follower_reads_what_was_and_what_comes_until_the_end() {
 }
 
 #[tokio::test]
-async fn a_follower_that_stops_reading_holds_nobody_back_and_is_told_what_it_missed() {
+async fn follower_that_stops_reading_gets_a_gap() {
     const WRITTEN: u64 = 64 << 20;
     let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
     let flood = json!({"handler": "flood", "policy": {"stdout": WRITTEN}});
@@ -110,7 +110,7 @@ async fn a_follower_that_stops_reading_holds_nobody_back_and_is_told_what_it_mis
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_refused_before_anything_is_sent() {
+async fn invalid_log_queries_are_rejected() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
     for query in [

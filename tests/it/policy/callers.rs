@@ -1,4 +1,4 @@
-//! Who asked for a job: the kernel's word on a unix socket, a certificate over mutual TLS, an address otherwise.
+//! The caller of a job: the kernel identifies it on a unix socket, its certificate with mutual TLS, and its address otherwise.
 
 use capstan_tests::tls::{self, Authority};
 use capstan_tests::{Client, Setup, guests};
@@ -12,7 +12,7 @@ async fn caller(client: &Client, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_process_is_told_by_its_user_and_a_connection_by_its_address() {
+async fn caller_is_identified_by_process_or_address() {
     let (daemon, client) = serving("hello", guests::run::HELLO).await;
     let unix = daemon.unix_client();
     let me = json!({
@@ -22,7 +22,7 @@ async fn a_process_is_told_by_its_user_and_a_connection_by_its_address() {
     let id = submit(&unix, &json!({"handler": "hello"})).await;
     ended(&unix, &id).await;
     assert_eq!(caller(&unix, &id).await, me);
-    // A synchronous run as well.
+    // A synchronous run has a caller too.
     let ran = unix.run("hello").send().await;
     assert_eq!(caller(&unix, ran.header("capstan-job").unwrap()).await, me);
     let id = submit(&client, &json!({"handler": "hello"})).await;
@@ -33,7 +33,7 @@ async fn a_process_is_told_by_its_user_and_a_connection_by_its_address() {
 }
 
 #[tokio::test]
-async fn who_has_shown_a_certificate_is_told_by_it() {
+async fn caller_with_a_certificate_is_identified_by_it() {
     let ca = Authority::new("Test CA");
     let daemon = Setup::new(CAPSTAN).tls(&ca.server()).tls_ca(&ca).start();
     daemon.unix_client().push("hello", guests::run::HELLO).await;
@@ -46,7 +46,7 @@ async fn who_has_shown_a_certificate_is_told_by_it() {
 }
 
 #[tokio::test]
-async fn nobody_can_claim_to_be_another() {
+async fn caller_in_a_request_body_is_rejected() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let job = json!({"handler": "hello", "caller": {"kind": "process", "uid": 0}});
     client.post("/v1/jobs").body(job.to_string()).send().await.error(400, "bad_request");

@@ -1,4 +1,4 @@
-//! Runs that are the same each time: fuel, clocks that stand, seeded random; and output that is cut instead of ending the run.
+//! Deterministic runs: fuel, fixed clocks and seeded random numbers. Also output that is truncated instead of ending the run.
 
 use capstan_tests::frames::Framed;
 use capstan_tests::{Client, Daemon, guests};
@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use crate::{CAPSTAN, PROBES, configured, oracle, push_probes, serving};
 
-/// A daemon with both probes pushed, and a guest that computes for ever.
-async fn probed() -> (Daemon, Client) {
+/// Starts a daemon with both probes and a guest that computes forever.
+async fn daemon_with_probes() -> (Daemon, Client) {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     push_probes(&client).await;
@@ -25,7 +25,7 @@ fn fuel(framed: &Framed) -> u64 {
     framed.last["usage"]["fuel"].as_u64().unwrap_or_else(|| panic!("no fuel in {}", framed.last))
 }
 
-/// What `work` gives while others compute for ever.
+/// Runs `work` while other guests compute forever.
 async fn under_load<T>(client: &Client, work: impl AsyncFnOnce() -> T) -> T {
     let mut spinners = JoinSet::new();
     for _ in 0..4 {
@@ -36,8 +36,8 @@ async fn under_load<T>(client: &Client, work: impl AsyncFnOnce() -> T) -> T {
 }
 
 #[tokio::test]
-async fn a_run_is_the_same_each_time() {
-    let (mut daemon, client) = probed().await;
+async fn deterministic_runs_print_the_same() {
+    let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"clock": "fixed", "random": "seeded", "fuel": 100_000_000});
     for probe in PROBES {
         let first = ran(&client, probe, &["senses"], &policy, b"").await;
@@ -58,15 +58,15 @@ async fn a_run_is_the_same_each_time() {
         let other = ran(&client, probe, &["senses"], &other, b"").await;
         let other = String::from_utf8(other.stdout).unwrap();
         assert!(other.starts_with("1767225600.500000000\n"), "{probe}: {other}");
-        assert_ne!(other.lines().nth(1), Some(lines[1]), "{probe}: another seed is another order");
+        assert_ne!(other.lines().nth(1), Some(lines[1]), "{probe}: another seed must result in another order");
     }
     oracle::still_answers(&mut daemon).await;
 }
 
-/// The input comes in pieces of many sizes, and is to count the same; so is output that is read slowly.
+/// Input arrives in pieces of different sizes and output is read at different speeds. Neither may affect the fuel.
 #[tokio::test]
-async fn fuel_is_exact_alone_and_under_load() {
-    let (_daemon, client) = probed().await;
+async fn fuel_is_the_same_alone_and_under_load() {
+    let (_daemon, client) = daemon_with_probes().await;
     let (policy, input) = (json!({"fuel": 10_000_000_000_u64, "random": "seeded"}), vec![b'x'; 300_000]);
     for probe in PROBES {
         for command in ["sum", "cat"] {
@@ -87,33 +87,33 @@ async fn fuel_is_exact_alone_and_under_load() {
 }
 
 #[tokio::test]
-async fn input_in_pieces_counts_as_input_at_once() {
-    let (_daemon, client) = probed().await;
+async fn fuel_does_not_depend_on_how_stdin_arrives() {
+    let (_daemon, client) = daemon_with_probes().await;
     let policy = json!({"fuel": 10_000_000_000_u64, "random": "seeded"}).to_string();
     for probe in PROBES {
         let at_once = client.run(probe).arg("sum").query("policy", &policy).framed().body("x".repeat(100_000));
         let at_once = at_once.send().await.frames();
-        let (call, feed) = client.run(probe).arg("sum").query("policy", &policy).framed().fed();
+        let (call, feed) = client.run(probe).arg("sum").query("policy", &policy).framed().streaming_body();
         let mut exchange = call.open().await;
         for _ in 0..100 {
             assert!(feed.send("x".repeat(1000)).await);
         }
         drop(feed);
-        let pieces = capstan_tests::frames::demultiplex(&exchange.at_least(usize::MAX).await);
+        let pieces = capstan_tests::frames::demultiplex(&exchange.read_at_least(usize::MAX).await);
         assert_eq!(pieces.stdout, at_once.stdout, "{probe}");
         assert_eq!(fuel(&pieces), fuel(&at_once), "{probe}");
     }
 }
 
 #[tokio::test]
-async fn fuel_that_is_spent_ends_the_run_at_the_same_place() {
-    let (mut daemon, client) = probed().await;
+async fn spent_fuel_ends_the_run_at_the_same_place() {
+    let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"fuel": 5_000_000, "random": "seeded"});
     for probe in PROBES {
         let first = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
         first.ended("fuel_spent", 137);
         assert_eq!(first.outcome()["limit"], 5_000_000);
-        assert_eq!(fuel(&first), 5_000_000, "{probe}: all of it is spent");
+        assert_eq!(fuel(&first), 5_000_000, "{probe}: all fuel must be spent");
         assert!(first.stdout.len() > 1000, "{probe}: {} bytes", first.stdout.len());
         for _ in 0..5 {
             let next = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
@@ -124,8 +124,8 @@ async fn fuel_that_is_spent_ends_the_run_at_the_same_place() {
 }
 
 #[tokio::test]
-async fn a_guest_whose_fuel_is_counted_still_yields_and_ends_in_time() {
-    let (mut daemon, client) = probed().await;
+async fn metered_guest_still_obeys_timeout_and_cpu_limit() {
+    let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"fuel": u64::MAX, "timeout": "300ms"});
     let framed = ran(&client, "spin", &[], &policy, b"").await;
     framed.ended("timed_out", 124);
@@ -136,7 +136,7 @@ async fn a_guest_whose_fuel_is_counted_still_yields_and_ends_in_time() {
 }
 
 #[tokio::test]
-async fn the_operators_fuel_is_a_ceiling_also_after_a_restart() {
+async fn operator_fuel_limit_is_a_ceiling_and_survives_a_restart() {
     let (daemon, client) = configured("[policy]\nfuel = 1000", "spin", guests::limits::LOOP_IN_START).await;
     for policy in [json!({}), json!({"fuel": 1_000_000})] {
         let framed = ran(&client, "spin", &[], &policy, b"").await;
@@ -152,7 +152,7 @@ async fn the_operators_fuel_is_a_ceiling_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_coarse_clock_tells_whole_milliseconds_and_stays_coarse() {
+async fn coarse_clock_returns_whole_milliseconds_and_cannot_be_overridden() {
     let (_daemon, client) = configured("[policy]\nclock = \"coarse\"", "probe.p1", &guests::compiled("probe.p1")).await;
     client.push("probe.p2", guests::compiled("probe.p2")).await;
     for (probe, policy) in PROBES.into_iter().flat_map(|probe| [(probe, json!({})), (probe, json!({"clock": "real"}))])
@@ -168,8 +168,8 @@ async fn a_coarse_clock_tells_whole_milliseconds_and_stays_coarse() {
 }
 
 #[tokio::test]
-async fn without_being_asked_for_nothing_is_the_same() {
-    let (_daemon, client) = probed().await;
+async fn runs_differ_by_default() {
+    let (_daemon, client) = daemon_with_probes().await;
     for probe in PROBES {
         let first = ran(&client, probe, &["senses"], &json!({}), b"").await;
         let second = ran(&client, probe, &["senses"], &json!({}), b"").await;
@@ -179,8 +179,8 @@ async fn without_being_asked_for_nothing_is_the_same() {
 }
 
 #[tokio::test]
-async fn output_beyond_the_limit_is_thrown_away_where_that_is_asked_for() {
-    let (mut daemon, client) = probed().await;
+async fn output_over_the_limit_is_truncated_on_request() {
+    let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"stdout": 1000, "stderr": 10, "output": "truncate"});
     for probe in PROBES {
         let framed = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
@@ -197,9 +197,9 @@ async fn output_beyond_the_limit_is_thrown_away_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_flood_that_is_cut_still_ends_at_its_other_limits() {
+async fn truncated_flood_still_obeys_other_limits() {
     let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
-    // Of processor time, which it has had however busy the machine is.
+    // A limit on processor time, because the guest uses that however busy the machine is.
     let policy = json!({"stdout": 1000, "output": "truncate", "cpu": "200ms"});
     let framed = ran(&client, "flood", &[], &policy, b"").await;
     framed.ended("cpu_spent", 137);

@@ -1,5 +1,5 @@
-//! Features of WebAssembly that are off unless the operator allows them and the manifest asks: each has an engine of its own, under the
-//! same limits.
+//! Optional WebAssembly features: off unless the operator allows them and the manifest requests them. Each set of features has its own
+//! engine with the same limits.
 
 use std::fs;
 
@@ -7,13 +7,13 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{Client, Daemon, Setup, foreach_guest, guests};
 use serde_json::json;
 
-use crate::handlers::pushed_with;
+use crate::handlers::push_multipart;
 use crate::{CAPSTAN, oracle};
 
 foreach_guest!(features, tested);
 
-/// A daemon whose operator allows all features.
-fn allowing() -> Daemon {
+/// Starts a daemon whose operator allows all features.
+fn daemon_with_features() -> Daemon {
     let toml = "[policy]\nfeatures = [\"memory64\", \"multi-memory\", \"custom-page-sizes\", \"wide-arithmetic\"]";
     Setup::new(CAPSTAN).config(toml).start()
 }
@@ -24,7 +24,7 @@ fn manifest(features: &[&str]) -> String {
 
 async fn push(daemon: &Daemon, wasm: &[u8], features: &[&str]) {
     let manifest = manifest(features);
-    let pushed = pushed_with(daemon, &[("module", wasm), ("manifest", manifest.as_bytes())]).await;
+    let pushed = push_multipart(daemon, &[("module", wasm), ("manifest", manifest.as_bytes())]).await;
     assert_eq!(pushed.status, 201, "{pushed:?}");
 }
 
@@ -33,10 +33,10 @@ async fn ran(client: &Client, parameters: &[(&str, &str)]) -> Framed {
     call.send().await.frames()
 }
 
-/// Without its feature `wasm` is refused, with what to write; with it, it runs, also after a restart.
-async fn needs(feature: &str, wasm: &[u8]) {
-    let daemon = allowing();
-    let refused = pushed_with(&daemon, &[("module", wasm)]).await;
+/// Checks that `wasm` is rejected with advice without its feature, and runs with it, also after a restart.
+async fn assert_needs(feature: &str, wasm: &[u8]) {
+    let daemon = daemon_with_features();
+    let refused = push_multipart(&daemon, &[("module", wasm)]).await;
     refused.error(422, "feature_disabled");
     let advice = format!("features = [\\\"{feature}\\\"] under [policy] in its job.toml");
     assert!(refused.text().contains(&advice), "{}", refused.text());
@@ -52,9 +52,9 @@ async fn needs(feature: &str, wasm: &[u8]) {
     oracle::still_answers(&mut daemon).await;
 }
 
-/// What `wasm`, which needs these features, comes to under these limits.
-async fn limited(wasm: &[u8], features: &[&str], parameters: &[(&str, &str)]) -> Framed {
-    let mut daemon = allowing();
+/// Runs `wasm`, which assert_needs these features, with limits.
+async fn run_with_limits(wasm: &[u8], features: &[&str], parameters: &[(&str, &str)]) -> Framed {
+    let mut daemon = daemon_with_features();
     push(&daemon, wasm, features).await;
     let framed = ran(&daemon.client(), parameters).await;
     oracle::still_answers(&mut daemon).await;
@@ -64,28 +64,28 @@ async fn limited(wasm: &[u8], features: &[&str], parameters: &[(&str, &str)]) ->
 
 #[tokio::test]
 async fn memory64() {
-    needs("memory64", guests::features::MEMORY64).await;
+    assert_needs("memory64", guests::features::MEMORY64).await;
 }
 
 #[tokio::test]
 async fn multi_memory() {
-    needs("multi-memory", guests::features::MULTI_MEMORY).await;
+    assert_needs("multi-memory", guests::features::MULTI_MEMORY).await;
 }
 
 #[tokio::test]
 async fn custom_page_sizes() {
-    needs("custom-page-sizes", guests::features::CUSTOM_PAGE_SIZES).await;
+    assert_needs("custom-page-sizes", guests::features::CUSTOM_PAGE_SIZES).await;
 }
 
 #[tokio::test]
 async fn wide_arithmetic() {
-    needs("wide-arithmetic", guests::features::WIDE_ARITHMETIC).await;
+    assert_needs("wide-arithmetic", guests::features::WIDE_ARITHMETIC).await;
 }
 
 #[tokio::test]
 async fn grow_two_memories() {
     let wasm = guests::features::GROW_TWO_MEMORIES;
-    let framed = limited(wasm, &["multi-memory"], &[("memory", "16MiB"), ("timeout", "20s")]).await;
+    let framed = run_with_limits(wasm, &["multi-memory"], &[("memory", "16MiB"), ("timeout", "20s")]).await;
     framed.ended("memory_denied", 137);
     assert_eq!(framed.last["usage"]["memory_peak"], 16 << 20, "{}", framed.last);
 }
@@ -93,48 +93,48 @@ async fn grow_two_memories() {
 #[tokio::test]
 async fn spin_in_memory64() {
     let wasm = guests::features::SPIN_IN_MEMORY64;
-    limited(wasm, &["memory64"], &[("timeout", "300ms")]).await.ended("timed_out", 124);
-    limited(wasm, &["memory64"], &[("policy", "{\"cpu\": \"100ms\"}")]).await.ended("cpu_spent", 137);
+    run_with_limits(wasm, &["memory64"], &[("timeout", "300ms")]).await.ended("timed_out", 124);
+    run_with_limits(wasm, &["memory64"], &[("policy", "{\"cpu\": \"100ms\"}")]).await.ended("cpu_spent", 137);
 }
 
 #[tokio::test]
 async fn recurse_with_two_memories() {
-    let framed = limited(guests::features::RECURSE_WITH_TWO_MEMORIES, &["multi-memory"], &[]).await;
+    let framed = run_with_limits(guests::features::RECURSE_WITH_TWO_MEMORIES, &["multi-memory"], &[]).await;
     framed.ended("trapped", 134);
     assert_eq!(framed.outcome()["trap"], "stack_overflow", "{}", framed.last);
 }
 
 #[tokio::test]
 async fn too_many_memories() {
-    let daemon = allowing();
+    let daemon = daemon_with_features();
     let (wasm, manifest) = (guests::features::TOO_MANY_MEMORIES, manifest(&["multi-memory"]));
-    let refused = pushed_with(&daemon, &[("module", wasm), ("manifest", manifest.as_bytes())]).await;
+    let refused = push_multipart(&daemon, &[("module", wasm), ("manifest", manifest.as_bytes())]).await;
     assert!(refused.error(422, "module_too_complex").contains("21 memories"), "{}", refused.text());
 }
 
 #[tokio::test]
-async fn a_program_gets_no_feature_but_those_it_asks_for() {
-    let daemon = allowing();
+async fn program_gets_only_the_features_it_requests() {
+    let daemon = daemon_with_features();
     let manifest = manifest(&["memory64"]);
     let parts: [(&str, &[u8]); 2] = [("module", guests::features::MULTI_MEMORY), ("manifest", manifest.as_bytes())];
-    let message = pushed_with(&daemon, &parts).await.error(422, "feature_disabled");
+    let message = push_multipart(&daemon, &parts).await.error(422, "feature_disabled");
     assert!(message.contains("features = [\"memory64\", \"multi-memory\"]"), "{message}");
 }
 
 #[tokio::test]
-async fn what_the_operator_does_not_allow_is_denied() {
+async fn feature_not_allowed_by_the_operator_is_denied() {
     let daemon = Setup::new(CAPSTAN).config("[policy]\nfeatures = [\"multi-memory\"]").start();
     let manifest = manifest(&["memory64"]);
     let parts: [(&str, &[u8]); 2] = [("module", guests::features::MEMORY64), ("manifest", manifest.as_bytes())];
-    let denied = pushed_with(&daemon, &parts).await;
+    let denied = push_multipart(&daemon, &parts).await;
     let message = denied.error(403, "policy_denied");
     assert!(message.contains("features memory64 of the manifest") && message.contains("the operator"), "{message}");
 }
 
-/// A ceiling that was lowered holds for handlers that are there already.
+/// A lowered ceiling also applies to existing handlers.
 #[tokio::test]
-async fn what_the_operator_allows_no_longer_is_denied_to_jobs() {
-    let daemon = allowing();
+async fn feature_no_longer_allowed_is_denied_to_jobs() {
+    let daemon = daemon_with_features();
     push(&daemon, guests::features::MEMORY64, &["memory64"]).await;
     let setup = daemon.setup();
     drop(daemon);
@@ -144,8 +144,8 @@ async fn what_the_operator_allows_no_longer_is_denied_to_jobs() {
 }
 
 #[tokio::test]
-async fn a_caller_has_no_say_in_features() {
-    let daemon = allowing();
+async fn caller_cannot_request_features() {
+    let daemon = daemon_with_features();
     daemon.client().push("guest", guests::run::HELLO).await;
     let asked = json!({"features": ["memory64"]}).to_string();
     let denied = daemon.client().run("guest").query("policy", &asked).send().await;

@@ -1,4 +1,4 @@
-//! SIGHUP: the policy of jobs is read anew, whole or not at all.
+//! SIGHUP reloads the policy of jobs, completely or not at all.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn file(daemon: &Daemon) -> PathBuf {
     daemon.setup().folder().join("capstan.toml")
 }
 
-/// Has `toml` read anew, and gives the event that tells how it went.
+/// Replaces the configuration, reloads it, and returns the reload event.
 async fn reloaded(daemon: &Daemon, client: &Client, toml: &str) -> Value {
     let reloads = async || {
         let events = client.get("/v1/events?since=0&until=0s&filter=event%3Ddaemon.reload").send().await;
@@ -24,7 +24,7 @@ async fn reloaded(daemon: &Daemon, client: &Client, toml: &str) -> Value {
     let before = reloads().await.len();
     fs::write(file(daemon), toml).unwrap();
     daemon.signal(Signal::HUP);
-    eventually("the daemon to tell of its reload", async || reloads().await.get(before).cloned()).await
+    eventually("a reload event", async || reloads().await.get(before).cloned()).await
 }
 
 async fn memory(client: &Client, handler: &str) -> Value {
@@ -33,7 +33,7 @@ async fn memory(client: &Client, handler: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_policy_is_read_anew_and_jobs_keep_the_one_they_have() {
+async fn reload_changes_the_policy_but_not_that_of_existing_jobs() {
     let (mut daemon, client) =
         configured("[policy]\nmemory = \"64MiB\"\ntimeout = \"1h\"\n", "cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
@@ -43,19 +43,19 @@ async fn the_policy_is_read_anew_and_jobs_keep_the_one_they_have() {
     assert_eq!(client.get("/v1/info").send().await.json()["limits"]["memory"], 32 << 20);
     let later = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     assert_eq!(ended(&client, &later).await["outcome"]["kind"], "timed_out");
-    // The one that was there goes on with what it was given.
+    // The existing job keeps the policy that it was given.
     let fed = client.put(&format!("/v1/jobs/{id}/stdin"), "on and on").send().await;
     assert_eq!(fed.status, 204);
     let job = ended(&client, &id).await;
     assert_eq!((&job["outcome"]["kind"], &job["policy"]["memory"]), (&json!("exited"), &json!(64 << 20)));
-    // What is no setting is still there.
+    // Resources that are not part of the policy still exist.
     let scratch = client.run("cat").query("policy", r#"{"scratch": "1MiB", "timeout": "50ms"}"#).send().await;
     scratch.ended("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_changes_nothing_and_is_told_of() {
+async fn invalid_file_changes_nothing_and_is_reported() {
     let (mut daemon, client) = configured("[policy]\nmemory = \"64MiB\"\n", "cat", guests::run::CAT).await;
     for (toml, why) in [
         ("[policy]\nmemory = \"32MiB\"\nmemroy = 1\n", "did you mean `memory`"),
@@ -77,7 +77,7 @@ async fn a_file_that_cannot_be_used_changes_nothing_and_is_told_of() {
 }
 
 #[tokio::test]
-async fn what_needs_a_start_is_named() {
+async fn settings_that_need_a_restart_are_named() {
     let (daemon, client) = configured("[policy]\nmemory = \"64MiB\"\n", "cat", guests::run::CAT).await;
     let toml = "grace = \"3s\"\n[limits]\nruns = 7\n[policy]\nmemory = \"1GiB\"\n";
     let event = reloaded(&daemon, &client, toml).await;

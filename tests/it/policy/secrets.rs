@@ -1,4 +1,4 @@
-//! Secrets: given to the handlers that the operator names, and shown to nobody else.
+//! Secrets: available to the handlers that the operator names, and visible to nobody else.
 
 use std::fs;
 
@@ -10,8 +10,8 @@ use crate::jobs::api::{ended, printed, submit};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// A daemon with secrets from all three places, and the probe pushed as `billing` and as `other`.
-async fn keeping() -> (Daemon, Client) {
+/// Starts a daemon with secrets from all three sources, and with the probe as `billing` and as `other`.
+async fn daemon_with_secrets() -> (Daemon, Client) {
     let setup = Setup::new(CAPSTAN);
     fs::create_dir(setup.folder().join("credentials")).unwrap();
     fs::write(setup.folder().join("password"), format!("{PASSWORD}\n")).unwrap();
@@ -33,8 +33,8 @@ async fn keeping() -> (Daemon, Client) {
 }
 
 #[tokio::test]
-async fn a_guest_gets_them_as_variables_and_before_all_others() {
-    let (_daemon, client) = keeping().await;
+async fn secrets_are_variables_that_override_those_of_the_caller() {
+    let (_daemon, client) = daemon_with_secrets().await;
     let policy = json!({"secrets": [{"name": "db-password"}, {"name": "token", "env": "T"}, {"name": "key"}]});
     let call = client.run("billing").arg("env").query("policy", &policy.to_string());
     let mut lines: Vec<String> =
@@ -45,8 +45,8 @@ async fn a_guest_gets_them_as_variables_and_before_all_others() {
 }
 
 #[tokio::test]
-async fn who_may_not_have_one_is_denied_with_the_rule() {
-    let (_daemon, client) = keeping().await;
+async fn secret_not_allowed_for_a_handler_is_denied_with_the_rule() {
+    let (_daemon, client) = daemon_with_secrets().await;
     for (handler, secret, rule) in [
         ("other", json!({"name": "db-password"}), "keeps it from handler other"),
         ("billing", json!({"name": "nothing"}), "no secret of this name"),
@@ -57,18 +57,18 @@ async fn who_may_not_have_one_is_denied_with_the_rule() {
         denied.error(403, "policy_denied");
         assert!(denied.text().contains(rule), "{}", denied.text());
     }
-    assert_eq!(client.run("billing").arg("env").send().await.text(), "", "nobody asked for any");
+    assert_eq!(client.run("billing").arg("env").send().await.text(), "", "no secret was requested");
 }
 
 #[tokio::test]
-async fn what_a_guest_prints_of_them_is_masked_in_its_log_its_error_and_all_that_is_told_of_it() {
-    let (daemon, client) = keeping().await;
+async fn secrets_are_masked_in_logs_errors_and_events() {
+    let (daemon, client) = daemon_with_secrets().await;
     let policy = json!({"secrets": [{"name": "db-password"}, {"name": "token"}]});
     let id = submit(&client, &json!({"handler": "billing", "args": ["env"], "policy": policy})).await;
     let job = ended(&client, &id).await;
     assert_eq!(job["policy"]["secrets"][0], json!({"name": "db-password", "env": "DB_PASSWORD"}));
     assert_eq!(printed(&client, &id).await, "DB_PASSWORD=***\nTOKEN=***\n");
-    // A program that fails while it complains of its password.
+    // A program that fails and prints its password in the error message.
     let args = json!(["blurt", "DB_PASSWORD"]);
     let id = submit(&client, &json!({"handler": "billing", "args": args, "policy": policy})).await;
     let job: Value = ended(&client, &id).await;
@@ -86,7 +86,7 @@ async fn what_a_guest_prints_of_them_is_masked_in_its_log_its_error_and_all_that
 }
 
 #[test]
-fn a_secret_that_is_not_there_or_is_none_refuses_the_start_by_name() {
+fn missing_or_invalid_secret_prevents_the_start() {
     for (table, content, why) in [
         ("file = \"{}/secret\"", None, "cannot read secret key"),
         ("file = \"{}/secret\"", Some("abc"), "secret key: it has 3 bytes"),
@@ -104,11 +104,11 @@ fn a_secret_that_is_not_there_or_is_none_refuses_the_start_by_name() {
             fs::write(setup.folder().join("secret"), content).unwrap();
         }
         let toml = format!("[secrets.key]\nhandlers = [\"*\"]\n{}\n", table.replace("{}", &folder));
-        let refused = setup.config(&toml).refused();
+        let refused = setup.config(&toml).start_must_fail();
         assert!(refused.stderr.contains(why), "{table}: {refused:?}");
     }
     for (toml, why) in [("[secrets.key]\nenv = \"A\"\n", "handlers"), ("[policy]\nsecrets = []\n", "[secrets.NAME]")] {
-        let refused = Setup::new(CAPSTAN).config(toml).refused();
+        let refused = Setup::new(CAPSTAN).config(toml).start_must_fail();
         assert!(refused.stderr.contains(why), "{toml}: {refused:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the streams of a job go, through the engine: several sinks for one, those that fail or block, and what is decoded of them.
+//! The output streams of a job inside the engine: several sinks per stream, sinks that fail or block, and decoders.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::CAPSTAN;
 
-/// An engine whose handler `says` prints its arguments: the first to stdout, the second to stderr, and the third how many times.
+/// Creates an engine with the handler `says`. Its arguments are the text for stdout, the text for stderr, and the number of repetitions.
 fn engine() -> Engine {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 8, queue: 8 });
     engine.register("says", Native::work("Prints its arguments", says)).unwrap();
@@ -47,24 +47,24 @@ fn job(engine: &Engine, args: &[&str]) -> JobBuilder {
     engine.job("says").unwrap().args(args.iter().copied())
 }
 
-/// Starts it and waits for its end, which must be its own.
-async fn ended(job: JobBuilder) -> Job {
+/// Starts a job and waits for its normal end.
+async fn run_to_end(job: JobBuilder) -> Job {
     let job = job.build().unwrap();
     job.start().unwrap();
     assert_eq!(job.wait().await.outcome, Outcome::Exited { code: 7 });
     job
 }
 
-async fn text(mut source: Source) -> String {
+async fn read_text(mut source: Source) -> String {
     let mut text = String::new();
     source.read_to_string(&mut text).await.unwrap();
     text
 }
 
-/// Takes some bytes, and then fails.
-struct Full(usize);
+/// A sink that accepts a number of bytes and then fails.
+struct FullAfter(usize);
 
-impl AsyncWrite for Full {
+impl AsyncWrite for FullAfter {
     fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let size = bytes.len().min(self.0);
         self.0 -= size;
@@ -81,11 +81,11 @@ impl AsyncWrite for Full {
 }
 
 #[tokio::test]
-async fn a_job_that_is_logged_has_live_readers_too() {
+async fn logged_job_also_has_live_readers() {
     let engine = engine();
     let ((a, of_a), (b, of_b)) = (stream::pipe(64), stream::pipe(64));
-    let job = ended(job(&engine, &["out\n", "err\n"]).logged().stdout(a).stdout(b)).await;
-    assert_eq!((text(of_a).await.as_str(), text(of_b).await.as_str()), ("out\n", "out\n"));
+    let job = run_to_end(job(&engine, &["out\n", "err\n"]).logged().stdout(a).stdout(b)).await;
+    assert_eq!((read_text(of_a).await.as_str(), read_text(of_b).await.as_str()), ("out\n", "out\n"));
     let mut log = job.log().unwrap().follow();
     let mut logged = Vec::new();
     while let Some(piece) = log.next().await {
@@ -97,7 +97,7 @@ async fn a_job_that_is_logged_has_live_readers_too() {
 }
 
 #[tokio::test]
-async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
+async fn guest_output_reaches_all_sinks_despite_one_that_fails() {
     let config = sandbox::Config {
         ceiling: capstan::limits::Limits::default(),
         runs: 2,
@@ -121,13 +121,13 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
     let mut tap = fan_out.tap(Policy::Drop, 100);
     let (live, of_live) = stream::pipe(64);
     let job = engine.job("probe").unwrap().args(["lines", "10000"]);
-    let job = job.logged().stdout(Sink::new(Full(5000))).stdout(live).stdout(stdout).build().unwrap();
+    let job = job.logged().stdout(Sink::new(FullAfter(5000))).stdout(live).stdout(stdout).build().unwrap();
     job.start().unwrap();
     let expected: String = (0..10_000).map(|line| format!("line {line}\n")).collect();
-    assert!(text(of_live).await == expected);
+    assert!(read_text(of_live).await == expected);
     assert_eq!(job.wait().await.outcome, Outcome::SUCCESS);
     let errors: Vec<_> = job.sink_errors().into_iter().map(|(_, error)| (error.number, error.taken)).collect();
-    assert_eq!(errors, [(1, 5000)], "the log is the last");
+    assert_eq!(errors, [(1, 5000)], "the log is the last sink");
     let end = &expected.as_bytes()[expected.len() - 100..];
     let missed = expected.len() as u64 - 100;
     assert_eq!(tap.next().await, Ok(Some(Piece::Gap { missed })));
@@ -141,14 +141,14 @@ async fn a_guest_prints_to_many_and_hears_nothing_of_one_that_fails() {
 }
 
 #[tokio::test]
-async fn a_sink_that_fails_or_closes_early_is_told_beside_the_end() {
+async fn failed_and_closed_sinks_are_reported_with_the_job() {
     let engine = engine();
     let (left, reader) = stream::pipe(64);
     let (good, of_good) = stream::pipe(64);
     drop(reader);
-    let job = job(&engine, &["hello", "err"]).stdout(Sink::new(Full(2))).stdout(left).stdout(good);
-    let job = ended(job).await;
-    assert_eq!(text(of_good).await, "hello");
+    let job = job(&engine, &["hello", "err"]).stdout(Sink::new(FullAfter(2))).stdout(left).stdout(good);
+    let job = run_to_end(job).await;
+    assert_eq!(read_text(of_good).await, "hello");
     let errors: Vec<_> =
         job.sink_errors().into_iter().map(|(stream, error)| (stream, error.number, error.kind)).collect();
     assert_eq!(
@@ -159,7 +159,7 @@ async fn a_sink_that_fails_or_closes_early_is_told_beside_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_blocks_ends_at_the_deadline_and_spoils_no_other() {
+async fn blocked_sink_ends_at_the_deadline_and_does_not_affect_others() {
     let engine = engine();
     let (stuck, _of_stuck) = stream::pipe(1);
     let (good, of_good) = stream::pipe(64);
@@ -168,19 +168,19 @@ async fn a_sink_that_blocks_ends_at_the_deadline_and_spoils_no_other() {
     let job = job.build().unwrap();
     job.start().unwrap();
     assert!(matches!(job.wait().await.outcome, Outcome::TimedOut { .. }));
-    assert_eq!(text(of_good).await, "hello");
+    assert_eq!(read_text(of_good).await, "hello");
 }
 
 #[tokio::test]
-async fn readers_that_do_not_read_delay_no_job() {
+async fn readers_that_do_not_read_do_not_delay_the_job() {
     let engine = engine();
     let (fan_out, stdout) = FanOut::new();
     let mut slow = fan_out.tap(Policy::Drop, 1000);
     let mut evicted = fan_out.tap(Policy::Evict, 1000);
     let line = "x".repeat(99) + "\n";
-    ended(job(&engine, &[&line, "", "100000"]).stdout(stdout)).await;
+    run_to_end(job(&engine, &[&line, "", "100000"]).stdout(stdout)).await;
     let Ok(Some(Piece::Gap { missed })) = slow.next().await else { panic!("10 MB fit into 1 kB") };
-    let Ok(Some(Piece::Bytes(rest))) = slow.next().await else { panic!("the last is kept") };
+    let Ok(Some(Piece::Bytes(rest))) = slow.next().await else { panic!("the last bytes must be kept") };
     assert_eq!((missed, rest.as_ref()), (9_999_000, line.repeat(10).as_bytes()));
     assert_eq!(slow.next().await, Ok(None));
     assert!(matches!(evicted.next().await, Ok(Some(Piece::Bytes(first))) if first.len() == 1000));
@@ -188,26 +188,26 @@ async fn readers_that_do_not_read_delay_no_job() {
 }
 
 #[tokio::test]
-async fn what_a_job_prints_is_decoded_and_its_garbage_keeps_nobody_waiting() {
+async fn output_is_decoded_up_to_the_first_invalid_byte() {
     let engine = engine();
     let garbage = format!("{{\"id\": 1}} {{\"id\": 2}} garbage {}", "x".repeat(1_000_000));
     let (stdout, printed) = stream::pipe(64);
     let decoding = decode::last_object(printed, decode::OBJECT_SIZE);
-    let (_, decoded) = tokio::join!(ended(job(&engine, &[&garbage]).stdout(stdout)), decoding);
+    let (_, decoded) = tokio::join!(run_to_end(job(&engine, &[&garbage]).stdout(stdout)), decoding);
     assert_eq!(decoded.value.unwrap()["id"], 2);
     assert_eq!(decoded.error.unwrap().to_string(), "byte 20: expected value");
 
     let (stdout, printed) = stream::pipe(64);
     let decoding = decode::table(printed, decode::TABLE_SIZE);
-    let (_, decoded) = tokio::join!(ended(job(&engine, &[&garbage]).stdout(stdout)), decoding);
+    let (_, decoded) = tokio::join!(run_to_end(job(&engine, &[&garbage]).stdout(stdout)), decoding);
     assert_eq!(decoded.value.lines(), "{\"id\":1}\n{\"id\":2}\n");
     assert_eq!(decoded.error.unwrap().to_string(), "byte 20: expected value");
 }
 
 #[tokio::test]
-async fn the_last_line_of_stderr_is_what_went_wrong() {
+async fn tail_keeps_the_last_line_of_stderr() {
     let engine = engine();
     let tail = Tail::new(1, 1000);
-    ended(job(&engine, &["", "warning: a\nno such file\n\n", "50"]).stderr(tail.sink())).await;
+    run_to_end(job(&engine, &["", "warning: a\nno such file\n\n", "50"]).stderr(tail.sink())).await;
     assert_eq!(tail.text(), "no such file");
 }

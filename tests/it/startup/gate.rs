@@ -1,4 +1,5 @@
-//! The gate, with a start that is held up: who connects before it opens is answered after, or ends cleanly where it never does.
+//! The gate, with a startup that is blocked: clients that connect before it opens get a response afterwards, or an orderly end if it never
+//! opens.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,31 +10,31 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use capstan_tests::{Daemon, PATIENCE, Setup, eventually};
+use capstan_tests::{Daemon, Setup, TIMEOUT, eventually};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::net::RecvFlags;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::{CAPSTAN, oracle};
 
-/// Clients on each of two listeners.
+/// The number of clients on each of two listeners.
 const CLIENTS: usize = 500;
 const POLICIES: [&str; 2] = ["hold", "answer"];
 
-/// A daemon that listens, and whose start waits for a file of its data folder that is a pipe.
+/// A daemon that listens, but whose startup is blocked on a named pipe in its data directory.
 pub(crate) struct Held {
     pub(crate) daemon: Daemon,
     pipe: PathBuf,
 }
 
 impl Held {
-    /// While it puts back the handlers that were kept.
-    fn installing(policy: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
+    /// Blocks while the daemon restores its stored handlers.
+    fn while_installing(policy: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
         Self::at("handlers", "waits", policy, more)
     }
 
-    /// While it reads its key; after that it fails, for there is a file where a folder should be.
-    fn loading_in_vain(policy: &str) -> Self {
+    /// Blocks while the daemon reads its key. Afterwards the startup fails, because a file is in the place of a directory.
+    fn before_a_failing_load(policy: &str) -> Self {
         Self::at("keys", "artifacts", policy, |setup| {
             fs::write(setup.folder().join("data/artifacts"), "").unwrap();
             setup
@@ -51,13 +52,13 @@ impl Held {
         Self { daemon, pipe }
     }
 
-    /// Lets the start go on.
-    pub(crate) fn let_go(&self) {
-        // Opening waits until the daemon reads, which is how it is known to have got there.
+    /// Lets the startup continue.
+    pub(crate) fn unblock(&self) {
+        // Opening the pipe blocks until the daemon reads from it, so the daemon has reached this point.
         OpenOptions::new().write(true).open(&self.pipe).unwrap().write_all(&[7; 32]).unwrap();
     }
 
-    /// As many clients on each listener, each with a request.
+    /// Connects `CLIENTS` clients to each listener and sends a request on each.
     fn clients(&self) -> Vec<Client> {
         let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -74,28 +75,28 @@ impl Held {
     }
 }
 
-/// A connection of either kind.
+/// A connection over TCP or a unix socket.
 struct Client(File);
 
 impl Client {
     fn tcp(stream: &TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self(File::from(OwnedFd::from(stream.try_clone().unwrap())))
     }
 
     fn unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self(File::from(OwnedFd::from(stream)))
     }
 
-    fn has_heard_nothing(&self) -> bool {
+    fn has_no_response(&self) -> bool {
         let looked = rustix::net::recv(&self.0, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         looked.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
-    /// What is answered until the end, which must be a regular one.
-    fn answer(mut self, policy: &str) -> String {
+    /// Reads the response to the end of the connection, which must not be a reset.
+    fn read_response(mut self, policy: &str) -> String {
         let mut answer = String::new();
         self.0.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{policy}: {error} after {answer:?}"));
         answer
@@ -103,13 +104,13 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_thousand_clients_who_come_before_the_gate_opens_are_answered_after_it_and_none_before() {
+async fn clients_that_connect_before_the_gate_opens_are_served_afterwards() {
     for policy in POLICIES {
-        let mut held = Held::installing(policy, |setup| setup);
+        let mut held = Held::while_installing(policy, |setup| setup);
         let clients = held.clients();
         if policy == "answer" {
-            // Whoever asks how it goes is answered at once, behind all those who wait.
-            eventually("the handlers to be put back", async || {
+            // A client that asks for readiness gets a response at once, even behind all waiting clients.
+            eventually("the daemon to restore its handlers", async || {
                 let reply = held.daemon.client().get("/v1/_ready").send().await;
                 reply.error(503, "starting");
                 assert!(reply.header("retry-after").is_some(), "{reply:?}");
@@ -118,19 +119,22 @@ async fn a_thousand_clients_who_come_before_the_gate_opens_are_answered_after_it
             .await;
             held.daemon.unix_client().get("/_ping").send().await.error(503, "starting");
         }
-        assert!(clients.iter().all(Client::has_heard_nothing), "{policy}: somebody was answered before");
-        held.let_go();
+        assert!(
+            clients.iter().all(Client::has_no_response),
+            "{policy}: a client got a response before the gate opened"
+        );
+        held.unblock();
         for client in clients {
-            let answer = client.answer(policy);
+            let answer = client.read_response(policy);
             assert!(answer.starts_with("HTTP/1.1 200 "), "{policy}: {answer:?}");
         }
         held.daemon.wait_for_line("ready").unwrap();
         let info = held.daemon.client().get("/info").send().await.json();
-        // Where the kernel does not tell how many it holds, nothing is made up.
+        // If the kernel does not report the number of waiting connections, the field is null.
         let at_opening = &info["connections"]["held_at_opening"];
         let all = |held: u64| match policy {
             "hold" => held == 2 * CLIENTS as u64,
-            // Of those who came last, some may not have been heard by then.
+            // The daemon may not have noticed the last connections by then.
             _ => (1..=2 * CLIENTS as u64).contains(&held),
         };
         assert!(at_opening.as_u64().map_or(at_opening.is_null(), all), "{policy}: {info}");
@@ -141,84 +145,84 @@ async fn a_thousand_clients_who_come_before_the_gate_opens_are_answered_after_it
     }
 }
 
-/// Every client is told with 503 and this reason, and its connection ends as it should.
+/// Checks that every client gets a 503 with this reason and an orderly end of its connection.
 #[track_caller]
-fn assert_told(clients: Vec<Client>, policy: &str, reason: &str) {
+fn assert_all_rejected(clients: Vec<Client>, policy: &str, reason: &str) {
     for client in clients {
-        let answer = client.answer(policy);
+        let answer = client.read_response(policy);
         assert!(answer.starts_with("HTTP/1.1 503 "), "{policy}: {answer:?}");
         assert!(answer.contains("\"starting\"") && answer.contains(reason), "{policy}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_start_that_fails_is_told_to_all_who_were_held() {
+async fn failed_startup_is_reported_to_waiting_clients() {
     for policy in POLICIES {
-        let mut held = Held::loading_in_vain(policy);
+        let mut held = Held::before_a_failing_load(policy);
         let (clients, path) = (held.clients(), held.daemon.unix());
-        held.let_go();
-        assert_told(clients, policy, "artifacts");
+        held.unblock();
+        assert_all_rejected(clients, policy, "artifacts");
         let refused = held.daemon.wait_for_line("ready").unwrap_err();
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(refused.stderr.contains("artifacts"), "{refused:?}");
-        assert!(!path.exists(), "the socket outlived its daemon");
+        assert!(!path.exists(), "the socket still exists after the daemon exited");
     }
 }
 
 #[tokio::test]
-async fn a_start_that_hangs_is_given_up_at_its_deadline() {
+async fn hanging_startup_is_aborted_at_its_deadline() {
     for policy in POLICIES {
         let began = Instant::now();
-        let mut held = Held::installing(policy, |setup| setup.config("[boot]\ndeadline = \"5s\""));
+        let mut held = Held::while_installing(policy, |setup| setup.config("[boot]\ndeadline = \"5s\""));
         let path = held.daemon.unix();
-        assert_told(held.clients(), policy, "5s");
+        assert_all_rejected(held.clients(), policy, "5s");
         let refused = held.daemon.wait_for_line("ready").unwrap_err();
         assert!(began.elapsed() >= Duration::from_secs(5), "{policy}: {:?}", began.elapsed());
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(refused.stderr.contains("not over within 5s; it was still installing"), "{refused:?}");
-        assert!(!path.exists(), "the socket outlived its daemon");
+        assert!(!path.exists(), "the socket still exists after the daemon exited");
     }
 }
 
 #[tokio::test]
-async fn a_daemon_whose_gate_is_shut_stops_when_it_is_told_to() {
+async fn daemon_with_a_closed_gate_stops_on_a_signal() {
     for policy in POLICIES {
-        let mut held = Held::installing(policy, |setup| setup);
+        let mut held = Held::while_installing(policy, |setup| setup);
         let clients = held.clients();
         held.daemon.signal(Signal::TERM);
-        assert_told(clients, policy, "stops");
+        assert_all_rejected(clients, policy, "stops");
         assert_eq!(held.daemon.wait_exit().await.code(), Some(0), "{policy}: {}", held.daemon.log());
-        assert!(!held.daemon.unix().exists(), "the socket outlived its daemon");
+        assert!(!held.daemon.unix().exists(), "the socket still exists after the daemon exited");
     }
 }
 
 #[tokio::test]
-async fn those_who_left_before_the_gate_opens_cost_the_others_nothing() {
+async fn clients_that_disconnect_before_the_gate_opens_do_not_affect_others() {
     for policy in POLICIES {
-        let held = Held::installing(policy, |setup| setup);
+        let held = Held::while_installing(policy, |setup| setup);
         let clients = held.clients();
         let mut stay = Vec::new();
         for (at, client) in clients.into_iter().enumerate() {
-            // Half of them leave, some without having said goodbye.
+            // Half of the clients disconnect, some of them without closing the connection.
             match at % 4 {
                 0 => drop(client),
                 1 => rustix::net::shutdown(&client.0, rustix::net::Shutdown::Both).unwrap(),
                 _ => stay.push(client),
             }
         }
-        held.let_go();
+        held.unblock();
         for client in stay {
-            assert!(client.answer(policy).starts_with("HTTP/1.1 200 "), "{policy}");
+            assert!(client.read_response(policy).starts_with("HTTP/1.1 200 "), "{policy}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_backlog_that_is_full_lets_nobody_in_and_is_worked_off() {
-    let held = Held::installing("hold", |setup| setup.arg("--backlog").arg("2"));
+async fn full_backlog_blocks_connections_and_is_served_afterwards() {
+    let held = Held::while_installing("hold", |setup| setup.arg("--backlog").arg("2"));
     let path = held.daemon.unix();
     let mut clients: Vec<_> = (0..3).map(|_| Client::unix(&path)).collect();
-    // The kernel takes one more than it is told to; the next does not get in without waiting.
+    // The kernel accepts one connection more than the backlog. The next one would block.
     let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::STREAM,
@@ -228,19 +232,19 @@ async fn a_backlog_that_is_full_lets_nobody_in_and_is_worked_off() {
     .unwrap();
     let address = rustix::net::SocketAddrUnix::new(&path).unwrap();
     assert_eq!(rustix::net::connect(&socket, &address), Err(rustix::io::Errno::AGAIN));
-    held.let_go();
+    held.unblock();
     for client in &mut clients {
         client.0.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").unwrap();
     }
     for client in clients {
-        assert!(client.answer("hold").starts_with("HTTP/1.0 200 "));
+        assert!(client.read_response("hold").starts_with("HTTP/1.0 200 "));
     }
 }
 
 #[tokio::test]
-async fn a_request_is_read_whole_though_its_client_has_said_all_before_the_gate_opens() {
+async fn request_sent_completely_before_the_gate_opens_is_read_completely() {
     for policy in POLICIES {
-        let held = Held::installing(policy, |setup| setup);
+        let held = Held::while_installing(policy, |setup| setup);
         let tcp = TcpStream::connect(held.daemon.addr()).unwrap();
         let mut client = Client::tcp(&tcp);
         client
@@ -248,18 +252,18 @@ async fn a_request_is_read_whole_though_its_client_has_said_all_before_the_gate_
             .write_all(b"PUT /v1/handlers/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello")
             .unwrap();
         tcp.shutdown(Shutdown::Write).unwrap();
-        held.let_go();
-        let answer = client.answer(policy);
+        held.unblock();
+        let answer = client.read_response(policy);
         assert!(answer.starts_with("HTTP/1.1 422 ") && answer.contains("invalid_module"), "{policy}: {answer}");
     }
 }
 
 #[test]
-fn what_is_no_start_is_refused() {
+fn invalid_startup_flags_are_rejected() {
     for (flag, value) in
         [("--while-booting", "maybe"), ("--boot-deadline", "0"), ("--boot-deadline", "soon"), ("--backlog", "0")]
     {
-        let refused = Setup::new(CAPSTAN).arg(flag).arg(value).refused();
+        let refused = Setup::new(CAPSTAN).arg(flag).arg(value).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{refused:?}");
         assert!(refused.stdout.is_empty(), "{refused:?}");
     }

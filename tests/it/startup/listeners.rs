@@ -1,4 +1,4 @@
-//! What a daemon listens on: sockets of its own, and those that were passed to it.
+//! Listeners: sockets that the daemon binds itself, and sockets that were passed to it.
 
 use std::fs::{self, File};
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
@@ -7,12 +7,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
-use capstan_tests::{Address, Client, Daemon, Raw, Refused, Setup};
+use capstan_tests::{Address, Client, Daemon, FailedStart, Raw, Setup};
 use rustix::process::Signal;
 
 use crate::{CAPSTAN, oracle};
 
-/// A TCP listener on a free port, and a unix listener, as a service manager would bind them.
+/// A TCP listener on a free port and a unix listener, bound like a service manager does.
 struct Bound {
     tcp: TcpListener,
     unix: UnixListener,
@@ -35,8 +35,8 @@ impl Bound {
     }
 }
 
-/// A setup that listens on these hosts only, with both sockets passed to it.
-fn activated(hosts: &[&str]) -> (Bound, Setup) {
+/// Creates settings for a daemon that listens only on these hosts, with both sockets passed to it.
+fn setup_with_passed_sockets(hosts: &[&str]) -> (Bound, Setup) {
     let setup = Setup::new(CAPSTAN).hosts(hosts.iter().copied());
     let bound = bound(&setup);
     let setup = bound.passed_to(setup);
@@ -44,11 +44,11 @@ fn activated(hosts: &[&str]) -> (Bound, Setup) {
 }
 
 #[tokio::test]
-async fn passed_sockets_are_served_all_by_number_or_by_name() {
+async fn passed_sockets_are_selected_by_number_or_name() {
     for hosts in
         [&["fd://"][..], &["fd://*"], &["fd://3", "fd://4"], &["fd://local", "fd://3"], &["fd://api", "fd://local"]]
     {
-        let (bound, setup) = activated(hosts);
+        let (bound, setup) = setup_with_passed_sockets(hosts);
         let mut daemon = setup.start();
         assert_eq!(daemon.printed().len(), 3, "{:?}", daemon.printed());
         assert_eq!((daemon.addr(), daemon.unix()), (bound.tcp.local_addr().unwrap(), bound.path.clone()));
@@ -60,8 +60,8 @@ async fn passed_sockets_are_served_all_by_number_or_by_name() {
 }
 
 #[tokio::test]
-async fn who_connects_before_there_is_a_daemon_is_answered_by_it() {
-    let (bound, setup) = activated(&["fd://"]);
+async fn client_that_connects_before_the_daemon_starts_is_served() {
+    let (bound, setup) = setup_with_passed_sockets(&["fd://"]);
     let [tcp, _] = bound.clients();
     let mut early = Raw::try_connect(tcp.address()).await.unwrap();
     early.write("GET /_ping HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
@@ -70,8 +70,8 @@ async fn who_connects_before_there_is_a_daemon_is_answered_by_it() {
 }
 
 #[tokio::test]
-async fn what_was_passed_stays_as_it_was_when_the_daemon_ends_and_serves_the_next() {
-    let (bound, setup) = activated(&["fd://"]);
+async fn passed_socket_is_unchanged_after_exit_and_serves_the_next_daemon() {
+    let (bound, setup) = setup_with_passed_sockets(&["fd://"]);
     fs::set_permissions(&bound.path, fs::Permissions::from_mode(0o604)).unwrap();
     let state = |path: &Path| {
         let metadata = fs::symlink_metadata(path).unwrap();
@@ -80,14 +80,14 @@ async fn what_was_passed_stays_as_it_was_when_the_daemon_ends_and_serves_the_nex
     let before = state(&bound.path);
     for _ in 0..2 {
         let mut daemon = setup.clone().arg("--socket-mode").arg("0600").start();
-        assert_eq!(state(&bound.path), before, "a socket of another was changed");
+        assert_eq!(state(&bound.path), before, "a passed socket was changed");
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.wait_exit().await.code(), Some(0));
-        assert_eq!(state(&bound.path), before, "a socket of another was taken away");
+        assert_eq!(state(&bound.path), before, "a passed socket was removed");
     }
 }
 
-/// The sockets that a process has open, by inode, and whether a child would get them.
+/// Returns the open sockets of a process by inode, and whether children would inherit them.
 fn open_sockets(daemon: &Daemon) -> Vec<(u64, bool)> {
     let process = PathBuf::from(format!("/proc/{}", daemon.pid()));
     let numbers = fs::read_dir(process.join("fd")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -102,8 +102,8 @@ fn open_sockets(daemon: &Daemon) -> Vec<(u64, bool)> {
 }
 
 #[tokio::test]
-async fn what_nobody_asks_for_is_closed_and_the_rest_is_for_no_child() {
-    let (bound, setup) = activated(&["fd://local"]);
+async fn unused_passed_descriptors_are_closed_and_used_ones_are_not_inherited() {
+    let (bound, setup) = setup_with_passed_sockets(&["fd://local"]);
     let inode = |socket: &OwnedFd| rustix::fs::fstat(socket).unwrap().st_ino;
     let (tcp, unix) = (OwnedFd::from(bound.tcp), OwnedFd::from(bound.unix));
     let (spare, used) = (inode(&tcp), inode(&unix));
@@ -116,66 +116,66 @@ async fn what_nobody_asks_for_is_closed_and_the_rest_is_for_no_child() {
 }
 
 #[track_caller]
-fn assert_refused(refused: &Refused, code: i32, because: &[&str]) {
+fn assert_start_fails(refused: &FailedStart, code: i32, because: &[&str]) {
     assert_eq!(refused.status.code(), Some(code), "{refused:?}");
     for because in because {
-        assert!(refused.stderr.contains(because), "{because:?} is not told: {refused:?}");
+        assert!(refused.stderr.contains(because), "{because:?} is missing: {refused:?}");
     }
     assert!(!refused.stderr.contains("panicked") && refused.stdout.is_empty(), "{refused:?}");
 }
 
 #[test]
-fn what_was_not_passed_cannot_be_listened_on() {
-    let refused = |host: &str| activated(&[host]).1.refused();
-    assert_refused(&refused("fd://foo"), 1, &["fd://foo", "\"foo\"", "3 (api), 4 (local)"]);
-    assert_refused(&refused("fd://5"), 1, &["5 was not passed", "3 (api), 4 (local)"]);
+fn unknown_passed_socket_is_rejected() {
+    let refused = |host: &str| setup_with_passed_sockets(&[host]).1.start_must_fail();
+    assert_start_fails(&refused("fd://foo"), 1, &["fd://foo", "\"foo\"", "3 (api), 4 (local)"]);
+    assert_start_fails(&refused("fd://5"), 1, &["5 was not passed", "3 (api), 4 (local)"]);
     for host in ["fd://2", "fd://0", "fd://99999999999", "fd://a:b"] {
-        assert_refused(&refused(host), 125, &[host]);
+        assert_start_fails(&refused(host), 125, &[host]);
     }
     for host in ["fd://", "fd://3", "fd://api"] {
-        assert_refused(&Setup::new(CAPSTAN).hosts([host]).refused(), 1, &[host, "LISTEN_FDS is not set"]);
+        assert_start_fails(&Setup::new(CAPSTAN).hosts([host]).start_must_fail(), 1, &[host, "LISTEN_FDS is not set"]);
     }
-    let (_bound, setup) = activated(&["fd://api", "fd://3"]);
-    assert_refused(&setup.refused(), 1, &["fd://3", "another -H"]);
+    let (_bound, setup) = setup_with_passed_sockets(&["fd://api", "fd://3"]);
+    assert_start_fails(&setup.start_must_fail(), 1, &["fd://3", "another -H"]);
 }
 
 #[test]
-fn what_is_said_of_passed_sockets_is_read_strictly() {
+fn invalid_listen_variables_are_rejected() {
     let said = |name: &str, value: &str| {
-        let (_bound, setup) = activated(&["fd://"]);
-        setup.env(name, value).refused()
+        let (_bound, setup) = setup_with_passed_sockets(&["fd://"]);
+        setup.env(name, value).start_must_fail()
     };
-    assert_refused(&said("LISTEN_PID", "1"), 1, &["process 1", "LISTEN_PID"]);
+    assert_start_fails(&said("LISTEN_PID", "1"), 1, &["process 1", "LISTEN_PID"]);
     for pid in ["", "me", "+1", "99999999999"] {
-        assert_refused(&said("LISTEN_PID", pid), 1, &["LISTEN_PID"]);
+        assert_start_fails(&said("LISTEN_PID", pid), 1, &["LISTEN_PID"]);
     }
     for count in ["", "two", "-1", "+2", "1025", "99999999999"] {
-        assert_refused(&said("LISTEN_FDS", count), 1, &["LISTEN_FDS"]);
+        assert_start_fails(&said("LISTEN_FDS", count), 1, &["LISTEN_FDS"]);
     }
-    // More are named than passed, more passed than named, and more counted than there are.
-    assert_refused(&said("LISTEN_FDNAMES", "a:b:c"), 1, &["LISTEN_FDNAMES names 3", "LISTEN_FDS passes 2"]);
-    assert_refused(&said("LISTEN_FDNAMES", "a"), 1, &["LISTEN_FDNAMES names 1", "LISTEN_FDS passes 2"]);
-    let (_bound, setup) = activated(&["fd://"]);
-    let refused = setup.env("LISTEN_FDS", "3").env("LISTEN_FDNAMES", "a:b:c").refused();
-    assert_refused(&refused, 1, &["LISTEN_FDS passes 3", "5 is not open"]);
+    // More names than sockets, more sockets than names, and a larger count than there are descriptors.
+    assert_start_fails(&said("LISTEN_FDNAMES", "a:b:c"), 1, &["LISTEN_FDNAMES names 3", "LISTEN_FDS passes 2"]);
+    assert_start_fails(&said("LISTEN_FDNAMES", "a"), 1, &["LISTEN_FDNAMES names 1", "LISTEN_FDS passes 2"]);
+    let (_bound, setup) = setup_with_passed_sockets(&["fd://"]);
+    let refused = setup.env("LISTEN_FDS", "3").env("LISTEN_FDNAMES", "a:b:c").start_must_fail();
+    assert_start_fails(&refused, 1, &["LISTEN_FDS passes 3", "5 is not open"]);
 }
 
 #[test]
-fn what_was_passed_and_is_no_listener_is_refused() {
+fn passed_descriptor_that_is_not_a_listener_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |passed: OwnedFd| Setup::new(CAPSTAN).hosts(["fd://it"]).pass("it", passed).refused();
-    assert_refused(&refused(File::open("/dev/null").unwrap().into()), 1, &["3 (it)", "no socket"]);
-    assert_refused(&refused(UdpSocket::bind("127.0.0.1:0").unwrap().into()), 1, &["3 (it)", "no stream socket"]);
+    let refused = |passed: OwnedFd| Setup::new(CAPSTAN).hosts(["fd://it"]).pass("it", passed).start_must_fail();
+    assert_start_fails(&refused(File::open("/dev/null").unwrap().into()), 1, &["3 (it)", "no socket"]);
+    assert_start_fails(&refused(UdpSocket::bind("127.0.0.1:0").unwrap().into()), 1, &["3 (it)", "no stream socket"]);
     let datagram = UnixDatagram::bind(folder.path().join("d")).unwrap();
-    assert_refused(&refused(datagram.into()), 1, &["3 (it)", "no stream socket"]);
+    assert_start_fails(&refused(datagram.into()), 1, &["3 (it)", "no stream socket"]);
     let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    assert_refused(&refused(one.into()), 1, &["3 (it)", "does not listen"]);
-    // It is served by us, whoever has bound it.
-    assert_refused(&refused(TcpListener::bind("0.0.0.0:0").unwrap().into()), 125, &["--insecure-tcp"]);
+    assert_start_fails(&refused(one.into()), 1, &["3 (it)", "does not listen"]);
+    // The daemon serves this address, no matter who bound it.
+    assert_start_fails(&refused(TcpListener::bind("0.0.0.0:0").unwrap().into()), 125, &["--insecure-tcp"]);
 }
 
 #[test]
-fn sockets_that_are_another_processs_do_not_disturb_who_does_not_ask_for_them() {
+fn listen_variables_of_another_process_are_ignored_without_fd_hosts() {
     for (name, value) in [("LISTEN_PID", "1"), ("LISTEN_FDS", "nonsense")] {
         let daemon = Setup::new(CAPSTAN).env("LISTEN_FDS", "1").env(name, value).start();
         assert_eq!(daemon.printed().len(), 3, "{:?}", daemon.printed());
@@ -183,19 +183,19 @@ fn sockets_that_are_another_processs_do_not_disturb_who_does_not_ask_for_them() 
 }
 
 #[test]
-fn if_one_address_cannot_be_had_none_is_and_what_was_passed_stays() {
-    let (bound, setup) = activated(&[]);
+fn failed_bind_releases_all_other_addresses() {
+    let (bound, setup) = setup_with_passed_sockets(&[]);
     let own = setup.folder().join("own.sock");
     let hosts = [format!("unix://{}", own.display()), "fd://api".into(), "fd://foo".into()];
-    let refused = setup.clone().hosts(hosts).refused();
-    assert_refused(&refused, 1, &["fd://foo"]);
-    assert!(!own.exists(), "a daemon that did not start left its socket");
-    assert!(bound.path.exists(), "it took away what is another's");
+    let refused = setup.clone().hosts(hosts).start_must_fail();
+    assert_start_fails(&refused, 1, &["fd://foo"]);
+    assert!(!own.exists(), "the socket still exists after the failed start");
+    assert!(bound.path.exists(), "a passed socket was removed");
 }
 
 #[test]
-fn addresses_that_are_none_or_twice_the_same_are_refused_before_anything_is_bound() {
-    let refused = |hosts: &[&str]| Setup::new(CAPSTAN).hosts(hosts.iter().copied()).refused();
+fn invalid_or_duplicate_addresses_are_rejected_before_binding() {
+    let refused = |hosts: &[&str]| Setup::new(CAPSTAN).hosts(hosts.iter().copied()).start_must_fail();
     for host in [
         "",
         "tcp://",
@@ -210,36 +210,36 @@ fn addresses_that_are_none_or_twice_the_same_are_refused_before_anything_is_boun
         "http://127.0.0.1:80",
         "tcp://u@h:80",
     ] {
-        assert_refused(&refused(&[host]), 125, &["is not an address"]);
+        assert_start_fails(&refused(&[host]), 125, &["is not an address"]);
     }
     for host in ["unix:///tmp/capstan-twice.sock", "tcp://127.0.0.1:9", "fd://", "fd://x"] {
-        assert_refused(&refused(&[host, "tcp://127.0.0.1:0", host]), 125, &[host.trim_end_matches('/'), "twice"]);
+        assert_start_fails(&refused(&[host, "tcp://127.0.0.1:0", host]), 125, &[host.trim_end_matches('/'), "twice"]);
     }
     assert!(!Path::new("/tmp/capstan-twice.sock").exists());
-    // The same socket by another name is found out when it is bound.
+    // The same socket under another name is detected when it is bound.
     let setup = Setup::new(CAPSTAN);
     let folder = setup.folder().display().to_string();
     let around = setup.folder().join("..").join(setup.folder().file_name().unwrap()).join("s");
-    let refused = setup.hosts([format!("unix://{folder}/s"), format!("unix://{}", around.display())]).refused();
+    let refused = setup.hosts([format!("unix://{folder}/s"), format!("unix://{}", around.display())]).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.stderr.contains("somebody listens there already"), "{refused:?}");
 }
 
 #[test]
-fn a_path_that_no_file_can_have_is_told() {
+fn unusable_socket_path_is_reported() {
     let setup = Setup::new(CAPSTAN);
     let path = setup.folder().join("n".repeat(300));
     let host = format!("unix://{}", path.display());
-    assert_refused(&setup.hosts([host]).refused(), 1, &["too long"]);
+    assert_start_fails(&setup.hosts([host]).start_must_fail(), 1, &["too long"]);
     let setup = Setup::new(CAPSTAN);
     let host = format!("unix://{}/nowhere/s.sock", setup.folder().display());
-    assert_refused(&setup.hosts([host]).refused(), 1, &["nowhere"]);
+    assert_start_fails(&setup.hosts([host]).start_must_fail(), 1, &["nowhere"]);
 }
 
 #[tokio::test]
-async fn ipv6_is_listened_on() {
+async fn daemon_listens_on_ipv6() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        eprintln!("this machine has no IPv6, and nothing was shown");
+        eprintln!("this machine has no IPv6: nothing was tested");
         return;
     }
     let daemon = Setup::new(CAPSTAN).hosts(["tcp://[::1]:0"]).start();
@@ -253,11 +253,11 @@ fn mode_and_group(path: &Path) -> (u32, u32) {
 }
 
 #[tokio::test]
-async fn a_socket_has_the_mode_and_the_group_that_it_is_given() {
+async fn socket_has_the_configured_mode_and_group() {
     let own = rustix::process::getegid().as_raw();
     let daemon = Setup::new(CAPSTAN).arg("--socket-mode").arg("0600").start();
     assert_eq!(mode_and_group(&daemon.unix()), (0o600, own));
-    // Whoever is not root may give away to a group of its own only.
+    // Without root privileges the group must be one of the user's own.
     let group = if rustix::process::geteuid().is_root() { 4242 } else { own };
     let toml = format!("[listen]\nsocket_mode = \"0666\"\nsocket_group = \"{group}\"");
     let daemon = Setup::new(CAPSTAN).config(&toml).start();
@@ -265,11 +265,11 @@ async fn a_socket_has_the_mode_and_the_group_that_it_is_given() {
     daemon.until_logged(&["everyone on this machine"]).await;
     let daemon =
         Setup::new(CAPSTAN).config(&toml).arg("--socket-mode").arg("0640").arg("-G").arg(own.to_string()).start();
-    assert_eq!(mode_and_group(&daemon.unix()), (0o640, own), "a flag goes before the file");
+    assert_eq!(mode_and_group(&daemon.unix()), (0o640, own), "a flag overrides the file");
 }
 
 #[test]
-fn a_mode_or_a_group_that_is_none_is_refused_before_anything_is_bound() {
+fn invalid_socket_mode_or_group_is_rejected_before_binding() {
     for (flag, value) in [
         ("-G", "no-such-group-here"),
         ("--socket-group", ""),
@@ -278,9 +278,9 @@ fn a_mode_or_a_group_that_is_none_is_refused_before_anything_is_bound() {
         ("--socket-mode", "1777"),
         ("--socket-mode", "888"),
     ] {
-        let refused = Setup::new(CAPSTAN).arg(flag).arg(value).refused();
-        assert_refused(&refused, 125, &[&format!("{value:?}")]);
+        let refused = Setup::new(CAPSTAN).arg(flag).arg(value).start_must_fail();
+        assert_start_fails(&refused, 125, &[&format!("{value:?}")]);
     }
-    let refused = Setup::new(CAPSTAN).config("[listen]\nsocket_group = \"no-such-group-here\"").refused();
-    assert_refused(&refused, 125, &["no-such-group-here"]);
+    let refused = Setup::new(CAPSTAN).config("[listen]\nsocket_group = \"no-such-group-here\"").start_must_fail();
+    assert_start_fails(&refused, 125, &["no-such-group-here"]);
 }

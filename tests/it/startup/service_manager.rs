@@ -1,4 +1,4 @@
-//! What a daemon tells whoever started it: how the start goes, that it is ready, that it lives, and that it stops.
+//! The service manager protocol (`sd_notify`): startup progress, readiness, reloads, the watchdog and shutdown.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -8,43 +8,43 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use capstan_tests::tls::{self, Authority};
-use capstan_tests::{PATIENCE, Setup};
+use capstan_tests::{Setup, TIMEOUT};
 use rustix::process::Signal;
 
 use crate::CAPSTAN;
 
-/// A service manager that writes down what it is told.
+/// A service manager that records the messages of the daemon.
 struct Manager {
     socket: UnixDatagram,
     name: std::ffi::OsString,
 }
 
 impl Manager {
-    fn at_a_path(folder: &Path) -> Self {
+    fn with_socket_file(folder: &Path) -> Self {
         let path = folder.join("notify");
         Self { socket: UnixDatagram::bind(&path).unwrap(), name: path.into() }
     }
 
-    fn without_a_file() -> Self {
+    fn with_abstract_socket() -> Self {
         let name = format!("capstan-manager-{}-{:?}", std::process::id(), Instant::now());
         let address = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();
         Self { socket: UnixDatagram::bind_addr(&address).unwrap(), name: format!("@{name}").into() }
     }
 
-    fn of(&self, setup: Setup) -> Setup {
+    fn notified(&self, setup: Setup) -> Setup {
         setup.env("NOTIFY_SOCKET", &self.name)
     }
 
-    /// The next message.
+    /// Returns the next message.
     fn told(&self) -> String {
         let mut buffer = [0; 4096];
-        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = self.socket.recv(&mut buffer).expect("the daemon says something");
+        self.socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let length = self.socket.recv(&mut buffer).expect("the daemon sends a message");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    /// All messages up to the one that begins so.
-    fn told_until(&self, last: &str) -> Vec<String> {
+    /// Returns all messages up to the one that starts with `last`.
+    fn messages_until(&self, last: &str) -> Vec<String> {
         let mut told = Vec::new();
         while !told.last().is_some_and(|message: &String| message.starts_with(last)) {
             told.push(self.told());
@@ -54,13 +54,14 @@ impl Manager {
 }
 
 #[tokio::test]
-async fn the_service_manager_hears_of_the_start_in_its_order_and_of_the_end() {
-    for at_a_path in [true, false] {
+async fn service_manager_gets_startup_phases_and_stopping() {
+    for with_socket_file in [true, false] {
         let setup = Setup::new(CAPSTAN);
-        let manager = if at_a_path { Manager::at_a_path(setup.folder()) } else { Manager::without_a_file() };
-        assert_eq!(manager.name.as_bytes()[0] == b'/', at_a_path);
+        let manager =
+            if with_socket_file { Manager::with_socket_file(setup.folder()) } else { Manager::with_abstract_socket() };
+        assert_eq!(manager.name.as_bytes()[0] == b'/', with_socket_file);
         let mut daemon = manager.of(setup).arg("--boot-deadline").arg("90s").spawn();
-        let told = manager.told_until("READY=1");
+        let told = manager.messages_until("READY=1");
         let expected = [
             "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=starting",
             "STATUS=starting: binding",
@@ -70,7 +71,7 @@ async fn the_service_manager_hears_of_the_start_in_its_order_and_of_the_end() {
             "READY=1\nSTATUS=ready",
         ];
         assert_eq!(told, expected);
-        // At that word all is bound and answers; that the daemon has printed so as well is not waited for.
+        // When the message arrives, all listeners accept requests. The daemon may print its own line later.
         daemon.wait_for_line("listening on tcp://").unwrap();
         assert_eq!(daemon.client().get("/_ready").send().await.status, 200);
         daemon.signal(Signal::TERM);
@@ -80,26 +81,26 @@ async fn the_service_manager_hears_of_the_start_in_its_order_and_of_the_end() {
 }
 
 #[test]
-fn the_service_manager_never_hears_that_a_start_that_fails_is_ready() {
+fn failed_startup_never_notifies_ready() {
     let setup = Setup::new(CAPSTAN);
-    let manager = Manager::at_a_path(setup.folder());
+    let manager = Manager::with_socket_file(setup.folder());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let hosts = ["tcp://127.0.0.1:0".to_owned(), format!("tcp://{}", taken.local_addr().unwrap())];
-    let refused = manager.of(setup).hosts(hosts).refused();
+    let refused = manager.of(setup).hosts(hosts).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let told = manager.told_until("STOPPING=1");
+    let told = manager.messages_until("STOPPING=1");
     assert!(told.iter().all(|message| !message.contains("READY")), "{told:?}");
     assert!(told.last().unwrap().contains("in use"), "{told:?}");
 }
 
 #[test]
-fn the_service_manager_hears_why_a_start_ends_before_it_has_begun() {
+fn early_startup_failure_is_notified_with_the_reason() {
     let setup = Setup::new(CAPSTAN);
-    let manager = Manager::at_a_path(setup.folder());
+    let manager = Manager::with_socket_file(setup.folder());
     std::fs::write(setup.folder().join("data"), "no folder").unwrap();
-    let refused = manager.of(setup).refused();
+    let refused = manager.of(setup).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let told = manager.told_until("STOPPING=1");
+    let told = manager.messages_until("STOPPING=1");
     assert!(told.last().unwrap().contains("cannot open data folder"), "{told:?}");
 }
 
@@ -109,13 +110,13 @@ fn monotonic_micros() -> i64 {
 }
 
 #[tokio::test]
-async fn the_service_manager_hears_of_a_reload_and_of_what_could_not_be_used() {
+async fn reload_is_notified_with_its_result() {
     let ca = Authority::new("Test CA");
     let setup = Setup::new(CAPSTAN).tls(&ca.server());
     let key = setup.folder().join("own.key");
-    let manager = Manager::at_a_path(setup.folder());
+    let manager = Manager::with_socket_file(setup.folder());
     let daemon = manager.of(setup).start();
-    manager.told_until("READY=1");
+    manager.messages_until("READY=1");
     let reload = || {
         let before = monotonic_micros();
         daemon.signal(Signal::HUP);
@@ -134,29 +135,29 @@ async fn the_service_manager_hears_of_a_reload_and_of_what_could_not_be_used() {
 }
 
 #[test]
-fn the_watchdog_is_fed_for_as_long_as_it_wants() {
+fn watchdog_is_notified_at_the_requested_interval() {
     let setup = Setup::new(CAPSTAN);
-    let manager = Manager::at_a_path(setup.folder());
+    let manager = Manager::with_socket_file(setup.folder());
     let _daemon = manager.of(setup).env("WATCHDOG_USEC", "400000").start();
-    manager.told_until("READY=1");
+    manager.messages_until("READY=1");
     let began = Instant::now();
     for _ in 0..10 {
-        manager.told_until("WATCHDOG=1");
+        manager.messages_until("WATCHDOG=1");
     }
-    // Ten in 2 s, if they come when they should; on a machine that is busy they come later, but never all at once.
+    // Ten messages take 2 s if they are on time. On a busy machine they are late, but they never arrive all at once.
     assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
 
     let setup = Setup::new(CAPSTAN);
-    let manager = Manager::at_a_path(setup.folder());
+    let manager = Manager::with_socket_file(setup.folder());
     let mut daemon = manager.of(setup).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
     daemon.signal(Signal::TERM);
-    let told = manager.told_until("STOPPING=1");
+    let told = manager.messages_until("STOPPING=1");
     assert!(told.iter().all(|message| !message.contains("WATCHDOG")), "{told:?}");
     assert!(daemon.is_alive() || !daemon.unix().exists());
 }
 
 #[test]
-fn a_service_manager_that_is_not_there_is_done_without() {
+fn missing_service_manager_is_ignored() {
     for name in ["/nowhere/notify", "@nobody-has-this-name", "notify", "vsock:2:9"] {
         let daemon = Setup::new(CAPSTAN).env("NOTIFY_SOCKET", name).start();
         assert_eq!(daemon.printed().last().unwrap(), "ready", "{name}");

@@ -1,4 +1,4 @@
-//! Who is not let in, and what they are told: certificates of every wrong kind, clients that stall, and those that speak something else.
+//! TLS clients that the daemon rejects, and the reasons that they get: invalid certificates, stalled handshakes, and other protocols.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as StdStream;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use capstan_tests::tls::{self, Authority, CLIENT, Leaf, SERVER};
-use capstan_tests::{Address, Daemon, PATIENCE, Raw, Setup, eventually};
+use capstan_tests::{Address, Daemon, Raw, Setup, TIMEOUT, eventually};
 use rcgen::{GeneralSubtree, NameConstraints, date_time_ymd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::AlertDescription;
@@ -18,17 +18,17 @@ use tokio::net::TcpStream;
 use super::{ca, established, handshakes, mutual, setup};
 use crate::{CAPSTAN, oracle};
 
-/// The daemon answers a client that it likes, and has forgotten the others.
-async fn assert_well(daemon: &mut Daemon, ca: &Authority) {
+/// Checks that the daemon serves a valid client and has closed all other connections.
+async fn assert_healthy(daemon: &mut Daemon, ca: &Authority) {
     let client = daemon.tls_client(tls::config(ca, Some(&ca.client("well"))));
     assert_eq!(client.get("/_ping").send().await.status, 200);
     assert!(daemon.is_alive());
-    eventually("all connections to be gone", async || (established(daemon) == 0).then_some(())).await;
+    eventually("all connections to be closed", async || (established(daemon) == 0).then_some(())).await;
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
 #[tokio::test]
-async fn only_clients_with_a_good_certificate_of_the_authority_are_let_in() {
+async fn only_clients_with_a_valid_certificate_are_accepted() {
     use AlertDescription::{
         BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown, DecryptError, HandshakeFailure,
         UnknownCA, UnsupportedCertificate,
@@ -65,12 +65,12 @@ async fn only_clients_with_a_good_certificate_of_the_authority_are_let_in() {
     }
     assert_eq!(handshakes(&daemon, "failed").await, 18);
     let client = daemon.tls_client(tls::config(&ca, Some(&shallow.client("ann"))));
-    assert_eq!(client.get("/_ping").send().await.status, 200, "a chain of three is no fault");
-    assert_well(&mut daemon, &ca).await;
+    assert_eq!(client.get("/_ping").send().await.status, 200, "a chain of three must be accepted");
+    assert_healthy(&mut daemon, &ca).await;
 }
 
 #[tokio::test]
-async fn who_is_revoked_is_not_let_in_from_the_start_or_after_a_reload() {
+async fn revoked_client_is_rejected_at_startup_and_after_a_reload() {
     let ca = ca();
     let (ann, bob) = (ca.client("ann"), ca.client("bob"));
     let setup = mutual(&ca);
@@ -85,17 +85,17 @@ async fn who_is_revoked_is_not_let_in_from_the_start_or_after_a_reload() {
     assert_eq!(client.get("/_ping").send().await.status, 200);
     tls::write(list.parent().unwrap(), "crl.pem", &ca.revoked(&[&ann, &bob]));
     daemon.signal(rustix::process::Signal::HUP);
-    eventually("bob to be refused", async || client.get("/_ping").try_open().await.is_err().then_some(())).await;
+    eventually("bob to be rejected", async || client.get("/_ping").try_open().await.is_err().then_some(())).await;
     assert_eq!(refusal(&bob).await, AlertDescription::CertificateRevoked);
-    // Whose authority has no list cannot be seen to be good.
+    // A client whose authority has no revocation list is rejected, because its status is unknown.
     let below = ca.below("below", |_| {}).client("cid");
     let stream = TcpStream::connect(daemon.addr()).await.unwrap();
     tls::refusal(tls::config(&ca, Some(&below)), stream).await;
-    assert_well(&mut daemon, &ca).await;
+    assert_healthy(&mut daemon, &ca).await;
 }
 
 #[tokio::test]
-async fn plain_http_on_the_port_of_tls_is_told_at_once() {
+async fn plain_http_on_the_tls_port_gets_400() {
     let ca = ca();
     let mut daemon = mutual(&ca).start();
     let plain = Address::Tcp(daemon.addr());
@@ -107,18 +107,18 @@ async fn plain_http_on_the_port_of_tls_is_told_at_once() {
         assert!(!answer.contains("retry-after"), "{answer}");
     }
     assert_eq!(handshakes(&daemon, "plain").await, 3);
-    // Neither is this TLS: it is refused as such.
+    // This is not TLS either, and is rejected.
     for garbage in [&[0; 64][..], &[0x80, 0x2e, 1, 3, 1, 0, 0, 0], &[0xff; 3000], &[0x16, 3, 1, 0, 0]] {
         let mut raw = Raw::try_connect(&plain).await.unwrap();
         raw.try_write(garbage).await.unwrap();
         raw.half_close().await;
         assert!(!raw.read_to_end().await.starts_with(b"HTTP"), "{garbage:?}");
     }
-    assert_well(&mut daemon, &ca).await;
+    assert_healthy(&mut daemon, &ca).await;
 }
 
 #[tokio::test]
-async fn tls_on_a_plain_port_is_told_at_once() {
+async fn tls_on_the_plain_port_gets_400() {
     let mut daemon = Daemon::start(CAPSTAN);
     let stream = TcpStream::connect(daemon.addr()).await.unwrap();
     let error = tls::connect(tls::config(&ca(), None), stream).await.unwrap_err();
@@ -130,12 +130,12 @@ async fn tls_on_a_plain_port_is_told_at_once() {
     oracle::still_answers(&mut daemon).await;
 }
 
-/// What is sent of a handshake before it stalls.
+/// The bytes of a handshake that are sent before it stalls.
 const STALLS: [&[u8]; 4] =
     [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00", &[0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3]];
 
 #[tokio::test]
-async fn a_handshake_that_stalls_is_ended_in_time_and_holds_nobody_up() {
+async fn stalled_handshake_times_out_and_does_not_block_others() {
     let ca = ca();
     let mut daemon = mutual(&ca).start();
     let began = Instant::now();
@@ -144,23 +144,23 @@ async fn a_handshake_that_stalls_is_ended_in_time_and_holds_nobody_up() {
         .map(|sent| {
             let mut stream = StdStream::connect(daemon.addr()).unwrap();
             stream.write_all(sent).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             stream
         })
         .collect();
     let client = daemon.tls_client(tls::config(&ca, Some(&ca.client("ann"))));
     assert_eq!(client.get("/_ping").send().await.status, 200);
     for mut stream in stalled {
-        // The end, or a reset over what was never read.
+        // The end of the connection, or a reset because of unread data.
         let _ = stream.read(&mut [0; 64]);
     }
     assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
-    eventually("four to be late", async || (handshakes(&daemon, "late").await == 4).then_some(())).await;
-    assert_well(&mut daemon, &ca).await;
+    eventually("four handshakes to time out", async || (handshakes(&daemon, "late").await == 4).then_some(())).await;
+    assert_healthy(&mut daemon, &ca).await;
 }
 
 #[tokio::test]
-async fn more_that_stall_than_there_is_room_for_make_room() {
+async fn too_many_stalled_handshakes_are_evicted() {
     let ca = ca();
     let mut daemon = mutual(&ca).start();
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -168,17 +168,17 @@ async fn more_that_stall_than_there_is_room_for_make_room() {
     let stalled: Vec<_> = (0..600).map(|_| StdStream::connect(daemon.addr()).unwrap()).collect();
     let client = daemon.tls_client(tls::config(&ca, Some(&ca.client("ann"))));
     assert_eq!(client.get("/_ping").send().await.status, 200);
-    // 512 at a time, and it was the 601st.
+    // At most 512 handshakes run at a time, and the valid client is number 601.
     let ended = async || handshakes(&daemon, "crowded").await + handshakes(&daemon, "late").await;
-    eventually("the first to have gone", async || (ended().await >= 89).then_some(())).await;
+    eventually("the oldest handshakes to be evicted", async || (ended().await >= 89).then_some(())).await;
     drop(stalled);
-    assert_well(&mut daemon, &ca).await;
+    assert_healthy(&mut daemon, &ca).await;
 }
 
-/// A connection that sends each byte by itself.
-struct Dribbling(TcpStream);
+/// A connection that sends each byte separately.
+struct ByteByByte(TcpStream);
 
-impl AsyncRead for Dribbling {
+impl AsyncRead for ByteByByte {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,7 +188,7 @@ impl AsyncRead for Dribbling {
     }
 }
 
-impl AsyncWrite for Dribbling {
+impl AsyncWrite for ByteByByte {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, &bytes[..bytes.len().min(1)])
     }
@@ -203,25 +203,25 @@ impl AsyncWrite for Dribbling {
 }
 
 #[tokio::test]
-async fn a_handshake_in_the_smallest_pieces_is_understood() {
+async fn handshake_in_single_bytes_succeeds() {
     let ca = ca();
     let mut daemon = mutual(&ca).start();
     let mut config = tls::config(&ca, Some(&ca.client("ann")));
-    // Records of 32 bytes, each sent byte by byte.
+    // Records of 32 bytes, sent byte by byte.
     config.max_fragment_size = Some(32);
     let stream = TcpStream::connect(daemon.addr()).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let connected = tls::connect(config, Dribbling(stream)).await.unwrap();
+    let connected = tls::connect(config, ByteByByte(stream)).await.unwrap();
     assert_eq!(connected.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     drop(connected);
-    assert_well(&mut daemon, &ca).await;
+    assert_healthy(&mut daemon, &ca).await;
 }
 
-/// The first message of a client that knows nothing newer than `minor`, 2 for TLS 1.1; with the extensions of a newer one, or without any.
+/// Builds the ClientHello of a client that supports at most 3.`minor` (2 is TLS 1.1), with extensions of newer versions or with none.
 fn hello(minor: u8, extensions: &[u8]) -> Vec<u8> {
     let mut hello = vec![3, minor];
     hello.extend([7; 32]);
-    // No session; two ciphers; no compression.
+    // No session, two cipher suites, no compression.
     hello.extend([0, 0, 4, 0, 0x2f, 0xc0, 0x13, 1, 0]);
     hello.extend(extensions);
     let length = u8::try_from(hello.len()).unwrap();
@@ -231,10 +231,10 @@ fn hello(minor: u8, extensions: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn older_versions_are_refused_with_the_alert_for_it() {
+async fn old_tls_versions_are_rejected_with_an_alert() {
     let ca = ca();
     let mut daemon = setup(&ca).start();
-    // Which groups and signatures a client knows was not said in those days; without it, it is refused for that already.
+    // Old clients do not send the supported groups and signature algorithms. The daemon rejects them for that alone.
     let newer = [0, 16, 0, 10, 0, 4, 0, 2, 0, 0x1d, 0, 13, 0, 4, 0, 2, 4, 3];
     for (minor, extensions, alert) in
         [(0, &newer[..], 70), (1, &newer[..], 70), (2, &newer[..], 70), (2, &[], 40), (1, &[], 40)]
@@ -242,14 +242,14 @@ async fn older_versions_are_refused_with_the_alert_for_it() {
         let mut raw = Raw::try_connect(&Address::Tcp(daemon.addr())).await.unwrap();
         raw.try_write(&hello(minor, extensions)).await.unwrap();
         let answer = raw.read_to_end().await;
-        // An alert, fatal, 70 for protocol_version, 40 for handshake_failure.
+        // A fatal alert: 70 is protocol_version, 40 is handshake_failure.
         assert_eq!((answer[0], &answer[5..]), (0x15, &[2, alert][..]), "3.{minor} {extensions:?}: {answer:?}");
     }
-    assert_well(&mut daemon, &ca).await;
+    assert_healthy(&mut daemon, &ca).await;
 }
 
 #[tokio::test]
-async fn what_is_broken_after_the_handshake_ends_its_connection_only() {
+async fn garbage_after_the_handshake_closes_only_its_connection() {
     let ca = ca();
     let mut daemon = Setup::new(CAPSTAN).tls(&ca.server()).start();
     for garbage in
@@ -257,15 +257,15 @@ async fn what_is_broken_after_the_handshake_ends_its_connection_only() {
     {
         let stream = TcpStream::connect(daemon.addr()).await.unwrap();
         let secured = tls::connect(tls::config(&ca, None), stream).await.unwrap();
-        // As if there were no TLS, such as a client of TLS 1.2 that asks to begin anew.
+        // Write plain bytes instead of TLS records, such as the renegotiation of a TLS 1.2 client.
         let (mut stream, _session) = secured.into_inner();
         tokio::io::AsyncWriteExt::write_all(&mut stream, garbage).await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
         let mut rest = Vec::new();
         let reading = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest);
-        // It ends, be it by a reset.
-        let _ = capstan_tests::within("the end", reading).await;
+        // The connection ends, possibly with a reset.
+        let _ = capstan_tests::within("the end of the connection", reading).await;
         assert!(!rest.starts_with(b"HTTP"), "{garbage:?}");
     }
-    assert_well(&mut daemon, &ca).await;
+    assert_healthy(&mut daemon, &ca).await;
 }

@@ -1,28 +1,28 @@
-//! The units of `packaging/`: what systemd makes of them, where it is installed, and that their command line starts this daemon.
+//! The systemd units in `packaging/`: `systemd-analyze` accepts them where it is installed, and their command line starts this daemon.
 
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Output};
 
-use capstan_tests::{Address, Client, PATIENCE, Setup, guests};
+use capstan_tests::{Address, Client, Setup, TIMEOUT, guests};
 
-use crate::{CAPSTAN, alone};
+use crate::{CAPSTAN, command};
 
-/// A unit, as text.
+/// Returns the text of a unit.
 fn unit(name: &str) -> String {
     fs::read_to_string(guests::root().join("packaging").join(name)).unwrap()
 }
 
-/// The value of the only line `key=…` of a unit.
+/// Returns the value of the only line `key=…` of a unit.
 #[track_caller]
 fn value<'a>(unit: &'a str, key: &str) -> &'a str {
     let mut values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let value = values.next().unwrap_or_else(|| panic!("no {key}= in {unit}"));
-    assert_eq!(values.next(), None, "{key}= is there twice");
+    assert_eq!(values.next(), None, "{key}= occurs twice");
     value
 }
 
-/// The arguments of the daemon in the service.
+/// Returns the arguments of the daemon in the service unit.
 fn arguments(service: &str) -> Vec<String> {
     let mut words = value(service, "ExecStart").split(' ').map(str::to_owned);
     assert_eq!(words.next().unwrap(), "/usr/bin/capstan");
@@ -31,7 +31,7 @@ fn arguments(service: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_daemon_of_the_service_starts_on_the_socket_of_the_unit_and_says_when_it_is_ready() {
+async fn service_command_starts_on_the_passed_socket_and_reports_ready() {
     let (service, socket) = (unit("capstan.service"), unit("capstan.socket"));
     let setup = Setup::new(CAPSTAN);
     let path = setup.folder().join("passed.sock");
@@ -45,7 +45,7 @@ async fn the_daemon_of_the_service_starts_on_the_socket_of_the_unit_and_says_whe
     let mut words = arguments(&service).into_iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            // The test has a folder of its own.
+            // The test uses its own directory.
             "--data" => assert_eq!(words.next().unwrap(), format!("/var/lib/{}", value(&service, "StateDirectory"))),
             _ => setup = setup.arg(word),
         }
@@ -53,16 +53,16 @@ async fn the_daemon_of_the_service_starts_on_the_socket_of_the_unit_and_says_whe
     let _daemon = setup.start();
     assert_eq!(Client::new(Address::Unix(path)).get("/_ready").send().await.status, 200);
     assert_eq!(value(&service, "Type"), "notify");
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    manager.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut buffer = [0; 1024];
     while !buffer.starts_with(b"READY=1") {
-        manager.recv(&mut buffer).expect("the daemon says that it is ready");
+        manager.recv(&mut buffer).expect("the daemon reports that it is ready");
     }
 }
 
 #[tokio::test]
-async fn every_flag_of_the_service_is_one_of_the_daemon() {
-    let help = alone().args(["daemon", "--help"]).run().await.exited(0);
+async fn service_uses_only_flags_that_the_daemon_knows() {
+    let help = command().args(["daemon", "--help"]).run().await.exited(0);
     let flags: Vec<_> = arguments(&unit("capstan.service")).into_iter().filter(|word| word.starts_with('-')).collect();
     assert!(flags.len() >= 3, "{flags:?}");
     for flag in flags {
@@ -72,7 +72,7 @@ async fn every_flag_of_the_service_is_one_of_the_daemon() {
 }
 
 #[test]
-fn the_service_has_its_bounds_and_none_that_the_sandbox_cannot_live_with() {
+fn service_has_limits_that_are_compatible_with_the_sandbox() {
     let service = unit("capstan.service");
     for key in ["NoNewPrivileges", "RestrictSUIDSGID", "PrivateDevices", "ProtectHome"] {
         assert_eq!(value(&service, key), "yes");
@@ -83,7 +83,7 @@ fn the_service_has_its_bounds_and_none_that_the_sandbox_cannot_live_with() {
     }
     let filters: Vec<_> = service.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
     assert_eq!(filters.first(), Some(&"@system-service"));
-    // What the daemon confines itself with must be let through.
+    // The filter must allow the calls that the daemon needs to confine itself.
     for call in ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"] {
         assert!(filters.iter().any(|filter| !filter.starts_with('~') && filter.contains(call)), "{call}: {filters:?}");
     }
@@ -91,16 +91,12 @@ fn the_service_has_its_bounds_and_none_that_the_sandbox_cannot_live_with() {
         assert!(!line.starts_with("MemoryDenyWriteExecute=") && !line.starts_with("LimitAS="), "{line}");
     }
     let socket = unit("capstan.socket");
-    assert_eq!(
-        value(&socket, "ListenStream"),
-        "/run/capstan.sock",
-        "where the command looks for the daemon of the machine"
-    );
+    assert_eq!(value(&socket, "ListenStream"), "/run/capstan.sock", "the default address of the command");
     assert_eq!((value(&socket, "SocketMode"), value(&socket, "SocketGroup")), ("0660", value(&service, "Group")));
 }
 
 #[test]
-fn systemd_finds_nothing_wrong() {
+fn systemd_verifies_the_units() {
     let folder = tempfile::tempdir().unwrap();
     let written = ["capstan.service", "capstan.socket"].map(|name| {
         let path = folder.path().join(name);
@@ -109,26 +105,26 @@ fn systemd_finds_nothing_wrong() {
     });
     let Some(output) = analyzed(Command::new("systemd-analyze").arg("verify").args(&written)) else { return };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // It looks at all units of the machine; what it says of those is not about ours.
+    // It checks all units of the machine, and only the messages on our units matter.
     let ours: Vec<_> = said.lines().filter(|line| line.contains("capstan")).collect();
     assert!(output.status.success() && ours.is_empty(), "{said}");
 }
 
 #[test]
-fn the_service_is_exposed_by_no_more_than_1_5() {
+fn service_exposure_level_is_at_most_1_5() {
     let service = guests::root().join("packaging/capstan.service");
-    // It counts in tenths, and fails above the threshold.
+    // The threshold is in tenths. The command fails if the exposure is above it.
     let analyze = ["security", "--offline=true", "--threshold=15", "--no-pager"];
     let Some(output) = analyzed(Command::new("systemd-analyze").args(analyze).arg(service)) else { return };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("Overall exposure level for capstan.service"), "{output:?}");
 }
 
-/// What systemd's own tool says, where it is installed.
+/// Runs systemd's own tool, if it is installed.
 fn analyzed(command: &mut Command) -> Option<Output> {
     let output = command.output();
     let missing = |error| {
-        eprintln!("NOT CHECKED: systemd-analyze cannot be run here ({error}); `./just units` insists on it");
+        eprintln!("NOT CHECKED: systemd-analyze cannot be run here ({error}); `./just units` requires it");
     };
     output.map_err(missing).ok()
 }

@@ -1,10 +1,10 @@
-//! What is followed as it happens: `logs` and `events`.
+//! Subcommands that follow live data: `logs` and `events`.
 
 use capstan_tests::{Daemon, Setup, guests};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{CAPSTAN, serving, submit, told_of};
+use crate::{CAPSTAN, command_for, serving, submit};
 
 /// Prints `started`, then sleeps until the end of time.
 const PRINT_THEN_SLEEP: &str = r#"(module
@@ -16,15 +16,15 @@ const PRINT_THEN_SLEEP: &str = r#"(module
   (func (export "_start")
     (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8)))
     (i64.store (i32.const 280) (i64.const -1))
-    (loop $for_ever
+    (loop $forever
       (drop (call $poll_oneoff (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 8)))
-      (br $for_ever))))"#;
+      (br $forever))))"#;
 
 #[tokio::test]
-async fn logs_go_where_the_job_wrote_them() {
+async fn logs_print_each_stream_to_its_own_stream() {
     let daemon = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&daemon, &["both"]).await;
-    told_of(&daemon).args(["wait", &id]).run().await.exited(3);
+    command_for(&daemon).args(["wait", &id]).run().await.exited(3);
     for (flags, stdout, stderr) in [
         (&[] as &[&str], "out\n", "err\n"),
         (&["--stdout"], "out\n", ""),
@@ -33,46 +33,46 @@ async fn logs_go_where_the_job_wrote_them() {
         (&["--stdout", "--tail", "0"], "", ""),
         (&["--since", "1h"], "out\n", "err\n"),
         (&["--since", "2999-01-01T00:00:00Z"], "", ""),
-        // The job has ended, and so do its logs, whatever its exit code.
+        // The job has ended, so following its logs ends too, whatever its exit code.
         (&["-f"], "out\n", "err\n"),
     ] {
-        let logs = told_of(&daemon).args(["logs"]).args(flags).args([&id]).run().await.exited(0);
+        let logs = command_for(&daemon).args(["logs"]).args(flags).args([&id]).run().await.exited(0);
         assert_eq!((logs.text(), logs.stderr.as_str()), (stdout, stderr), "{flags:?}");
     }
-    let logs = told_of(&daemon).args(["logs", "-t", "--stdout", &id]).run().await.exited(0);
+    let logs = command_for(&daemon).args(["logs", "-t", "--stdout", &id]).run().await.exited(0);
     let (time, line) = logs.text().split_once(' ').unwrap();
     assert!(time.ends_with('Z') && time.contains('T') && line == "out\n", "{logs:?}");
 }
 
 #[tokio::test]
-async fn output_that_was_not_kept_is_told() {
+async fn logs_report_output_that_was_not_kept() {
     let daemon = Setup::new(CAPSTAN).config("[policy]\nstdout = \"4MiB\"").start();
     daemon.client().push("flood", guests::limits::FLOOD_STDOUT).await;
     let id = submit(&daemon, &["flood"]).await;
-    told_of(&daemon).args(["wait", &id]).run().await.exited(137);
-    let logs = told_of(&daemon).args(["logs", &id]).run().await.exited(0);
-    assert!(!logs.stdout.is_empty() && logs.stdout.len() < 4 << 20, "{} bytes came", logs.stdout.len());
+    command_for(&daemon).args(["wait", &id]).run().await.exited(137);
+    let logs = command_for(&daemon).args(["logs", &id]).run().await.exited(0);
+    assert!(!logs.stdout.is_empty() && logs.stdout.len() < 4 << 20, "{} bytes arrived", logs.stdout.len());
     assert!(logs.stderr.contains("bytes of output are missing here"), "{}", logs.stderr);
 }
 
 #[tokio::test]
-async fn logs_are_followed_until_the_job_ends() {
+async fn logs_follow_ends_with_the_job() {
     let daemon = Daemon::start(CAPSTAN);
-    let push = told_of(&daemon).file("slow.wat", PRINT_THEN_SLEEP.as_bytes()).args(["push", "slow.wat"]);
+    let push = command_for(&daemon).file("slow.wat", PRINT_THEN_SLEEP.as_bytes()).args(["push", "slow.wat"]);
     push.run().await.exited(0);
     let id = submit(&daemon, &["slow"]).await;
-    let mut following = told_of(&daemon).args(["logs", "-f", &id]).spawn();
+    let mut following = command_for(&daemon).args(["logs", "-f", &id]).spawn();
     following.read_until("started\n").await;
-    let now = told_of(&daemon).args(["logs", &id]).run().await.exited(0);
-    assert_eq!(now.text(), "started\n", "without -f it ends with what there is");
-    told_of(&daemon).args(["kill", &id]).run().await.exited(0);
+    let now = command_for(&daemon).args(["logs", &id]).run().await.exited(0);
+    assert_eq!(now.text(), "started\n", "without -f, logs prints the output so far and exits");
+    command_for(&daemon).args(["kill", &id]).run().await.exited(0);
     assert_eq!(following.finish().await.exited(0).text(), "started\n");
 }
 
 #[tokio::test]
-async fn events_are_told_as_they_happen_and_what_there_was() {
+async fn events_prints_live_and_past_events() {
     let daemon = serving("exit", guests::run::EXIT).await;
-    let mut live = told_of(&daemon).args(["events", "--since", "0"]).spawn();
+    let mut live = command_for(&daemon).args(["events", "--since", "0"]).spawn();
     live.read_until("handler.put     exit").await;
     let id = submit(&daemon, &["exit", "3"]).await;
     live.read_until("exited 3").await;
@@ -84,19 +84,19 @@ async fn events_are_told_as_they_happen_and_what_there_was() {
     }
 
     let past = ["events", "--since", "1h", "--until", "0s", "--json", "--filter", "event=job.end"];
-    let past = told_of(&daemon).args(past).run().await.exited(0);
+    let past = command_for(&daemon).args(past).run().await.exited(0);
     let events: Vec<Value> = past.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!((&events[0]["job"], &events[0]["exit_code"]), (&id.into(), &3.into()));
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_told() {
+async fn logs_and_events_reject_invalid_arguments() {
     let daemon = Daemon::start(CAPSTAN);
     for args in
         [&["events", "--filter", "x"] as &[&str], &["events", "--since", "soon"], &["logs", "--tail", "-1", "0000"]]
     {
-        let refused = told_of(&daemon).args(args).run().await.exited(125);
+        let refused = command_for(&daemon).args(args).run().await.exited(125);
         assert!(!refused.stderr.is_empty(), "{refused:?}");
     }
 }

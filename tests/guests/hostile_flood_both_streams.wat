@@ -1,4 +1,4 @@
-;; Prints to stdout and to stderr in turns, for ever.
+;; Prints to stdout and stderr in turn, forever.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
@@ -9,7 +9,7 @@
     (i32.store (i32.const 4) (i32.const 1024))
     (i32.store (i32.const 16) (i32.const 5120))
     (i32.store (i32.const 20) (i32.const 1024))
-    (loop $for_ever
+    (loop $forever
       (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
       (drop (call $fd_write (i32.const 2) (i32.const 16) (i32.const 1) (i32.const 8)))
-      (br $for_ever))))
+      (br $forever))))

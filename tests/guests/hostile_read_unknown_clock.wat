@@ -1,4 +1,4 @@
-;; Asks a clock for the time that there is not.
+;; Asks for the time of a clock that does not exist.
 (module
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (memory (export "memory") 1)

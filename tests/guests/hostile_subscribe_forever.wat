@@ -1,4 +1,4 @@
-;; A component that asks a clock for something to wait for, and never waits, for ever.
+;; A component that creates pollables of a clock and never waits for them, forever.
 (component
   (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
   (alias export $poll "pollable" (type $pollable))
@@ -10,9 +10,9 @@
   (core module $guest
     (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
     (func (export "run") (result i32)
-      (loop $for_ever
+      (loop $forever
         (drop (call $subscribe (i64.const -1)))
-        (br $for_ever))
+        (br $forever))
       (i32.const 0)))
   (core instance $made (instantiate $guest (with "host" (instance (export "subscribe" (func $subscribe))))))
   (func $run (result (result)) (canon lift (core func $made "run")))

@@ -1,4 +1,4 @@
-;; Reads stdin to its end, which does not come, and prints nothing.
+;; Reads stdin to its end, which never comes, and prints nothing.
 (module
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)

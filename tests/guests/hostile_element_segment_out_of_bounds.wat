@@ -1,4 +1,4 @@
-;; Has a segment of functions that begins behind the end of its table.
+;; Has an element segment that starts beyond the end of its table.
 (module
   (memory (export "memory") 1)
   (table 2 funcref)

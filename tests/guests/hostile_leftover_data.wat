@@ -1,5 +1,5 @@
-;; Without an argument fills its memory, its table, its globals and its stack with a pattern, and traps. With one it exits with the number
-;; of the first place where something is found that it did not put there itself.
+;; Without an argument, fills its memory, its table, its globals and its stack with a pattern, and traps. With one, it exits with the number
+;; of the first place that contains data that it did not write itself.
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
@@ -9,7 +9,7 @@
   (global $a (mut i64) (i64.const 0))
   (global $b (mut i64) (i64.const 0))
   (global $f (mut funcref) (ref.null func))
-  ;; Its frames lie over the whole stack, until the end of it is a trap.
+  ;; Its frames cover the whole stack until it overflows.
   (func $soil (param i64) (result i64)
     (i64.add (call $soil (i64.add (local.get 0) (i64.const 0x0101010101010101))) (local.get 0)))
   (func $leave
@@ -24,14 +24,14 @@
     (drop (call $soil (i64.const 0xa5a5a5a5a5a5a5a5))))
   (func $must (param $holds i32) (param $place i32)
     (if (i32.eqz (local.get $holds)) (then (call $proc_exit (local.get $place)))))
-  ;; Whether all of the memory from $at to its end is zero.
+  ;; Returns whether the memory from $at to its end is zero.
   (func $is_blank (param $at i32) (result i32)
     (loop $next
       (if (i64.ne (i64.load (local.get $at)) (i64.const 0)) (then (return (i32.const 0))))
       (local.set $at (i32.add (local.get $at) (i32.const 8)))
       (br_if $next (i32.lt_u (local.get $at) (i32.mul (memory.size) (i32.const 65536)))))
     (i32.const 1))
-  ;; Whether all of the table is null.
+  ;; Returns whether all elements of the table are null.
   (func $is_empty (result i32)
     (local $at i32)
     (loop $next

@@ -1,4 +1,4 @@
-;; A component that takes a handle of its stdout, and another, for ever.
+;; A component that takes one handle of its stdout after the other, forever.
 (component
   (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
   (import "wasi:io/streams@0.2.0" (instance $streams (export "output-stream" (type (sub resource)))))
@@ -11,9 +11,9 @@
   (core module $guest
     (import "host" "take" (func $take (result i32)))
     (func (export "run") (result i32)
-      (loop $for_ever
+      (loop $forever
         (drop (call $take))
-        (br $for_ever))
+        (br $forever))
       (i32.const 0)))
   (core instance $made (instantiate $guest (with "host" (instance (export "take" (func $take))))))
   (func $run (result (result)) (canon lift (core func $made "run")))
