@@ -17,12 +17,12 @@ async fn attach_forwards_streams_and_exit_code() {
     for command in [command_for, command_over_tcp] {
         let id = submit(&daemon, &["-i", "cat"]).await;
         let input = b"any bytes \0\xff\n".repeat(10_000);
-        let attached = command(&daemon).args(["attach", &id]).stdin(input.clone()).run().await.exited(0);
+        let attached = command(&daemon).args(["attach", &id]).stdin(input.clone()).run().await.assert_exit_code(0);
         assert!(attached.stdout == input, "{} of {} bytes arrived", attached.stdout.len(), input.len());
         assert_eq!(attached.stderr, "");
 
         let id = submit(&daemon, &["-i", "print", "7"]).await;
-        let attached = command(&daemon).args(["attach", "--logs", &id[..12]]).run().await.exited(7);
+        let attached = command(&daemon).args(["attach", "--logs", &id[..12]]).run().await.assert_exit_code(7);
         assert_eq!(attached.text(), "started\nended\n");
     }
 }
@@ -31,10 +31,10 @@ async fn attach_forwards_streams_and_exit_code() {
 async fn attach_to_ended_job_replays_its_output() {
     let daemon = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&daemon, &["both"]).await;
-    command_for(&daemon).args(["wait", &id]).run().await.exited(3);
-    let attached = command_for(&daemon).args(["attach", "--logs", "--no-stdin", &id]).run().await.exited(3);
+    command_for(&daemon).args(["wait", &id]).run().await.assert_exit_code(3);
+    let attached = command_for(&daemon).args(["attach", "--logs", "--no-stdin", &id]).run().await.assert_exit_code(3);
     assert_eq!((attached.text(), attached.stderr.as_str()), ("out\n", "err\n"));
-    assert_eq!(command_for(&daemon).args(["attach", "--no-stdin", &id]).run().await.exited(3).text(), "");
+    assert_eq!(command_for(&daemon).args(["attach", "--no-stdin", &id]).run().await.assert_exit_code(3).text(), "");
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn ctrl_c_detaches_and_leaves_job_and_stdin_to_the_next_client() {
         let mut attached = command(&daemon).args(["attach", "--logs", &id]).spawn();
         attached.read_until("started\n").await;
         attached.feed(b"some").await;
-        let refused = command_for(&daemon).args(["attach", &id]).run().await.exited(125);
+        let refused = command_for(&daemon).args(["attach", &id]).run().await.assert_exit_code(125);
         assert!(refused.stderr.contains("--no-stdin"), "{refused:?}");
         let mut watching = command_for(&daemon).args(["attach", "--no-stdin", "--logs", &id]).spawn();
         watching.read_until("started\n").await;
@@ -60,8 +60,8 @@ async fn ctrl_c_detaches_and_leaves_job_and_stdin_to_the_next_client() {
             let next = command_for(&daemon).args(["attach", "--logs", &id]).run().await;
             (next.code != Some(125)).then_some(next)
         });
-        assert_eq!(next.await.exited(7).text(), "started\nended\n");
-        let watched = watching.finish().await.exited(7);
+        assert_eq!(next.await.assert_exit_code(7).text(), "started\nended\n");
+        let watched = watching.finish().await.assert_exit_code(7);
         assert_eq!(watched.text(), "started\nended\n");
     }
 }
@@ -69,13 +69,13 @@ async fn ctrl_c_detaches_and_leaves_job_and_stdin_to_the_next_client() {
 #[tokio::test]
 async fn attach_to_unknown_job_or_closed_stdin_fails() {
     let daemon = serving("spin", guests::limits::LOOP_IN_START).await;
-    let unknown = command_for(&daemon).args(["attach", &"0".repeat(32)]).run().await.exited(125);
+    let unknown = command_for(&daemon).args(["attach", &"0".repeat(32)]).run().await.assert_exit_code(125);
     assert!(unknown.stderr.contains("no job 0000"), "{unknown:?}");
-    command_for(&daemon).args(["run", "-i", "spin"]).run().await.exited(125);
+    command_for(&daemon).args(["run", "-i", "spin"]).run().await.assert_exit_code(125);
     let id = submit(&daemon, &["spin"]).await;
-    command_for(&daemon).args(["attach", &id]).run().await.exited(125);
+    command_for(&daemon).args(["attach", &id]).run().await.assert_exit_code(125);
     let watching = command_for(&daemon).args(["attach", "--no-stdin", &id]).spawn();
-    command_for(&daemon).args(["kill", &id]).run().await.exited(0);
-    let stopped = watching.finish().await.exited(137);
+    command_for(&daemon).args(["kill", &id]).run().await.assert_exit_code(0);
+    let stopped = watching.finish().await.assert_exit_code(137);
     assert_eq!(stopped.stderr, "capstan: spin was stopped\n");
 }

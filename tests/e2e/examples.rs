@@ -53,8 +53,8 @@ async fn push_with(daemon: &Daemon, name: &str, manifest: &str) {
     let file = daemon.setup().folder().join("job.toml");
     fs::write(&file, manifest).unwrap();
     let program = format!("{name}={}", guests::compiled_path("wordcount").display());
-    command_for(daemon).args(["push", &program, "--manifest", file.to_str().unwrap()]).run().await.exited(0);
-    let checked = command_for(daemon).args(["check", "--json", name]).run().await.exited(0).json();
+    command_for(daemon).args(["push", &program, "--manifest", file.to_str().unwrap()]).run().await.assert_exit_code(0);
+    let checked = command_for(daemon).args(["check", "--json", name]).run().await.assert_exit_code(0).json();
     assert_eq!((&checked["allowed"], &checked["findings"]), (&true.into(), &json!([])), "{checked}");
 }
 

@@ -26,7 +26,7 @@ async fn ctrl_c_cancels_a_run_that_waits_for_stdin() {
     let mut running = command_for(&daemon).args(["run", "print"]).spawn();
     running.read_until("started\n").await;
     running.signal(Signal::INT);
-    running.finish().await.exited(137);
+    running.finish().await.assert_exit_code(137);
     let client = daemon.client();
     eventually("the run to be cancelled", async || (client.running().await == 0).then_some(())).await;
 }
@@ -36,7 +36,7 @@ async fn ctrl_c_stops_a_run_in_process() {
     let mut running = command().file("print.wasm", guests::run::PRINT_THEN_EXIT).args(["run", "print.wasm"]).spawn();
     running.read_until("started\n").await;
     running.signal(Signal::INT);
-    running.finish().await.exited(137);
+    running.finish().await.assert_exit_code(137);
 }
 
 #[tokio::test]

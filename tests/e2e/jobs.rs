@@ -15,11 +15,11 @@ async fn daemon_with_handlers() -> Daemon {
 
 /// Runs the command with `args`, which must succeed, and returns its stdout.
 async fn stdout_of(daemon: &Daemon, args: &[&str]) -> String {
-    command_for(daemon).args(args).run().await.exited(0).text().to_owned()
+    command_for(daemon).args(args).run().await.assert_exit_code(0).text().to_owned()
 }
 
 async fn inspect(daemon: &Daemon, id: &str) -> Value {
-    command_for(daemon).args(["inspect", id]).run().await.exited(0).json()
+    command_for(daemon).args(["inspect", id]).run().await.assert_exit_code(0).json()
 }
 
 /// Waits until a job runs.
@@ -31,7 +31,7 @@ async fn wait_until_running(daemon: &Daemon, id: &str) {
 async fn ps_lists_running_jobs_and_ended_jobs_only_with_all() {
     let daemon = daemon_with_handlers().await;
     let ended = submit(&daemon, &["exit", "3"]).await;
-    command_for(&daemon).args(["wait", &ended]).run().await.exited(3);
+    command_for(&daemon).args(["wait", &ended]).run().await.assert_exit_code(3);
     let sleeping = submit(&daemon, &["sleep"]).await;
     wait_until_running(&daemon, &sleeping).await;
 
@@ -45,7 +45,7 @@ async fn ps_lists_running_jobs_and_ended_jobs_only_with_all() {
     assert_eq!(stdout_of(&daemon, &["ps", "-aq", "--limit", "1"]).await, format!("{sleeping}\n"));
     assert_eq!(stdout_of(&daemon, &["ps", "-aq", "--handler", "exit"]).await, format!("{ended}\n"));
     assert_eq!(stdout_of(&daemon, &["ps", "-q", "--handler", "exit"]).await, "");
-    let json = command_for(&daemon).args(["ps", "--json"]).run().await.exited(0).json();
+    let json = command_for(&daemon).args(["ps", "--json"]).run().await.assert_exit_code(0).json();
     assert_eq!((json["jobs"].as_array().unwrap().len(), &json["jobs"][0]["id"]), (1, &sleeping.clone().into()));
 }
 
@@ -57,7 +57,7 @@ async fn unique_prefix_of_an_id_selects_the_job() {
     assert_eq!(inspect(&daemon, &id[..8]).await["id"], id);
     for nobody in ["", "abc", "exit", &"0".repeat(8), &"0".repeat(32)] {
         for command in ["logs", "wait", "cancel", "kill", "inspect", "rm"] {
-            let refused = command_for(&daemon).args([command, nobody]).run().await.exited(125);
+            let refused = command_for(&daemon).args([command, nobody]).run().await.assert_exit_code(125);
             assert!(!refused.stderr.is_empty() && refused.stdout.is_empty(), "{command}: {refused:?}");
         }
     }
@@ -67,13 +67,14 @@ async fn unique_prefix_of_an_id_selects_the_job() {
 async fn wait_prints_every_exit_code_and_returns_that_of_the_last_job() {
     let daemon = daemon_with_handlers().await;
     let (seven, none) = (submit(&daemon, &["exit", "7"]).await, submit(&daemon, &["exit"]).await);
-    assert_eq!(command_for(&daemon).args(["wait", &none, &seven]).run().await.exited(7).text(), "0\n7\n");
-    assert_eq!(command_for(&daemon).args(["wait", &seven, &none]).run().await.exited(0).text(), "7\n0\n");
-    let finished = command_for(&daemon).args(["wait", &seven, &"0".repeat(32)]).run().await.exited(125);
+    assert_eq!(command_for(&daemon).args(["wait", &none, &seven]).run().await.assert_exit_code(7).text(), "0\n7\n");
+    assert_eq!(command_for(&daemon).args(["wait", &seven, &none]).run().await.assert_exit_code(0).text(), "7\n0\n");
+    let finished = command_for(&daemon).args(["wait", &seven, &"0".repeat(32)]).run().await.assert_exit_code(125);
     assert_eq!(finished.text(), "7\n");
 
     let sleeping = submit(&daemon, &["sleep"]).await;
-    let given_up = command_for(&daemon).args(["wait", "--timeout", "100ms", &sleeping]).run().await.exited(125);
+    let given_up =
+        command_for(&daemon).args(["wait", "--timeout", "100ms", &sleeping]).run().await.assert_exit_code(125);
     assert!(given_up.stderr.contains(&sleeping) && given_up.stderr.contains("100 ms"), "{given_up:?}");
     assert_eq!(stdout_of(&daemon, &["ps", "-q"]).await, format!("{sleeping}\n"), "the job keeps running");
 }
@@ -86,11 +87,11 @@ async fn cancel_and_kill_stop_a_job_only_once() {
     {
         let id = submit(&daemon, &[handler]).await;
         wait_until_running(&daemon, &id).await;
-        let ended = command_for(&daemon).args(command).args([&id]).run().await.exited(0);
+        let ended = command_for(&daemon).args(command).args([&id]).run().await.assert_exit_code(0);
         assert_eq!(ended.text(), format!("{id}\n"));
-        assert_eq!(command_for(&daemon).args(["wait", &id]).run().await.exited(137).text(), "137\n");
+        assert_eq!(command_for(&daemon).args(["wait", &id]).run().await.assert_exit_code(137).text(), "137\n");
         assert_eq!(inspect(&daemon, &id).await["outcome"]["kind"], "cancelled");
-        let again = command_for(&daemon).args(command).args([&id]).run().await.exited(125);
+        let again = command_for(&daemon).args(command).args([&id]).run().await.assert_exit_code(125);
         assert!(again.stdout.is_empty() && !again.stderr.is_empty(), "{again:?}");
     }
 }
@@ -100,23 +101,23 @@ async fn kill_with_an_unknown_id_still_stops_the_other_jobs() {
     let daemon = daemon_with_handlers().await;
     let (first, second) = (submit(&daemon, &["sleep"]).await, submit(&daemon, &["spin"]).await);
     let nobody = "0".repeat(32);
-    let finished = command_for(&daemon).args(["kill", &first, &nobody, &second]).run().await.exited(125);
+    let finished = command_for(&daemon).args(["kill", &first, &nobody, &second]).run().await.assert_exit_code(125);
     assert_eq!(finished.text(), format!("{first}\n{second}\n"));
-    command_for(&daemon).args(["wait", &first, &second]).run().await.exited(137);
+    command_for(&daemon).args(["wait", &first, &second]).run().await.assert_exit_code(137);
 }
 
 #[tokio::test]
 async fn rm_removes_ended_jobs_and_running_jobs_with_force() {
     let daemon = daemon_with_handlers().await;
     let (ended, sleeping) = (submit(&daemon, &["exit"]).await, submit(&daemon, &["sleep"]).await);
-    command_for(&daemon).args(["wait", &ended]).run().await.exited(0);
+    command_for(&daemon).args(["wait", &ended]).run().await.assert_exit_code(0);
     wait_until_running(&daemon, &sleeping).await;
-    let refused = command_for(&daemon).args(["rm", &sleeping, &ended]).run().await.exited(125);
+    let refused = command_for(&daemon).args(["rm", &sleeping, &ended]).run().await.assert_exit_code(125);
     assert_eq!(refused.text(), format!("{ended}\n"));
-    command_for(&daemon).args(["inspect", &ended]).run().await.exited(125);
+    command_for(&daemon).args(["inspect", &ended]).run().await.assert_exit_code(125);
 
     let again = submit(&daemon, &["exit"]).await;
-    command_for(&daemon).args(["wait", &again]).run().await.exited(0);
+    command_for(&daemon).args(["wait", &again]).run().await.assert_exit_code(0);
     assert_eq!(stdout_of(&daemon, &["rm", "-f", &sleeping, &again]).await, format!("{sleeping}\n{again}\n"));
     assert_eq!(stdout_of(&daemon, &["ps", "-aq"]).await, "");
 }

@@ -24,7 +24,7 @@ const PRINT_THEN_SLEEP: &str = r#"(module
 async fn logs_print_each_stream_to_its_own_stream() {
     let daemon = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&daemon, &["both"]).await;
-    command_for(&daemon).args(["wait", &id]).run().await.exited(3);
+    command_for(&daemon).args(["wait", &id]).run().await.assert_exit_code(3);
     for (flags, stdout, stderr) in [
         (&[] as &[&str], "out\n", "err\n"),
         (&["--stdout"], "out\n", ""),
@@ -36,10 +36,10 @@ async fn logs_print_each_stream_to_its_own_stream() {
         // The job has ended, so following its logs ends too, whatever its exit code.
         (&["-f"], "out\n", "err\n"),
     ] {
-        let logs = command_for(&daemon).args(["logs"]).args(flags).args([&id]).run().await.exited(0);
+        let logs = command_for(&daemon).args(["logs"]).args(flags).args([&id]).run().await.assert_exit_code(0);
         assert_eq!((logs.text(), logs.stderr.as_str()), (stdout, stderr), "{flags:?}");
     }
-    let logs = command_for(&daemon).args(["logs", "-t", "--stdout", &id]).run().await.exited(0);
+    let logs = command_for(&daemon).args(["logs", "-t", "--stdout", &id]).run().await.assert_exit_code(0);
     let (time, line) = logs.text().split_once(' ').unwrap();
     assert!(time.ends_with('Z') && time.contains('T') && line == "out\n", "{logs:?}");
 }
@@ -49,8 +49,8 @@ async fn logs_report_output_that_was_not_kept() {
     let daemon = Setup::new(CAPSTAN).config("[policy]\nstdout = \"4MiB\"").start();
     daemon.client().push("flood", guests::limits::FLOOD_STDOUT).await;
     let id = submit(&daemon, &["flood"]).await;
-    command_for(&daemon).args(["wait", &id]).run().await.exited(137);
-    let logs = command_for(&daemon).args(["logs", &id]).run().await.exited(0);
+    command_for(&daemon).args(["wait", &id]).run().await.assert_exit_code(137);
+    let logs = command_for(&daemon).args(["logs", &id]).run().await.assert_exit_code(0);
     assert!(!logs.stdout.is_empty() && logs.stdout.len() < 4 << 20, "{} bytes arrived", logs.stdout.len());
     assert!(logs.stderr.contains("bytes of output are missing here"), "{}", logs.stderr);
 }
@@ -59,14 +59,14 @@ async fn logs_report_output_that_was_not_kept() {
 async fn logs_follow_ends_with_the_job() {
     let daemon = Daemon::start(CAPSTAN);
     let push = command_for(&daemon).file("slow.wat", PRINT_THEN_SLEEP.as_bytes()).args(["push", "slow.wat"]);
-    push.run().await.exited(0);
+    push.run().await.assert_exit_code(0);
     let id = submit(&daemon, &["slow"]).await;
     let mut following = command_for(&daemon).args(["logs", "-f", &id]).spawn();
     following.read_until("started\n").await;
-    let now = command_for(&daemon).args(["logs", &id]).run().await.exited(0);
+    let now = command_for(&daemon).args(["logs", &id]).run().await.assert_exit_code(0);
     assert_eq!(now.text(), "started\n", "without -f, logs prints the output so far and exits");
-    command_for(&daemon).args(["kill", &id]).run().await.exited(0);
-    assert_eq!(following.finish().await.exited(0).text(), "started\n");
+    command_for(&daemon).args(["kill", &id]).run().await.assert_exit_code(0);
+    assert_eq!(following.finish().await.assert_exit_code(0).text(), "started\n");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn events_prints_live_and_past_events() {
     }
 
     let past = ["events", "--since", "1h", "--until", "0s", "--json", "--filter", "event=job.end"];
-    let past = command_for(&daemon).args(past).run().await.exited(0);
+    let past = command_for(&daemon).args(past).run().await.assert_exit_code(0);
     let events: Vec<Value> = past.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!((&events[0]["job"], &events[0]["exit_code"]), (&id.into(), &3.into()));
@@ -96,7 +96,7 @@ async fn logs_and_events_reject_invalid_arguments() {
     for args in
         [&["events", "--filter", "x"] as &[&str], &["events", "--since", "soon"], &["logs", "--tail", "-1", "0000"]]
     {
-        let refused = command_for(&daemon).args(args).run().await.exited(125);
+        let refused = command_for(&daemon).args(args).run().await.assert_exit_code(125);
         assert!(!refused.stderr.is_empty(), "{refused:?}");
     }
 }

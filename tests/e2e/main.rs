@@ -42,6 +42,6 @@ async fn serving(handler: &str, wasm: &[u8]) -> Daemon {
 
 /// Submits a detached run with empty stdin and returns the id of the job.
 async fn submit(daemon: &Daemon, args: &[&str]) -> String {
-    let submitted = command_for(daemon).args(["run", "-d"]).args(args).run().await.exited(0);
+    let submitted = command_for(daemon).args(["run", "-d"]).args(args).run().await.assert_exit_code(0);
     submitted.text().trim().to_owned()
 }

@@ -42,12 +42,12 @@ async fn mounted_folder_can_be_read_and_listed() {
     for probe in PROBES {
         for access in ["", ":ro", ":rw"] {
             assert_eq!(
-                granted.run_probe(probe, access, &["read", "/data/inside"]).await.exited(0).text(),
+                granted.run_probe(probe, access, &["read", "/data/inside"]).await.assert_exit_code(0).text(),
                 "inside",
                 "{probe}{access}"
             );
             assert_eq!(
-                granted.run_probe(probe, access, &["ls", "/data"]).await.exited(0).text(),
+                granted.run_probe(probe, access, &["ls", "/data"]).await.assert_exit_code(0).text(),
                 "inside\n",
                 "{probe}{access}"
             );
@@ -59,9 +59,15 @@ async fn mounted_folder_can_be_read_and_listed() {
 async fn folder_mounted_read_write_can_be_written() {
     let granted = MountedFolder::new();
     // Only the module writes: components built by the fallback toolchain cannot create files under any runtime.
-    assert_eq!(granted.run_probe("probe.p1", "", &["write", "/data/new", "text"]).await.exited(0).text(), "ok\n");
+    assert_eq!(
+        granted.run_probe("probe.p1", "", &["write", "/data/new", "text"]).await.assert_exit_code(0).text(),
+        "ok\n"
+    );
     assert_eq!(fs::read_to_string(granted.path("data/new")).unwrap(), "text");
-    assert_eq!(granted.run_probe("probe.p1", ":rw", &["write", "/data/new", "again"]).await.exited(0).text(), "ok\n");
+    assert_eq!(
+        granted.run_probe("probe.p1", ":rw", &["write", "/data/new", "again"]).await.assert_exit_code(0).text(),
+        "ok\n"
+    );
     assert_eq!(fs::read_to_string(granted.path("data/new")).unwrap(), "again");
 }
 
@@ -70,7 +76,7 @@ async fn folder_mounted_read_only_cannot_be_written() {
     let granted = MountedFolder::new();
     for probe in PROBES {
         for file in ["/data/new", "/data/inside"] {
-            let finished = granted.run_probe(probe, ":ro", &["write", file, "text"]).await.exited(1);
+            let finished = granted.run_probe(probe, ":ro", &["write", file, "text"]).await.assert_exit_code(1);
             assert!(finished.text().starts_with("error: "), "{probe}: {finished:?}");
         }
     }
@@ -95,11 +101,11 @@ async fn guest_cannot_escape_from_a_mounted_folder() {
             "/outside",
             "/etc/passwd",
         ] {
-            let finished = granted.run_probe(probe, "", &["read", path]).await.exited(1);
+            let finished = granted.run_probe(probe, "", &["read", path]).await.assert_exit_code(1);
             assert!(finished.text().starts_with("error: "), "{probe} {path}: {finished:?}");
         }
-        granted.run_probe(probe, "", &["write", "/data/../escaped", "x"]).await.exited(1);
-        granted.run_probe(probe, "", &["ls", "/data/.."]).await.exited(1);
+        granted.run_probe(probe, "", &["write", "/data/../escaped", "x"]).await.assert_exit_code(1);
+        granted.run_probe(probe, "", &["ls", "/data/.."]).await.assert_exit_code(1);
     }
     assert!(!granted.path("escaped").exists());
 }
@@ -109,8 +115,9 @@ async fn open_handles_are_limited() {
     let granted = MountedFolder::new();
     for probe in PROBES {
         // Streams and the mount itself use some of the 128 handles.
-        granted.run_probe(probe, ":ro", &["handles", "100", "/data/inside"]).await.exited(0);
-        let finished = granted.run_probe(probe, ":ro", &["handles", "10000", "/data/inside"]).await.exited(134);
+        granted.run_probe(probe, ":ro", &["handles", "100", "/data/inside"]).await.assert_exit_code(0);
+        let finished =
+            granted.run_probe(probe, ":ro", &["handles", "10000", "/data/inside"]).await.assert_exit_code(134);
         assert!(finished.stderr.contains("handles_exhausted"), "{probe}: {finished:?}");
     }
 }
@@ -131,7 +138,7 @@ async fn invalid_mounts_are_rejected() {
             .args(["name"])
             .run()
             .await
-            .exited(125);
+            .assert_exit_code(125);
         assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{dir}: {finished:?}");
     }
 }
@@ -144,9 +151,9 @@ async fn mounted_file_does_not_expose_its_siblings() {
         let run_probe = |args: [&'static str; 2]| {
             command().args(["run", "--dir", &dir]).args([guests::compiled_path(probe)]).args(args).run()
         };
-        assert_eq!(run_probe(["read", "/etc/file"]).await.exited(0).text(), "inside", "{probe}");
-        run_probe(["read", "/etc/inside"]).await.exited(1);
-        run_probe(["ls", "/etc"]).await.exited(1);
+        assert_eq!(run_probe(["read", "/etc/file"]).await.assert_exit_code(0).text(), "inside", "{probe}");
+        run_probe(["read", "/etc/inside"]).await.assert_exit_code(1);
+        run_probe(["ls", "/etc"]).await.assert_exit_code(1);
     }
 }
 
@@ -156,7 +163,7 @@ async fn disk_quota_is_enforced_in_process() {
     for probe in PROBES {
         let dir = format!("{}::/data", granted.path("data").display());
         let run = command().args(["run", "--dir", &dir, "--disk", "5"]).args([guests::compiled_path(probe)]);
-        let finished = run.args(["put", "/data/new", "9", "9"]).run().await.exited(137);
+        let finished = run.args(["put", "/data/new", "9", "9"]).run().await.assert_exit_code(137);
         assert!(finished.stderr.contains("no more than 5 B"), "{finished:?}");
         assert_eq!(fs::read(granted.path("data/new")).unwrap().len(), 5, "{probe}");
     }
@@ -170,8 +177,8 @@ async fn scratch_directory_is_removed_after_a_run_in_process() {
             let run = command().env("TMPDIR", folder.path().to_str().unwrap()).args(["run", "--scratch", scratch]);
             run.args([guests::compiled_path(probe)]).args(["put", "/scratch/f", "9", "9"]).run()
         };
-        run("9").await.exited(0);
-        run("8").await.exited(137);
+        run("9").await.assert_exit_code(0);
+        run("8").await.assert_exit_code(137);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{probe}");
     }
 }

@@ -9,11 +9,11 @@ use crate::command;
 
 #[tokio::test]
 async fn published_schema_equals_the_printed_schema() {
-    let printed = command().args(["schema"]).run().await.exited(0).json();
+    let printed = command().args(["schema"]).run().await.assert_exit_code(0).json();
     let published = fs::read_to_string(guests::root().join("docs/job.schema.json")).unwrap();
     let published: Value = serde_json::from_str(&published).unwrap();
     assert!(published == printed, "update it with: capstan schema > docs/job.schema.json");
-    let policy = command().args(["schema", "policy"]).run().await.exited(0).json();
+    let policy = command().args(["schema", "policy"]).run().await.assert_exit_code(0).json();
     assert_eq!(policy["properties"], resolved(&printed, &printed["properties"]["policy"])["properties"]);
 }
 
@@ -25,7 +25,7 @@ fn resolved<'a>(schema: &'a Value, of: &'a Value) -> &'a Value {
 
 #[tokio::test]
 async fn schema_allows_exactly_the_keys_of_the_first_party_manifests() {
-    let schema = command().args(["schema"]).run().await.exited(0).json();
+    let schema = command().args(["schema"]).run().await.assert_exit_code(0).json();
     let policy = resolved(&schema, &schema["properties"]["policy"]);
     for of in [&schema, policy] {
         assert_eq!(of["additionalProperties"], false, "{of}");

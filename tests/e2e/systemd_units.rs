@@ -62,7 +62,7 @@ async fn service_command_starts_on_the_passed_socket_and_reports_ready() {
 
 #[tokio::test]
 async fn service_uses_only_flags_that_the_daemon_knows() {
-    let help = command().args(["daemon", "--help"]).run().await.exited(0);
+    let help = command().args(["daemon", "--help"]).run().await.assert_exit_code(0);
     let flags: Vec<_> = arguments(&unit("capstan.service")).into_iter().filter(|word| word.starts_with('-')).collect();
     assert!(flags.len() >= 3, "{flags:?}");
     for flag in flags {
@@ -103,7 +103,9 @@ fn systemd_verifies_the_units() {
         fs::write(&path, unit(name).replace("/usr/bin/capstan", CAPSTAN)).unwrap();
         path
     });
-    let Some(output) = analyzed(Command::new("systemd-analyze").arg("verify").args(&written)) else { return };
+    let Some(output) = run_systemd_analyze(Command::new("systemd-analyze").arg("verify").args(&written)) else {
+        return;
+    };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // It checks all units of the machine, and only the messages on our units matter.
     let ours: Vec<_> = said.lines().filter(|line| line.contains("capstan")).collect();
@@ -115,13 +117,13 @@ fn service_exposure_level_is_at_most_1_5() {
     let service = guests::root().join("packaging/capstan.service");
     // The threshold is in tenths. The command fails if the exposure is above it.
     let analyze = ["security", "--offline=true", "--threshold=15", "--no-pager"];
-    let Some(output) = analyzed(Command::new("systemd-analyze").args(analyze).arg(service)) else { return };
+    let Some(output) = run_systemd_analyze(Command::new("systemd-analyze").args(analyze).arg(service)) else { return };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("Overall exposure level for capstan.service"), "{output:?}");
 }
 
 /// Runs systemd's own tool, if it is installed.
-fn analyzed(command: &mut Command) -> Option<Output> {
+fn run_systemd_analyze(command: &mut Command) -> Option<Output> {
     let output = command.output();
     let missing = |error| {
         eprintln!("NOT CHECKED: systemd-analyze cannot be run here ({error}); `./just units` requires it");

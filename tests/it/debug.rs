@@ -6,7 +6,7 @@ use capstan_tests::{Address, Client, Daemon, Setup, WebSocket, eventually, guest
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::{CAPSTAN, oracle, serving};
 
 const PATHS: [&str; 7] = [
@@ -99,7 +99,7 @@ async fn cpu_profile_shows_guests_and_sandbox_while_jobs_run() {
     assert_eq!((drawing.status, drawing.header("content-type")), (200, Some("image/svg+xml")));
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(1) {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
     }
     let picture = drawing.finish().await;
     assert!(!picture.cut);
@@ -179,7 +179,7 @@ async fn heap_profile_shows_who_holds_allocations() {
         // Each job keeps 1 MiB of what it printed.
         for _ in 0..24 {
             let id = submit(&client, &json!({"handler": "flood", "policy": {"stdout": 4 << 20}})).await;
-            ended(&client, &id).await;
+            wait_for_end(&client, &id).await;
         }
         let picture = drawing.finish().await;
         assert!(picture.text().contains("<svg"), "{}", picture.text());
@@ -315,7 +315,7 @@ async fn job_profile_is_exclusive_and_ends_with_job_or_client() {
     let profile = second.finish().await;
     assert!(!profile.cut);
     assert!(profile.json()["threads"].is_array(), "{profile:?}");
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     client.get(&path).send().await.error(409, "job_ended");
 
     client.get("/debug/jobs/00000000000000000000000000000000/profile").send().await.error(404, "unknown_job");

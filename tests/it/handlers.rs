@@ -76,9 +76,9 @@ async fn builtins_cannot_be_replaced_or_removed_and_services_cannot_be_run() {
     client.delete("/v1/handlers/version").send().await.error(403, "builtin");
     client.run("serveapi").arg("tcp://127.0.0.1:0").send().await.error(403, "service");
     client.run("acceptconnections").send().await.error(403, "service");
-    client.run("version").send().await.ended("exited", 0);
+    client.run("version").send().await.assert_outcome("exited", 0);
     let commands = client.run("commands").send().await;
-    commands.ended("exited", 0);
+    commands.assert_outcome("exited", 0);
     assert!(commands.text().contains("hello"), "{commands:?}");
     oracle::still_answers(&mut daemon).await;
 }
@@ -128,7 +128,7 @@ async fn run_finishes_on_the_code_it_started_with() {
         assert!(matches!(changed.status, 200 | 204), "{method}: {changed:?}");
         drop(feed);
         let reply = exchange.finish().await;
-        reply.ended("exited", 5);
+        reply.assert_outcome("exited", 5);
         assert_eq!(reply.text(), "ended\n", "{method}");
     }
     client.run("guest").send().await.error(404, "unknown_handler");
@@ -202,7 +202,7 @@ async fn manifest_pushed_with_a_module_applies() {
     let pushed = push_multipart(&daemon, &[("manifest", manifest), ("module", guests::limits::LOOP_IN_START)]).await;
     assert_eq!(pushed.status, 200, "{pushed:?}");
     let framed = daemon.client().run("guest").framed().query("timeout", "1h").send().await.frames();
-    framed.ended("timed_out", 124);
+    framed.assert_outcome("timed_out", 124);
     assert_eq!(framed.outcome()["limit"], 0.25);
     oracle::still_answers(&mut daemon).await;
 }

@@ -10,7 +10,7 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{Call, Client, Daemon, bombs, foreach_guest, guests, modules};
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::oracle::Oracle;
 use crate::{configured, serving};
 
@@ -58,7 +58,7 @@ async fn result_of(wasm: &[u8], arg: &str) -> Framed {
 /// Runs a guest that must trap with this trap code.
 async fn assert_traps(wasm: &[u8], trap: &str) {
     let framed = result_of(wasm, "").await;
-    framed.ended("trapped", 134);
+    framed.assert_outcome("trapped", 134);
     assert_eq!(framed.outcome()["trap"], trap, "{}", framed.last);
 }
 
@@ -68,7 +68,7 @@ async fn assert_times_out(wasm: &[u8]) -> Framed {
     let began = Instant::now();
     let framed = hostile.call().query("timeout", "500ms").send().await.frames();
     assert!(began.elapsed() < SLACK, "it took {:?}", began.elapsed());
-    framed.ended("timed_out", 124);
+    framed.assert_outcome("timed_out", 124);
     hostile.assert_unharmed().await;
     framed
 }
@@ -121,7 +121,7 @@ async fn every_trap() {
     .enumerate()
     {
         let framed = hostile.call().arg(&digit.to_string()).send().await.frames();
-        framed.ended("trapped", 134);
+        framed.assert_outcome("trapped", 134);
         assert_eq!(framed.outcome()["trap"], *trap, "{digit}: {}", framed.last);
     }
     hostile.assert_unharmed().await;
@@ -132,12 +132,12 @@ async fn flood_of_every_byte() {
     let hostile = Hostile::with_config(CAPS, guests::hostile::FLOOD_OF_EVERY_BYTE).await;
     let in_order = |bytes: &[u8]| bytes.windows(2).all(|two| two[1] == two[0].wrapping_add(1));
     let framed = hostile.call().send().await.frames();
-    framed.ended("output_cap", 137);
+    framed.assert_outcome("output_cap", 137);
     assert_eq!(framed.stdout.len(), 512 << 10, "stdout must stop exactly at the limit");
     assert!(framed.stdout[0] == 0 && in_order(&framed.stdout), "the output differs from what the guest printed");
 
     let id = submit(&hostile.client, &json!({"handler": "guest"})).await;
-    assert_eq!(ended(&hostile.client, &id).await["outcome"]["kind"], "output_cap");
+    assert_eq!(wait_for_end(&hostile.client, &id).await["outcome"]["kind"], "output_cap");
     let logs = hostile.client.get(&format!("/v1/jobs/{id}/logs")).send().await;
     assert!(!logs.body.is_empty() && in_order(&logs.body), "the log differs from what the guest printed");
 
@@ -150,7 +150,7 @@ async fn flood_of_every_byte() {
 async fn flood_both_streams() {
     let hostile = Hostile::with_config(CAPS, guests::hostile::FLOOD_BOTH_STREAMS).await;
     let framed = hostile.call().send().await.frames();
-    framed.ended("output_cap", 137);
+    framed.assert_outcome("output_cap", 137);
     assert_eq!((&framed.outcome()["stream"], framed.stderr.len()), (&json!("stderr"), 64 << 10));
     assert!(framed.stdout.len() <= (64 << 10) + 1024, "{} bytes of stdout", framed.stdout.len());
     assert!(framed.stdout.iter().all(|byte| *byte == b'o') && framed.stderr.iter().all(|byte| *byte == b'e'));
@@ -173,7 +173,7 @@ async fn ten_million_writes() {
 #[tokio::test]
 async fn zero_subscriptions() {
     // The number of EINVAL in preview 1.
-    result_of(guests::hostile::ZERO_SUBSCRIPTIONS, "").await.ended("exited", 28);
+    result_of(guests::hostile::ZERO_SUBSCRIPTIONS, "").await.assert_outcome("exited", 28);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn ten_thousand_sleeps() {
 
 #[tokio::test]
 async fn wait_for_odd_clock_times() {
-    result_of(guests::hostile::WAIT_FOR_ODD_CLOCK_TIMES, "").await.ended("exited", 0);
+    result_of(guests::hostile::WAIT_FOR_ODD_CLOCK_TIMES, "").await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn out_of_bounds_pointers() {
         if is_too_much {
             assert_eq!(framed.outcome(), &too_much, "{digit}");
         } else {
-            framed.ended("trapped", 134);
+            framed.assert_outcome("trapped", 134);
             assert_eq!(framed.outcome()["trap"], "host_call", "{digit}: {}", framed.last);
         }
     }
@@ -236,9 +236,9 @@ async fn measure_below_a_millisecond() {
     let hostile = Hostile::with_config("", guests::hostile::MEASURE_BELOW_A_MILLISECOND).await;
     let run =
         async |clock: &str| hostile.call().query("policy", &json!({"clock": clock}).to_string()).send().await.frames();
-    run("coarse").await.ended("exited", 0);
+    run("coarse").await.assert_outcome("exited", 0);
     // With a precise clock the guest can measure it.
-    run("real").await.ended("exited", 1);
+    run("real").await.assert_outcome("exited", 1);
     hostile.assert_unharmed().await;
 }
 
@@ -248,7 +248,7 @@ async fn forge_log_lines() {
     let forged = "x)\r\n2026-01-01T00:00:00.000000Z  INFO capstan::job: -job forged(x) = OK (0)";
     let job = json!({"handler": "guest", "args": [forged, "\u{1b}[2Jforged", "\u{85}forged\u{9b}2J"]});
     let id = submit(&hostile.client, &job).await;
-    let told = ended(&hostile.client, &id).await;
+    let told = wait_for_end(&hostile.client, &id).await;
     assert_eq!(told["outcome"], json!({"kind": "exited", "code": 1}));
     assert_eq!(told["args"], job["args"], "the arguments must be unchanged");
     let error = told["error"].as_str().unwrap();
@@ -265,7 +265,7 @@ async fn forge_log_lines() {
 async fn forge_function_names() {
     let hostile = Hostile::with_config("", guests::hostile::FORGE_FUNCTION_NAMES).await;
     let framed = hostile.call().send().await.frames();
-    framed.ended("trapped", 134);
+    framed.assert_outcome("trapped", 134);
     let innermost = framed.outcome()["backtrace"][0].as_str().unwrap();
     assert!(innermost.contains("forged"), "{innermost:?}");
     assert!(!innermost.contains(char::is_control), "{innermost:?} contains control characters");
@@ -295,7 +295,7 @@ async fn leftover_data() {
     for turn in 0..12 {
         let leaving = programs[turn % 3];
         let left = hostile.client.run(leaving).framed().send().await.frames();
-        left.ended("trapped", 134);
+        left.assert_outcome("trapped", 134);
         assert_eq!(left.outcome()["trap"], "stack_overflow", "{}", left.last);
         // Neither the same program nor the others find anything.
         for looking in [leaving, programs[(turn + 1) % 3], programs[(turn + 2) % 3]] {
@@ -328,7 +328,7 @@ async fn extreme_arguments_and_variables_are_rejected_or_reach_the_guest() {
     for args in [vec!["a"; 100_000], vec![""; 1_000_000]] {
         let job = post(json!({"handler": "guest", "args": args})).await;
         assert_eq!(job.status, 202, "{} arguments: {job:?}", args.len());
-        let told = ended(&hostile.client, job.json()["id"].as_str().unwrap()).await;
+        let told = wait_for_end(&hostile.client, job.json()["id"].as_str().unwrap()).await;
         assert_eq!(told["outcome"], json!({"kind": "exited", "code": 0}), "{} arguments", args.len());
     }
     hostile.assert_unharmed().await;

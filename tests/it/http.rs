@@ -34,7 +34,7 @@ async fn version_and_info_describe_the_daemon() {
     let version = version.json();
     assert_eq!((&version["api_version"], &version["min_api_version"]), (&"1".into(), &"1".into()), "{version}");
     assert!(version["wasmtime"].as_str().unwrap().starts_with("48."), "{version}");
-    client.run("hello").send().await.ended("exited", 0);
+    client.run("hello").send().await.assert_outcome("exited", 0);
 
     let info = client.get("/v1/info").send().await.json();
     assert_eq!(info["state"], "running");
@@ -121,7 +121,7 @@ async fn cross_origin_page_cannot_run_jobs() {
         assert_eq!(reply.status, 403, "{origin}: {reply:?}");
     }
     let own = format!("http://{}", daemon.addr());
-    client.run("hello").header("origin", &own).send().await.ended("exited", 0);
+    client.run("hello").header("origin", &own).send().await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn http2_works_with_prior_knowledge() {
     let (daemon, client) = serving("cat", guests::run::CAT).await;
     for client in [client, daemon.unix_client()] {
         let reply = client.run("cat").http2().body("over h2").send().await;
-        reply.ended("exited", 0);
+        reply.assert_outcome("exited", 0);
         assert_eq!(reply.text(), "over h2");
     }
 }

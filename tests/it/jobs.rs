@@ -76,7 +76,7 @@ async fn job_can_be_submitted_as_one_line() {
 #[tokio::test]
 async fn guest_exit_code_127_differs_from_unknown_handler() {
     let (_daemon, client) = serving("exit", guests::run::EXIT).await;
-    client.run("exit").arg("127").send().await.ended("exited", 127);
+    client.run("exit").arg("127").send().await.assert_outcome("exited", 127);
     client.run("nobody").arg("127").send().await.error(404, "unknown_handler");
     let jobs = client.get("/v1/jobs").send().await.json();
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "an unknown handler must not create a job");
@@ -104,7 +104,7 @@ fn testdata(job: &str, file: &str) -> Vec<u8> {
 async fn wordcount_counts_and_ranks() {
     let (_daemon, client) = with_job("wordcount").await;
     let framed = run(&client, "wordcount", &["--top", "2"], "b c a c d c\n").await;
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     let counts: serde_json::Value = serde_json::from_slice(&framed.stdout).unwrap();
     let expected = serde_json::json!({
         "lines": 1, "words": 6, "bytes": 12,
@@ -120,7 +120,7 @@ async fn wordcount_processes_input_larger_than_its_memory() {
     let text = line.repeat((24 << 20) / line.len());
     let call = client.run("wordcount").arg("--top").arg("1").query("memory", "8MiB");
     let framed = call.framed().body(text.clone()).send().await.frames();
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     let counts: serde_json::Value = serde_json::from_slice(&framed.stdout).unwrap();
     assert_eq!(counts["bytes"], text.len());
     assert_eq!(counts["lines"], text.len() / line.len());
@@ -140,7 +140,7 @@ async fn wordcount_reports_unknown_flags() {
 async fn csv2json_converts_rows_to_objects() {
     let (_daemon, client) = with_job("csv2json").await;
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "quotes.csv")).await;
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     assert_eq!(
         String::from_utf8(framed.stdout).unwrap(),
         String::from_utf8(testdata("csv2json", "quotes.ndjson")).unwrap()
@@ -159,19 +159,19 @@ async fn csv2json_prints_each_row_while_input_continues() {
     let second = "{\"a\":\"3\",\"b\":\"4\"}\n";
     assert_eq!(exchange.read_at_least(second.len()).await, second);
     drop(feed);
-    exchange.finish().await.ended("exited", 0);
+    exchange.finish().await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
 async fn csv2json_prints_valid_rows_and_reports_the_first_error() {
     let (_daemon, client) = with_job("csv2json").await;
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "ragged.csv")).await;
-    framed.ended("exited", 1);
+    framed.assert_outcome("exited", 1);
     assert_eq!(framed.stdout, testdata("csv2json", "ragged.ndjson"));
     assert!(String::from_utf8_lossy(&framed.stderr).contains("line 5"), "{framed:?}");
 
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "unterminated.csv")).await;
-    framed.ended("exited", 1);
+    framed.assert_outcome("exited", 1);
     assert!(String::from_utf8_lossy(&framed.stderr).contains("line 3"), "{framed:?}");
 }
 
@@ -189,7 +189,7 @@ async fn thumbnail_shrinks_a_png() {
     assert_eq!(dimensions(&picture), (320, 200));
     for (args, expected) in [(&[] as &[&str], (128, 80)), (&["--size", "64"], (64, 40))] {
         let framed = run(&client, "thumbnail", args, picture.clone()).await;
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert_eq!(dimensions(&framed.stdout), expected);
     }
 }
@@ -200,7 +200,7 @@ async fn thumbnail_rejects_invalid_images() {
     let picture = testdata("thumbnail", "disc.png");
     for input in [b"not a picture".to_vec(), Vec::new(), picture[..picture.len() / 2].to_vec()] {
         let framed = run(&client, "thumbnail", &[], input).await;
-        framed.ended("exited", 1);
+        framed.assert_outcome("exited", 1);
         assert!(framed.stdout.is_empty(), "a partial image was printed");
         assert!(!framed.stderr.is_empty(), "there is no error message");
     }

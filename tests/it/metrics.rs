@@ -73,9 +73,9 @@ async fn runs_and_requests_are_counted() {
     client.push("trap", guests::run::TRAP_UNREACHABLE).await;
     let before = page(&client).await;
     for _ in 0..3 {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
     }
-    client.run("trap").send().await.ended("trapped", 134);
+    client.run("trap").send().await.assert_outcome("trapped", 134);
     client.run("nothing").send().await.error(404, "unknown_handler");
     client.get("/nothing/here").send().await.error(404, "not_found");
     let after = page(&client).await;
@@ -102,7 +102,7 @@ async fn runs_and_requests_are_counted() {
 #[tokio::test]
 async fn histogram_buckets_increase_up_to_the_count() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
-    client.run("hello").send().await.ended("exited", 0);
+    client.run("hello").send().await.assert_outcome("exited", 0);
     let reply = client.get("/v1/metrics").send().await;
     let text = String::from_utf8(reply.body.to_vec()).unwrap();
     let page = Page::read(&text);

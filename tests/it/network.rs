@@ -8,7 +8,7 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{Cli, Client, Daemon, Setup, eventually, guests};
 use serde_json::{Value, json};
 
-use self::server::{Server, Silent};
+use self::server::{Server, SilentListener};
 use crate::{CAPSTAN, oracle};
 
 /// Starts a daemon with the probe whose operator allows `rules`.
@@ -42,7 +42,7 @@ fn assert_stdout(framed: &Framed, text: &str) {
 #[track_caller]
 fn assert_denied(framed: &Framed, target: &str, why: &str) {
     assert_stdout(framed, "error: access-denied\n");
-    framed.ended("exited", 1);
+    framed.assert_outcome("exited", 1);
     let denied = &network_usage(framed)["denied"][0];
     assert_eq!((&denied["target"], &denied["count"]), (&json!(target), &json!(1)), "{}", framed.last);
     assert!(denied["why"].as_str().unwrap().contains(why), "{denied}");
@@ -66,7 +66,7 @@ async fn connections_need_a_rule_of_operator_and_caller() {
     // Allowed for callers that request it, and only for them.
     assert_denied(&run(&client, &json!({}), &["connect", &address]).await, &format!("{address}/tcp"), "no rule");
     assert_eq!(server.connections(), 0);
-    run(&client, &policy_with_rule(address.as_str()), &["connect", &address]).await.ended("exited", 0);
+    run(&client, &policy_with_rule(address.as_str()), &["connect", &address]).await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn allowed_connection_works_and_is_accounted_for() {
     )
     .await;
     assert_stdout(&framed, "the answer\n");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     let peer = json!({"host": "127.0.0.1", "port": port, "protocol": "tcp", "connections": 1, "sent_bytes": 8, "received_bytes": 11});
     assert_eq!(network_usage(&framed), &json!({"peers": [peer], "denied": []}));
     let id = framed.last["job"].as_str().unwrap();
@@ -168,7 +168,7 @@ async fn port_of_the_daemon_needs_its_own_rule() {
     let daemon = daemon.config(&format!("[policy]\nnetwork = [\"127.0.0.0/8\", \"{own}\"]")).start();
     let client = daemon.client();
     client.push("probe", guests::compiled("probe.p2")).await;
-    run(&client, &policy_with_rule("127.0.0.0/8"), &["connect", &own]).await.ended("exited", 0);
+    run(&client, &policy_with_rule("127.0.0.0/8"), &["connect", &own]).await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -210,16 +210,16 @@ async fn traffic_limit_is_exact() {
     let (mut daemon, client) = daemon_with_rules(&[format!("127.0.0.1:{port}")], "traffic = \"100000 B\"\n").await;
     let asked = policy_with_rule(address.as_str());
     let framed = run(&client, &asked, &["send", &address, "100001"]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert_eq!((&framed.outcome()["what"], &framed.outcome()["limit"]), (&json!("traffic"), &json!(100_000)));
     assert_eq!(network_usage(&framed)["peers"][0]["sent_bytes"], 100_000);
     eventually("the server to receive everything", async || (server.bytes() == 100_000).then_some(())).await;
     // Sending exactly the limit is allowed.
-    run(&client, &asked, &["send", &address, "100000"]).await.ended("exited", 0);
+    run(&client, &asked, &["send", &address, "100000"]).await.assert_outcome("exited", 0);
     eventually("the server to receive everything", async || (server.bytes() == 200_000).then_some(())).await;
 
     let framed = run(&client, &asked, &["receive", &address]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert!(framed.stdout.starts_with(b"100000\n"), "{framed:?}");
     assert_eq!(network_usage(&framed)["peers"][0]["received_bytes"], 100_000);
     let listed = client.get("/v1/jobs?outcome=network_cap").send().await.json();
@@ -232,7 +232,7 @@ async fn traffic_limit_is_exact() {
     let asked = json!({"network": [exact.address.to_string()], "traffic": 5000});
     let framed = run(&client, &asked, &["receive", &exact.address.to_string()]).await;
     assert_stdout(&framed, "5000\n");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -246,18 +246,18 @@ async fn datagrams_over_the_traffic_limit_are_dropped() {
         let asked = json!({"network": [rule], "traffic": traffic});
         run(&client, &asked, &[&["udp", address.as_str()], texts].concat()).await
     };
-    run(12, &["one", "two"]).await.ended("exited", 0);
+    run(12, &["one", "two"]).await.assert_outcome("exited", 0);
     assert_eq!(server.bytes(), 6);
     // The second datagram is sent, but its response exceeds the limit.
     let framed = run(11, &["one", "two"]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert_eq!(
         (&network_usage(&framed)["peers"][0]["sent_bytes"], &network_usage(&framed)["peers"][0]["received_bytes"]),
         (&json!(6), &json!(3))
     );
     // The second datagram itself exceeds the limit.
     let framed = run(8, &["one", "two"]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert_eq!((&network_usage(&framed)["peers"][0]["sent_bytes"], server.bytes()), (&json!(3), 6 + 6 + 3));
 }
 
@@ -270,7 +270,7 @@ async fn connections_over_the_limit_are_denied() {
     // A guest that handles the error continues.
     let framed = run(&client, &asked, &["dial", &address, "10"]).await;
     assert_stdout(&framed, "3\n");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     assert_eq!((&network_usage(&framed)["peers"][0]["connections"], server.connections()), (&json!(3), 3));
     assert!(
         network_usage(&framed)["denied"][0]["why"].as_str().unwrap().contains("as many connections"),
@@ -278,19 +278,19 @@ async fn connections_over_the_limit_are_denied() {
         framed.last
     );
     let framed = run(&client, &json!({"network": [address], "connections": 0}), &["connect", &address]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert_eq!(framed.outcome(), &json!({"kind": "network_cap", "what": "connections", "limit": 0}));
     assert_eq!(server.connections(), 3);
 }
 
 #[tokio::test]
 async fn connect_to_a_silent_host_ends_at_the_deadline_or_on_cancel() {
-    let silent = Silent::new().await;
+    let silent = SilentListener::new().await;
     let address = silent.address.to_string();
     let (mut daemon, client) =
         daemon_with_rules(std::slice::from_ref(&address), "[limits]\nruns = 1\nqueue = 0\n").await;
     let framed = run(&client, &json!({"network": [address], "timeout": "300ms"}), &["connect", &address]).await;
-    framed.ended("timed_out", 124);
+    framed.assert_outcome("timed_out", 124);
     assert!(framed.last["usage"]["run_seconds"].as_f64().unwrap() < 30.0, "{}", framed.last);
     let order = json!({"handler": "probe", "args": ["connect", address], "policy": policy_with_rule(address.as_str())});
     let id = client.post("/v1/jobs").body(order.to_string()).send().await.json()["id"].as_str().unwrap().to_owned();
@@ -328,7 +328,7 @@ async fn policy_check_reports_the_missing_network_rule() {
         "example.org",
         "probe",
     ]);
-    let told = command.run().await.exited(125);
+    let told = command.run().await.assert_exit_code(125);
     assert!(told.text().starts_with("denied\n") && told.text().contains("example.org"), "{told:?}");
     assert!(!told.text().contains("10.1.2.3"), "an allowed rule must not be a finding: {told:?}");
     let wrong = check("10.1.0.1/16").await;

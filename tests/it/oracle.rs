@@ -24,7 +24,7 @@ pub(crate) async fn still_answers(daemon: &mut Daemon) {
     assert_eq!(ping.status, 200, "{ping:?}");
     client.push("oracle-hello", guests::run::HELLO).await;
     let reply = client.run("oracle-hello").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "hello\n");
     let log = daemon.log();
     assert!(!log.contains("panicked at"), "the daemon panicked:\n{log}");

@@ -40,7 +40,7 @@ async fn run_over_its_cpu_limit_is_stopped() {
     let (mut daemon, client) = serving("spin", guests::limits::LOOP_IN_START).await;
     let call = client.run("spin").query("policy", &policy(&json!({"cpu": "200ms", "timeout": "60s"})));
     let framed = call.framed().send().await.frames();
-    framed.ended("cpu_spent", 137);
+    framed.assert_outcome("cpu_spent", 137);
     assert_eq!(framed.outcome()["limit"], 0.2);
     let cpu = framed.last["usage"]["cpu_seconds"].as_f64().unwrap();
     assert!((0.2..1.0).contains(&cpu), "the run used {cpu} s of processor time");
@@ -52,7 +52,7 @@ async fn run_over_its_cpu_limit_is_stopped() {
 async fn sleeping_uses_no_cpu_budget() {
     let (_daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let call = client.run("sleep").query("policy", &policy(&json!({"cpu": "100ms", "timeout": "500ms"})));
-    call.framed().send().await.frames().ended("timed_out", 124);
+    call.framed().send().await.frames().assert_outcome("timed_out", 124);
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn operator_cpu_limit_is_a_ceiling() {
     let (_daemon, client) = configured("[policy]\ncpu = \"100ms\"", "spin", guests::limits::LOOP_IN_START).await;
     let call = client.run("spin").query("policy", &policy(&json!({"cpu": "1h"})));
     let framed = call.framed().send().await.frames();
-    framed.ended("cpu_spent", 137);
+    framed.assert_outcome("cpu_spent", 137);
     assert_eq!(framed.outcome()["limit"], 0.1);
 }
 
@@ -73,10 +73,10 @@ async fn mount_is_available_on_request_with_the_access_of_the_operator() {
     let data = json!({"mounts": [{"name": "data"}]});
     let read = run(data.clone(), &["read", "/data/hay"]).await;
     assert_eq!(read.text(), "needle");
-    run(json!({}), &["read", "/data/hay"]).await.ended("exited", 1);
-    run(data, &["write", "/data/new", "x"]).await.ended("exited", 1);
+    run(json!({}), &["read", "/data/hay"]).await.assert_outcome("exited", 1);
+    run(data, &["write", "/data/new", "x"]).await.assert_outcome("exited", 1);
     let work = json!({"mounts": [{"name": "work", "guest": "/out", "access": "rw"}]});
-    run(work, &["write", "/out/new", "x"]).await.ended("exited", 0);
+    run(work, &["write", "/out/new", "x"]).await.assert_outcome("exited", 0);
     assert_eq!(fs::read_to_string(daemon.setup().folder().join("work/new")).unwrap(), "x");
     assert!(!daemon.setup().folder().join("hay/new").exists());
 }
@@ -185,10 +185,10 @@ async fn handler_totals_add_up_the_usage_of_its_jobs() {
     let totals = async || client.get("/v1/handlers/cat").send().await.json()["totals"].clone();
     assert_eq!(totals().await["jobs"], 0);
     for body in ["a", "bc", "def"] {
-        client.run("cat").body(body).send().await.ended("exited", 0);
+        client.run("cat").body(body).send().await.assert_outcome("exited", 0);
     }
     let (call, _open) = client.run("cat").query("timeout", "1ms").streaming_body();
-    call.send().await.ended("timed_out", 124);
+    call.send().await.assert_outcome("timed_out", 124);
     let told = totals().await;
     assert_eq!((&told["jobs"], &told["failed"]), (&json!(4), &json!(1)), "{told}");
     assert_eq!((&told["stdin_bytes"], &told["stdout_bytes"]), (&json!(6), &json!(6)), "{told}");

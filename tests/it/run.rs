@@ -15,7 +15,7 @@ foreach_guest!(run, tested);
 async fn hello() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let reply = client.run("hello").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "hello\n");
     assert!(reply.header("capstan-job").is_some_and(|id| !id.is_empty()), "{reply:?}");
 }
@@ -24,7 +24,7 @@ async fn hello() {
 async fn run_works_over_the_unix_socket_and_without_version() {
     let (daemon, _) = serving("hello", guests::run::HELLO).await;
     let reply = daemon.unix_client().post("/handlers/hello/run").header("te", "trailers").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "hello\n");
 }
 
@@ -40,7 +40,7 @@ async fn every_run_has_its_own_job_id() {
 async fn cat() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let reply = client.run("cat").body("over and\0out\n").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "over and\0out\n");
 }
 
@@ -48,7 +48,7 @@ async fn cat() {
 async fn run_without_body_has_empty_stdin() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let reply = client.run("cat").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "");
 }
 
@@ -57,7 +57,7 @@ async fn exit() {
     let (_daemon, client) = serving("exit", guests::run::EXIT).await;
     for code in [0, 1, 2, 7, 124, 125, 126, 127, 128, 200, 255] {
         let reply = client.run("exit").arg(&code.to_string()).send().await;
-        reply.ended("exited", code);
+        reply.assert_outcome("exited", code);
     }
 }
 
@@ -65,7 +65,7 @@ async fn exit() {
 async fn exit_code_over_255_is_reported_as_255() {
     let (mut daemon, client) = serving("exit", guests::run::EXIT).await;
     for code in ["256", "65536", "2147483647", "2147483648", "4294967295"] {
-        client.run("exit").arg(code).framed().send().await.frames().ended("exited", 255);
+        client.run("exit").arg(code).framed().send().await.frames().assert_outcome("exited", 255);
     }
     oracle::still_answers(&mut daemon).await;
 }
@@ -73,7 +73,7 @@ async fn exit_code_over_255_is_reported_as_255() {
 #[tokio::test]
 async fn exit_in_start_function() {
     let (_daemon, client) = serving("exits", guests::run::EXIT_IN_START_FUNCTION).await;
-    client.run("exits").send().await.ended("exited", 42);
+    client.run("exits").send().await.assert_outcome("exited", 42);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn args_and_env() {
         .env("EMPTY", "")
         .send()
         .await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     let (args, env) = reply.text().split_once("\0\n").unwrap();
     assert_eq!(args, "show\0a b\0\0--c=ü&?%");
     // The last value wins. The order is tested with the type `Env`.
@@ -110,11 +110,11 @@ async fn host_environment_is_not_inherited() {
 async fn both_streams() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let reply = client.run("both").send().await;
-    reply.ended("exited", 3);
+    reply.assert_outcome("exited", 3);
     assert_eq!(reply.text(), "out\n", "a plain response contains only stdout");
 
     let framed = client.run("both").framed().send().await.frames();
-    framed.ended("exited", 3);
+    framed.assert_outcome("exited", 3);
     assert_eq!((framed.stdout.as_slice(), framed.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
 }
 
@@ -123,7 +123,7 @@ async fn framed_response_ends_with_outcome_and_usage() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let reply = client.run("cat").framed().body(vec![b'x'; 100_000]).send().await;
     let framed = reply.frames();
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     assert_eq!(framed.stdout.len(), 100_000);
     assert_eq!(framed.last["job"], reply.header("capstan-job").unwrap());
     assert_eq!(framed.last["handler"], "cat");
@@ -140,7 +140,7 @@ async fn framed_response_ends_with_outcome_and_usage() {
 async fn print_one_mebibyte() {
     let (_daemon, client) = serving("much", guests::run::PRINT_ONE_MEBIBYTE).await;
     let reply = client.run("much").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.body.len(), 1 << 20);
     assert!(reply.body.iter().all(|byte| *byte == b'x'));
 }
@@ -149,7 +149,7 @@ async fn print_one_mebibyte() {
 async fn print_then_exit() {
     let (_daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
     let reply = client.run("print").arg("7").send().await;
-    reply.ended("exited", 7);
+    reply.assert_outcome("exited", 7);
     assert_eq!(reply.text(), "started\nended\n");
 }
 
@@ -157,7 +157,7 @@ async fn print_then_exit() {
 async fn print_then_trap() {
     let (_daemon, client) = serving("print", guests::run::PRINT_THEN_TRAP).await;
     let reply = client.run("print").send().await;
-    reply.ended("trapped", 134);
+    reply.assert_outcome("trapped", 134);
     assert_eq!(reply.text(), "started\n", "output before the trap must not be lost");
 }
 
@@ -165,7 +165,7 @@ async fn print_then_trap() {
 async fn sleep() {
     let (_daemon, client) = serving("sleep", guests::run::SLEEP).await;
     let framed = client.run("sleep").framed().send().await.frames();
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     assert_eq!(framed.stdout, b"slept\n");
     assert!(framed.last["usage"]["run_seconds"].as_f64().unwrap() >= 0.05, "{}", framed.last);
 }
@@ -179,7 +179,7 @@ async fn sleeping_runs_are_concurrent() {
         runs.spawn(client.run("sleep").send());
     }
     for reply in runs.join_all().await {
-        reply.ended("exited", 0);
+        reply.assert_outcome("exited", 0);
     }
     // One after the other they would take 5 s.
     assert!(began.elapsed().as_secs_f64() < 4.0, "100 sleeps of 50 ms took {:?}", began.elapsed());
@@ -189,10 +189,10 @@ async fn sleeping_runs_are_concurrent() {
 async fn trap_of(wasm: &[u8], in_message: &str) -> String {
     let (mut daemon, client) = serving("trap", wasm).await;
     let framed = client.run("trap").framed().send().await.frames();
-    framed.ended("trapped", 134);
+    framed.assert_outcome("trapped", 134);
     let outcome = framed.outcome();
     assert!(outcome["message"].as_str().unwrap().contains(in_message), "{outcome}");
-    client.run("trap").send().await.ended("trapped", 134);
+    client.run("trap").send().await.assert_outcome("trapped", 134);
     oracle::still_answers(&mut daemon).await;
     outcome["trap"].as_str().unwrap().to_owned()
 }
@@ -201,7 +201,7 @@ async fn trap_of(wasm: &[u8], in_message: &str) -> String {
 async fn trap_unreachable() {
     let (_daemon, client) = serving("trap", guests::run::TRAP_UNREACHABLE).await;
     let framed = client.run("trap").framed().send().await.frames();
-    framed.ended("trapped", 134);
+    framed.assert_outcome("trapped", 134);
     assert_eq!(framed.outcome()["trap"], "unreachable");
     let frames: Vec<_> =
         framed.outcome()["backtrace"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect();
@@ -284,5 +284,5 @@ async fn full_daemon_responds_with_429_and_retry_after() {
         let reply = client.run("print").send().await;
         (reply.status == 200).then_some(reply)
     });
-    next.await.ended("exited", 0);
+    next.await.assert_outcome("exited", 0);
 }

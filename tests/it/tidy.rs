@@ -1,4 +1,4 @@
-//! The invariants of the source tree: what is deliberately absent, and the project rules that the compiler cannot assert_only_allowed.
+//! The invariants of the source tree: what is deliberately absent, and the project rules that the compiler cannot check.
 
 use std::fs;
 use std::path::{Path, PathBuf};

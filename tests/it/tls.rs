@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 
 use crate::jobs::api::submit;
-use crate::startup::gate::Held;
+use crate::startup::gate::BlockedStart;
 use crate::{CAPSTAN, oracle};
 
 /// Creates settings for a daemon on TCP with a certificate of this authority, and on a unix socket.
@@ -55,7 +55,7 @@ async fn api_is_served_over_tls_1_2_and_1_3_with_http_1_and_2() {
             config.alpn_protocols = if http2 { vec![b"h2".to_vec()] } else { vec![b"http/1.1".to_vec()] };
             let call = daemon.tls_client(config).run("cat").body(body.clone());
             let reply = if http2 { call.http2() } else { call }.send().await;
-            reply.ended("exited", 0);
+            reply.assert_outcome("exited", 0);
             assert!(reply.body == body, "{version:?} {http2}: {} bytes of {}", reply.body.len(), body.len());
         }
     }
@@ -289,7 +289,7 @@ async fn sighup_without_tls_does_not_stop_the_daemon() {
 async fn failed_startup_is_reported_to_waiting_tls_clients() {
     let ca = ca();
     for policy in ["hold", "answer"] {
-        let held = Held::at("keys", "artifacts", policy, |setup| {
+        let held = BlockedStart::at("keys", "artifacts", policy, |setup| {
             std::fs::write(setup.folder().join("data/artifacts"), "").unwrap();
             setup.tls(&ca.server())
         });

@@ -1,4 +1,4 @@
-//! The soak test: 200,000 runs of all kinds on run_one daemon, whose memory, files and threads must return to their initial values.
+//! The soak test: 200,000 runs of all kinds on one daemon, whose memory, files and threads must return to their initial values.
 //!
 //! Of twenty runs, seven run a module, seven run a component, two trap, two hit a deadline, and two lose their client. Each run uses its own
 //! connection over the unix socket, sixteen at a time. The first 20,000 runs are a warm-up: afterwards the pools, the history and the event
@@ -82,10 +82,10 @@ async fn run_all(client: &Client, runs: usize) {
 
 async fn run_one(client: &Client, run: usize) {
     match run % 20 {
-        0..7 => client.run("p1").send().await.ended("exited", 0),
-        7..14 => client.run("p2").send().await.ended("exited", 0),
-        14..16 => client.run("trap").send().await.ended("trapped", 134),
-        16..18 => client.run("sleep").query("timeout", "0.02").send().await.ended("timed_out", 124),
+        0..7 => client.run("p1").send().await.assert_outcome("exited", 0),
+        7..14 => client.run("p2").send().await.assert_outcome("exited", 0),
+        14..16 => client.run("trap").send().await.assert_outcome("trapped", 134),
+        16..18 => client.run("sleep").query("timeout", "0.02").send().await.assert_outcome("timed_out", 124),
         // The head arrives before the end of the run. Dropping the exchange closes the connection.
         _ => drop(client.run("sleep").open().await),
     }

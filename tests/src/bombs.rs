@@ -27,7 +27,7 @@ pub fn all() -> Vec<Bomb> {
         bomb("ten tables of 65,000 branches", branches(10, 65_000), None),
         bomb("200 functions of 50,000 locals each", locals(200), None),
         bomb("20 functions of 1,000 parameters and results", parameters(20), None),
-        bomb("30,000 values that live at a time", living(30_000), None),
+        bomb("30,000 values that live at a time", live_values(30_000), None),
         bomb("100,000 data segments", data_segments(100_000), None),
         bomb("90,000 exports", exports(90_000), None),
         bomb("100,000 globals", globals(100_000), None),
@@ -78,7 +78,7 @@ pub fn locals(functions: usize) -> Vec<u8> {
 }
 
 /// Returns a function that keeps the results of `count` calls alive before it adds them up.
-fn living(count: usize) -> Vec<u8> {
+fn live_values(count: usize) -> Vec<u8> {
     const I32: u8 = 0x7f;
     let locals = |instruction: &[u8]| -> Vec<u8> {
         (0..count).flat_map(|local| [instruction, &leb128(local)].concat()).collect()

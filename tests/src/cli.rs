@@ -175,7 +175,7 @@ impl Finished {
 
     /// Compares the exit code and returns `self`.
     #[track_caller]
-    pub fn exited(self, code: i32) -> Self {
+    pub fn assert_exit_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }

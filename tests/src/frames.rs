@@ -29,7 +29,7 @@ impl Framed {
 
     /// Compares the kind of the outcome and the exit code.
     #[track_caller]
-    pub fn ended(&self, kind: &str, exit_code: u8) {
+    pub fn assert_outcome(&self, kind: &str, exit_code: u8) {
         assert_eq!(self.kind(), kind, "{}", self.last);
         assert_eq!(self.last["exit_code"], exit_code, "{}", self.last);
     }

@@ -149,7 +149,7 @@ impl BackgroundReader {
     }
 
     /// Returns whether the daemon has closed the connection.
-    pub fn is_over(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.reading.is_finished()
     }
 

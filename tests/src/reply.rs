@@ -57,7 +57,7 @@ impl Reply {
 
     /// Compares the outcome and the exit code, which are headers or trailers depending on how long the run took.
     #[track_caller]
-    pub fn ended(&self, kind: &str, exit_code: u8) {
+    pub fn assert_outcome(&self, kind: &str, exit_code: u8) {
         assert_eq!(self.status, 200, "{self:?}");
         let field = |name| self.header(name).or_else(|| self.trailer(name));
         assert_eq!(field("capstan-outcome"), Some(kind), "{self:?}");

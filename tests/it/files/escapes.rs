@@ -76,7 +76,7 @@ fn wasip2_name(errno: u64) -> String {
 
 /// A mount `work` next to a directory `outside` that must not be touched.
 pub(crate) struct EscapeFixture {
-    pub(crate) granting: MountFixture,
+    pub(crate) mounts: MountFixture,
     /// The additional policy of the runs.
     asked: Value,
     before: Vec<String>,
@@ -89,22 +89,22 @@ impl EscapeFixture {
 
     /// Like `new`, with an additional policy for the runs.
     pub(crate) async fn asking(asked: Value) -> Self {
-        let granting = MountFixture::new().await;
-        granting.client.push("raw", guests::escapes::RAW_PATH).await;
-        fs::create_dir(granting.path("outside")).unwrap();
-        fs::write(granting.path("outside/secret"), "secret").unwrap();
+        let mounts = MountFixture::new().await;
+        mounts.client.push("raw", guests::escapes::RAW_PATH).await;
+        fs::create_dir(mounts.path("outside")).unwrap();
+        fs::write(mounts.path("outside/secret"), "secret").unwrap();
         // On most file systems, reading a file updates its access time only if that is older than its modification time. So set it to the past.
         let times = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
-        File::options().write(true).open(granting.path("outside/secret")).unwrap().set_times(times).unwrap();
-        let before = snapshot(&granting.path("outside"));
-        let ground = Self { granting, asked, before };
-        ground.reset();
-        ground
+        File::options().write(true).open(mounts.path("outside/secret")).unwrap().set_times(times).unwrap();
+        let before = snapshot(&mounts.path("outside"));
+        let fixture = Self { mounts, asked, before };
+        fixture.reset();
+        fixture
     }
 
     /// Recreates the content of the mount.
     fn reset(&self) {
-        for entry in fs::read_dir(self.granting.path("work")).unwrap() {
+        for entry in fs::read_dir(self.mounts.path("work")).unwrap() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
                 fs::remove_dir_all(entry.path()).unwrap();
@@ -112,9 +112,9 @@ impl EscapeFixture {
                 fs::remove_file(entry.path()).unwrap();
             }
         }
-        fs::create_dir(self.granting.path("work/sub")).unwrap();
-        fs::write(self.granting.path("work/inside"), "inside").unwrap();
-        fs::write(self.granting.path("work/sub/file"), "file").unwrap();
+        fs::create_dir(self.mounts.path("work/sub")).unwrap();
+        fs::write(self.mounts.path("work/inside"), "inside").unwrap();
+        fs::write(self.mounts.path("work/sub/file"), "file").unwrap();
     }
 
     /// Makes a call with this path through preview 1 or 0.2 and returns its result.
@@ -123,9 +123,9 @@ impl EscapeFixture {
         let number = CALLS.iter().position(|known| *known == call).unwrap_or(CALLS.len());
         let run = if probe == "probe.p1" {
             let letter = char::from(b'a' + u8::try_from(number).unwrap());
-            self.granting.call("raw", &self.asked, &[&letter.to_string()])
+            self.mounts.call("raw", &self.asked, &[&letter.to_string()])
         } else {
-            self.granting.call(probe, &self.asked, &["raw", call, "/work"])
+            self.mounts.call(probe, &self.asked, &["raw", call, "/work"])
         };
         let framed = run.body(path.to_vec()).send().await.frames();
         match framed.outcome()["code"].as_u64() {
@@ -137,7 +137,7 @@ impl EscapeFixture {
     /// Checks that nothing in `outside` has changed.
     #[track_caller]
     pub(crate) fn check(&self, what: &str) {
-        assert_eq!(snapshot(&self.granting.path("outside")), self.before, "{what}");
+        assert_eq!(snapshot(&self.mounts.path("outside")), self.before, "{what}");
     }
 }
 
@@ -182,9 +182,9 @@ impl Drop for Unexpected {
 
 #[tokio::test]
 async fn raw_path() {
-    let mut ground = EscapeFixture::new().await;
+    let mut fixture = EscapeFixture::new().await;
     let mut unexpected = Unexpected::default();
-    let absolute = ground.granting.path("outside/secret").to_str().unwrap().to_owned();
+    let absolute = fixture.mounts.path("outside/secret").to_str().unwrap().to_owned();
     let long_name = "a".repeat(256);
     for (path, expected) in [
         ("../outside/secret", "not-permitted"),
@@ -210,8 +210,8 @@ async fn raw_path() {
         for probe in PROBES {
             for call in CALLS {
                 let what = format!("{probe} {call} {path:?}");
-                unexpected.compare(&what, &ground.call(probe, call, path.as_bytes()).await, expected);
-                ground.check(&what);
+                unexpected.compare(&what, &fixture.call(probe, call, path.as_bytes()).await, expected);
+                fixture.check(&what);
             }
         }
     }
@@ -219,19 +219,19 @@ async fn raw_path() {
     for call in CALLS {
         // The path is longer than the host copies per call. Preview 1 leaves the length check of one call to the kernel.
         let expected = if call == "unlink" { "name-too-long" } else { "insufficient-memory" };
-        unexpected.compare(call, &ground.call(PROBES[0], call, very_long.as_bytes()).await, expected);
-        unexpected.compare(call, &ground.call(PROBES[1], call, very_long.as_bytes()).await, "trapped");
+        unexpected.compare(call, &fixture.call(PROBES[0], call, very_long.as_bytes()).await, expected);
+        unexpected.compare(call, &fixture.call(PROBES[1], call, very_long.as_bytes()).await, "trapped");
         // Strings in 0.2 are UTF-8 by definition.
-        unexpected.compare(call, &ground.call(PROBES[0], call, b"\xff\xfe").await, "illegal-byte-sequence");
+        unexpected.compare(call, &fixture.call(PROBES[0], call, b"\xff\xfe").await, "illegal-byte-sequence");
     }
-    assert_eq!(fs::read_to_string(ground.granting.path("work/inside")).unwrap(), "inside");
-    assert_eq!(fs::read_dir(ground.granting.path("work")).unwrap().count(), 2, "nothing may be created or removed");
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    assert_eq!(fs::read_to_string(fixture.mounts.path("work/inside")).unwrap(), "inside");
+    assert_eq!(fs::read_dir(fixture.mounts.path("work")).unwrap().count(), 2, "nothing may be created or removed");
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }
 
 #[tokio::test]
 async fn unusual_paths_inside_the_mount_behave_like_in_the_kernel() {
-    let mut ground = EscapeFixture::new().await;
+    let mut fixture = EscapeFixture::new().await;
     let mut unexpected = Unexpected::default();
     let calls = ["open", "stat", "mkdir", "unlink"];
     for (path, expected) in [
@@ -246,13 +246,13 @@ async fn unusual_paths_inside_the_mount_behave_like_in_the_kernel() {
     ] {
         for probe in PROBES {
             for (call, expected) in calls.into_iter().zip(expected) {
-                let told = ground.call(probe, call, path.as_bytes()).await;
+                let told = fixture.call(probe, call, path.as_bytes()).await;
                 unexpected.compare(&format!("{probe} {call} {path:?}"), &told, expected);
-                ground.reset();
+                fixture.reset();
             }
         }
     }
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }
 
 /// The position of a symlink in a path.
@@ -291,9 +291,9 @@ impl Position {
 
 #[tokio::test]
 async fn symlinks_made_by_the_host_do_not_lead_outside() {
-    let mut ground = EscapeFixture::new().await;
+    let mut fixture = EscapeFixture::new().await;
     let mut unexpected = Unexpected::default();
-    let outside = ground.granting.path("outside").to_str().unwrap().to_owned();
+    let outside = fixture.mounts.path("outside").to_str().unwrap().to_owned();
     let mut links = vec![
         ("file".to_owned(), "../outside/secret".to_owned()),
         ("directory".into(), "../outside".into()),
@@ -309,11 +309,11 @@ async fn symlinks_made_by_the_host_do_not_lead_outside() {
     // The limit is forty symlinks.
     links.extend((0..41).map(|number| (format!("chain{number}"), format!("chain{}", number + 1))));
     links.push(("chain41".into(), "../outside/secret".into()));
-    let make = |ground: &EscapeFixture| {
-        ground.reset();
-        links.iter().for_each(|(name, target)| symlink(target, ground.granting.path("work").join(name)).unwrap());
+    let make = |fixture: &EscapeFixture| {
+        fixture.reset();
+        links.iter().for_each(|(name, target)| symlink(target, fixture.mounts.path("work").join(name)).unwrap());
     };
-    make(&ground);
+    make(&fixture);
     for (path, by, followed) in [
         ("file", Position::Last, "not-permitted"),
         ("directory", Position::Last, "not-permitted"),
@@ -339,28 +339,28 @@ async fn symlinks_made_by_the_host_do_not_lead_outside() {
     ] {
         for probe in PROBES {
             for call in CALLS {
-                let (what, told) = (format!("{probe} {call} {path}"), ground.call(probe, call, path.as_bytes()).await);
+                let (what, told) = (format!("{probe} {call} {path}"), fixture.call(probe, call, path.as_bytes()).await);
                 unexpected.compare(&what, &told, by.expected(call, followed));
-                ground.check(&what);
+                fixture.check(&what);
                 if told == "ok" {
-                    make(&ground);
+                    make(&fixture);
                 }
             }
         }
     }
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }
 
 #[tokio::test]
 async fn symlinks_made_by_guests_do_not_lead_outside() {
-    let mut ground = EscapeFixture::new().await;
-    let secret = ground.granting.path("outside/secret").to_str().unwrap().to_owned();
+    let mut fixture = EscapeFixture::new().await;
+    let secret = fixture.mounts.path("outside/secret").to_str().unwrap().to_owned();
     for (maker, other) in [(PROBES[0], PROBES[1]), (PROBES[1], PROBES[0])] {
-        let ask = async |probe: &str, args: &[&str]| result_of(&ground.granting.ask(probe, json!({}), args).await);
-        assert_eq!(ask(maker, &["symlink", &secret, "/work/absolute"]).await, "not-permitted");
-        assert_eq!(ask(maker, &["symlink", "../outside/secret", "/work/file"]).await, "ok");
-        assert_eq!(ask(maker, &["symlink", "../outside", "/work/directory"]).await, "ok");
-        assert_eq!(ask(maker, &["symlink", "loop", "/work/loop"]).await, "ok");
+        let run_probe = async |probe: &str, args: &[&str]| result_of(&fixture.mounts.run(probe, json!({}), args).await);
+        assert_eq!(run_probe(maker, &["symlink", &secret, "/work/absolute"]).await, "not-permitted");
+        assert_eq!(run_probe(maker, &["symlink", "../outside/secret", "/work/file"]).await, "ok");
+        assert_eq!(run_probe(maker, &["symlink", "../outside", "/work/directory"]).await, "ok");
+        assert_eq!(run_probe(maker, &["symlink", "loop", "/work/loop"]).await, "ok");
         for probe in [maker, other] {
             for (args, code) in [
                 (&["read", "/work/file"][..], "not-permitted"),
@@ -374,22 +374,22 @@ async fn symlinks_made_by_guests_do_not_lead_outside() {
                 (&["remove", "/work/directory/secret"], "not-permitted"),
                 (&["read", "/work/loop"], "loop"),
             ] {
-                assert_eq!(ask(probe, args).await, code, "{probe} {args:?}");
-                ground.check(&format!("{probe} {args:?}"));
+                assert_eq!(run_probe(probe, args).await, code, "{probe} {args:?}");
+                fixture.check(&format!("{probe} {args:?}"));
             }
         }
-        ground.reset();
+        fixture.reset();
     }
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }
 
 #[tokio::test]
 async fn read_only_handle() {
-    let mut ground = EscapeFixture::new().await;
-    ground.granting.client.push("reader", guests::escapes::READ_ONLY_HANDLE).await;
-    let before = snapshot(&ground.granting.path("work"));
+    let mut fixture = EscapeFixture::new().await;
+    fixture.mounts.client.push("reader", guests::escapes::READ_ONLY_HANDLE).await;
+    let before = snapshot(&fixture.mounts.path("work"));
     let asked = json!({"mounts": [{"name": "work", "access": "ro"}]});
-    ground.granting.ask("reader", asked, &[]).await.ended("exited", 0);
-    assert_eq!(snapshot(&ground.granting.path("work")), before);
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    fixture.mounts.run("reader", asked, &[]).await.assert_outcome("exited", 0);
+    assert_eq!(snapshot(&fixture.mounts.path("work")), before);
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }

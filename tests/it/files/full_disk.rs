@@ -63,7 +63,7 @@ impl Drop for SmallFileSystem {
     }
 }
 
-/// Runs run_commands until one fails. Returns whether all succeeded.
+/// Runs commands until one fails. Returns whether all succeeded.
 fn run_commands(all: &[&[&str]]) -> bool {
     all.iter().all(|words| {
         let done = Command::new(words[0]).args(&words[1..]).output();
@@ -82,7 +82,7 @@ fn file_system_cap(what: &str, file_system: &str) -> Value {
 }
 
 /// Fills `work` with every method of writing, and checks the reported error and the accounting.
-async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &str) {
+async fn fill(fixture: &MountFixture, work: &Path, file_system: &str, code: &str) {
     let file = work.join("big");
     let size = || fs::metadata(&file).map_or(0, |there| there.len());
     for probe in PROBES {
@@ -91,8 +91,8 @@ async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &st
             &["put", "/work/big", "4194304", "4194304"],
             &["put", "/work/big", "4194304", "4095"],
         ] {
-            let framed = granting.ask(probe, json!({}), args).await;
-            framed.ended("disk_cap", 137);
+            let framed = fixture.run(probe, json!({}), args).await;
+            framed.assert_outcome("disk_cap", 137);
             assert_eq!(
                 (framed.outcome(), result_of(&framed).as_str()),
                 (&file_system_cap("bytes", file_system), code),
@@ -106,8 +106,8 @@ async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &st
             );
             assert!((1 << 16..=1 << 20).contains(&size()), "{} bytes fit", size());
             // A run that continues and exits normally has not failed.
-            let framed = granting
-                .ask(
+            let framed = fixture
+                .run(
                     probe,
                     json!({"mounts": [
                         {"name": "work", "access": "rw"}, {"name": "more", "access": "rw"},
@@ -115,10 +115,10 @@ async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &st
                     &["spread", "2000000", "/work/small", "/more/small"],
                 )
                 .await;
-            framed.ended("exited", 0);
+            framed.assert_outcome("exited", 0);
             assert_eq!(String::from_utf8_lossy(&framed.stdout), "no\nyes\n", "{probe}");
             let before = size();
-            let framed = granting.ask(probe, json!({}), &["append", "/work/big", &"x".repeat(5000)]).await;
+            let framed = fixture.run(probe, json!({}), &["append", "/work/big", &"x".repeat(5000)]).await;
             assert_eq!((framed.kind(), result_of(&framed).as_str()), ("disk_cap", code), "{probe}");
             assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], size() - before, "{probe}");
             for name in ["big", "small"] {
@@ -127,7 +127,7 @@ async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &st
             }
         }
         // The limit of the run applies first if it is smaller.
-        let framed = granting.ask(probe, json!({"disk": 1000}), &["put", "/work/big", "4194304", "65536"]).await;
+        let framed = fixture.run(probe, json!({"disk": 1000}), &["put", "/work/big", "4194304", "65536"]).await;
         assert_eq!(framed.outcome(), &json!({"kind": "disk_cap", "what": "bytes", "limit": 1000}), "{probe}");
         fs::remove_file(&file).unwrap();
     }
@@ -136,16 +136,16 @@ async fn fill(granting: &MountFixture, work: &Path, file_system: &str, code: &st
 #[tokio::test]
 async fn full_file_system_ends_the_run_with_disk_cap() {
     let Some(small) = SmallFileSystem::full() else { return };
-    let mut granting = MountFixture::set_up(small.setup.clone(), "").await;
-    fill(&granting, &small.at, "full", "insufficient-space").await;
+    let mut fixture = MountFixture::set_up(small.setup.clone(), "").await;
+    fill(&fixture, &small.at, "full", "insufficient-space").await;
     for probe in PROBES {
-        let framed = granting.ask(probe, json!({}), &["many", "/work/m", "100"]).await;
-        framed.ended("disk_cap", 137);
+        let framed = fixture.run(probe, json!({}), &["many", "/work/m", "100"]).await;
+        framed.assert_outcome("disk_cap", 137);
         assert_eq!(framed.outcome(), &file_system_cap("files", "full"), "{probe}");
         let there = fs::read_dir(&small.at).unwrap().count();
         assert_eq!(framed.last["usage"]["mounts"][0]["files_made"], there);
         for make in [&["mkdir", "/work/d"][..], &["symlink", "m0", "/work/s"], &["link", "/work/m0", "/work/l"]] {
-            let framed = granting.ask(probe, json!({}), make).await;
+            let framed = fixture.run(probe, json!({}), make).await;
             assert_eq!(
                 (framed.outcome(), result_of(&framed).as_str()),
                 (&file_system_cap("files", "full"), "insufficient-space"),
@@ -156,7 +156,7 @@ async fn full_file_system_ends_the_run_with_disk_cap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
     }
-    oracle::still_answers(&mut granting.daemon).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn exceeded_file_system_quota_ends_the_run_with_disk_cap() {
     let Some(small) = SmallFileSystem::with_quota() else { return };
     let work = small.at.join("work");
     std::os::unix::fs::symlink(&work, small.setup.folder().join("work")).unwrap();
-    let mut granting = MountFixture::set_up(small.setup.clone(), "").await;
-    fill(&granting, &work, "quota", "quota").await;
-    oracle::still_answers(&mut granting.daemon).await;
+    let mut fixture = MountFixture::set_up(small.setup.clone(), "").await;
+    fill(&fixture, &work, "quota", "quota").await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }

@@ -12,67 +12,67 @@ const TIB: u64 = 1 << 40;
 
 #[tokio::test]
 async fn file_of_a_tebibyte_requires_a_limit_of_a_tebibyte() {
-    let mut granting = MountFixture::with("[policy]\ndisk = \"4TiB\"").await;
+    let mut fixture = MountFixture::with("[policy]\ndisk = \"4TiB\"").await;
     for probe in PROBES {
-        let path = granting.path("work/f");
+        let path = fixture.path("work/f");
         let resize = |disk: u64, size: u64| (json!({"disk": disk}), ["resize", "/work/f"], size.to_string());
         for (disk, size) in [(1 << 30, TIB), (TIB - 1, TIB), (4 * TIB, 1 << 62), (4 * TIB, u64::MAX >> 1)] {
             let (asked, [command, file], size) = resize(disk, size);
-            assert_disk_cap(&granting.ask(probe, asked, &[command, file, &size]).await, &byte_cap(disk));
-            assert_eq!(granting.size("work/f"), 0, "{probe} {size}");
+            assert_disk_cap(&fixture.run(probe, asked, &[command, file, &size]).await, &byte_cap(disk));
+            assert_eq!(fixture.size("work/f"), 0, "{probe} {size}");
         }
-        let framed = granting.ask(probe, json!({"disk": TIB}), &["resize", "/work/f", &TIB.to_string()]).await;
-        framed.ended("exited", 0);
+        let framed = fixture.run(probe, json!({"disk": TIB}), &["resize", "/work/f", &TIB.to_string()]).await;
+        framed.assert_outcome("exited", 0);
         assert_eq!(framed.last["usage"]["mounts"][0]["written_bytes"], TIB);
         let there = fs::metadata(&path).unwrap();
         assert_eq!((there.size(), there.blocks()), (TIB, 0), "{probe}: the file must be sparse");
         for offset in [1_u64 << 62, (1 << 62) + 1, u64::MAX >> 1] {
             let args = ["at", "/work/f", &offset.to_string(), "x"];
-            assert_disk_cap(&granting.ask(probe, json!({"disk": 4 * TIB}), &args).await, &byte_cap(4 * TIB));
+            assert_disk_cap(&fixture.run(probe, json!({"disk": 4 * TIB}), &args).await, &byte_cap(4 * TIB));
         }
         fs::remove_file(path).unwrap();
     }
-    oracle::still_answers(&mut granting.daemon).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }
 
 #[tokio::test]
 async fn creating_a_million_files_stops_at_the_limit() {
-    let mut granting = MountFixture::new().await;
+    let mut fixture = MountFixture::new().await;
     for probe in PROBES {
-        let framed = granting.ask(probe, json!({"files": 2000}), &["many", "/work/m", "1000000"]).await;
+        let framed = fixture.run(probe, json!({"files": 2000}), &["many", "/work/m", "1000000"]).await;
         assert_disk_cap(&framed, &file_cap(2000));
         assert_eq!(framed.last["usage"]["mounts"][0]["files_made"], 2000);
-        assert_eq!(fs::read_dir(granting.path("work")).unwrap().count(), 2000, "{probe}");
-        for entry in fs::read_dir(granting.path("work")).unwrap() {
+        assert_eq!(fs::read_dir(fixture.path("work")).unwrap().count(), 2000, "{probe}");
+        for entry in fs::read_dir(fixture.path("work")).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
     }
-    oracle::still_answers(&mut granting.daemon).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }
 
 #[tokio::test]
 async fn directory_with_100000_entries_is_listed_in_bounded_memory() {
-    let mut granting = MountFixture::new().await;
+    let mut fixture = MountFixture::new().await;
     for number in 0..100_000 {
-        fs::File::create(granting.path("work").join(format!("n{number:06}"))).unwrap();
+        fs::File::create(fixture.path("work").join(format!("n{number:06}"))).unwrap();
     }
     for probe in PROBES {
-        let before = granting.daemon.peak_memory();
+        let before = fixture.daemon.peak_memory();
         let policy = json!({"mounts": [{"name": "work"}], "timeout": "10m"});
         let order = json!({"handler": probe, "args": ["ls", "/work"], "policy": policy}).to_string();
-        let job = granting.client.post("/v1/jobs").body(order).send().await.json();
+        let job = fixture.client.post("/v1/jobs").body(order).send().await.json();
         let wait = format!("/v1/jobs/{}/wait", job["id"].as_str().unwrap());
         // On a busy machine this takes longer than the timeout of one request.
         let told = loop {
-            let told = granting.client.post(&wait).query("timeout", "30").send().await.json();
+            let told = fixture.client.post(&wait).query("timeout", "30").send().await.json();
             if !told["outcome"].is_null() {
                 break told;
             }
         };
         assert_eq!(told["outcome"], json!({"kind": "exited", "code": 0}), "{told}");
         assert_eq!(told["usage"]["stdout_bytes"], 100_000 * "n000000\n".len(), "{probe}");
-        let grown = granting.daemon.peak_memory().saturating_sub(before);
+        let grown = fixture.daemon.peak_memory().saturating_sub(before);
         assert!(grown < 128 << 20, "{probe}: the daemon grew by {grown} bytes");
     }
-    oracle::still_answers(&mut granting.daemon).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }

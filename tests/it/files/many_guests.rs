@@ -30,10 +30,10 @@ async fn assert_all_served(clients: &mut [Raw]) {
 struct FileHolders(Vec<(JoinHandle<Reply>, Feed)>);
 
 impl FileHolders {
-    fn of(granting: &MountFixture, count: usize) -> Self {
+    fn of(fixture: &MountFixture, count: usize) -> Self {
         let words = ["hold", &FILES_PER_GUEST.to_string(), "/work/inside"];
         let one = |number| {
-            let (call, feed) = granting.call(PROBES[number % 2], &json!({}), &words).streaming_body();
+            let (call, feed) = fixture.call(PROBES[number % 2], &json!({}), &words).streaming_body();
             (tokio::spawn(call.send()), feed)
         };
         Self((0..count).map(one).collect())
@@ -45,7 +45,7 @@ impl FileHolders {
         for (run, feed) in self.0 {
             drop(feed);
             let framed = run.await.unwrap().frames();
-            framed.ended("exited", 0);
+            framed.assert_outcome("exited", 0);
             held.push(String::from_utf8_lossy(&framed.stdout).trim_end().parse().unwrap());
         }
         held
@@ -54,52 +54,52 @@ impl FileHolders {
 
 #[tokio::test]
 async fn guests_at_their_handle_limit_leave_descriptors_for_clients() {
-    let mut granting = MountFixture::new().await;
-    std::fs::write(granting.path("work/inside"), "inside").unwrap();
-    let before = granting.daemon.open_files();
-    let holders = FileHolders::of(&granting, GUESTS);
+    let mut fixture = MountFixture::new().await;
+    std::fs::write(fixture.path("work/inside"), "inside").unwrap();
+    let before = fixture.daemon.open_files();
+    let holders = FileHolders::of(&fixture, GUESTS);
     eventually("all guests to open their files", async || {
-        (granting.daemon.open_files() >= before + GUESTS * FILES_PER_GUEST).then_some(())
+        (fixture.daemon.open_files() >= before + GUESTS * FILES_PER_GUEST).then_some(())
     })
     .await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(Raw::connect(&granting.daemon).await);
+        clients.push(Raw::connect(&fixture.daemon).await);
     }
     assert_all_served(&mut clients).await;
     assert_eq!(holders.finish().await, [FILES_PER_GUEST; GUESTS]);
     // The same with guests that try to open more files than they may.
     let mut greedy = JoinSet::new();
     for number in 0..GUESTS {
-        greedy.spawn(granting.call(PROBES[number % 2], &json!({}), &["handles", "100000", "/work/inside"]).send());
+        greedy.spawn(fixture.call(PROBES[number % 2], &json!({}), &["handles", "100000", "/work/inside"]).send());
     }
     assert_all_served(&mut clients).await;
     for reply in greedy.join_all().await {
         let framed = reply.frames();
-        framed.ended("trapped", 134);
+        framed.assert_outcome("trapped", 134);
         assert_eq!(framed.outcome()["trap"], "handles_exhausted");
     }
-    let log = granting.daemon.log();
+    let log = fixture.daemon.log();
     assert!(!log.contains("Too many open files") && !log.contains("cannot accept"), "{log}");
     drop(clients);
-    eventually("all files to be closed", async || (granting.daemon.open_files() <= before + 8).then_some(())).await;
-    oracle::still_answers(&mut granting.daemon).await;
+    eventually("all files to be closed", async || (fixture.daemon.open_files() <= before + 8).then_some(())).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }
 
 #[tokio::test]
 async fn guests_may_use_at_most_three_quarters_of_all_descriptors() {
-    let mut granting = MountFixture::with("[policy]\nnetwork = [\"127.0.0.1:1/udp\", \"127.0.0.1:1\"]").await;
-    std::fs::write(granting.path("work/inside"), "inside").unwrap();
-    let before = granting.daemon.open_files();
-    granting.daemon.limit_open_files(FILE_LIMIT as u64);
-    let holders = FileHolders::of(&granting, 6);
+    let mut fixture = MountFixture::with("[policy]\nnetwork = [\"127.0.0.1:1/udp\", \"127.0.0.1:1\"]").await;
+    std::fs::write(fixture.path("work/inside"), "inside").unwrap();
+    let before = fixture.daemon.open_files();
+    fixture.daemon.limit_open_files(FILE_LIMIT as u64);
+    let holders = FileHolders::of(&fixture, 6);
     eventually("guests to reach their share", async || {
-        (granting.daemon.open_files() >= FILE_LIMIT * 3 / 4).then_some(())
+        (fixture.daemon.open_files() >= FILE_LIMIT * 3 / 4).then_some(())
     })
     .await;
     let mut clients = Vec::new();
     for _ in 0..FILE_LIMIT / 8 {
-        clients.push(Raw::connect(&granting.daemon).await);
+        clients.push(Raw::connect(&fixture.daemon).await);
     }
     assert_all_served(&mut clients).await;
 
@@ -110,15 +110,15 @@ async fn guests_may_use_at_most_three_quarters_of_all_descriptors() {
         (PROBES[1], &network, &["connect", "127.0.0.1:1"], "error: new-socket-limit\n"),
         (PROBES[1], &network, &["udp", "127.0.0.1:1", "x"], "error: new-socket-limit\n"),
     ] {
-        let framed = granting.call(probe, policy, words).send().await.frames();
-        framed.ended("exited", 1);
+        let framed = fixture.call(probe, policy, words).send().await.frames();
+        framed.assert_outcome("exited", 1);
         assert_eq!(String::from_utf8_lossy(&framed.stdout), told, "{probe} {words:?}");
     }
     let held: usize = holders.finish().await.into_iter().sum();
     assert!((FILE_LIMIT / 2..FILE_LIMIT).contains(&held), "{held} files were held");
-    let log = granting.daemon.log();
+    let log = fixture.daemon.log();
     assert!(!log.contains("Too many open files") && !log.contains("cannot accept"), "{log}");
     drop(clients);
-    eventually("all files to be closed", async || (granting.daemon.open_files() <= before + 8).then_some(())).await;
-    oracle::still_answers(&mut granting.daemon).await;
+    eventually("all files to be closed", async || (fixture.daemon.open_files() <= before + 8).then_some(())).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }

@@ -56,29 +56,29 @@ impl Drop for Exchanger {
 /// With `..` in the path, the kernel's own lookup fails if a rename happens at the same time, and the library resolves step by step.
 #[tokio::test]
 async fn entry_exchanged_with_a_symlink_does_not_lead_outside() {
-    let mut granting = MountFixture::new().await;
+    let mut fixture = MountFixture::new().await;
     for folder in ["outside", "work/swapped"] {
-        fs::create_dir(granting.path(folder)).unwrap();
+        fs::create_dir(fixture.path(folder)).unwrap();
     }
     for (file, content) in [("outside/file", "outside"), ("work/swapped/file", "inside"), ("work/one", "inside")] {
-        fs::write(granting.path(file), content).unwrap();
+        fs::write(fixture.path(file), content).unwrap();
     }
-    symlink("../outside", granting.path("work/way-out")).unwrap();
-    symlink("../outside/file", granting.path("work/other")).unwrap();
-    let before = snapshot(&granting.path("outside"));
+    symlink("../outside", fixture.path("work/way-out")).unwrap();
+    symlink("../outside/file", fixture.path("work/other")).unwrap();
+    let before = snapshot(&fixture.path("outside"));
     for (names, path) in [
         (["swapped", "way-out"], "/work/swapped/file"),
         (["swapped", "way-out"], "/work/swapped/../swapped/file"),
         (["one", "other"], "/work/one"),
     ] {
         for probe in PROBES {
-            let [one, other] = names.map(|name| granting.path("work").join(name));
+            let [one, other] = names.map(|name| fixture.path("work").join(name));
             let exchanging = Exchanger::of(one, other);
             let (mut inside, mut failed) = (0, 0);
             while !exchanging.is_done() || inside + failed < READS || inside == 0 || failed == 0 {
                 let asked = json!({"files": 10_000_000, "timeout": "60s"});
-                let framed = granting.ask(probe, asked, &["race", path, "500"]).await;
-                framed.ended("exited", 0);
+                let framed = fixture.run(probe, asked, &["race", path, "500"]).await;
+                framed.assert_outcome("exited", 0);
                 for line in String::from_utf8(framed.stdout).unwrap().lines() {
                     let (count, what) = line.split_once(' ').unwrap();
                     let count: u32 = count.parse().unwrap();
@@ -91,8 +91,8 @@ async fn entry_exchanged_with_a_symlink_does_not_lead_outside() {
                     }
                 }
             }
-            assert_eq!(snapshot(&granting.path("outside")), before, "{probe} {path}");
+            assert_eq!(snapshot(&fixture.path("outside")), before, "{probe} {path}");
         }
     }
-    oracle::still_answers(&mut granting.daemon).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }

@@ -13,18 +13,18 @@ const READING: [&str; 6] = ["open", "open-nofollow", "open-directory", "stat", "
 #[tokio::test]
 async fn no_call_changes_a_read_only_mount() {
     let asked = json!({"mounts": [{"name": "work"}, {"name": "more", "access": "rw"}]});
-    let mut ground = EscapeFixture::asking(asked.clone()).await;
-    fs::create_dir(ground.granting.path("work/empty")).unwrap();
-    let work = ground.granting.path("work");
+    let mut fixture = EscapeFixture::asking(asked.clone()).await;
+    fs::create_dir(fixture.mounts.path("work/empty")).unwrap();
+    let work = fixture.mounts.path("work");
     let before = [snapshot(&work), snapshot(&work.join("sub"))];
     for probe in PROBES {
         for call in CALLS.iter().filter(|call| !READING.contains(call)) {
             for path in ["inside", "new", "sub", "empty", "sub/file", "sub/new"] {
-                assert_eq!(ground.call(probe, call, path.as_bytes()).await, "not-permitted", "{probe} {call} {path}");
+                assert_eq!(fixture.call(probe, call, path.as_bytes()).await, "not-permitted", "{probe} {call} {path}");
                 assert_eq!([snapshot(&work), snapshot(&work.join("sub"))], before, "{probe} {call} {path}");
             }
         }
-        fs::write(ground.granting.path("more/f"), "mine").unwrap();
+        fs::write(fixture.mounts.path("more/f"), "mine").unwrap();
         for (args, code) in [
             (&["put", "/work/inside", "1", "1"][..], "not-permitted"),
             (&["at", "/work/inside", "0", "x"], "not-permitted"),
@@ -35,11 +35,11 @@ async fn no_call_changes_a_read_only_mount() {
             (&["link", "/more/f", "/work/f"], "cross-device"),
             (&["link", "/work/inside", "/more/g"], "cross-device"),
         ] {
-            let framed = ground.granting.ask(probe, asked.clone(), args).await;
+            let framed = fixture.mounts.run(probe, asked.clone(), args).await;
             assert_eq!(result_of(&framed), code, "{probe} {args:?}");
         }
         assert_eq!([snapshot(&work), snapshot(&work.join("sub"))], before, "{probe}");
     }
     assert_eq!(fs::read_to_string(work.join("inside")).unwrap(), "inside");
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }

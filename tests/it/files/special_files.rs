@@ -18,14 +18,14 @@ fn fifo(path: &Path) {
 
 #[tokio::test]
 async fn guests_that_open_fifos_do_not_delay_others() {
-    let mut granting = MountFixture::new().await;
-    fifo(&granting.path("work/fifo"));
-    std::fs::write(granting.path("work/inside"), "inside").unwrap();
+    let mut fixture = MountFixture::new().await;
+    fifo(&fixture.path("work/fifo"));
+    std::fs::write(fixture.path("work/inside"), "inside").unwrap();
     // Opening one of these blocks until another process opens the other end.
     for probe in PROBES {
-        granting.ask(probe, json!({}), &["read", "/work/inside"]).await.ended("exited", 0);
+        fixture.run(probe, json!({}), &["read", "/work/inside"]).await.assert_outcome("exited", 0);
     }
-    let threads = granting.daemon.threads();
+    let threads = fixture.daemon.threads();
     let mut asking = JoinSet::new();
     for turn in 0..160 {
         let args: [&[&str]; 4] = [
@@ -34,20 +34,20 @@ async fn guests_that_open_fifos_do_not_delay_others() {
             &["at", "/work/fifo", "0", "x"],
             &["append", "/work/fifo", "x"],
         ];
-        asking.spawn(granting.call(PROBES[turn % 2], &json!({"timeout": "60s"}), args[turn / 2 % 4]).send());
+        asking.spawn(fixture.call(PROBES[turn % 2], &json!({"timeout": "60s"}), args[turn / 2 % 4]).send());
     }
     let began = Instant::now();
-    let innocent = granting.ask(PROBES[0], json!({"timeout": "60s"}), &["read", "/work/inside"]).await;
-    innocent.ended("exited", 0);
+    let innocent = fixture.run(PROBES[0], json!({"timeout": "60s"}), &["read", "/work/inside"]).await;
+    innocent.assert_outcome("exited", 0);
     for reply in asking.join_all().await {
         let framed = reply.frames();
         assert_eq!(result_of(&framed), "no-such-device", "{}", framed.last);
     }
     assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
     // Threads for file operations come and go. Threads blocked in an open would remain, one per guest.
-    let now = granting.daemon.threads();
+    let now = fixture.daemon.threads();
     assert!(now < threads + 80, "the number of threads grew from {threads} to {now}");
-    oracle::still_answers(&mut granting.daemon).await;
+    oracle::still_answers(&mut fixture.daemon).await;
 }
 
 /// Preview 1 cannot represent these times, but the type of the file must still be checked.
@@ -72,16 +72,16 @@ async fn fifo_with_a_far_timestamp_is_not_opened() {
     let mut daemon = Setup::new(CAPSTAN).config(&toml).start();
     let client = daemon.client();
     push_probes(&client).await;
-    let ask = async |probe: &str, args: &[&str]| {
+    let run_probe = async |probe: &str, args: &[&str]| {
         let policy = json!({"mounts": [{"name": "far", "access": "rw"}], "timeout": "60s"});
         let call = client.run(probe).query("policy", &policy.to_string());
         args.iter().fold(call, |call, arg| call.arg(arg)).framed().send().await.frames()
     };
     for (probe, code) in PROBES.iter().zip(["overflow", "no-such-device"]) {
         for args in [&["read", "/far/fifo"][..], &["at", "/far/fifo", "0", "x"]] {
-            assert_eq!(result_of(&ask(probe, args).await), code, "{probe} {args:?}");
+            assert_eq!(result_of(&run_probe(probe, args).await), code, "{probe} {args:?}");
         }
-        let framed = ask(probe, &["read", "/far/old"]).await;
+        let framed = run_probe(probe, &["read", "/far/old"]).await;
         assert_eq!(String::from_utf8_lossy(&framed.stdout), "old", "{probe}");
     }
     oracle::still_answers(&mut daemon).await;

@@ -13,10 +13,10 @@ const SECOND: u64 = 1_000_000_000;
 
 #[tokio::test]
 async fn far_timestamps_are_set_or_rejected() {
-    let mut ground = EscapeFixture::new().await;
-    let modified = || fs::metadata(ground.granting.path("work/inside")).unwrap().mtime();
+    let mut fixture = EscapeFixture::new().await;
+    let modified = || fs::metadata(fixture.mounts.path("work/inside")).unwrap().mtime();
     // Preview 1 counts nanoseconds in 64 bits, up to the year 2554. Some file systems store their own maximum instead.
-    assert_eq!(ground.call(PROBES[0], "set-times-to-the-last", b"inside").await, "ok");
+    assert_eq!(fixture.call(PROBES[0], "set-times-to-the-last", b"inside").await, "ok");
     let last = i64::try_from(u64::MAX / SECOND).unwrap();
     assert!((1..=last).contains(&modified()), "{}", modified());
     for (call, outcomes) in [
@@ -25,13 +25,13 @@ async fn far_timestamps_are_set_or_rejected() {
         ("set-times-over-a-second", &["ok", "invalid"]),
     ] {
         let framed =
-            ground.granting.call(PROBES[1], &json!({}), &["raw", call, "/work"]).body("inside").send().await.frames();
+            fixture.mounts.call(PROBES[1], &json!({}), &["raw", call, "/work"]).body("inside").send().await.frames();
         let told = result_of(&framed);
         assert!(outcomes.contains(&told.as_str()), "{call}: {told}");
         assert!(modified() >= 0, "{call}: {}", modified());
     }
-    let framed = ground.granting.ask(PROBES[1], json!({}), &["read", "/work/inside"]).await;
+    let framed = fixture.mounts.run(PROBES[1], json!({}), &["read", "/work/inside"]).await;
     assert_eq!(String::from_utf8_lossy(&framed.stdout), "inside");
-    ground.check("times");
-    oracle::still_answers(&mut ground.granting.daemon).await;
+    fixture.check("times");
+    oracle::still_answers(&mut fixture.mounts.daemon).await;
 }

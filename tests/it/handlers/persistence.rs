@@ -37,26 +37,26 @@ pub(crate) fn files(daemon: &Daemon, name: &str) -> Vec<PathBuf> {
 }
 
 /// Returns the list entries of the pushed handlers.
-async fn pushed(daemon: &Daemon) -> Vec<Value> {
+async fn pushed_handlers(daemon: &Daemon) -> Vec<Value> {
     let list = daemon.client().get("/handlers").send().await.json();
     list["handlers"].as_array().unwrap().iter().filter(|handler| handler["source"] == "pushed").cloned().collect()
 }
 
 /// Returns the path of the stored program of a handler.
-async fn program(daemon: &Daemon, handler: &str) -> PathBuf {
+async fn program_path(daemon: &Daemon, handler: &str) -> PathBuf {
     let etag = daemon.client().get(&format!("/handlers/{handler}")).send().await.json()["digest"].clone();
     folder(daemon, "programs").join(etag.as_str().unwrap().trim_start_matches("sha256:"))
 }
 
 async fn assert_hello_runs(client: &Client) {
     let reply = client.run("hello").send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "hello\n");
 }
 
 async fn assert_run_is_refused(client: &Client, handler: &str) {
     let framed = client.run(handler).framed().send().await.frames();
-    framed.ended("refused", 125);
+    framed.assert_outcome("refused", 125);
     let why = framed.last["outcome"]["why"].as_str().unwrap();
     assert!(why.contains("damaged") && why.contains("push it again"), "{why}");
 }
@@ -64,14 +64,14 @@ async fn assert_run_is_refused(client: &Client, handler: &str) {
 #[tokio::test]
 async fn handlers_survive_a_stop_and_a_crash() {
     let mut daemon = daemon_with_two_handlers().await;
-    let before = pushed(&daemon).await;
+    let before = pushed_handlers(&daemon).await;
     assert_eq!(before.len(), 2);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
     let daemon = restart_after_crash(daemon);
-    assert_eq!(pushed(&daemon).await, before);
+    assert_eq!(pushed_handlers(&daemon).await, before);
     let daemon = restart_after_crash(daemon);
-    assert_eq!(pushed(&daemon).await, before);
+    assert_eq!(pushed_handlers(&daemon).await, before);
     assert_hello_runs(&daemon.client()).await;
     let wasm = daemon.client().get("/handlers/hello/wasm").send().await;
     assert_eq!(wasm.body, guests::run::HELLO);
@@ -104,7 +104,7 @@ async fn restart_recompiles_only_damaged_code() {
     }
     let daemon = restart_after_crash(daemon);
     let framed = daemon.client().run("hello").framed().send().await.frames();
-    framed.ended("refused", 125);
+    framed.assert_outcome("refused", 125);
     daemon.until_logged(&["does not prove itself"]).await;
 
     drop(daemon);
@@ -114,7 +114,7 @@ async fn restart_recompiles_only_damaged_code() {
 #[tokio::test]
 async fn damaged_program_affects_only_its_handler_until_the_next_push() {
     let mut daemon = daemon_with_two_handlers().await;
-    let (hello, print) = (program(&daemon, "hello").await, program(&daemon, "print").await);
+    let (hello, print) = (program_path(&daemon, "hello").await, program_path(&daemon, "print").await);
     let (whole, other) = (fs::read(&hello).unwrap(), fs::read(&print).unwrap());
     for damaged in [Some(&whole[..whole.len() / 2]), Some(&other[..]), None] {
         match damaged {
@@ -126,7 +126,7 @@ async fn damaged_program_affects_only_its_handler_until_the_next_push() {
         daemon = restart_after_crash(daemon);
         assert_run_is_refused(&daemon.client(), "hello").await;
         daemon.client().get("/handlers/hello/wasm").send().await.error(500, "damaged");
-        daemon.client().run("print").send().await.ended("exited", 0);
+        daemon.client().run("print").send().await.assert_outcome("exited", 0);
         daemon.client().push("hello", guests::run::HELLO).await;
         assert_hello_runs(&daemon.client()).await;
     }
@@ -186,7 +186,7 @@ async fn crash_during_a_push_leaves_a_consistent_store() {
     for crash in 0..200_u32 {
         let daemon = setup.clone().start();
         let client = daemon.client();
-        for handler in pushed(&daemon).await {
+        for handler in pushed_handlers(&daemon).await {
             let name = handler["name"].as_str().unwrap();
             let wasm = client.get(&format!("/handlers/{name}/wasm")).send().await;
             assert_eq!(wasm.status, 200, "crash {crash}: {}", wasm.text());
@@ -216,9 +216,9 @@ async fn thousand_stored_handlers_are_listed_and_run() {
         fs::write(folder(&daemon, &format!("handlers/h{number}")), &record).unwrap();
     }
     let daemon = restart_after_crash(daemon);
-    assert_eq!(pushed(&daemon).await.len(), 1002);
+    assert_eq!(pushed_handlers(&daemon).await.len(), 1002);
     for name in ["h0", "h999"] {
-        daemon.client().run(name).send().await.ended("exited", 0);
+        daemon.client().run(name).send().await.assert_outcome("exited", 0);
     }
 }
 

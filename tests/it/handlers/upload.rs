@@ -93,7 +93,7 @@ async fn rejected_while_others_are_served(config: &str, wasm: Vec<u8>, code: &st
     let mut slowest = Duration::ZERO;
     while !push.is_finished() {
         let began = Instant::now();
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
         slowest = slowest.max(began.elapsed());
     }
     let message = push.await.unwrap().error(422, code);

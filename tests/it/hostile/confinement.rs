@@ -216,7 +216,7 @@ async fn confine_best_reports_what_the_kernel_lacks() {
 }
 
 /// Reloads the configuration and returns the error in the reload event.
-async fn reloaded(daemon: &Daemon) -> Value {
+async fn reload(daemon: &Daemon) -> Value {
     let client = daemon.client();
     let reloads = async || {
         let events = client.get("/v1/events?since=0&until=0s&filter=event%3Ddaemon.reload").send().await;
@@ -250,7 +250,7 @@ async fn reload_that_needs_more_access_requires_a_restart() {
         ("[policy]\nnetwork = [\"example.com:443\"]\n".to_owned(), "[policy] network"),
     ] {
         fs::write(&file, format!("{granted}{more}")).unwrap();
-        let error = reloaded(&daemon).await.as_str().unwrap_or_default().to_owned();
+        let error = reload(&daemon).await.as_str().unwrap_or_default().to_owned();
         assert_eq!(error.contains("needs a restart") && error.contains(named), is_bound, "{named}: {error}");
     }
     let policy = json!({"mounts": [{"name": "other"}]}).to_string();
@@ -259,9 +259,9 @@ async fn reload_that_needs_more_access_requires_a_restart() {
     }
     // A directory inside a mounted one, with the same access, is accessible.
     fs::write(&file, format!("{granted}[mounts.deeper]\npath = \"{elsewhere}/granted/deeper\"\n")).unwrap();
-    assert_eq!(reloaded(&daemon).await, Value::Null);
+    assert_eq!(reload(&daemon).await, Value::Null);
     let policy = json!({"mounts": [{"name": "deeper"}]}).to_string();
-    client.run("hello").query("policy", &policy).send().await.ended("exited", 0);
+    client.run("hello").query("policy", &policy).send().await.assert_outcome("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -274,9 +274,9 @@ async fn reload_accepts_inaccessible_paths_of_restart_settings() {
     }
     let toml = format!("[tls]\ncert = \"{0}/cert\"\nkey = \"{0}/key\"\n", elsewhere.path().display());
     fs::write(daemon.setup().folder().join("capstan.toml"), toml).unwrap();
-    assert_eq!(reloaded(&daemon).await, Value::Null);
+    assert_eq!(reload(&daemon).await, Value::Null);
     daemon.until_logged(&["[tls]", "takes effect at the next start"]).await;
-    client.run("hello").send().await.ended("exited", 0);
+    client.run("hello").send().await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn daemon_cannot_open_files_outside_its_configuration() {
     let file = daemon.setup().folder().join("capstan.toml");
     fs::remove_file(&file).unwrap();
     symlink(&target, &file).unwrap();
-    let error = reloaded(&daemon).await;
+    let error = reload(&daemon).await;
     let memory = client.get("/v1/info").send().await.json()["limits"]["memory"].clone();
     if landlock_level() > 0 {
         assert!(error.as_str().unwrap_or_default().contains("Permission denied"), "{error}");
@@ -326,7 +326,7 @@ async fn confined_daemon_serves_mounts_outside_its_folders() {
             let policy = json!({"mounts": [mount]}).to_string();
             let run =
                 args.iter().fold(client.run(probe).query("policy", &policy), |run, arg| run.arg(arg)).send().await;
-            run.ended("exited", 0);
+            run.assert_outcome("exited", 0);
             assert_eq!(run.text(), "content", "{policy}");
         }
     }

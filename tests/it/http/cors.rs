@@ -1,4 +1,4 @@
-//! CORS: pages of daemon_with_origin origins may call the API and the response headers say so. By default no origin is daemon_with_origin.
+//! CORS: pages of listed origins may call the API and the response headers say so. By default no origin is listed.
 
 use capstan_tests::{Daemon, Reply, Setup, guests};
 
@@ -52,7 +52,7 @@ async fn listed_origin_is_allowed_by_its_exact_name() {
     let client = daemon.client();
     client.push("hello", guests::run::HELLO).await;
     let reply = client.run("hello").header("origin", PAGE).send().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.header("access-control-allow-origin"), Some(PAGE));
     assert!(reply.header("access-control-expose-headers").unwrap().contains("capstan-outcome"));
     // The page must be able to read errors too.

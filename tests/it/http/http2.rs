@@ -80,7 +80,7 @@ async fn rapid_resets_close_the_connection_and_leave_no_run() {
             burst.extend(head(&talk, stream, END_HEADERS | END_STREAM, "POST", "/v1/handlers/sleep/run"));
             burst.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
         }
-        if talk.write(&burst).await.is_err() || talk.assert_recovered() {
+        if talk.write(&burst).await.is_err() || talk.is_closed() {
             break 'attack;
         }
     }
@@ -91,7 +91,7 @@ async fn rapid_resets_close_the_connection_and_leave_no_run() {
 
 /// Sends `first`, then `flood` repeatedly until the daemon closes the connection or `most` bytes are sent. Returns the response and whether
 /// the daemon closed the connection.
-async fn flood(
+async fn send_flood(
     daemon: &Daemon,
     first: impl FnOnce(&BackgroundReader) -> Vec<u8>,
     flood: &[u8],
@@ -101,7 +101,7 @@ async fn flood(
     let first = first(&talk);
     talk.write(&first).await.unwrap();
     let mut sent = 0;
-    while sent < most && !talk.assert_recovered() && talk.write(flood).await.is_ok() {
+    while sent < most && !talk.is_closed() && talk.write(flood).await.is_ok() {
         sent += flood.len();
     }
     let closed = sent < most;
@@ -119,10 +119,10 @@ async fn endless_headers_close_the_connection() {
     // A header of 8 KiB per frame, as a literal that is not added to the table.
     let header = [&[0, 1, b'x', 0x7f, 0x81, 0x3f][..], &[b'y'; 8192]].concat();
     let flood = frame(CONTINUATION, 0, 1, &header);
-    let (answer, closed) = flood(&daemon, |talk| head(talk, 1, 0, "GET", "/v1/_ping"), &flood, 256 << 20).await;
+    let (answer, closed) = send_flood(&daemon, |talk| head(talk, 1, 0, "GET", "/v1/_ping"), &flood, 256 << 20).await;
     assert!(closed, "the daemon read 256 MiB of one header block: {:?}", http2::goodbyes(&answer));
     let small = frame(CONTINUATION, 0, 1, &[]).repeat(100);
-    let (_, closed) = flood(&daemon, |talk| head(talk, 1, 0, "GET", "/v1/_ping"), &small, 8 << 20).await;
+    let (_, closed) = send_flood(&daemon, |talk| head(talk, 1, 0, "GET", "/v1/_ping"), &small, 8 << 20).await;
     assert!(closed, "the daemon read a header block of endless empty frames");
     before.assert_recovered(&mut daemon, &client).await;
 }
@@ -133,7 +133,7 @@ async fn empty_data_frames_close_the_connection() {
     let before = Baseline::of(&mut daemon).await;
     let flood = frame(DATA, 0, 1, &[]).repeat(100);
     let first = |talk: &BackgroundReader| head(talk, 1, END_HEADERS, "POST", "/v1/handlers/cat/run");
-    let (answer, closed) = flood(&daemon, first, &flood, 16 << 20).await;
+    let (answer, closed) = send_flood(&daemon, first, &flood, 16 << 20).await;
     assert!(closed, "the daemon read 2 million empty frames: {:?}", http2::goodbyes(&answer));
     before.assert_recovered(&mut daemon, &client).await;
 }
@@ -144,7 +144,7 @@ async fn settings_and_ping_floods_use_no_memory() {
     let before = Baseline::of(&mut daemon).await;
     for flood in [frame(PING, 0, 0, &[1; 8]), frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])] {
         // Whether the daemon closes the connection or not, it serves others in the meantime and memory does not grow.
-        flood(&daemon, |_| Vec::new(), &flood.repeat(200), 4 << 20).await;
+        send_flood(&daemon, |_| Vec::new(), &flood.repeat(200), 4 << 20).await;
         oracle::still_answers(&mut daemon).await;
     }
     before.assert_recovered(&mut daemon, &client).await;

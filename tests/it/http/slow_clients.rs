@@ -14,7 +14,7 @@ async fn slowly_sent_head_gets_408() {
     let mut drip = b"x-drip: 1\r\n".iter().cycle();
     eventually("the daemon to close the connection", async || {
         let written = talk.write(&[*drip.next().unwrap()]).await;
-        (written.is_err() || talk.is_over()).then_some(())
+        (written.is_err() || talk.is_closed()).then_some(())
     })
     .await;
     // The response may be lost if bytes are still in flight when the daemon closes the connection.
@@ -72,7 +72,7 @@ async fn response_to_slow_body(daemon: &Daemon, request: &str) -> String {
     connection.write(request).await;
     let mut talk = connection.read_in_background();
     eventually("the daemon to close the connection", async || {
-        (talk.write(b" ").await.is_err() || talk.is_over()).then_some(())
+        (talk.write(b" ").await.is_err() || talk.is_closed()).then_some(())
     })
     .await;
     // The heads of frames are not text.

@@ -4,7 +4,7 @@ use capstan_tests::{Address, Client, CloseCode, Message, Raw, WebSocket, eventua
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::jobs::api::{ended, state, submit};
+use crate::jobs::api::{state_of, submit, wait_for_end};
 use crate::{oracle, serving};
 
 /// The headers of a WebSocket handshake.
@@ -57,7 +57,7 @@ async fn messages_become_stdin_and_output_becomes_messages() {
         socket.send(Message::text("after its end")).await;
         let (framed, close) = socket.rest().await;
         assert!(framed.stdout == [b"bytes \0\xff", large.as_bytes()].concat(), "{} bytes", framed.stdout.len());
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert_eq!(framed.last["job"], id);
         assert_eq!((close.code, close.reason.as_str()), (CloseCode::Normal, "exited 0"));
     }
@@ -68,12 +68,12 @@ async fn messages_become_stdin_and_output_becomes_messages() {
 async fn attach_to_ended_job_replays_the_selected_streams() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     for (query, stdout, stderr) in [("", "", ""), ("logs=1", "out\n", "err\n"), ("logs=1&stdout=0", "", "err\n")] {
         let (framed, close) = WebSocket::connect(client.address(), &path(&id, query)).await.rest().await;
         let printed = (String::from_utf8_lossy(&framed.stdout), String::from_utf8_lossy(&framed.stderr));
         assert_eq!(printed, (stdout.into(), stderr.into()), "{query}");
-        framed.ended("exited", 3);
+        framed.assert_outcome("exited", 3);
         assert_eq!(close.reason.as_str(), "exited 3");
     }
 }
@@ -96,12 +96,12 @@ async fn client_that_disconnects_detaches_and_the_next_continues() {
     expect_stdout(&mut second, "two ").await;
     drop(second);
     let mut third = attach_with_stdin(&address, &id, "logs=1").await;
-    assert_eq!(state(&client, &id).await, "running");
+    assert_eq!(state_of(&client, &id).await, "running");
     third.send(Message::text("three")).await;
     third.send(Message::text("")).await;
     let (framed, _) = third.rest().await;
     assert_eq!(String::from_utf8_lossy(&framed.stdout), "one two three");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn client_that_sends_before_reading_gets_all_output() {
         socket.send(Message::text(piece.clone())).await;
     }
     socket.send(Message::text("")).await;
-    assert_eq!(ended(&client, &id).await["usage"]["stdout_bytes"], 8 << 20);
+    assert_eq!(wait_for_end(&client, &id).await["usage"]["stdout_bytes"], 8 << 20);
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn cross_origin_page_cannot_attach() {
     let own = format!("http://{}", daemon.addr());
     let mut socket = WebSocket::try_connect(&address, &path(&id, ""), &[("origin", &own)]).await.unwrap();
     socket.send(Message::text("")).await;
-    socket.rest().await.0.ended("exited", 0);
+    socket.rest().await.0.assert_outcome("exited", 0);
 }
 
 /// Returns the code of the Close frame in the bytes that the daemon has sent.
@@ -247,13 +247,13 @@ async fn protocol_violation_closes_the_connection_with_a_code() {
         assert_eq!(close_code(&sent), Some(code), "{case}: {sent:?}");
     }
     assert!(daemon.peak_memory() - before < 64 << 20, "rejected messages used memory");
-    // The job received none of it, and its stdin is still submit_waiting_job.
+    // The job received none of it, and its stdin is still open.
     let mut socket = attach_with_stdin(&address, &id, "logs=1").await;
     socket.send(Message::text("whole")).await;
     socket.send(Message::text("")).await;
     let (framed, _) = socket.rest().await;
     assert_eq!(String::from_utf8_lossy(&framed.stdout), "whole");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -282,7 +282,7 @@ async fn ping_flood_uses_no_memory() {
         (fed.status == 204).then_some(())
     })
     .await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -298,7 +298,7 @@ async fn shutdown_sends_the_outcome_and_closes() {
     expect_stdout(&mut socket, "there").await;
     daemon.signal(Signal::TERM);
     let (framed, close) = socket.rest().await;
-    framed.ended("cancelled", 137);
+    framed.assert_outcome("cancelled", 137);
     assert_eq!((close.code, close.reason.as_str()), (CloseCode::Normal, "cancelled by shutdown"));
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
 }

@@ -21,7 +21,7 @@ async fn post(client: &Client, job: &Value) -> Reply {
 }
 
 /// Waits for the end of a job and returns it.
-pub(crate) async fn ended(client: &Client, id: &str) -> Value {
+pub(crate) async fn wait_for_end(client: &Client, id: &str) -> Value {
     let reply = client.post(&format!("/v1/jobs/{id}/wait")).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let job = reply.json();
@@ -30,13 +30,13 @@ pub(crate) async fn ended(client: &Client, id: &str) -> Value {
 }
 
 /// Returns the output of a job on both streams.
-pub(crate) async fn printed(client: &Client, id: &str) -> String {
+pub(crate) async fn output_of(client: &Client, id: &str) -> String {
     let reply = client.get(&format!("/v1/jobs/{id}/logs")).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.text().to_owned()
 }
 
-pub(crate) async fn state(client: &Client, id: &str) -> String {
+pub(crate) async fn state_of(client: &Client, id: &str) -> String {
     let job = client.get(&format!("/v1/jobs/{id}")).send().await.json();
     job["state"].as_str().unwrap_or_else(|| panic!("no state in {job}")).to_owned()
 }
@@ -54,7 +54,7 @@ async fn submitted_job_runs_and_is_described_completely() {
     assert_eq!(submitted["durable"], false);
     let id = submitted["id"].as_str().unwrap();
     assert_eq!(reply.header("location"), Some(format!("/v1/jobs/{id}").as_str()));
-    let job = ended(&client, id).await;
+    let job = wait_for_end(&client, id).await;
     assert_eq!(job, client.get(&format!("/jobs/{id}")).send().await.json());
     assert_eq!((&job["id"], &job["handler"], &job["args"]), (&json!(id), &json!("print"), &json!(["7"])));
     assert_eq!((&job["outcome"], &job["exit_code"]), (&json!({"kind": "exited", "code": 7}), &json!(7)));
@@ -65,7 +65,7 @@ async fn submitted_job_runs_and_is_described_completely() {
     assert_eq!(job["runs"][0]["outcome"], job["outcome"]);
     let times = ["created", "started", "ended"].map(|name| job[name].as_str().unwrap().to_owned());
     assert!(times.is_sorted() && times.iter().all(|time| time.len() == 30 && time.ends_with('Z')), "{times:?}");
-    assert_eq!(printed(&client, id).await, "started\nended\n");
+    assert_eq!(output_of(&client, id).await, "started\nended\n");
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -79,7 +79,7 @@ async fn stdin_can_be_submitted_with_the_job() {
         (json!({"handler": "cat", "stdin_base64": "AP8K"}), b"\0\xff\n"),
     ] {
         let id = submit(&client, &job).await;
-        assert_eq!(ended(&client, &id).await["exit_code"], 0);
+        assert_eq!(wait_for_end(&client, &id).await["exit_code"], 0);
         let reply = client.get(&format!("/v1/jobs/{id}/logs")).send().await;
         assert_eq!(reply.body, expected, "{job}");
     }
@@ -93,22 +93,22 @@ async fn stdin_can_be_sent_once_after_submission() {
     let (call, feed) = client.call("PUT", &path).streaming_body();
     let feeding = tokio::spawn(call.send());
     assert!(feed.send("one ").await);
-    eventually("the first piece to be printed", async || (printed(&client, &id).await == "one ").then_some(())).await;
+    eventually("the first piece to be printed", async || (output_of(&client, &id).await == "one ").then_some(())).await;
     client.put(&path, "other").send().await.error(409, "conflict");
     assert!(feed.send("two").await);
     drop(feed);
     let reply = within("the end of the input", feeding).await.unwrap();
     assert_eq!(reply.status, 204, "{reply:?}");
-    assert_eq!(ended(&client, &id).await["outcome"]["kind"], "exited");
-    assert_eq!(printed(&client, &id).await, "one two");
+    assert_eq!(wait_for_end(&client, &id).await["outcome"]["kind"], "exited");
+    assert_eq!(output_of(&client, &id).await, "one two");
     client.put(&path, "late").send().await.error(409, "job_ended");
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     let (call, feed) = client.call("PUT", &format!("/v1/jobs/{id}/stdin")).streaming_body();
     let feeding = tokio::spawn(call.try_open());
     assert!(feed.send("half").await);
-    eventually("the first half to be printed", async || (printed(&client, &id).await == "half").then_some(())).await;
+    eventually("the first half to be printed", async || (output_of(&client, &id).await == "half").then_some(())).await;
     feeding.abort();
-    let job = ended(&client, &id).await;
+    let job = wait_for_end(&client, &id).await;
     assert_eq!(
         job["outcome"],
         json!({"kind": "cancelled", "by": "client"}),
@@ -127,8 +127,8 @@ async fn stdin_of_a_job_without_open_stdin_is_rejected() {
 async fn builtin_can_be_submitted_as_a_job() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let id = submit(&client, &json!({"handler": "commands"})).await;
-    assert_eq!(ended(&client, &id).await["exit_code"], 0);
-    assert!(printed(&client, &id).await.contains("hello\n"));
+    assert_eq!(wait_for_end(&client, &id).await["exit_code"], 0);
+    assert!(output_of(&client, &id).await.contains("hello\n"));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn stdin_of_queued_jobs_is_limited() {
     refused.error(429, "busy");
     assert_eq!(accepted.len(), 85, "the daemon must hold at most 256 MiB");
     client.post(&format!("/v1/jobs/{}/kill", accepted[40])).send().await;
-    ended(&client, &accepted[40]).await;
+    wait_for_end(&client, &accepted[40]).await;
     submit(&client, &job).await;
 }
 
@@ -163,13 +163,13 @@ async fn wait_returns_at_the_end_of_the_job_or_at_its_timeout() {
     let mut waiting = JoinSet::new();
     for _ in 0..8 {
         let (client, id) = (client.clone(), id.clone());
-        waiting.spawn(async move { ended(&client, &id).await });
+        waiting.spawn(async move { wait_for_end(&client, &id).await });
     }
     assert_eq!(client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await.status, 204);
     for job in waiting.join_all().await {
         assert_eq!(job["exit_code"], 0);
     }
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn cancel_and_kill_stop_a_running_job() {
         let id = submit(&client, &json!({"handler": handler})).await;
         let reply = client.post(&format!("/v1/jobs/{id}/{how}")).send().await;
         assert_eq!(reply.status, 202, "{reply:?}");
-        let job = ended(&client, &id).await;
+        let job = wait_for_end(&client, &id).await;
         assert_eq!(job["outcome"], json!({"kind": "cancelled", "by": "client"}), "{handler} {how}");
         assert_eq!(job["exit_code"], 137);
         for how in ["kill", "cancel", "cancel?grace=1s"] {
@@ -209,9 +209,9 @@ async fn cancelled_job_may_finish_within_its_grace_time() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let id = submit(&client, &json!({"handler": "cat", "stdin_later": true})).await;
     assert_eq!(client.post(&format!("/v1/jobs/{id}/cancel?grace=10m")).send().await.status, 202);
-    assert_eq!(state(&client, &id).await, "running");
+    assert_eq!(state_of(&client, &id).await, "running");
     client.put(&format!("/v1/jobs/{id}/stdin"), "well").send().await;
-    assert_eq!(ended(&client, &id).await["outcome"]["kind"], "exited");
+    assert_eq!(wait_for_end(&client, &id).await["outcome"]["kind"], "exited");
 }
 
 #[tokio::test]
@@ -219,15 +219,15 @@ async fn full_queue_rejects_jobs_and_a_queued_job_can_be_killed() {
     let (_daemon, client) = configured("[limits]\nruns = 1\nqueue = 1", "sleep", guests::limits::SLEEP_FOR_EVER).await;
     let sleep = json!({"handler": "sleep"});
     let (running, queued) = (submit(&client, &sleep).await, submit(&client, &sleep).await);
-    assert_eq!(state(&client, &queued).await, "queued");
+    assert_eq!(state_of(&client, &queued).await, "queued");
     let reply = post(&client, &sleep).await;
     reply.error(429, "busy");
     assert!(reply.header("retry-after").is_some(), "{reply:?}");
     client.post(&format!("/v1/jobs/{queued}/kill")).send().await;
-    let job = ended(&client, &queued).await;
+    let job = wait_for_end(&client, &queued).await;
     assert_eq!((&job["outcome"]["kind"], &job["started"]), (&json!("cancelled"), &Value::Null));
     assert_eq!(job["runs"], json!([]));
-    assert_eq!(state(&client, &running).await, "running");
+    assert_eq!(state_of(&client, &running).await, "running");
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn idempotency_key_creates_one_job() {
         assert_eq!(reply.header("capstan-job"), Some(id.as_str()));
     }
     client.post("/v1/jobs").header("idempotency-key", "").body(job.clone()).send().await.error(400, "bad_request");
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     client.delete(&format!("/v1/jobs/{id}")).send().await;
     assert_eq!(call(&job).send().await.status, 202, "the key is valid as long as its job is kept");
 }
@@ -300,12 +300,12 @@ async fn idempotency_key_creates_one_job() {
 async fn synchronous_run_with_a_key_runs_once_and_keeps_no_output() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let run = client.run("hello").header("idempotency-key", "r").send().await;
-    run.ended("exited", 0);
+    run.assert_outcome("exited", 0);
     let id = run.header("capstan-job").unwrap();
     let again = client.run("hello").header("idempotency-key", "r").send().await;
     again.error(409, "conflict");
     assert_eq!(again.json()["error"]["job"], id);
-    let job = ended(&client, id).await;
+    let job = wait_for_end(&client, id).await;
     assert_eq!((&job["exit_code"], &job["key"], &job["logged"]), (&json!(0), &json!("r"), &json!(false)));
     client.get(&format!("/v1/jobs/{id}/logs")).send().await.error(404, "no_logs");
 }
@@ -324,13 +324,13 @@ async fn running_jobs_finish_on_the_code_they_started_with() {
     client.push("print", guests::run::HELLO).await;
     for id in &jobs {
         assert_eq!(client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await.status, 204);
-        let job = ended(&client, id).await;
+        let job = wait_for_end(&client, id).await;
         assert_eq!((&job["exit_code"], &job["digest"]), (&json!(0), &old));
-        assert_eq!(printed(&client, id).await, "started\nended\n");
+        assert_eq!(output_of(&client, id).await, "started\nended\n");
     }
     let id = submit(&client, &json!({"handler": "print"})).await;
-    ended(&client, &id).await;
-    assert_eq!(printed(&client, &id).await, "hello\n");
+    wait_for_end(&client, &id).await;
+    assert_eq!(output_of(&client, &id).await, "hello\n");
 }
 
 #[tokio::test]
@@ -385,5 +385,5 @@ async fn client_that_disconnects_while_waiting_leaks_nothing() {
         drop(waiting);
         eventually("the connections to be closed", async || (daemon.open_files() <= open - 60).then_some(())).await;
     }
-    assert_eq!(state(&client, &id).await, "running");
+    assert_eq!(state_of(&client, &id).await, "running");
 }

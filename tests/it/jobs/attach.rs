@@ -7,7 +7,7 @@ use capstan_tests::{Address, Client, Daemon, Raw, Setup, WebSocket, eventually, 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, printed, state, submit};
+use crate::jobs::api::{output_of, state_of, submit, wait_for_end};
 use crate::{CAPSTAN, oracle, serving};
 
 /// Builds the head of an upgrade request.
@@ -64,7 +64,7 @@ async fn bytes_sent_with_and_after_the_head_are_stdin() {
         raw.half_close().await;
         let framed = rest(raw).await;
         assert_eq!(String::from_utf8_lossy(&framed.stdout), "sent with the head, and after it", "{address:?}");
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert_eq!(framed.last["job"], id);
     }
     oracle::still_answers(&mut daemon).await;
@@ -89,16 +89,16 @@ async fn several_clients_get_past_and_live_output_without_gaps() {
     for raw in whole {
         let framed = rest(raw).await;
         assert!(framed.stdout == all.as_bytes(), "{} bytes instead of {}", framed.stdout.len(), all.len());
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
     }
     for raw in partly {
         let framed = rest(raw).await;
         assert!(all.as_bytes().ends_with(&framed.stdout) && !framed.stdout.is_empty(), "{}", framed.stdout.len());
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
     }
     let framed = rest(feeder).await;
     assert_eq!(framed.stdout, b"", "this client requested no output");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn two_hundred_attached_jobs_deliver_intact_frames() {
     }
     for (frames, messages) in attach.join_all().await {
         for framed in [frames, messages] {
-            framed.ended("exited", 0);
+            framed.assert_outcome("exited", 0);
             assert!(framed.stdout == stdout.as_bytes() && framed.stderr == stderr.as_bytes(), "{framed:?}");
         }
     }
@@ -140,7 +140,7 @@ async fn client_that_resets_does_not_affect_other_clients() {
         raw.frame().await;
         drop(raw);
     }
-    assert_eq!(ended(&client, &id).await["outcome"]["kind"], "output_cap");
+    assert_eq!(wait_for_end(&client, &id).await["outcome"]["kind"], "output_cap");
     let id = submit_waiting_job(&client, "cat").await;
     let mut other = attach(client.address(), &id, "stdin=0", "").await;
     let mut feeder = attach(client.address(), &id, "", "first ").await;
@@ -156,7 +156,7 @@ async fn client_that_resets_does_not_affect_other_clients() {
     .await;
     let framed = rest(other).await;
     assert_eq!(String::from_utf8_lossy(&framed.stdout), " third");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -174,12 +174,12 @@ async fn client_that_disconnects_leaves_stdin_open_for_the_next() {
         (raw.status().await == 101).then_some(raw)
     })
     .await;
-    assert_eq!(state(&client, &id).await, "running");
+    assert_eq!(state_of(&client, &id).await, "running");
     second.write("two").await;
     second.half_close().await;
     let framed = rest(second).await;
     assert_eq!(String::from_utf8_lossy(&framed.stdout), "one two");
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     // Everything that was sent arrives even if the client disconnects at once, however the daemon detects that.
     let id = submit_waiting_job(&client, "cat").await;
     for round in 1..=200 {
@@ -192,7 +192,7 @@ async fn client_that_disconnects_leaves_stdin_open_for_the_next() {
         hasty.write(&"x".repeat(1000)).await;
         drop(hasty);
         eventually("all of it to be printed", async || {
-            (printed(&client, &id).await.len() == 1000 * round).then_some(())
+            (output_of(&client, &id).await.len() == 1000 * round).then_some(())
         })
         .await;
     }
@@ -201,7 +201,7 @@ async fn client_that_disconnects_leaves_stdin_open_for_the_next() {
         (fed.status == 204).then_some(())
     })
     .await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
 }
 
 #[tokio::test]
@@ -225,14 +225,14 @@ async fn disconnect_is_detected_while_the_job_is_silent() {
         drop(raw);
         eventually("its connection to be closed", async || (daemon.open_files() <= before).then_some(())).await;
     }
-    assert_eq!(state(&client, &id).await, "running");
+    assert_eq!(state_of(&client, &id).await, "running");
 }
 
 #[tokio::test]
 async fn attach_to_ended_job_replays_the_selected_streams() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     for (query, stdout, stderr) in [
         ("", "", ""),
         ("logs=1", "out\n", "err\n"),
@@ -243,7 +243,7 @@ async fn attach_to_ended_job_replays_the_selected_streams() {
         let framed = rest(attach(client.address(), &id, query, "").await).await;
         let printed = (String::from_utf8_lossy(&framed.stdout), String::from_utf8_lossy(&framed.stderr));
         assert_eq!(printed, (stdout.into(), stderr.into()), "{query}");
-        framed.ended("exited", 3);
+        framed.assert_outcome("exited", 3);
     }
 }
 
@@ -281,12 +281,12 @@ async fn invalid_attach_is_rejected_before_the_upgrade() {
         reply.error(409, "conflict");
     }
     let closed = submit(&client, &json!({"handler": "print"})).await;
-    ended(&client, &closed).await;
+    wait_for_end(&client, &closed).await;
     asking(&format!("/v1/jobs/{closed}/attach?stdin=1")).send().await.error(409, "job_ended");
     let watching = attach(client.address(), &id, "stdin=0", "").await;
     first.half_close().await;
-    rest(first).await.ended("exited", 7);
-    rest(watching).await.ended("exited", 7);
+    rest(first).await.assert_outcome("exited", 7);
+    rest(watching).await.assert_outcome("exited", 7);
 
     // A removed job is unknown, and the output of a synchronous run belongs to its client.
     assert_eq!(client.delete(&format!("/v1/jobs/{id}")).send().await.status, 204);
@@ -302,7 +302,7 @@ async fn client_that_does_not_read_delays_nobody_and_gets_a_gap() {
     let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
     let id = submit(&client, &json!({"handler": "flood", "stdin_later": true, "policy": {"stdout": WRITTEN}})).await;
     let mut stalled = attach(client.address(), &id, "stdin=0&logs=1", "").await;
-    let job = ended(&client, &id).await;
+    let job = wait_for_end(&client, &id).await;
     // The client can still read the output of a job that is removed.
     assert_eq!(client.delete(&format!("/v1/jobs/{id}")).send().await.status, 204);
     let (mut output, mut missed, mut last) = (0, 0, Value::Null);
@@ -326,7 +326,7 @@ async fn shutdown_sends_the_outcome_to_attached_clients() {
     client.push("print", guests::run::PRINT_THEN_EXIT).await;
     client.push("flood", guests::limits::FLOOD_STDOUT).await;
     let flood = submit(&client, &json!({"handler": "flood", "policy": {"stdout": 16 << 20}})).await;
-    ended(&client, &flood).await;
+    wait_for_end(&client, &flood).await;
     let stalled = attach(client.address(), &flood, "logs=1", "").await;
     let id = submit_waiting_job(&client, "print").await;
     let mut raw = attach(client.address(), &id, "logs=1", "").await;
@@ -334,7 +334,7 @@ async fn shutdown_sends_the_outcome_to_attached_clients() {
     let began = Instant::now();
     daemon.signal(Signal::TERM);
     let framed = rest(raw).await;
-    framed.ended("cancelled", 137);
+    framed.assert_outcome("cancelled", 137);
     assert_eq!(framed.outcome()["by"], "shutdown");
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());

@@ -4,7 +4,7 @@ use capstan_tests::{Client, Daemon, Setup, eventually, guests};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::{CAPSTAN, oracle};
 
 /// The number of concurrent runs, and of rounds.
@@ -60,7 +60,7 @@ async fn runs_killed_in_host_calls_free_their_slots_at_once() {
             let client = client.clone();
             async move {
                 client.post(&format!("/v1/jobs/{id}/kill")).send().await;
-                ended(&client, &id).await["outcome"]["kind"].as_str().map(str::to_owned)
+                wait_for_end(&client, &id).await["outcome"]["kind"].as_str().map(str::to_owned)
             }
         });
         assert!(kinds.await.iter().all(|kind| kind.as_deref() == Some("cancelled")));

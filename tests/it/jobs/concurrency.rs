@@ -3,22 +3,22 @@
 use capstan_tests::{Client, eventually, guests};
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, state, submit};
+use crate::jobs::api::{state_of, submit, wait_for_end};
 use crate::{oracle, serving};
 
-/// Submits a job that runs wait_for_state its stdin ends.
+/// Submits a job that runs until its stdin ends.
 async fn submit_waiting_job(client: &Client, mut job: Value) -> String {
     job["stdin_later"] = true.into();
     submit(client, &job).await
 }
 
 async fn wait_for_state(client: &Client, id: &str, wanted: &str) {
-    eventually(format!("job {id} to be {wanted}"), async || (state(client, id).await == wanted).then_some(())).await;
+    eventually(format!("job {id} to be {wanted}"), async || (state_of(client, id).await == wanted).then_some(())).await;
 }
 
 async fn finish(client: &Client, id: &str) {
     assert_eq!(client.put(&format!("/v1/jobs/{id}/stdin"), "").send().await.status, 204);
-    assert_eq!(ended(client, id).await["outcome"]["kind"], "exited");
+    assert_eq!(wait_for_end(client, id).await["outcome"]["kind"], "exited");
 }
 
 #[tokio::test]
@@ -30,16 +30,16 @@ async fn handler_concurrency_limit_queues_further_jobs_in_order() {
         ids.push(submit_waiting_job(&client, job.clone()).await);
     }
     wait_for_state(&client, &ids[1], "running").await;
-    assert_eq!([state(&client, &ids[2]).await, state(&client, &ids[3]).await], ["queued", "queued"]);
+    assert_eq!([state_of(&client, &ids[2]).await, state_of(&client, &ids[3]).await], ["queued", "queued"]);
     // Jobs without the limit are not held back.
     assert_eq!(client.run("cat").body("free").send().await.text(), "free");
     finish(&client, &ids[0]).await;
     wait_for_state(&client, &ids[2], "running").await;
-    assert_eq!(state(&client, &ids[3]).await, "queued");
+    assert_eq!(state_of(&client, &ids[3]).await, "queued");
     // A job that is cancelled in the queue does not block the next one.
     let last = submit_waiting_job(&client, job.clone()).await;
     client.post(&format!("/v1/jobs/{}/kill", ids[3])).send().await;
-    assert_eq!(ended(&client, &ids[3]).await["outcome"]["kind"], "cancelled");
+    assert_eq!(wait_for_end(&client, &ids[3]).await["outcome"]["kind"], "cancelled");
     finish(&client, &ids[1]).await;
     wait_for_state(&client, &last, "running").await;
     for id in [&ids[2], &last] {
@@ -57,7 +57,7 @@ async fn jobs_with_the_same_key_run_one_at_a_time_by_default() {
     let second = submit_waiting_job(&client, of("customer-1")).await;
     let other = submit_waiting_job(&client, of("customer-2")).await;
     wait_for_state(&client, &other, "running").await;
-    assert_eq!(state(&client, &second).await, "queued");
+    assert_eq!(state_of(&client, &second).await, "queued");
     let told = client.get(&format!("/v1/jobs/{second}")).send().await.json();
     assert_eq!(told["concurrency_key"], "customer-1");
     finish(&client, &first).await;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::{configured, serving};
 
 /// Parses events, one per line.
@@ -15,7 +15,7 @@ fn events(reply: &Reply) -> Vec<Value> {
     reply.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-async fn ask(client: &Client, query: &str) -> Vec<Value> {
+async fn query_events(client: &Client, query: &str) -> Vec<Value> {
     let reply = client.get(&format!("/v1/events?{query}")).send().await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/x-ndjson")), "{reply:?}");
     events(&reply)
@@ -33,18 +33,20 @@ async fn next(exchange: &mut Exchange) -> Value {
 
 /// Waits until event number `seq` is published, which is shortly after the end of a job is reported.
 async fn wait_for_event(client: &Client, seq: usize) {
-    eventually(format!("event {seq}"), async || (ask(client, "since=0&until=0s").await.len() >= seq).then_some(()))
-        .await;
+    eventually(format!("event {seq}"), async || {
+        (query_events(client, "since=0&until=0s").await.len() >= seq).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn past_events_are_returned_in_order_by_range_and_filter() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let id = submit(&client, &json!({"handler": "hello"})).await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     wait_for_event(&client, 3).await;
     client.delete("/v1/handlers/hello").send().await;
-    let all = ask(&client, "since=0&until=4").await;
+    let all = query_events(&client, "since=0&until=4").await;
     assert_eq!(kinds(&all), ["handler.put", "job.start", "job.end", "handler.remove"]);
     assert_eq!(all.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!((&all[2]["job"], &all[2]["outcome"], &all[2]["exit_code"]), (&json!(id), &json!("exited"), &json!(0)));
@@ -68,7 +70,8 @@ async fn past_events_are_returned_in_order_by_range_and_filter() {
         ("since=0&until=4&filter=outcome=trapped".to_owned(), &[]),
         ("since=0&until=4&filter=handler=other".to_owned(), &[]),
     ] {
-        let seqs: Vec<_> = ask(&client, &query).await.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        let seqs: Vec<_> =
+            query_events(&client, &query).await.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
         assert_eq!(seqs, expected, "{query}");
     }
 }
@@ -117,7 +120,7 @@ async fn slow_reader_gets_a_gap() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let stopped = client.get("/v1/events?since=0&until=6001").open().await;
     for _ in 0..3000 {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
     }
     let mut expected = 1;
     let reply = stopped.finish().await;
@@ -132,7 +135,7 @@ async fn slow_reader_gets_a_gap() {
         }
     }
     assert_eq!(expected, 6002);
-    let late = ask(&client, "since=0&until=6001").await;
+    let late = query_events(&client, "since=0&until=6001").await;
     assert!(late[0]["gap"].as_u64().is_some_and(|gap| gap >= 1900), "{}", late[0]);
 }
 
@@ -180,18 +183,18 @@ async fn invalid_event_queries_are_rejected() {
     for id in ["", "-1", "1.5", "latest"] {
         client.get("/v1/events").header("last-event-id", id).send().await.error(400, "bad_request");
     }
-    assert!(ask(&client, "since=1&until=0&filter=handler=").await.is_empty(), "no handler has this name");
+    assert!(query_events(&client, "since=1&until=0&filter=handler=").await.is_empty(), "no handler has this name");
 }
 
 #[tokio::test]
 async fn events_are_kept_up_to_the_configured_number() {
     let (_daemon, client) = configured("[events]\nkeep = 3", "hello", guests::run::HELLO).await;
     for _ in 0..5 {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
     }
     // The end of a run is published shortly after its response.
     let kept = eventually("the last event", async || {
-        let kept = ask(&client, "since=0&until=0s").await;
+        let kept = query_events(&client, "since=0&until=0s").await;
         (kept.last()?["seq"] == 11).then_some(kept)
     })
     .await;
@@ -249,7 +252,7 @@ async fn queued_job_publishes_a_queue_event() {
     let given_up = submit(&client, &json!({"handler": "sleeps"})).await;
     for id in [&given_up, &runs, &waits] {
         client.post(&format!("/v1/jobs/{id}/cancel")).send().await;
-        ended(&client, id).await;
+        wait_for_end(&client, id).await;
     }
     let mut told = Vec::new();
     for _ in 0..7 {

@@ -3,7 +3,7 @@
 use capstan_tests::{Client, Raw, guests};
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::{configured, serving};
 
 async fn list(client: &Client, query: &str) -> (Vec<String>, Option<String>) {
@@ -22,7 +22,7 @@ async fn jobs_are_listed_newest_first_with_pages_and_filters() {
     let mut hellos = Vec::new();
     for _ in 0..7 {
         hellos.push(submit(&client, &json!({"handler": "hello"})).await);
-        ended(&client, hellos.last().unwrap()).await;
+        wait_for_end(&client, hellos.last().unwrap()).await;
     }
     hellos.reverse();
     let run = client.run("exit").arg("3").send().await;

@@ -4,7 +4,7 @@ use capstan_tests::frames::{self, Splitter};
 use capstan_tests::{Client, Reply, guests};
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::serving;
 
 async fn logs(client: &Client, id: &str, query: &str) -> Reply {
@@ -17,7 +17,7 @@ async fn logs(client: &Client, id: &str, query: &str) -> Reply {
 async fn logs_return_both_streams_or_a_selection() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     for (query, expected) in [
         ("", "out\nerr\n"),
         ("stdout=1", "out\n"),
@@ -48,11 +48,11 @@ async fn logs_return_both_streams_or_a_selection() {
 async fn framed_logs_separate_streams_and_end_with_the_outcome() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     let id = submit(&client, &json!({"handler": "both"})).await;
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     for follow in ["0", "1"] {
         let path = format!("/v1/jobs/{id}/logs?follow={follow}");
         let framed = client.get(&path).header("accept", frames::MEDIA_TYPE).send().await.frames();
-        framed.ended("exited", 3);
+        framed.assert_outcome("exited", 3);
         assert_eq!((framed.stdout.as_slice(), framed.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!(framed.last["job"], id);
     }
@@ -73,7 +73,7 @@ async fn follower_reads_past_and_live_output_until_the_end() {
     assert!(!rest.cut);
     assert_eq!(rest.text(), "ended\n");
     let framed = frames::demultiplex(&framed.finish().await.body);
-    framed.ended("exited", 7);
+    framed.assert_outcome("exited", 7);
     assert_eq!(framed.stdout, b"started\nended\n");
 }
 
@@ -85,7 +85,7 @@ async fn follower_that_stops_reading_gets_a_gap() {
     let id = submit(&client, &flood).await;
     let path = format!("/v1/jobs/{id}/logs");
     let stopped = client.get(&format!("{path}?follow=1")).header("accept", frames::MEDIA_TYPE).open().await;
-    let job = ended(&client, &id).await;
+    let job = wait_for_end(&client, &id).await;
     assert_eq!(job["outcome"], json!({"kind": "output_cap", "stream": "stdout", "limit": WRITTEN}));
     let whole = client.get(&path).header("accept", frames::MEDIA_TYPE).send().await.body;
     let late = stopped.finish().await;

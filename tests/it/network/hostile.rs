@@ -48,7 +48,7 @@ async fn connected_socket_cannot_send_to_another_address() {
     assert_eq!(network_usage(&framed)["denied"][0]["target"], format!("{other_address}/udp"));
     // The socket can be reconnected to the same address.
     let framed = run(&client, &policy_with_rule(rule.as_str()), &["udp-again", &address, &address]).await;
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     assert_eq!(other.bytes(), 0);
     oracle::still_answers(&mut daemon).await;
 }

@@ -181,19 +181,19 @@ async fn flags_of_a_run_in_process_allow_network_access() {
             .args(args);
         cli.run().await
     };
-    let granted = run(&["--allow-net", &address], &["tcp", "127.0.0.1", &port, "x"]).await.exited(0);
+    let granted = run(&["--allow-net", &address], &["tcp", "127.0.0.1", &port, "x"]).await.assert_exit_code(0);
     assert_eq!(granted.text(), "hello\n");
     let outcome: Value = serde_json::from_slice(&granted.read("outcome.json")).unwrap();
     assert_eq!(outcome["usage"]["network"]["peers"][0]["received_bytes"], json!(6));
-    run(&[], &["connect", &address]).await.exited(1);
-    run(&["--allow-net", "0.0.0.0/0", "--allow-net", "*"], &["connect", &address]).await.exited(1);
-    let capped = run(&["--allow-net", &address, "--traffic", "3B"], &["receive", &address]).await.exited(137);
+    run(&[], &["connect", &address]).await.assert_exit_code(1);
+    run(&["--allow-net", "0.0.0.0/0", "--allow-net", "*"], &["connect", &address]).await.assert_exit_code(1);
+    let capped = run(&["--allow-net", &address, "--traffic", "3B"], &["receive", &address]).await.assert_exit_code(137);
     assert_eq!(
         capped.text(),
         "3\nerror: the cap on traffic is reached\n",
         "the error must not reveal more about the host"
     );
-    run(&["--allow-net", &address, "--connections", "0"], &["connect", &address]).await.exited(137);
+    run(&["--allow-net", &address, "--connections", "0"], &["connect", &address]).await.assert_exit_code(137);
     let wrong = run(&["--allow-net", "10.0.0.1/8"], &["name"]).await;
-    assert!(wrong.exited(125).stderr.contains("the network is 10.0.0.0/8"));
+    assert!(wrong.assert_exit_code(125).stderr.contains("the network is 10.0.0.0/8"));
 }

@@ -4,7 +4,7 @@ use capstan_tests::tls::{self, Authority};
 use capstan_tests::{Client, Setup, guests};
 use serde_json::{Value, json};
 
-use crate::jobs::api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::{CAPSTAN, serving};
 
 async fn caller(client: &Client, id: &str) -> Value {
@@ -20,7 +20,7 @@ async fn caller_is_identified_by_process_or_address() {
         "pid": std::process::id(),
     });
     let id = submit(&unix, &json!({"handler": "hello"})).await;
-    ended(&unix, &id).await;
+    wait_for_end(&unix, &id).await;
     assert_eq!(caller(&unix, &id).await, me);
     // A synchronous run has a caller too.
     let ran = unix.run("hello").send().await;

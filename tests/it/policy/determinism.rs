@@ -16,7 +16,7 @@ async fn daemon_with_probes() -> (Daemon, Client) {
     (daemon, client)
 }
 
-async fn ran(client: &Client, probe: &str, args: &[&str], policy: &Value, stdin: &[u8]) -> Framed {
+async fn run_handler(client: &Client, probe: &str, args: &[&str], policy: &Value, stdin: &[u8]) -> Framed {
     let call = args.iter().fold(client.run(probe), |call, arg| call.arg(arg));
     call.query("policy", &policy.to_string()).body(stdin.to_vec()).framed().send().await.frames()
 }
@@ -40,14 +40,14 @@ async fn deterministic_runs_print_the_same() {
     let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"clock": "fixed", "random": "seeded", "fuel": 100_000_000});
     for probe in PROBES {
-        let first = ran(&client, probe, &["senses"], &policy, b"").await;
-        first.ended("exited", 0);
+        let first = run_handler(&client, probe, &["senses"], &policy, b"").await;
+        first.assert_outcome("exited", 0);
         let text = String::from_utf8(first.stdout.clone()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!((lines[0], lines[2]), ("946684800.000000000", "3000000"), "{probe}: {text}");
         let again = async || {
             for _ in 0..5 {
-                let next = ran(&client, probe, &["senses"], &policy, b"").await;
+                let next = run_handler(&client, probe, &["senses"], &policy, b"").await;
                 assert_eq!(next.stdout, first.stdout, "{probe}");
                 assert_eq!((next.outcome(), fuel(&next)), (first.outcome(), fuel(&first)), "{probe}");
             }
@@ -55,7 +55,7 @@ async fn deterministic_runs_print_the_same() {
         again().await;
         under_load(&client, again).await;
         let other = json!({"clock": "2026-01-01T00:00:00.5Z", "random": {"seed": 1}});
-        let other = ran(&client, probe, &["senses"], &other, b"").await;
+        let other = run_handler(&client, probe, &["senses"], &other, b"").await;
         let other = String::from_utf8(other.stdout).unwrap();
         assert!(other.starts_with("1767225600.500000000\n"), "{probe}: {other}");
         assert_ne!(other.lines().nth(1), Some(lines[1]), "{probe}: another seed must result in another order");
@@ -70,9 +70,9 @@ async fn fuel_is_the_same_alone_and_under_load() {
     let (policy, input) = (json!({"fuel": 10_000_000_000_u64, "random": "seeded"}), vec![b'x'; 300_000]);
     for probe in PROBES {
         for command in ["sum", "cat"] {
-            let run = async || ran(&client, probe, &[command], &policy, &input).await;
+            let run = async || run_handler(&client, probe, &[command], &policy, &input).await;
             let first = run().await;
-            first.ended("exited", 0);
+            first.assert_outcome("exited", 0);
             let again = async || {
                 for _ in 0..10 {
                     let next = run().await;
@@ -110,13 +110,13 @@ async fn spent_fuel_ends_the_run_at_the_same_place() {
     let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"fuel": 5_000_000, "random": "seeded"});
     for probe in PROBES {
-        let first = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
-        first.ended("fuel_spent", 137);
+        let first = run_handler(&client, probe, &["lines", "100000"], &policy, b"").await;
+        first.assert_outcome("fuel_spent", 137);
         assert_eq!(first.outcome()["limit"], 5_000_000);
         assert_eq!(fuel(&first), 5_000_000, "{probe}: all fuel must be spent");
         assert!(first.stdout.len() > 1000, "{probe}: {} bytes", first.stdout.len());
         for _ in 0..5 {
-            let next = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
+            let next = run_handler(&client, probe, &["lines", "100000"], &policy, b"").await;
             assert!(next.stdout == first.stdout, "{probe}: {} and {}", next.stdout.len(), first.stdout.len());
         }
     }
@@ -127,10 +127,12 @@ async fn spent_fuel_ends_the_run_at_the_same_place() {
 async fn metered_guest_still_obeys_timeout_and_cpu_limit() {
     let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"fuel": u64::MAX, "timeout": "300ms"});
-    let framed = ran(&client, "spin", &[], &policy, b"").await;
-    framed.ended("timed_out", 124);
-    ran(&client, "spin", &[], &json!({"fuel": u64::MAX, "cpu": "100ms"}), b"").await.ended("cpu_spent", 137);
-    ran(&client, "spin", &[], &json!({"fuel": 1000}), b"").await.ended("fuel_spent", 137);
+    let framed = run_handler(&client, "spin", &[], &policy, b"").await;
+    framed.assert_outcome("timed_out", 124);
+    run_handler(&client, "spin", &[], &json!({"fuel": u64::MAX, "cpu": "100ms"}), b"")
+        .await
+        .assert_outcome("cpu_spent", 137);
+    run_handler(&client, "spin", &[], &json!({"fuel": 1000}), b"").await.assert_outcome("fuel_spent", 137);
     oracle::still_answers(&mut daemon).await;
     assert_eq!(client.running().await, 0);
 }
@@ -139,14 +141,14 @@ async fn metered_guest_still_obeys_timeout_and_cpu_limit() {
 async fn operator_fuel_limit_is_a_ceiling_and_survives_a_restart() {
     let (daemon, client) = configured("[policy]\nfuel = 1000", "spin", guests::limits::LOOP_IN_START).await;
     for policy in [json!({}), json!({"fuel": 1_000_000})] {
-        let framed = ran(&client, "spin", &[], &policy, b"").await;
-        framed.ended("fuel_spent", 137);
+        let framed = run_handler(&client, "spin", &[], &policy, b"").await;
+        framed.assert_outcome("fuel_spent", 137);
         assert_eq!(framed.outcome()["limit"], 1000);
     }
     let setup = daemon.setup();
     drop(daemon);
     let daemon = setup.start();
-    ran(&daemon.client(), "spin", &[], &json!({"fuel": 500}), b"").await.ended("fuel_spent", 137);
+    run_handler(&daemon.client(), "spin", &[], &json!({"fuel": 500}), b"").await.assert_outcome("fuel_spent", 137);
     let info = daemon.client().get("/v1/info").send().await.json();
     assert_eq!((&info["limits"]["fuel"], &info["limits"]["stack"]), (&json!(1000), &json!(512 << 10)));
 }
@@ -157,7 +159,7 @@ async fn coarse_clock_returns_whole_milliseconds_and_cannot_be_overridden() {
     client.push("probe.p2", guests::compiled("probe.p2")).await;
     for (probe, policy) in PROBES.into_iter().flat_map(|probe| [(probe, json!({})), (probe, json!({"clock": "real"}))])
     {
-        let told = ran(&client, probe, &["senses"], &policy, b"").await;
+        let told = run_handler(&client, probe, &["senses"], &policy, b"").await;
         let told = String::from_utf8(told.stdout).unwrap();
         let lines: Vec<_> = told.lines().collect();
         assert!(lines[0].ends_with("000000") && lines[2].ends_with("000000"), "{probe}: {told}");
@@ -171,8 +173,8 @@ async fn coarse_clock_returns_whole_milliseconds_and_cannot_be_overridden() {
 async fn runs_differ_by_default() {
     let (_daemon, client) = daemon_with_probes().await;
     for probe in PROBES {
-        let first = ran(&client, probe, &["senses"], &json!({}), b"").await;
-        let second = ran(&client, probe, &["senses"], &json!({}), b"").await;
+        let first = run_handler(&client, probe, &["senses"], &json!({}), b"").await;
+        let second = run_handler(&client, probe, &["senses"], &json!({}), b"").await;
         assert!(first.stdout != second.stdout, "{probe}");
         assert_eq!(first.last["usage"].get("fuel"), None, "{}", first.last);
     }
@@ -183,14 +185,14 @@ async fn output_over_the_limit_is_truncated_on_request() {
     let (mut daemon, client) = daemon_with_probes().await;
     let policy = json!({"stdout": 1000, "stderr": 10, "output": "truncate"});
     for probe in PROBES {
-        let framed = ran(&client, probe, &["lines", "100000"], &policy, b"").await;
-        framed.ended("exited", 0);
+        let framed = run_handler(&client, probe, &["lines", "100000"], &policy, b"").await;
+        framed.assert_outcome("exited", 0);
         let usage = &framed.last["usage"];
         assert_eq!((framed.stdout.len(), &usage["stdout_bytes"]), (1000, &json!(1000)), "{probe}");
         assert_eq!(usage["stdout_truncated"], 1_088_890 - 1000, "{probe}: {usage}");
         assert_eq!(usage.get("stderr_truncated"), None, "{probe}: {usage}");
-        let framed = ran(&client, probe, &["stderr", "0123456789abcdef"], &policy, b"").await;
-        framed.ended("exited", 0);
+        let framed = run_handler(&client, probe, &["stderr", "0123456789abcdef"], &policy, b"").await;
+        framed.assert_outcome("exited", 0);
         assert_eq!((&framed.stderr[..], &framed.last["usage"]["stderr_truncated"]), (&b"0123456789"[..], &json!(7)));
     }
     oracle::still_answers(&mut daemon).await;
@@ -201,7 +203,7 @@ async fn truncated_flood_still_obeys_other_limits() {
     let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
     // A limit on processor time, because the guest uses that however busy the machine is.
     let policy = json!({"stdout": 1000, "output": "truncate", "cpu": "200ms"});
-    let framed = ran(&client, "flood", &[], &policy, b"").await;
-    framed.ended("cpu_spent", 137);
+    let framed = run_handler(&client, "flood", &[], &policy, b"").await;
+    framed.assert_outcome("cpu_spent", 137);
     assert_eq!(framed.stdout.len(), 1000);
 }

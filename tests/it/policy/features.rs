@@ -28,7 +28,7 @@ async fn push(daemon: &Daemon, wasm: &[u8], features: &[&str]) {
     assert_eq!(pushed.status, 201, "{pushed:?}");
 }
 
-async fn ran(client: &Client, parameters: &[(&str, &str)]) -> Framed {
+async fn run_guest(client: &Client, parameters: &[(&str, &str)]) -> Framed {
     let call = parameters.iter().fold(client.run("guest").framed(), |call, (key, value)| call.query(key, value));
     call.send().await.frames()
 }
@@ -41,22 +41,22 @@ async fn assert_needs(feature: &str, wasm: &[u8]) {
     let advice = format!("features = [\\\"{feature}\\\"] under [policy] in its job.toml");
     assert!(refused.text().contains(&advice), "{}", refused.text());
     push(&daemon, wasm, &[feature]).await;
-    ran(&daemon.client(), &[]).await.ended("exited", 0);
-    ran(&daemon.client(), &[("policy", "{\"fuel\": 1000000}")]).await.ended("exited", 0);
+    run_guest(&daemon.client(), &[]).await.assert_outcome("exited", 0);
+    run_guest(&daemon.client(), &[("policy", "{\"fuel\": 1000000}")]).await.assert_outcome("exited", 0);
     let setup = daemon.setup();
     drop(daemon);
     let mut daemon = setup.start();
-    ran(&daemon.client(), &[]).await.ended("exited", 0);
+    run_guest(&daemon.client(), &[]).await.assert_outcome("exited", 0);
     let told = daemon.client().get("/v1/handlers/guest").send().await;
     assert_eq!(told.status, 200, "{told:?}");
     oracle::still_answers(&mut daemon).await;
 }
 
-/// Runs `wasm`, which assert_needs these features, with limits.
+/// Runs `wasm`, which needs these features, with limits.
 async fn run_with_limits(wasm: &[u8], features: &[&str], parameters: &[(&str, &str)]) -> Framed {
     let mut daemon = daemon_with_features();
     push(&daemon, wasm, features).await;
-    let framed = ran(&daemon.client(), parameters).await;
+    let framed = run_guest(&daemon.client(), parameters).await;
     oracle::still_answers(&mut daemon).await;
     assert_eq!(daemon.client().running().await, 0);
     framed
@@ -86,21 +86,21 @@ async fn wide_arithmetic() {
 async fn grow_two_memories() {
     let wasm = guests::features::GROW_TWO_MEMORIES;
     let framed = run_with_limits(wasm, &["multi-memory"], &[("memory", "16MiB"), ("timeout", "20s")]).await;
-    framed.ended("memory_denied", 137);
+    framed.assert_outcome("memory_denied", 137);
     assert_eq!(framed.last["usage"]["memory_peak"], 16 << 20, "{}", framed.last);
 }
 
 #[tokio::test]
 async fn spin_in_memory64() {
     let wasm = guests::features::SPIN_IN_MEMORY64;
-    run_with_limits(wasm, &["memory64"], &[("timeout", "300ms")]).await.ended("timed_out", 124);
-    run_with_limits(wasm, &["memory64"], &[("policy", "{\"cpu\": \"100ms\"}")]).await.ended("cpu_spent", 137);
+    run_with_limits(wasm, &["memory64"], &[("timeout", "300ms")]).await.assert_outcome("timed_out", 124);
+    run_with_limits(wasm, &["memory64"], &[("policy", "{\"cpu\": \"100ms\"}")]).await.assert_outcome("cpu_spent", 137);
 }
 
 #[tokio::test]
 async fn recurse_with_two_memories() {
     let framed = run_with_limits(guests::features::RECURSE_WITH_TWO_MEMORIES, &["multi-memory"], &[]).await;
-    framed.ended("trapped", 134);
+    framed.assert_outcome("trapped", 134);
     assert_eq!(framed.outcome()["trap"], "stack_overflow", "{}", framed.last);
 }
 

@@ -6,7 +6,7 @@ use capstan_tests::{Client, Daemon, Setup, guests};
 use serde_json::{Value, json};
 
 use crate::CAPSTAN;
-use crate::jobs::api::{ended, printed, submit};
+use crate::jobs::api::{output_of, submit, wait_for_end};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -65,15 +65,15 @@ async fn secrets_are_masked_in_logs_errors_and_events() {
     let (daemon, client) = daemon_with_secrets().await;
     let policy = json!({"secrets": [{"name": "db-password"}, {"name": "token"}]});
     let id = submit(&client, &json!({"handler": "billing", "args": ["env"], "policy": policy})).await;
-    let job = ended(&client, &id).await;
+    let job = wait_for_end(&client, &id).await;
     assert_eq!(job["policy"]["secrets"][0], json!({"name": "db-password", "env": "DB_PASSWORD"}));
-    assert_eq!(printed(&client, &id).await, "DB_PASSWORD=***\nTOKEN=***\n");
+    assert_eq!(output_of(&client, &id).await, "DB_PASSWORD=***\nTOKEN=***\n");
     // A program that fails and prints its password in the error message.
     let args = json!(["blurt", "DB_PASSWORD"]);
     let id = submit(&client, &json!({"handler": "billing", "args": args, "policy": policy})).await;
-    let job: Value = ended(&client, &id).await;
+    let job: Value = wait_for_end(&client, &id).await;
     assert_eq!(job["error"], "cannot log in with ***");
-    assert_eq!(printed(&client, &id).await, "cannot log in with ***\n");
+    assert_eq!(output_of(&client, &id).await, "cannot log in with ***\n");
     let everything = [
         job.to_string(),
         client.get("/v1/jobs").send().await.text().to_owned(),

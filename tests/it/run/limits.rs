@@ -28,7 +28,7 @@ async fn run_guest(wasm: &[u8], parameters: &[(&str, &str)]) -> Framed {
 /// Runs a guest that only its deadline stops.
 async fn assert_times_out(wasm: &[u8]) {
     let framed = run_guest(wasm, &[("timeout", "300ms")]).await;
-    framed.ended("timed_out", 124);
+    framed.assert_outcome("timed_out", 124);
     assert_eq!(framed.outcome()["limit"], 0.3);
     let seconds = framed.last["usage"]["run_seconds"].as_f64().unwrap();
     assert!(seconds >= 0.29, "the run ended after {seconds} s, before its timeout");
@@ -66,7 +66,7 @@ async fn read_stdin_forever() {
     let mut exchange = call.open().await;
     assert!(feed.send("some, but not all").await);
     let body = exchange.read_at_least(usize::MAX).await;
-    capstan_tests::frames::demultiplex(&body).ended("timed_out", 124);
+    capstan_tests::frames::demultiplex(&body).assert_outcome("timed_out", 124);
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -82,13 +82,13 @@ async fn spinning_guests_do_not_starve_others() {
     let began = Instant::now();
     let mut runs = 0;
     while began.elapsed() < Duration::from_secs(1) {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
         runs += 1;
     }
     // Alone, thousands of runs are possible; if starved, only a few.
     assert!(runs > 50, "{runs} runs a second beside 16 spinners");
     for reply in spinners.join_all().await {
-        reply.frames().ended("timed_out", 124);
+        reply.frames().assert_outcome("timed_out", 124);
     }
     oracle::still_answers(&mut daemon).await;
 }
@@ -98,7 +98,7 @@ async fn operator_timeout_is_a_ceiling() {
     let (_daemon, client) = configured("[policy]\ntimeout = \"200ms\"", "spin", guests::limits::LOOP_IN_START).await;
     for call in [client.run("spin"), client.run("spin").query("timeout", "1h")] {
         let framed = call.framed().send().await.frames();
-        framed.ended("timed_out", 124);
+        framed.assert_outcome("timed_out", 124);
         assert_eq!(framed.outcome()["limit"], 0.2);
     }
 }
@@ -106,7 +106,7 @@ async fn operator_timeout_is_a_ceiling() {
 /// Runs a guest that needs more than 16 MiB of memory.
 async fn assert_memory_denied(wasm: &[u8]) {
     let framed = run_guest(wasm, &[("memory", "16MiB"), ("timeout", "20s")]).await;
-    framed.ended("memory_denied", 137);
+    framed.assert_outcome("memory_denied", 137);
     assert_eq!(framed.outcome()["limit"], 16 << 20);
     let peak = framed.last["usage"]["memory_peak"].as_u64().unwrap();
     assert!(peak <= 16 << 20, "the run used {peak} bytes");
@@ -125,7 +125,7 @@ async fn grow_memory_at_once() {
 #[tokio::test]
 async fn grow_memory_and_survive() {
     let framed = run_guest(guests::limits::GROW_MEMORY_AND_SURVIVE, &[("memory", "16MiB")]).await;
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     let peak = framed.last["usage"]["memory_peak"].as_u64().unwrap();
     assert!((8 << 20..=16 << 20).contains(&peak), "the run used {peak} bytes");
 }
@@ -133,16 +133,16 @@ async fn grow_memory_and_survive() {
 #[tokio::test]
 async fn default_memory_limit_is_enforced() {
     let framed = run_guest(guests::limits::GROW_MEMORY_THEN_TRAP, &[]).await;
-    framed.ended("memory_denied", 137);
+    framed.assert_outcome("memory_denied", 137);
     assert_eq!(framed.outcome()["limit"], 256 << 20);
 }
 
-/// Pushes a program whose declared minimum exceeds the limit: it is rejected at the push, or its run is assert_memory_denied memory.
+/// Pushes a program whose declared minimum exceeds the limit: it is rejected at the push, or its run is denied memory.
 async fn assert_too_large_to_start(wasm: &[u8]) {
     let (mut daemon, client) = serving("other", guests::run::HELLO).await;
     let reply = client.put("/v1/handlers/guest", wasm.to_vec()).send().await;
     if reply.status == 201 {
-        client.run("guest").framed().send().await.frames().ended("memory_denied", 137);
+        client.run("guest").framed().send().await.frames().assert_outcome("memory_denied", 137);
     } else {
         reply.error(422, "module_too_complex");
     }
@@ -162,13 +162,13 @@ async fn table_minimum_too_large() {
 #[tokio::test]
 async fn grow_table() {
     let framed = run_guest(guests::limits::GROW_TABLE, &[("memory", "128KiB")]).await;
-    framed.ended("memory_denied", 137);
+    framed.assert_outcome("memory_denied", 137);
 }
 
 #[tokio::test]
 async fn tables_use_at_most_a_part_of_the_memory_limit() {
     let framed = run_guest(guests::limits::GROW_TABLE, &[]).await;
-    framed.ended("memory_denied", 137);
+    framed.assert_outcome("memory_denied", 137);
     assert_eq!(framed.outcome()["limit"], 8 << 20);
     let peak = framed.last["usage"]["memory_peak"].as_u64().unwrap();
     assert!(peak > 7 << 20, "the run used only {peak} bytes");
@@ -177,10 +177,10 @@ async fn tables_use_at_most_a_part_of_the_memory_limit() {
 #[tokio::test]
 async fn recurse_40000_deep() {
     let framed = run_guest(guests::limits::RECURSE_40000_DEEP, &[]).await;
-    framed.ended("trapped", 134);
+    framed.assert_outcome("trapped", 134);
     assert_eq!(framed.outcome()["trap"], "stack_overflow");
     let (_daemon, client) = configured("[limits]\nstack = \"8MiB\"", "deep", guests::limits::RECURSE_40000_DEEP).await;
-    client.run("deep").send().await.ended("exited", 0);
+    client.run("deep").send().await.assert_outcome("exited", 0);
     let info: serde_json::Value = client.get("/info").send().await.json();
     assert_eq!(info["limits"]["stack"], 8 << 20);
 }
@@ -189,7 +189,7 @@ async fn recurse_40000_deep() {
 async fn grow_many_tables() {
     // Each of the four tables alone could use most of this.
     let framed = run_guest(guests::limits::GROW_MANY_TABLES, &[("memory", "256KiB")]).await;
-    framed.ended("memory_denied", 137);
+    framed.assert_outcome("memory_denied", 137);
     assert_eq!(framed.outcome()["limit"], 256 << 10);
 }
 
@@ -199,12 +199,12 @@ const CAPS: &str = "[policy]\nstdout = \"1MiB\"\nstderr = \"64KiB\"";
 async fn flood_stdout() {
     let (mut daemon, client) = configured(CAPS, "flood", guests::limits::FLOOD_STDOUT).await;
     let framed = client.run("flood").framed().send().await.frames();
-    framed.ended("output_cap", 137);
+    framed.assert_outcome("output_cap", 137);
     assert_eq!((&framed.outcome()["stream"], &framed.outcome()["limit"]), (&"stdout".into(), &(1 << 20).into()));
     assert!((1 << 19..=1 << 20).contains(&framed.stdout.len()), "{} bytes arrived", framed.stdout.len());
 
     let reply = client.run("flood").send().await;
-    reply.ended("output_cap", 137);
+    reply.assert_outcome("output_cap", 137);
     let plain = client.run_plain("flood").send_until_cut().await;
     assert!(plain.cut, "output over its limit must not end like a complete response");
     assert!(plain.body.len() <= 1 << 20);
@@ -216,7 +216,7 @@ async fn flood_byte_by_byte() {
     let (mut daemon, client) =
         configured("[policy]\nstdout = \"64KiB\"", "flood", guests::limits::FLOOD_BYTE_BY_BYTE).await;
     let framed = client.run("flood").framed().send().await.frames();
-    framed.ended("output_cap", 137);
+    framed.assert_outcome("output_cap", 137);
     assert!(framed.stdout.len() <= 64 << 10);
     oracle::still_answers(&mut daemon).await;
 }
@@ -225,10 +225,10 @@ async fn flood_byte_by_byte() {
 async fn flood_stderr() {
     let (mut daemon, client) = configured(CAPS, "flood", guests::limits::FLOOD_STDERR).await;
     let framed = client.run("flood").framed().send().await.frames();
-    framed.ended("output_cap", 137);
+    framed.assert_outcome("output_cap", 137);
     assert_eq!((&framed.outcome()["stream"], &framed.outcome()["limit"]), (&"stderr".into(), &(64 << 10).into()));
     assert!(framed.stderr.len() <= 64 << 10, "{} bytes arrived", framed.stderr.len());
-    client.run("flood").send().await.ended("output_cap", 137);
+    client.run("flood").send().await.assert_outcome("output_cap", 137);
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -269,10 +269,10 @@ async fn random_64_mib() {
 #[tokio::test]
 async fn hundred_timed_out_runs_leak_nothing() {
     let (mut daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
-    client.run("sleep").framed().query("timeout", "10ms").send().await.frames().ended("timed_out", 124);
+    client.run("sleep").framed().query("timeout", "10ms").send().await.frames().assert_outcome("timed_out", 124);
     let (threads, files) = (daemon.threads(), daemon.open_files());
     for _ in 0..100 {
-        client.run("sleep").framed().query("timeout", "10ms").send().await.frames().ended("timed_out", 124);
+        client.run("sleep").framed().query("timeout", "10ms").send().await.frames().assert_outcome("timed_out", 124);
     }
     capstan_tests::eventually("threads and files to return to their numbers", async || {
         (daemon.threads() <= threads + 4 && daemon.open_files() <= files + 4).then_some(())

@@ -56,7 +56,7 @@ async fn two_hundred_concurrent_runs_deliver_intact_frames() {
     }
     for reply in runs.join_all().await {
         let framed = reply.frames();
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert!(framed.stdout == stdout.as_bytes() && framed.stderr == stderr.as_bytes(), "{framed:?}");
     }
     oracle::still_answers(&mut daemon).await;
@@ -232,7 +232,7 @@ async fn guest_may_exit_before_its_stdin_ends() {
     let (mut daemon, client) = serving("hello", guests::run::HELLO).await;
     let (call, _feed) = client.run("hello").streaming_body();
     let reply = call.send_until_cut().await;
-    reply.ended("exited", 0);
+    reply.assert_outcome("exited", 0);
     assert_eq!(reply.text(), "hello\n");
     oracle::still_answers(&mut daemon).await;
 }

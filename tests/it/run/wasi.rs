@@ -71,7 +71,7 @@ async fn stdin_and_stdout_are_byte_exact() {
     let bytes: Vec<u8> = (0..=255).cycle().take(1_000_000).collect();
     for probe in PROBES {
         let framed = client.run(probe).arg("cat").framed().body(bytes.clone()).send().await.frames();
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert!(framed.stdout == bytes, "{probe}: {} bytes came back", framed.stdout.len());
         let framed = client.run(probe).arg("sum").framed().body("hello").send().await.frames();
         assert_eq!(String::from_utf8(framed.stdout).unwrap(), "5 a430d84680aabd0b\n", "{probe}");
@@ -83,7 +83,7 @@ async fn stderr_is_separate_from_stdout() {
     let (_daemon, client) = daemon_with_probes().await;
     for probe in PROBES {
         let framed = run_probe(&client, probe, &["both", "100"]).await;
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert_eq!(framed.stdout.iter().filter(|byte| **byte == b'\n').count(), 50, "{probe}");
         assert_eq!(framed.stderr.iter().filter(|byte| **byte == b'\n').count(), 50, "{probe}");
     }
@@ -104,9 +104,9 @@ async fn exit_codes_are_exact_where_the_interface_supports_them() {
     let (_daemon, client) = daemon_with_probes().await;
     for code in [0, 1, 7, 125, 126, 255] {
         let framed = run_probe(&client, "probe.p1", &["exit", &code.to_string()]).await;
-        framed.ended("exited", code);
+        framed.assert_outcome("exited", code);
     }
-    run_probe(&client, "probe.p2", &["exit", "0"]).await.ended("exited", 0);
+    run_probe(&client, "probe.p2", &["exit", "0"]).await.assert_outcome("exited", 0);
     // Without `exit-with-code` a component can only report failure.
     let framed = run_probe(&client, "probe.p2", &["exit", "7"]).await;
     assert_eq!(framed.kind(), "exited");
@@ -118,7 +118,7 @@ async fn panic_is_a_trap_with_its_message_on_stderr() {
     let (mut daemon, client) = daemon_with_probes().await;
     for probe in PROBES {
         let framed = run_probe(&client, probe, &["panic"]).await;
-        framed.ended("trapped", 134);
+        framed.assert_outcome("trapped", 134);
         assert!(String::from_utf8_lossy(&framed.stderr).contains("as asked"), "{probe}: {framed:?}");
         assert!(!framed.outcome()["backtrace"].as_array().unwrap().is_empty(), "{probe}: {}", framed.last);
     }
@@ -166,14 +166,14 @@ async fn limits_apply_to_modules_and_components() {
     let (mut daemon, client) = daemon_with_probes().await;
     for probe in PROBES {
         let framed = client.run(probe).arg("spin").framed().query("timeout", "300ms").send().await.frames();
-        framed.ended("timed_out", 124);
+        framed.assert_outcome("timed_out", 124);
         let framed =
             client.run(probe).arg("sleep").arg("3600").framed().query("timeout", "300ms").send().await.frames();
-        framed.ended("timed_out", 124);
+        framed.assert_outcome("timed_out", 124);
         let framed = client.run(probe).arg("alloc").arg("64").framed().query("memory", "16MiB").send().await.frames();
         assert_ne!(framed.last["exit_code"], 0, "{probe}: {}", framed.last);
         let framed = client.run(probe).arg("alloc").arg("64").framed().query("memory", "128MiB").send().await.frames();
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
     }
     oracle::still_answers(&mut daemon).await;
 }

@@ -22,12 +22,12 @@ const CLIENTS: usize = 500;
 const POLICIES: [&str; 2] = ["hold", "answer"];
 
 /// A daemon that listens, but whose startup is blocked on a named pipe in its data directory.
-pub(crate) struct Held {
+pub(crate) struct BlockedStart {
     pub(crate) daemon: Daemon,
     pipe: PathBuf,
 }
 
-impl Held {
+impl BlockedStart {
     /// Blocks while the daemon restores its stored handlers.
     fn while_installing(policy: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
         Self::at("handlers", "waits", policy, more)
@@ -106,7 +106,7 @@ impl Client {
 #[tokio::test]
 async fn clients_that_connect_before_the_gate_opens_are_served_afterwards() {
     for policy in POLICIES {
-        let mut held = Held::while_installing(policy, |setup| setup);
+        let mut held = BlockedStart::while_installing(policy, |setup| setup);
         let clients = held.clients();
         if policy == "answer" {
             // A client that asks for readiness gets a response at once, even behind all waiting clients.
@@ -158,7 +158,7 @@ fn assert_all_rejected(clients: Vec<Client>, policy: &str, reason: &str) {
 #[tokio::test]
 async fn failed_startup_is_reported_to_waiting_clients() {
     for policy in POLICIES {
-        let mut held = Held::before_a_failing_load(policy);
+        let mut held = BlockedStart::before_a_failing_load(policy);
         let (clients, path) = (held.clients(), held.daemon.unix());
         held.unblock();
         assert_all_rejected(clients, policy, "artifacts");
@@ -173,7 +173,7 @@ async fn failed_startup_is_reported_to_waiting_clients() {
 async fn hanging_startup_is_aborted_at_its_deadline() {
     for policy in POLICIES {
         let began = Instant::now();
-        let mut held = Held::while_installing(policy, |setup| setup.config("[boot]\ndeadline = \"5s\""));
+        let mut held = BlockedStart::while_installing(policy, |setup| setup.config("[boot]\ndeadline = \"5s\""));
         let path = held.daemon.unix();
         assert_all_rejected(held.clients(), policy, "5s");
         let refused = held.daemon.wait_for_line("ready").unwrap_err();
@@ -187,7 +187,7 @@ async fn hanging_startup_is_aborted_at_its_deadline() {
 #[tokio::test]
 async fn daemon_with_a_closed_gate_stops_on_a_signal() {
     for policy in POLICIES {
-        let mut held = Held::while_installing(policy, |setup| setup);
+        let mut held = BlockedStart::while_installing(policy, |setup| setup);
         let clients = held.clients();
         held.daemon.signal(Signal::TERM);
         assert_all_rejected(clients, policy, "stops");
@@ -199,7 +199,7 @@ async fn daemon_with_a_closed_gate_stops_on_a_signal() {
 #[tokio::test]
 async fn clients_that_disconnect_before_the_gate_opens_do_not_affect_others() {
     for policy in POLICIES {
-        let held = Held::while_installing(policy, |setup| setup);
+        let held = BlockedStart::while_installing(policy, |setup| setup);
         let clients = held.clients();
         let mut stay = Vec::new();
         for (at, client) in clients.into_iter().enumerate() {
@@ -219,7 +219,7 @@ async fn clients_that_disconnect_before_the_gate_opens_do_not_affect_others() {
 
 #[tokio::test]
 async fn full_backlog_blocks_connections_and_is_served_afterwards() {
-    let held = Held::while_installing("hold", |setup| setup.arg("--backlog").arg("2"));
+    let held = BlockedStart::while_installing("hold", |setup| setup.arg("--backlog").arg("2"));
     let path = held.daemon.unix();
     let mut clients: Vec<_> = (0..3).map(|_| Client::unix(&path)).collect();
     // The kernel accepts one connection more than the backlog. The next one would block.
@@ -244,7 +244,7 @@ async fn full_backlog_blocks_connections_and_is_served_afterwards() {
 #[tokio::test]
 async fn request_sent_completely_before_the_gate_opens_is_read_completely() {
     for policy in POLICIES {
-        let held = Held::while_installing(policy, |setup| setup);
+        let held = BlockedStart::while_installing(policy, |setup| setup);
         let tcp = TcpStream::connect(held.daemon.addr()).unwrap();
         let mut client = Client::tcp(&tcp);
         client

@@ -60,7 +60,7 @@ async fn service_manager_gets_startup_phases_and_stopping() {
         let manager =
             if with_socket_file { Manager::with_socket_file(setup.folder()) } else { Manager::with_abstract_socket() };
         assert_eq!(manager.name.as_bytes()[0] == b'/', with_socket_file);
-        let mut daemon = manager.of(setup).arg("--boot-deadline").arg("90s").spawn();
+        let mut daemon = manager.notified(setup).arg("--boot-deadline").arg("90s").spawn();
         let told = manager.messages_until("READY=1");
         let expected = [
             "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=starting",
@@ -86,7 +86,7 @@ fn failed_startup_never_notifies_ready() {
     let manager = Manager::with_socket_file(setup.folder());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let hosts = ["tcp://127.0.0.1:0".to_owned(), format!("tcp://{}", taken.local_addr().unwrap())];
-    let refused = manager.of(setup).hosts(hosts).start_must_fail();
+    let refused = manager.notified(setup).hosts(hosts).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let told = manager.messages_until("STOPPING=1");
     assert!(told.iter().all(|message| !message.contains("READY")), "{told:?}");
@@ -98,7 +98,7 @@ fn early_startup_failure_is_notified_with_the_reason() {
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::with_socket_file(setup.folder());
     std::fs::write(setup.folder().join("data"), "no folder").unwrap();
-    let refused = manager.of(setup).start_must_fail();
+    let refused = manager.notified(setup).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let told = manager.messages_until("STOPPING=1");
     assert!(told.last().unwrap().contains("cannot open data folder"), "{told:?}");
@@ -115,7 +115,7 @@ async fn reload_is_notified_with_its_result() {
     let setup = Setup::new(CAPSTAN).tls(&ca.server());
     let key = setup.folder().join("own.key");
     let manager = Manager::with_socket_file(setup.folder());
-    let daemon = manager.of(setup).start();
+    let daemon = manager.notified(setup).start();
     manager.messages_until("READY=1");
     let reload = || {
         let before = monotonic_micros();
@@ -138,7 +138,7 @@ async fn reload_is_notified_with_its_result() {
 fn watchdog_is_notified_at_the_requested_interval() {
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::with_socket_file(setup.folder());
-    let _daemon = manager.of(setup).env("WATCHDOG_USEC", "400000").start();
+    let _daemon = manager.notified(setup).env("WATCHDOG_USEC", "400000").start();
     manager.messages_until("READY=1");
     let began = Instant::now();
     for _ in 0..10 {
@@ -149,7 +149,7 @@ fn watchdog_is_notified_at_the_requested_interval() {
 
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::with_socket_file(setup.folder());
-    let mut daemon = manager.of(setup).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
+    let mut daemon = manager.notified(setup).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
     daemon.signal(Signal::TERM);
     let told = manager.messages_until("STOPPING=1");
     assert!(told.iter().all(|message| !message.contains("WATCHDOG")), "{told:?}");

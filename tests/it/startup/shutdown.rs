@@ -84,7 +84,7 @@ async fn running_jobs_finish_and_new_work_is_rejected() {
         assert!(!rest.cut);
         let framed = frames::demultiplex(&rest.body);
         assert_eq!(framed.stdout, b"ended\n");
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert_eq!(daemon.wait_exit().await.code(), Some(0), "{signal:?}");
         assert!(!daemon.unix().exists(), "the socket still exists after the daemon exited");
     }
@@ -105,7 +105,7 @@ async fn runs_over_the_grace_time_are_cancelled() {
         let rest = exchange.finish().await;
         assert!(!rest.cut, "{rest:?}");
         let framed = frames::demultiplex(&rest.body);
-        framed.ended("cancelled", 137);
+        framed.assert_outcome("cancelled", 137);
         assert_eq!(framed.outcome()["by"], "shutdown");
     }
     assert!(began.elapsed() >= Duration::from_millis(200), "the runs must get the whole grace time");

@@ -38,24 +38,30 @@ async fn command_uses_tls_flags_and_variables() {
     let daemon = mutual(&ca).start();
     daemon.unix_client().push("cat", guests::run::CAT).await;
     let ann = ca.client("ann");
-    let ran = cli(&daemon, Some(&ca), Some(&ann)).args(["run", "cat"]).stdin(vec![7; 1 << 20]).run().await.exited(0);
+    let ran = cli(&daemon, Some(&ca), Some(&ann))
+        .args(["run", "cat"])
+        .stdin(vec![7; 1 << 20])
+        .run()
+        .await
+        .assert_exit_code(0);
     assert_eq!(ran.stdout.len(), 1 << 20);
 
     let cli = Cli::new(CAPSTAN).file("ca.pem", ca.pem().as_bytes());
     ann.write(cli.folder(), "own");
     let host = format!("tcp://localhost:{}", daemon.addr().port());
     let after = ["info", "-H", &host, "--tls-ca", "ca.pem", "--tls-cert", "own.pem", "--tls-key", "own.key"];
-    cli.args(after).run().await.exited(0);
+    cli.args(after).run().await.assert_exit_code(0);
 
     let cli = Cli::new(CAPSTAN).file("ca.pem", ca.pem().as_bytes()).env("CAPSTAN_HOST", &host);
     ann.write(cli.folder(), "own");
     let cli = cli.env("CAPSTAN_TLS_CA", "ca.pem").env("CAPSTAN_TLS_CERT", "own.pem").env("CAPSTAN_TLS_KEY", "own.key");
-    cli.args(["info"]).run().await.exited(0);
+    cli.args(["info"]).run().await.assert_exit_code(0);
 
     // An upgraded connection streams in both directions.
-    let started = mutual_cli(&daemon, &ca, &ann).args(["run", "-d", "-i", "cat"]).run().await.exited(0);
+    let started = mutual_cli(&daemon, &ca, &ann).args(["run", "-d", "-i", "cat"]).run().await.assert_exit_code(0);
     let id = started.text().trim().to_owned();
-    let attached = mutual_cli(&daemon, &ca, &ann).args(["attach", &id]).stdin("over TLS").run().await.exited(0);
+    let attached =
+        mutual_cli(&daemon, &ca, &ann).args(["attach", &id]).stdin("over TLS").run().await.assert_exit_code(0);
     assert_eq!(attached.text(), "over TLS");
 }
 

@@ -40,15 +40,16 @@ mod p2 {
     const PIECE: usize = 4096;
 
     pub(crate) fn connect(address: &str) -> io::Result<()> {
-        open(parsed(address)?).map(drop)
+        open(parse_address(address)?).map(drop)
     }
 
     /// Runs a command that needs a network. Returns `None` if `words` is none of them.
     pub(crate) fn net(words: &[&str]) -> Option<io::Result<()>> {
         Some(match words {
-            ["resolve", name] => resolved(name)
-                .and_then(|found| found.iter().try_for_each(|address| writeln!(io::stdout(), "{address}"))),
-            ["tcp", host, port, text] => parsed_port(port).and_then(|port| tcp(host, port, text)),
+            ["resolve", name] => {
+                resolve(name).and_then(|found| found.iter().try_for_each(|address| writeln!(io::stdout(), "{address}")))
+            }
+            ["tcp", host, port, text] => parse_port(port).and_then(|port| tcp(host, port, text)),
             ["dial", address, count] => dial(address, count),
             ["send", address, count] => send(address, count),
             ["receive", address] => receive(address),
@@ -64,7 +65,7 @@ mod p2 {
     /// Sends `text` to the first address of `host` that accepts a connection, and prints the response.
     fn tcp(host: &str, port: u16, text: &str) -> io::Result<()> {
         let mut failed = io::Error::other("no address");
-        for address in resolved(host)? {
+        for address in resolve(host)? {
             match open(SocketAddr::new(address, port)) {
                 Ok(open) => {
                     open.output.blocking_write_and_flush(text.as_bytes()).map_err(stream_error)?;
@@ -83,14 +84,14 @@ mod p2 {
 
     /// Opens `count` connections, keeps them open, and prints how many succeeded.
     fn dial(address: &str, count: &str) -> io::Result<()> {
-        let address = parsed(address)?;
+        let address = parse_address(address)?;
         let open: Vec<_> =
             (0..count.parse().map_err(io::Error::other)?).map_while(|_: u64| open(address).ok()).collect();
         writeln!(io::stdout(), "{}", open.len())
     }
 
     fn send(address: &str, count: &str) -> io::Result<()> {
-        let open = open(parsed(address)?)?;
+        let open = open(parse_address(address)?)?;
         let mut left: usize = count.parse().map_err(io::Error::other)?;
         while left > 0 {
             let piece = left.min(PIECE);
@@ -102,7 +103,7 @@ mod p2 {
 
     /// Prints how many bytes arrived before the end or the first error.
     fn receive(address: &str) -> io::Result<()> {
-        let open = open(parsed(address)?)?;
+        let open = open(parse_address(address)?)?;
         let mut count = 0;
         let end = loop {
             match read(&open.input) {
@@ -117,8 +118,8 @@ mod p2 {
 
     /// Sends each text as a datagram and prints the response to it.
     fn udp(address: &str, texts: &[&str], connected: bool) -> io::Result<()> {
-        let address = parsed(address)?;
-        let socket = bound(address)?;
+        let address = parse_address(address)?;
+        let socket = bind(address)?;
         let peer = Some(wasi(address)).filter(|_| connected);
         let (input, output): (IncomingDatagramStream, OutgoingDatagramStream) =
             socket.stream(peer).map_err(io_error)?;
@@ -140,8 +141,8 @@ mod p2 {
 
     /// Sends a datagram to `other` through a socket connected to `address`, or, with `again`, through a socket reconnected to `other`.
     fn udp_to_another(address: &str, other: &str, again: bool) -> io::Result<()> {
-        let (address, other) = (parsed(address)?, parsed(other)?);
-        let socket = bound(address)?;
+        let (address, other) = (parse_address(address)?, parse_address(other)?);
+        let socket = bind(address)?;
         let mut streams = socket.stream(Some(wasi(address))).map_err(io_error)?;
         if again {
             drop(streams);
@@ -156,7 +157,7 @@ mod p2 {
     }
 
     /// Returns a socket for datagrams to `address`, bound to a free port.
-    fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
+    fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let (socket, network) = (create_udp_socket(family(address)).map_err(io_error)?, instance_network());
         socket.start_bind(&network, wasi(SocketAddr::new(any, 0))).map_err(io_error)?;
@@ -165,7 +166,7 @@ mod p2 {
     }
 
     fn listen(address: &str) -> io::Result<()> {
-        let address = parsed(address)?;
+        let address = parse_address(address)?;
         let (socket, network) = (create_tcp_socket(family(address)).map_err(io_error)?, instance_network());
         socket.start_bind(&network, wasi(address)).map_err(io_error)?;
         socket.finish_bind().map_err(io_error)?;
@@ -194,7 +195,7 @@ mod p2 {
         Ok(Connection { input, output, socket })
     }
 
-    fn resolved(name: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
         let answer = resolve_addresses(&instance_network(), name).map_err(io_error)?;
         let mut found = Vec::new();
         loop {
@@ -229,11 +230,11 @@ mod p2 {
         }
     }
 
-    fn parsed(address: &str) -> io::Result<SocketAddr> {
+    fn parse_address(address: &str) -> io::Result<SocketAddr> {
         address.parse().map_err(io::Error::other)
     }
 
-    fn parsed_port(port: &str) -> io::Result<u16> {
+    fn parse_port(port: &str) -> io::Result<u16> {
         port.parse().map_err(io::Error::other)
     }
 
