@@ -78,9 +78,9 @@ async fn events_prints_live_and_past_events() {
     live.read_until("exited 3").await;
     live.signal(Signal::INT);
     let finished = live.finish().await;
-    let told: Vec<_> = finished.text().lines().collect();
+    let reported: Vec<_> = finished.text().lines().collect();
     for event in ["job.start", "job.end"] {
-        assert!(told.iter().any(|line| line.contains(event) && line.contains(&id[..12])), "{event}: {told:?}");
+        assert!(reported.iter().any(|line| line.contains(event) && line.contains(&id[..12])), "{event}: {reported:?}");
     }
 
     let past = ["events", "--since", "1h", "--until", "0s", "--json", "--filter", "event=job.end"];

@@ -248,10 +248,10 @@ async fn forge_log_lines() {
     let forged = "x)\r\n2026-01-01T00:00:00.000000Z  INFO capstan::job: -job forged(x) = OK (0)";
     let job = json!({"handler": "guest", "args": [forged, "\u{1b}[2Jforged", "\u{85}forged\u{9b}2J"]});
     let id = submit(&hostile.client, &job).await;
-    let told = wait_for_end(&hostile.client, &id).await;
-    assert_eq!(told["outcome"], json!({"kind": "exited", "code": 1}));
-    assert_eq!(told["args"], job["args"], "the arguments must be unchanged");
-    let error = told["error"].as_str().unwrap();
+    let reported = wait_for_end(&hostile.client, &id).await;
+    assert_eq!(reported["outcome"], json!({"kind": "exited", "code": 1}));
+    assert_eq!(reported["args"], job["args"], "the arguments must be unchanged");
+    let error = reported["error"].as_str().unwrap();
     assert!(error.contains("forged") && !error.contains(char::is_control), "{error:?}");
     let logs = hostile.client.get(&format!("/v1/jobs/{id}/logs?stdout=true&stderr=false")).send().await;
     assert!(logs.body.starts_with(b"\x1b[2J\r2026-01-01T") && logs.body.ends_with(b"forged\0line"), "{logs:?}");
@@ -328,8 +328,8 @@ async fn extreme_arguments_and_variables_are_rejected_or_reach_the_guest() {
     for args in [vec!["a"; 100_000], vec![""; 1_000_000]] {
         let job = post(json!({"handler": "guest", "args": args})).await;
         assert_eq!(job.status, 202, "{} arguments: {job:?}", args.len());
-        let told = wait_for_end(&hostile.client, job.json()["id"].as_str().unwrap()).await;
-        assert_eq!(told["outcome"], json!({"kind": "exited", "code": 0}), "{} arguments", args.len());
+        let reported = wait_for_end(&hostile.client, job.json()["id"].as_str().unwrap()).await;
+        assert_eq!(reported["outcome"], json!({"kind": "exited", "code": 0}), "{} arguments", args.len());
     }
     hostile.assert_unharmed().await;
 }

@@ -19,9 +19,9 @@ async fn daemon_with_rules(rules: &[String], rest: &str) -> (Daemon, Client) {
     (daemon, client)
 }
 
-/// Runs the probe. `asked` is the requested policy, a JSON object.
-async fn run(client: &Client, asked: &Value, args: &[&str]) -> Framed {
-    let call = client.run("probe").query("policy", &asked.to_string());
+/// Runs the probe. `requested` is the requested policy, a JSON object.
+async fn run(client: &Client, requested: &Value, args: &[&str]) -> Framed {
+    let call = client.run("probe").query("policy", &requested.to_string());
     args.iter().fold(call, |call, arg| call.arg(arg)).framed().send().await.frames()
 }
 
@@ -85,12 +85,12 @@ async fn allowed_connection_works_and_is_accounted_for() {
     let peer = json!({"host": "127.0.0.1", "port": port, "protocol": "tcp", "connections": 1, "sent_bytes": 8, "received_bytes": 11});
     assert_eq!(network_usage(&framed), &json!({"peers": [peer], "denied": []}));
     let id = framed.last["job"].as_str().unwrap();
-    let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+    let reported = client.get(&format!("/v1/jobs/{id}")).send().await.json();
     assert_eq!(
-        (&told["usage"]["network"], &told["runs"][0]["usage"]["network"]),
+        (&reported["usage"]["network"], &reported["runs"][0]["usage"]["network"]),
         (network_usage(&framed), network_usage(&framed))
     );
-    assert_eq!(told["policy"]["network"], json!([format!("127.0.0.1:{port}")]));
+    assert_eq!(reported["policy"]["network"], json!([format!("127.0.0.1:{port}")]));
     // Other ports, addresses and protocols are not included.
     let other = Server::tcp("").await;
     for target in [other.address.to_string(), format!("127.0.0.2:{port}")] {
@@ -108,7 +108,7 @@ async fn special_addresses_need_a_rule_that_names_them() {
     let port = server.address.port();
     let everything = ["0.0.0.0/0", "[::]/0", "*", "0.0.0.0/0/udp", "[::]/0/udp", "*/udp"].map(str::to_owned);
     let (mut daemon, client) = daemon_with_rules(&everything, "").await;
-    let asked = json!({"network": everything});
+    let requested = json!({"network": everything});
     for (target, why) in [
         (format!("127.0.0.1:{port}"), "loopback"),
         (format!("127.1.2.3:{port}"), "loopback"),
@@ -121,9 +121,9 @@ async fn special_addresses_need_a_rule_that_names_them() {
         ("[64:ff9b::7f00:1]:80".to_owned(), "loopback"),
         ("[2002:7f00:1::]:80".to_owned(), "6to4"),
     ] {
-        assert_denied(&run(&client, &asked, &["connect", &target]).await, &format!("{target}/tcp"), why);
-        assert_denied(&run(&client, &asked, &["udp", &target, "x"]).await, &format!("{target}/udp"), why);
-        assert_denied(&run(&client, &asked, &["udp-connected", &target, "x"]).await, &format!("{target}/udp"), why);
+        assert_denied(&run(&client, &requested, &["connect", &target]).await, &format!("{target}/tcp"), why);
+        assert_denied(&run(&client, &requested, &["udp", &target, "x"]).await, &format!("{target}/udp"), why);
+        assert_denied(&run(&client, &requested, &["udp-connected", &target, "x"]).await, &format!("{target}/udp"), why);
     }
     // The library itself rejects these as invalid addresses.
     for target in [
@@ -132,16 +132,16 @@ async fn special_addresses_need_a_rule_that_names_them() {
         format!("[::ffff:127.0.0.1]:{port}"),
         format!("[::7f00:1]:{port}"),
     ] {
-        assert_stdout(&run(&client, &asked, &["connect", &target]).await, "error: invalid-argument\n");
+        assert_stdout(&run(&client, &requested, &["connect", &target]).await, "error: invalid-argument\n");
     }
     assert_denied(
-        &run(&client, &asked, &["udp", "255.255.255.255:9", "x"]).await,
+        &run(&client, &requested, &["udp", "255.255.255.255:9", "x"]).await,
         "255.255.255.255:9/udp",
         "broadcast",
     );
-    assert_denied(&run(&client, &asked, &["resolve", "127.0.0.1"]).await, "127.0.0.1", "no rule");
+    assert_denied(&run(&client, &requested, &["resolve", "127.0.0.1"]).await, "127.0.0.1", "no rule");
     // The name of this machine can be resolved, but its address is not allowed.
-    let framed = run(&client, &asked, &["tcp", "localhost", &port.to_string(), "x"]).await;
+    let framed = run(&client, &requested, &["tcp", "localhost", &port.to_string(), "x"]).await;
     assert_stdout(&framed, "error: access-denied\n");
     assert!(network_usage(&framed)["denied"][0]["why"].as_str().unwrap().contains("loopback"), "{}", framed.last);
     // A caller cannot allow an address that the operator does not.
@@ -208,17 +208,17 @@ async fn traffic_limit_is_exact() {
     let server = Server::tcp(vec![b'y'; 200_000]).await;
     let (address, port) = (server.address.to_string(), server.address.port());
     let (mut daemon, client) = daemon_with_rules(&[format!("127.0.0.1:{port}")], "traffic = \"100000 B\"\n").await;
-    let asked = policy_with_rule(address.as_str());
-    let framed = run(&client, &asked, &["send", &address, "100001"]).await;
+    let requested = policy_with_rule(address.as_str());
+    let framed = run(&client, &requested, &["send", &address, "100001"]).await;
     framed.assert_outcome("network_cap", 137);
     assert_eq!((&framed.outcome()["what"], &framed.outcome()["limit"]), (&json!("traffic"), &json!(100_000)));
     assert_eq!(network_usage(&framed)["peers"][0]["sent_bytes"], 100_000);
     eventually("the server to receive everything", async || (server.bytes() == 100_000).then_some(())).await;
     // Sending exactly the limit is allowed.
-    run(&client, &asked, &["send", &address, "100000"]).await.assert_outcome("exited", 0);
+    run(&client, &requested, &["send", &address, "100000"]).await.assert_outcome("exited", 0);
     eventually("the server to receive everything", async || (server.bytes() == 200_000).then_some(())).await;
 
-    let framed = run(&client, &asked, &["receive", &address]).await;
+    let framed = run(&client, &requested, &["receive", &address]).await;
     framed.assert_outcome("network_cap", 137);
     assert!(framed.stdout.starts_with(b"100000\n"), "{framed:?}");
     assert_eq!(network_usage(&framed)["peers"][0]["received_bytes"], 100_000);
@@ -229,8 +229,8 @@ async fn traffic_limit_is_exact() {
 
     let exact = Server::tcp(vec![b'y'; 5000]).await;
     let (_daemon, client) = daemon_with_rules(&[format!("127.0.0.1:{}", exact.address.port())], "").await;
-    let asked = json!({"network": [exact.address.to_string()], "traffic": 5000});
-    let framed = run(&client, &asked, &["receive", &exact.address.to_string()]).await;
+    let requested = json!({"network": [exact.address.to_string()], "traffic": 5000});
+    let framed = run(&client, &requested, &["receive", &exact.address.to_string()]).await;
     assert_stdout(&framed, "5000\n");
     framed.assert_outcome("exited", 0);
     oracle::still_answers(&mut daemon).await;
@@ -243,8 +243,8 @@ async fn datagrams_over_the_traffic_limit_are_dropped() {
     let rule = format!("{address}/udp");
     let (_daemon, client) = daemon_with_rules(std::slice::from_ref(&rule), "").await;
     let run = async |traffic: u64, texts: &[&str]| {
-        let asked = json!({"network": [rule], "traffic": traffic});
-        run(&client, &asked, &[&["udp", address.as_str()], texts].concat()).await
+        let requested = json!({"network": [rule], "traffic": traffic});
+        run(&client, &requested, &[&["udp", address.as_str()], texts].concat()).await
     };
     run(12, &["one", "two"]).await.assert_outcome("exited", 0);
     assert_eq!(server.bytes(), 6);
@@ -266,9 +266,9 @@ async fn connections_over_the_limit_are_denied() {
     let server = Server::tcp("").await;
     let address = server.address.to_string();
     let (_daemon, client) = daemon_with_rules(std::slice::from_ref(&address), "connections = 3\n").await;
-    let asked = policy_with_rule(address.as_str());
+    let requested = policy_with_rule(address.as_str());
     // A guest that handles the error continues.
-    let framed = run(&client, &asked, &["dial", &address, "10"]).await;
+    let framed = run(&client, &requested, &["dial", &address, "10"]).await;
     assert_stdout(&framed, "3\n");
     framed.assert_outcome("exited", 0);
     assert_eq!((&network_usage(&framed)["peers"][0]["connections"], server.connections()), (&json!(3), 3));
@@ -295,13 +295,13 @@ async fn connect_to_a_silent_host_ends_at_the_deadline_or_on_cancel() {
     let order = json!({"handler": "probe", "args": ["connect", address], "policy": policy_with_rule(address.as_str())});
     let id = client.post("/v1/jobs").body(order.to_string()).send().await.json()["id"].as_str().unwrap().to_owned();
     eventually("the guest to wait for the host", async || {
-        let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
-        (told["usage"]["network"]["peers"][0]["connections"] == 1).then_some(())
+        let reported = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+        (reported["usage"]["network"]["peers"][0]["connections"] == 1).then_some(())
     })
     .await;
     client.post(&format!("/v1/jobs/{id}/cancel")).send().await;
-    let told = client.post(&format!("/v1/jobs/{id}/wait")).send().await.json();
-    assert_eq!(told["outcome"]["kind"], "cancelled", "{told}");
+    let reported = client.post(&format!("/v1/jobs/{id}/wait")).send().await.json();
+    assert_eq!(reported["outcome"]["kind"], "cancelled", "{reported}");
     // The only slot must be free.
     oracle::still_answers(&mut daemon).await;
 }
@@ -310,14 +310,14 @@ async fn connect_to_a_silent_host_ends_at_the_deadline_or_on_cancel() {
 async fn policy_check_reports_the_missing_network_rule() {
     let (daemon, client) = daemon_with_rules(&["*.example.com:443".to_owned(), "10.1.0.0/16".to_owned()], "").await;
     let check = async |rule: &str| {
-        let asked = json!({"handler": "probe", "policy": policy_with_rule(rule)});
-        client.post("/v1/policy/check").body(asked.to_string()).send().await
+        let requested = json!({"handler": "probe", "policy": policy_with_rule(rule)});
+        client.post("/v1/policy/check").body(requested.to_string()).send().await
     };
-    let told = check("API.example.com.:443").await.json();
-    assert_eq!((&told["allowed"], &told["policy"]["network"]), (&json!(true), &json!(["api.example.com:443"])));
-    let told = check("example.org:443").await.json();
-    assert_eq!(told["allowed"], false);
-    let finding = &told["findings"][0];
+    let reported = check("API.example.com.:443").await.json();
+    assert_eq!((&reported["allowed"], &reported["policy"]["network"]), (&json!(true), &json!(["api.example.com:443"])));
+    let reported = check("example.org:443").await.json();
+    assert_eq!(reported["allowed"], false);
+    let finding = &reported["findings"][0];
     assert_eq!((&finding["key"], &finding["asked"]), (&json!("network"), &json!("example.org:443")));
     assert_eq!(finding["rule"], "no rule of the operator's has all of it: *.example.com:443, 10.1.0.0/16");
     let command = Cli::for_daemon(CAPSTAN, &daemon).args([
@@ -328,9 +328,9 @@ async fn policy_check_reports_the_missing_network_rule() {
         "example.org",
         "probe",
     ]);
-    let told = command.run().await.assert_exit_code(125);
-    assert!(told.text().starts_with("denied\n") && told.text().contains("example.org"), "{told:?}");
-    assert!(!told.text().contains("10.1.2.3"), "an allowed rule must not be a finding: {told:?}");
+    let reported = command.run().await.assert_exit_code(125);
+    assert!(reported.text().starts_with("denied\n") && reported.text().contains("example.org"), "{reported:?}");
+    assert!(!reported.text().contains("10.1.2.3"), "an allowed rule must not be a finding: {reported:?}");
     let wrong = check("10.1.0.1/16").await;
     wrong.error(400, "bad_request");
     assert!(wrong.text().contains("the network is 10.1.0.0/16"), "{}", wrong.text());

@@ -67,8 +67,8 @@ async fn operator_cpu_limit_is_a_ceiling() {
 #[tokio::test]
 async fn mount_is_available_on_request_with_the_access_of_the_operator() {
     let (daemon, client) = daemon_with_mounts().await;
-    let run = |asked: Value, args: &[&str]| {
-        args.iter().fold(client.run("probe").query("policy", &policy(&asked)), |call, arg| call.arg(arg)).send()
+    let run = |requested: Value, args: &[&str]| {
+        args.iter().fold(client.run("probe").query("policy", &policy(&requested)), |call, arg| call.arg(arg)).send()
     };
     let data = json!({"mounts": [{"name": "data"}]});
     let read = run(data.clone(), &["read", "/data/hay"]).await;
@@ -84,20 +84,21 @@ async fn mount_is_available_on_request_with_the_access_of_the_operator() {
 #[tokio::test]
 async fn denied_policy_names_the_rule_and_runs_nothing() {
     let (mut daemon, client) = daemon_with_mounts().await;
-    for (asked, rule) in [
+    for (requested, rule) in [
         (json!({"mounts": [{"name": "etc"}]}), "no mount of this name"),
         (json!({"mounts": [{"name": "data", "access": "rw"}]}), "for reading only"),
         (json!({"pass_env": ["PATH"]}), "does not pass it on"),
     ] {
-        let job = json!({"handler": "probe", "args": ["name"], "policy": asked});
+        let job = json!({"handler": "probe", "args": ["name"], "policy": requested});
         for denied in [
-            client.run("probe").arg("name").query("policy", &policy(&asked)).send().await,
+            client.run("probe").arg("name").query("policy", &policy(&requested)).send().await,
             client.post("/v1/jobs").body(job.to_string()).send().await,
         ] {
             denied.error(403, "policy_denied");
             assert!(denied.text().contains(rule), "{}", denied.text());
         }
-        let checked = client.post("/v1/policy/check").body(json!({"handler": "probe", "policy": asked}).to_string());
+        let checked =
+            client.post("/v1/policy/check").body(json!({"handler": "probe", "policy": requested}).to_string());
         let checked = checked.send().await.json();
         assert_eq!(checked["allowed"], false);
         assert!(checked["findings"][0]["rule"].as_str().unwrap().contains(rule), "{checked}");
@@ -110,8 +111,8 @@ async fn denied_policy_names_the_rule_and_runs_nothing() {
 #[tokio::test]
 async fn daemon_variable_is_passed_on_if_operator_and_caller_agree() {
     let (_daemon, client) = daemon_with_mounts().await;
-    let env = async |asked: Value| {
-        client.run("probe").arg("env").query("policy", &policy(&asked)).send().await.text().to_owned()
+    let env = async |requested: Value| {
+        client.run("probe").arg("env").query("policy", &policy(&requested)).send().await.text().to_owned()
     };
     assert_eq!(env(json!({"pass_env": ["GREETING"]})).await, "GREETING=hi\n");
     assert_eq!(env(json!({})).await, "");
@@ -120,20 +121,20 @@ async fn daemon_variable_is_passed_on_if_operator_and_caller_agree() {
 #[tokio::test]
 async fn effective_policy_is_kept_with_the_job() {
     let (_daemon, client) = daemon_with_mounts().await;
-    let asked = json!({"memory": "32MiB", "cpu": 2, "mounts": [{"name": "data", "guest": "/in"}]});
-    let job = json!({"handler": "probe", "args": ["name"], "policy": asked}).to_string();
+    let requested = json!({"memory": "32MiB", "cpu": 2, "mounts": [{"name": "data", "guest": "/in"}]});
+    let job = json!({"handler": "probe", "args": ["name"], "policy": requested}).to_string();
     let id = client.post("/v1/jobs").body(job).send().await.json()["id"].as_str().unwrap().to_owned();
-    let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
-    assert_eq!((&told["policy"]["memory"], &told["policy"]["cpu"]), (&json!(32 << 20), &json!(2.0)));
-    assert_eq!(told["policy"]["mounts"], json!([{"name": "data", "guest": "/in", "access": "ro"}]));
-    assert_eq!(told["policy"]["timeout"], json!(3600.0));
+    let reported = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+    assert_eq!((&reported["policy"]["memory"], &reported["policy"]["cpu"]), (&json!(32 << 20), &json!(2.0)));
+    assert_eq!(reported["policy"]["mounts"], json!([{"name": "data", "guest": "/in", "access": "ro"}]));
+    assert_eq!(reported["policy"]["timeout"], json!(3600.0));
 }
 
 #[tokio::test]
 async fn policy_check_reports_clamped_values() {
     let (_daemon, client) = daemon_with_mounts().await;
-    let asked = json!({"handler": "probe", "policy": {"memory": "1GiB", "timeout": "1s"}});
-    let checked = client.post("/v1/policy/check").body(asked.to_string()).send().await.json();
+    let requested = json!({"handler": "probe", "policy": {"memory": "1GiB", "timeout": "1s"}});
+    let checked = client.post("/v1/policy/check").body(requested.to_string()).send().await.json();
     assert_eq!((&checked["allowed"], &checked["policy"]["memory"]), (&json!(true), &json!(256 << 20)));
     let finding = &checked["findings"][0];
     assert_eq!(finding["key"], "memory");
@@ -189,10 +190,13 @@ async fn handler_totals_add_up_the_usage_of_its_jobs() {
     }
     let (call, _open) = client.run("cat").query("timeout", "1ms").streaming_body();
     call.send().await.assert_outcome("timed_out", 124);
-    let told = totals().await;
-    assert_eq!((&told["jobs"], &told["failed"]), (&json!(4), &json!(1)), "{told}");
-    assert_eq!((&told["stdin_bytes"], &told["stdout_bytes"]), (&json!(6), &json!(6)), "{told}");
-    assert!(told["run_seconds"].as_f64().unwrap() > 0.0 && told["memory_peak"].as_u64().unwrap() > 0, "{told}");
+    let reported = totals().await;
+    assert_eq!((&reported["jobs"], &reported["failed"]), (&json!(4), &json!(1)), "{reported}");
+    assert_eq!((&reported["stdin_bytes"], &reported["stdout_bytes"]), (&json!(6), &json!(6)), "{reported}");
+    assert!(
+        reported["run_seconds"].as_f64().unwrap() > 0.0 && reported["memory_peak"].as_u64().unwrap() > 0,
+        "{reported}"
+    );
     // The totals survive a replacement of the program, and are deleted with the handler.
     client.push("cat", guests::run::HELLO).await;
     assert_eq!(totals().await["jobs"], 4);

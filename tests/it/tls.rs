@@ -249,7 +249,7 @@ async fn reload_with_invalid_files_keeps_the_old_ones() {
     let client = daemon.tls_client(ann);
     let before = presented_certificate(&daemon, &ca).await;
     let other = ca.server();
-    for (name, text, told) in [
+    for (name, text, reported) in [
         ("own.key", other.key.as_str(), "is not that of the certificate"),
         ("own.key", "", "no private key"),
         ("ca.pem", "", "no certificate"),
@@ -257,8 +257,8 @@ async fn reload_with_invalid_files_keeps_the_old_ones() {
         let was = std::fs::read_to_string(folder.join(name)).unwrap();
         tls::write(&folder, name, text);
         daemon.signal(Signal::HUP);
-        daemon.until_logged(&[told, "what was there before stays"]).await;
-        assert_eq!(client.get("/_ping").send().await.status, 200, "{told}");
+        daemon.until_logged(&[reported, "what was there before stays"]).await;
+        assert_eq!(client.get("/_ping").send().await.status, 200, "{reported}");
         tls::write(&folder, name, &was);
     }
     assert_eq!(presented_certificate(&daemon, &ca).await, before);
@@ -302,8 +302,8 @@ async fn failed_startup_is_reported_to_waiting_tls_clients() {
         // The connection is accepted by the daemon, or waits in the kernel until the gate fails.
         eventually("a connection", async || (established(&held.daemon) >= 1).then_some(())).await;
         held.unblock();
-        let told = String::from_utf8(waiting.await.unwrap()).unwrap();
-        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("artifacts"), "{policy}: {told}");
+        let reported = String::from_utf8(waiting.await.unwrap()).unwrap();
+        assert!(reported.starts_with("HTTP/1.1 503 ") && reported.contains("artifacts"), "{policy}: {reported}");
     }
 }
 

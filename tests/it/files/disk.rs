@@ -52,17 +52,17 @@ impl MountFixture {
         fs::metadata(self.path(name)).unwrap().len()
     }
 
-    /// Creates a run of a handler with `/work` for writing and the additional policy `asked`.
-    pub(crate) fn call(&self, handler: &str, asked: &Value, args: &[&str]) -> Call {
+    /// Creates a run of a handler with `/work` for writing and the additional policy `requested`.
+    pub(crate) fn call(&self, handler: &str, requested: &Value, args: &[&str]) -> Call {
         let mut policy = json!({"mounts": [{"name": "work", "access": "rw"}]});
-        policy.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        policy.as_object_mut().unwrap().extend(requested.as_object().unwrap().clone());
         let call = self.client.run(handler).query("policy", &policy.to_string());
         args.iter().fold(call, |call, arg| call.arg(arg)).framed()
     }
 
     /// Like `call`, and runs it to its end.
-    pub(crate) async fn run(&self, handler: &str, asked: Value, args: &[&str]) -> Framed {
-        self.call(handler, &asked, args).send().await.frames()
+    pub(crate) async fn run(&self, handler: &str, requested: Value, args: &[&str]) -> Framed {
+        self.call(handler, &requested, args).send().await.frames()
     }
 }
 
@@ -120,18 +120,18 @@ async fn renumbered_descriptor_and_far_offset() {
 async fn run_limit_is_shared_by_mounts_and_each_mount_has_its_own() {
     let fixture = MountFixture::new().await;
     for probe in PROBES {
-        let asked = json!({"disk": 250, "mounts": [
+        let requested = json!({"disk": 250, "mounts": [
             {"name": "work", "access": "rw", "disk": 100}, {"name": "more", "access": "rw"},
         ]});
         let paths = ["spread", "80", "/work/a", "/work/b", "/work/c", "/more/a", "/more/b", "/more/c"];
-        let framed = fixture.run(probe, asked, &paths).await;
+        let framed = fixture.run(probe, requested, &paths).await;
         // The guest continued after the errors and exited normally.
         framed.assert_outcome("exited", 0);
         assert_eq!(String::from_utf8_lossy(&framed.stdout), "yes\nno\nno\nyes\nno\nno\n", "{probe}");
         let sizes = |folder: &str| ["a", "b", "c"].map(|name| fixture.size(&format!("{folder}/{name}")));
         assert_eq!((sizes("work"), sizes("more")), ([80, 20, 0], [80, 70, 0]), "{probe}");
-        let asked = json!({"mounts": [{"name": "work", "access": "rw", "disk": 5}]});
-        let framed = fixture.run(probe, asked, &["put", "/work/a", "6", "6"]).await;
+        let requested = json!({"mounts": [{"name": "work", "access": "rw", "disk": 5}]});
+        let framed = fixture.run(probe, requested, &["put", "/work/a", "6", "6"]).await;
         assert_disk_cap(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 5, "mount": "/work"}));
     }
 }
@@ -153,9 +153,10 @@ async fn rename_and_link_between_mounts_fail() {
     let fixture = MountFixture::new().await;
     for probe in PROBES {
         fs::write(fixture.path("more/f"), "12345").unwrap();
-        let asked = json!({"mounts": [{"name": "work", "access": "rw", "disk": 0}, {"name": "more", "access": "rw"}]});
+        let requested =
+            json!({"mounts": [{"name": "work", "access": "rw", "disk": 0}, {"name": "more", "access": "rw"}]});
         for how in ["rename", "link"] {
-            fixture.run(probe, asked.clone(), &[how, "/more/f", "/work/f"]).await.assert_outcome("exited", 1);
+            fixture.run(probe, requested.clone(), &[how, "/more/f", "/work/f"]).await.assert_outcome("exited", 1);
             assert!(!fixture.path("work/f").exists() && fixture.path("more/f").exists(), "{probe} {how}");
         }
     }
@@ -229,8 +230,8 @@ async fn operator_disk_limits_are_a_ceiling() {
     let toml = "[policy]\ndisk = 10\nfiles = 1";
     let fixture = MountFixture::with(toml).await;
     for probe in PROBES {
-        let asked = json!({"disk": "1GiB", "files": 1000});
-        assert_disk_cap(&fixture.run(probe, asked, &["put", "/work/f", "11", "11"]).await, &byte_cap(10));
+        let requested = json!({"disk": "1GiB", "files": 1000});
+        assert_disk_cap(&fixture.run(probe, requested, &["put", "/work/f", "11", "11"]).await, &byte_cap(10));
         assert_disk_cap(&fixture.run(probe, json!({}), &["many", &format!("/work/{probe}"), "2"]).await, &file_cap(1));
     }
 }
@@ -268,8 +269,8 @@ async fn scratch_directory_exists_on_request_and_only_during_the_run() {
         assert!(is_empty(), "{probe}: the directory must be gone before the end is reported");
         let framed = fixture.run(probe, json!({"scratch": 99}), &put).await;
         assert_disk_cap(&framed, &json!({"kind": "disk_cap", "what": "bytes", "limit": 99, "mount": "/scratch"}));
-        let asked = json!({"scratch": 99, "timeout": "300ms"});
-        fixture.run(probe, asked, &["sleep", "3600"]).await.assert_outcome("timed_out", 124);
+        let requested = json!({"scratch": 99, "timeout": "300ms"});
+        fixture.run(probe, requested, &["sleep", "3600"]).await.assert_outcome("timed_out", 124);
         capstan_tests::eventually("no scratch directory", async || is_empty().then_some(())).await;
     }
 }
@@ -358,9 +359,9 @@ async fn usage_of_each_mount_is_kept_with_the_job() {
         let job = json!({"handler": probe, "args": ["read", "/work/in"], "policy": policy}).to_string();
         let id = fixture.client.post("/v1/jobs").body(job).send().await.json()["id"].as_str().unwrap().to_owned();
         fixture.client.post(&format!("/v1/jobs/{id}/wait")).send().await;
-        let told = fixture.client.get(&format!("/v1/jobs/{id}")).send().await.json();
-        let mounts = &told["runs"][0]["usage"]["mounts"];
-        assert_eq!(mounts[0]["guest"], "/work", "{told}");
+        let reported = fixture.client.get(&format!("/v1/jobs/{id}")).send().await.json();
+        let mounts = &reported["runs"][0]["usage"]["mounts"];
+        assert_eq!(mounts[0]["guest"], "/work", "{reported}");
         assert_eq!((&mounts[0]["read_bytes"], &mounts[0]["written_bytes"]), (&json!(10), &json!(0)), "{probe}");
         assert!(mounts[0]["operations"].as_u64().unwrap() >= 2, "{mounts}");
         assert_eq!(mounts[1]["operations"], 0, "{mounts}");

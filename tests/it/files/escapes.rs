@@ -78,7 +78,7 @@ fn wasip2_name(errno: u64) -> String {
 pub(crate) struct EscapeFixture {
     pub(crate) mounts: MountFixture,
     /// The additional policy of the runs.
-    asked: Value,
+    requested: Value,
     before: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ impl EscapeFixture {
     }
 
     /// Like `new`, with an additional policy for the runs.
-    pub(crate) async fn asking(asked: Value) -> Self {
+    pub(crate) async fn asking(requested: Value) -> Self {
         let mounts = MountFixture::new().await;
         mounts.client.push("raw", guests::escapes::RAW_PATH).await;
         fs::create_dir(mounts.path("outside")).unwrap();
@@ -97,7 +97,7 @@ impl EscapeFixture {
         let times = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
         File::options().write(true).open(mounts.path("outside/secret")).unwrap().set_times(times).unwrap();
         let before = snapshot(&mounts.path("outside"));
-        let fixture = Self { mounts, asked, before };
+        let fixture = Self { mounts, requested, before };
         fixture.reset();
         fixture
     }
@@ -123,9 +123,9 @@ impl EscapeFixture {
         let number = CALLS.iter().position(|known| *known == call).unwrap_or(CALLS.len());
         let run = if probe == "probe.p1" {
             let letter = char::from(b'a' + u8::try_from(number).unwrap());
-            self.mounts.call("raw", &self.asked, &[&letter.to_string()])
+            self.mounts.call("raw", &self.requested, &[&letter.to_string()])
         } else {
-            self.mounts.call(probe, &self.asked, &["raw", call, "/work"])
+            self.mounts.call(probe, &self.requested, &["raw", call, "/work"])
         };
         let framed = run.body(path.to_vec()).send().await.frames();
         match framed.outcome()["code"].as_u64() {
@@ -167,9 +167,9 @@ pub(crate) fn snapshot(folder: &Path) -> Vec<String> {
 struct Unexpected(Vec<String>);
 
 impl Unexpected {
-    fn compare(&mut self, what: &str, told: &str, expected: &str) {
-        if told != expected {
-            self.0.push(format!("{what}: {told} instead of {expected}"));
+    fn compare(&mut self, what: &str, reported: &str, expected: &str) {
+        if reported != expected {
+            self.0.push(format!("{what}: {reported} instead of {expected}"));
         }
     }
 }
@@ -246,8 +246,8 @@ async fn unusual_paths_inside_the_mount_behave_like_in_the_kernel() {
     ] {
         for probe in PROBES {
             for (call, expected) in calls.into_iter().zip(expected) {
-                let told = fixture.call(probe, call, path.as_bytes()).await;
-                unexpected.compare(&format!("{probe} {call} {path:?}"), &told, expected);
+                let reported = fixture.call(probe, call, path.as_bytes()).await;
+                unexpected.compare(&format!("{probe} {call} {path:?}"), &reported, expected);
                 fixture.reset();
             }
         }
@@ -339,10 +339,11 @@ async fn symlinks_made_by_the_host_do_not_lead_outside() {
     ] {
         for probe in PROBES {
             for call in CALLS {
-                let (what, told) = (format!("{probe} {call} {path}"), fixture.call(probe, call, path.as_bytes()).await);
-                unexpected.compare(&what, &told, by.expected(call, followed));
+                let (what, reported) =
+                    (format!("{probe} {call} {path}"), fixture.call(probe, call, path.as_bytes()).await);
+                unexpected.compare(&what, &reported, by.expected(call, followed));
                 fixture.check(&what);
-                if told == "ok" {
+                if reported == "ok" {
                     make(&fixture);
                 }
             }
@@ -388,8 +389,8 @@ async fn read_only_handle() {
     let mut fixture = EscapeFixture::new().await;
     fixture.mounts.client.push("reader", guests::escapes::READ_ONLY_HANDLE).await;
     let before = snapshot(&fixture.mounts.path("work"));
-    let asked = json!({"mounts": [{"name": "work", "access": "ro"}]});
-    fixture.mounts.run("reader", asked, &[]).await.assert_outcome("exited", 0);
+    let requested = json!({"mounts": [{"name": "work", "access": "ro"}]});
+    fixture.mounts.run("reader", requested, &[]).await.assert_outcome("exited", 0);
     assert_eq!(snapshot(&fixture.mounts.path("work")), before);
     oracle::still_answers(&mut fixture.mounts.daemon).await;
 }

@@ -17,8 +17,8 @@ async fn file_of_a_tebibyte_requires_a_limit_of_a_tebibyte() {
         let path = fixture.path("work/f");
         let resize = |disk: u64, size: u64| (json!({"disk": disk}), ["resize", "/work/f"], size.to_string());
         for (disk, size) in [(1 << 30, TIB), (TIB - 1, TIB), (4 * TIB, 1 << 62), (4 * TIB, u64::MAX >> 1)] {
-            let (asked, [command, file], size) = resize(disk, size);
-            assert_disk_cap(&fixture.run(probe, asked, &[command, file, &size]).await, &byte_cap(disk));
+            let (requested, [command, file], size) = resize(disk, size);
+            assert_disk_cap(&fixture.run(probe, requested, &[command, file, &size]).await, &byte_cap(disk));
             assert_eq!(fixture.size("work/f"), 0, "{probe} {size}");
         }
         let framed = fixture.run(probe, json!({"disk": TIB}), &["resize", "/work/f", &TIB.to_string()]).await;
@@ -63,14 +63,14 @@ async fn directory_with_100000_entries_is_listed_in_bounded_memory() {
         let job = fixture.client.post("/v1/jobs").body(order).send().await.json();
         let wait = format!("/v1/jobs/{}/wait", job["id"].as_str().unwrap());
         // On a busy machine this takes longer than the timeout of one request.
-        let told = loop {
-            let told = fixture.client.post(&wait).query("timeout", "30").send().await.json();
-            if !told["outcome"].is_null() {
-                break told;
+        let reported = loop {
+            let reported = fixture.client.post(&wait).query("timeout", "30").send().await.json();
+            if !reported["outcome"].is_null() {
+                break reported;
             }
         };
-        assert_eq!(told["outcome"], json!({"kind": "exited", "code": 0}), "{told}");
-        assert_eq!(told["usage"]["stdout_bytes"], 100_000 * "n000000\n".len(), "{probe}");
+        assert_eq!(reported["outcome"], json!({"kind": "exited", "code": 0}), "{reported}");
+        assert_eq!(reported["usage"]["stdout_bytes"], 100_000 * "n000000\n".len(), "{probe}");
         let grown = fixture.daemon.peak_memory().saturating_sub(before);
         assert!(grown < 128 << 20, "{probe}: the daemon grew by {grown} bytes");
     }

@@ -104,7 +104,7 @@ async fn guests_may_use_at_most_three_quarters_of_all_descriptors() {
     assert_all_served(&mut clients).await;
 
     let network = json!({"network": ["127.0.0.1:1/udp", "127.0.0.1:1"]});
-    for (probe, policy, words, told) in [
+    for (probe, policy, words, reported) in [
         (PROBES[0], &json!({}), &["read", "/work/inside"][..], "error: Too many open files in system (os error 41)\n"),
         (PROBES[1], &json!({}), &["read", "/work/inside"], "error: Out of memory (os error 48)\n"),
         (PROBES[1], &network, &["connect", "127.0.0.1:1"], "error: new-socket-limit\n"),
@@ -112,7 +112,7 @@ async fn guests_may_use_at_most_three_quarters_of_all_descriptors() {
     ] {
         let framed = fixture.call(probe, policy, words).send().await.frames();
         framed.assert_outcome("exited", 1);
-        assert_eq!(String::from_utf8_lossy(&framed.stdout), told, "{probe} {words:?}");
+        assert_eq!(String::from_utf8_lossy(&framed.stdout), reported, "{probe} {words:?}");
     }
     let held: usize = holders.finish().await.into_iter().sum();
     assert!((FILE_LIMIT / 2..FILE_LIMIT).contains(&held), "{held} files were held");

@@ -76,8 +76,8 @@ async fn entry_exchanged_with_a_symlink_does_not_lead_outside() {
             let exchanging = Exchanger::of(one, other);
             let (mut inside, mut failed) = (0, 0);
             while !exchanging.is_done() || inside + failed < READS || inside == 0 || failed == 0 {
-                let asked = json!({"files": 10_000_000, "timeout": "60s"});
-                let framed = fixture.run(probe, asked, &["race", path, "500"]).await;
+                let requested = json!({"files": 10_000_000, "timeout": "60s"});
+                let framed = fixture.run(probe, requested, &["race", path, "500"]).await;
                 framed.assert_outcome("exited", 0);
                 for line in String::from_utf8(framed.stdout).unwrap().lines() {
                     let (count, what) = line.split_once(' ').unwrap();

@@ -12,8 +12,8 @@ const READING: [&str; 6] = ["open", "open-nofollow", "open-directory", "stat", "
 
 #[tokio::test]
 async fn no_call_changes_a_read_only_mount() {
-    let asked = json!({"mounts": [{"name": "work"}, {"name": "more", "access": "rw"}]});
-    let mut fixture = EscapeFixture::asking(asked.clone()).await;
+    let requested = json!({"mounts": [{"name": "work"}, {"name": "more", "access": "rw"}]});
+    let mut fixture = EscapeFixture::asking(requested.clone()).await;
     fs::create_dir(fixture.mounts.path("work/empty")).unwrap();
     let work = fixture.mounts.path("work");
     let before = [snapshot(&work), snapshot(&work.join("sub"))];
@@ -35,7 +35,7 @@ async fn no_call_changes_a_read_only_mount() {
             (&["link", "/more/f", "/work/f"], "cross-device"),
             (&["link", "/work/inside", "/more/g"], "cross-device"),
         ] {
-            let framed = fixture.mounts.run(probe, asked.clone(), args).await;
+            let framed = fixture.mounts.run(probe, requested.clone(), args).await;
             assert_eq!(result_of(&framed), code, "{probe} {args:?}");
         }
         assert_eq!([snapshot(&work), snapshot(&work.join("sub"))], before, "{probe}");

@@ -13,15 +13,18 @@ async fn scratch_of_other_and_crashed_runs_is_not_visible() {
     let fixture = MountFixture::new().await;
     let folder = fixture.path("data/scratch");
     let left = || -> Vec<_> { fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect() };
-    let asked = json!({"scratch": "1MiB"});
+    let requested = json!({"scratch": "1MiB"});
     let mut cut_off = Vec::new();
     for probe in PROBES {
-        fixture.run(probe, asked.clone(), &["at", "/scratch/secret", "0", "mine"]).await.assert_outcome("exited", 0);
-        let listed = fixture.run(probe, asked.clone(), &["ls", "/scratch"]).await;
+        fixture
+            .run(probe, requested.clone(), &["at", "/scratch/secret", "0", "mine"])
+            .await
+            .assert_outcome("exited", 0);
+        let listed = fixture.run(probe, requested.clone(), &["ls", "/scratch"]).await;
         listed.assert_outcome("exited", 0);
         assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} after another run has ended");
 
-        let (call, feed) = fixture.call(probe, &asked, &["leave", "/scratch/secret", "mine"]).streaming_body();
+        let (call, feed) = fixture.call(probe, &requested, &["leave", "/scratch/secret", "mine"]).streaming_body();
         cut_off.push((tokio::spawn(call.try_open()), feed));
         let written = cut_off.len();
         eventually("the run to have written", async || {
@@ -30,7 +33,7 @@ async fn scratch_of_other_and_crashed_runs_is_not_visible() {
             (secrets.count() == written).then_some(())
         })
         .await;
-        let listed = fixture.run(probe, asked.clone(), &["ls", "/scratch"]).await;
+        let listed = fixture.run(probe, requested.clone(), &["ls", "/scratch"]).await;
         assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{probe} while another run continues");
     }
     // Like `kill -9`.

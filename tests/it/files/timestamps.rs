@@ -26,8 +26,8 @@ async fn far_timestamps_are_set_or_rejected() {
     ] {
         let framed =
             fixture.mounts.call(PROBES[1], &json!({}), &["raw", call, "/work"]).body("inside").send().await.frames();
-        let told = result_of(&framed);
-        assert!(outcomes.contains(&told.as_str()), "{call}: {told}");
+        let reported = result_of(&framed);
+        assert!(outcomes.contains(&reported.as_str()), "{call}: {reported}");
         assert!(modified() >= 0, "{call}: {}", modified());
     }
     let framed = fixture.mounts.run(PROBES[1], json!({}), &["read", "/work/inside"]).await;

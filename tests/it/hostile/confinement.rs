@@ -59,18 +59,22 @@ async fn confinement(client: &Client) -> Value {
 #[tokio::test]
 async fn confinement_is_applied_and_reported_in_info_and_log() {
     let daemon = Setup::new(CAPSTAN).arg("--confine").arg("best").start();
-    let told = confinement(&daemon.client()).await;
-    assert_eq!(told["mode"], "best");
+    let reported = confinement(&daemon.client()).await;
+    assert_eq!(reported["mode"], "best");
     for who in ["daemon", "compiler"] {
         assert_eq!(
-            (&told[who]["no_new_privs"], &told[who]["landlock"]),
+            (&reported[who]["no_new_privs"], &reported[who]["landlock"]),
             (&json!(true), &landlock_level().into()),
-            "{told}"
+            "{reported}"
         );
-        assert_eq!(told[who]["lacks"] == json!([]), is_full() || who == "daemon" && landlock_level() == 6, "{told}");
+        assert_eq!(
+            reported[who]["lacks"] == json!([]),
+            is_full() || who == "daemon" && landlock_level() == 6,
+            "{reported}"
+        );
     }
-    assert_eq!(told["compiler"]["seccomp"], has_seccomp());
-    assert_eq!(told["compiler"]["capabilities"], json!([]));
+    assert_eq!(reported["compiler"]["seccomp"], has_seccomp());
+    assert_eq!(reported["compiler"]["capabilities"], json!([]));
     let process = format!("/proc/{}", daemon.pid());
     let threads: Vec<_> = fs::read_dir(format!("{process}/task")).unwrap().map(|task| task.unwrap().path()).collect();
     assert!(threads.len() > 3, "{threads:?}");
@@ -83,7 +87,7 @@ async fn confinement_is_applied_and_reported_in_info_and_log() {
     if rustix::process::geteuid().is_root() {
         assert_eq!(capabilities(Path::new(&process), "CapBnd") & !KEPT, 0);
         let names = json!(["CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE"]);
-        assert_eq!(told["daemon"]["capabilities"], names);
+        assert_eq!(reported["daemon"]["capabilities"], names);
     }
     let landlock = format!("landlock={}", landlock_level());
     daemon.until_logged(&["confined", "mode=Best", "no_new_privs=true", &landlock]).await;
@@ -92,9 +96,9 @@ async fn confinement_is_applied_and_reported_in_info_and_log() {
 #[tokio::test]
 async fn confine_off_applies_no_restrictions() {
     let daemon = Setup::new(CAPSTAN).config("confine = \"off\"\n").arg("--confine").arg("off").start();
-    let told = confinement(&daemon.client()).await;
+    let reported = confinement(&daemon.client()).await;
     assert_eq!(
-        (&told["mode"], &told["daemon"]["landlock"], &told["compiler"]["seccomp"]),
+        (&reported["mode"], &reported["daemon"]["landlock"], &reported["compiler"]["seccomp"]),
         (&json!("off"), &json!(0), &json!(false))
     );
     let process = format!("/proc/{}", daemon.pid());
@@ -207,9 +211,9 @@ async fn confine_best_reports_what_the_kernel_lacks() {
         [(LANDLOCK, "daemon", "there is no Landlock"), (SECCOMP, "compiler", "system calls cannot be filtered")]
     {
         let mut daemon = without(calls, || confined("best").start());
-        let told = confinement(&daemon.client()).await;
-        assert!(told[who]["lacks"][0].as_str().unwrap_or_default().contains(lacks), "{told}");
-        assert_eq!(told["daemon"]["no_new_privs"], true);
+        let reported = confinement(&daemon.client()).await;
+        assert!(reported[who]["lacks"][0].as_str().unwrap_or_default().contains(lacks), "{reported}");
+        assert_eq!(reported["daemon"]["no_new_privs"], true);
         daemon.until_logged(&["confined", lacks]).await;
         oracle::still_answers(&mut daemon).await;
     }
@@ -336,12 +340,12 @@ async fn confined_daemon_serves_mounts_outside_its_folders() {
 #[test]
 fn unknown_confinement_mode_is_rejected_with_a_suggestion() {
     let modes = [("--confine", "strct", "did you mean `strict`?"), ("--confine", "", "off, best or strict")];
-    for (flag, mode, told) in modes {
+    for (flag, mode, reported) in modes {
         let refused = Setup::new(CAPSTAN).arg(flag).arg(mode).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{refused:?}");
-        assert!(refused.stderr.contains(told), "{refused:?}");
+        assert!(refused.stderr.contains(reported), "{refused:?}");
     }
-    for (toml, told) in [
+    for (toml, reported) in [
         ("confine = \"bets\"", "did you mean `best`?"),
         ("confine = \"of\"", "did you mean `off`?"),
         ("confine = true", "confine"),
@@ -351,7 +355,7 @@ fn unknown_confinement_mode_is_rejected_with_a_suggestion() {
     ] {
         let refused = Setup::new(CAPSTAN).config(toml).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{toml}: {refused:?}");
-        assert!(refused.stderr.contains(told), "{toml}: {refused:?}");
+        assert!(refused.stderr.contains(reported), "{toml}: {refused:?}");
     }
 }
 

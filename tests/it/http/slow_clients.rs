@@ -163,8 +163,8 @@ async fn connections_per_peer_are_limited_over_tcp() {
         kept.push(connection);
     }
     let mut fourth = Raw::connect(&daemon).await;
-    let told = String::from_utf8(fourth.read_to_end().await).unwrap();
-    assert!(told.starts_with("HTTP/1.1 429 ") && told.contains("\"busy\""), "{told}");
+    let reported = String::from_utf8(fourth.read_to_end().await).unwrap();
+    assert!(reported.starts_with("HTTP/1.1 429 ") && reported.contains("\"busy\""), "{reported}");
     assert_eq!(
         daemon.unix_client().get("/v1/_ping").send().await.status,
         200,

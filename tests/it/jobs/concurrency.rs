@@ -58,8 +58,8 @@ async fn jobs_with_the_same_key_run_one_at_a_time_by_default() {
     let other = submit_waiting_job(&client, of("customer-2")).await;
     wait_for_state(&client, &other, "running").await;
     assert_eq!(state_of(&client, &second).await, "queued");
-    let told = client.get(&format!("/v1/jobs/{second}")).send().await.json();
-    assert_eq!(told["concurrency_key"], "customer-1");
+    let reported = client.get(&format!("/v1/jobs/{second}")).send().await.json();
+    assert_eq!(reported["concurrency_key"], "customer-1");
     finish(&client, &first).await;
     wait_for_state(&client, &second, "running").await;
     // A synchronous run waits too.

@@ -254,13 +254,14 @@ async fn queued_job_publishes_a_queue_event() {
         client.post(&format!("/v1/jobs/{id}/cancel")).send().await;
         wait_for_end(&client, id).await;
     }
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..7 {
         let event = next(&mut stream).await;
-        told.push((event["job"].as_str().unwrap().to_owned(), event["event"].as_str().unwrap().to_owned()));
+        reported.push((event["job"].as_str().unwrap().to_owned(), event["event"].as_str().unwrap().to_owned()));
     }
-    let of =
-        |id: &String| -> Vec<_> { told.iter().filter(|(job, _)| job == id).map(|(_, kind)| kind.as_str()).collect() };
+    let of = |id: &String| -> Vec<_> {
+        reported.iter().filter(|(job, _)| job == id).map(|(_, kind)| kind.as_str()).collect()
+    };
     assert_eq!(of(&runs), ["job.start", "job.end"]);
     assert_eq!(of(&waits), ["job.queue", "job.start", "job.end"]);
     assert_eq!(of(&given_up), ["job.queue", "job.end"]);
@@ -275,15 +276,15 @@ async fn events_are_published_in_order() {
         runs.spawn(client.run("hello").send());
     }
     runs.join_all().await;
-    let told = events(&stream.finish().await);
+    let reported = events(&stream.finish().await);
     assert_eq!(
-        told.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(),
+        reported.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(),
         (2..=401).collect::<Vec<_>>()
     );
-    let times: Vec<Timestamp> = told.iter().map(|event| event["at"].as_str().unwrap().parse().unwrap()).collect();
+    let times: Vec<Timestamp> = reported.iter().map(|event| event["at"].as_str().unwrap().parse().unwrap()).collect();
     assert!(times.is_sorted());
     let mut going = std::collections::HashSet::new();
-    for event in &told {
+    for event in &reported {
         let job = event["job"].as_str().unwrap();
         match event["event"].as_str().unwrap() {
             "job.start" => assert!(going.insert(job), "{job} starts twice"),
@@ -301,8 +302,8 @@ async fn event_stream_ends_after_the_last_job_at_shutdown() {
     daemon.signal(Signal::TERM);
     let reply = stream.finish().await;
     assert!(!reply.cut, "{reply:?}");
-    let told = events(&reply);
-    assert_eq!(kinds(&told), ["job.start", "daemon.stop", "job.end"]);
-    assert_eq!(told[2]["outcome"], "timed_out");
+    let reported = events(&reply);
+    assert_eq!(kinds(&reported), ["job.start", "daemon.stop", "job.end"]);
+    assert_eq!(reported[2]["outcome"], "timed_out");
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
 }

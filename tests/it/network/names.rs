@@ -97,7 +97,7 @@ async fn only_names_with_a_rule_are_looked_up() {
     let resolved = async |name: &str| run(&engine, Asked::NOTHING, &["resolve", name]).await.0;
     assert_eq!(resolved("rebinds.example").await, "93.184.216.34\n2606:2800::1\n");
     assert_eq!(resolved("Rebinds.EXAMPLE.").await, "93.184.216.34\n2606:2800::1\n");
-    for (name, told) in [
+    for (name, reported) in [
         ("example", "access-denied"),
         ("rebinds.example.org", "access-denied"),
         ("93.184.216.34", "access-denied"),
@@ -108,7 +108,7 @@ async fn only_names_with_a_rule_are_looked_up() {
         ("a b.example", "invalid-argument"),
         ("", "invalid-argument"),
     ] {
-        assert_eq!(resolved(name).await, format!("error: {told}\n"), "{name}");
+        assert_eq!(resolved(name).await, format!("error: {reported}\n"), "{name}");
     }
     assert_eq!(resolved("10.1.2.3").await, "10.1.2.3\n", "an allowed address resolves to itself");
 }

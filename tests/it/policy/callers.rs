@@ -26,9 +26,9 @@ async fn caller_is_identified_by_process_or_address() {
     let ran = unix.run("hello").send().await;
     assert_eq!(caller(&unix, ran.header("capstan-job").unwrap()).await, me);
     let id = submit(&client, &json!({"handler": "hello"})).await;
-    let told = caller(&client, &id).await;
-    assert_eq!(told["kind"], "anyone");
-    assert!(told["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{told}");
+    let reported = caller(&client, &id).await;
+    assert_eq!(reported["kind"], "anyone");
+    assert!(reported["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{reported}");
     daemon.until_logged(&["+job hello()", "caller=uid "]).await;
 }
 
@@ -39,10 +39,10 @@ async fn caller_with_a_certificate_is_identified_by_it() {
     daemon.unix_client().push("hello", guests::run::HELLO).await;
     let ann = daemon.tls_client(tls::config(&ca, Some(&ca.client("ann"))));
     let id = submit(&ann, &json!({"handler": "hello"})).await;
-    let told = caller(&ann, &id).await;
-    assert_eq!(told["kind"], "certificate");
-    assert!(told["subject"].as_str().unwrap().contains("ann"), "{told}");
-    assert_eq!(told["fingerprint"].as_str().map(str::len), Some(64), "{told}");
+    let reported = caller(&ann, &id).await;
+    assert_eq!(reported["kind"], "certificate");
+    assert!(reported["subject"].as_str().unwrap().contains("ann"), "{reported}");
+    assert_eq!(reported["fingerprint"].as_str().map(str::len), Some(64), "{reported}");
 }
 
 #[tokio::test]

@@ -159,13 +159,13 @@ async fn coarse_clock_returns_whole_milliseconds_and_cannot_be_overridden() {
     client.push("probe.p2", guests::compiled("probe.p2")).await;
     for (probe, policy) in PROBES.into_iter().flat_map(|probe| [(probe, json!({})), (probe, json!({"clock": "real"}))])
     {
-        let told = run_handler(&client, probe, &["senses"], &policy, b"").await;
-        let told = String::from_utf8(told.stdout).unwrap();
-        let lines: Vec<_> = told.lines().collect();
-        assert!(lines[0].ends_with("000000") && lines[2].ends_with("000000"), "{probe}: {told}");
+        let reported = run_handler(&client, probe, &["senses"], &policy, b"").await;
+        let reported = String::from_utf8(reported.stdout).unwrap();
+        let lines: Vec<_> = reported.lines().collect();
+        assert!(lines[0].ends_with("000000") && lines[2].ends_with("000000"), "{probe}: {reported}");
     }
-    let asked = json!({"handler": "probe.p1", "policy": {"clock": "real"}}).to_string();
-    let checked = client.post("/v1/policy/check").body(asked).send().await.json();
+    let requested = json!({"handler": "probe.p1", "policy": {"clock": "real"}}).to_string();
+    let checked = client.post("/v1/policy/check").body(requested).send().await.json();
     assert_eq!((&checked["policy"]["clock"], &checked["findings"][0]["key"]), (&json!("coarse"), &json!("clock")));
 }
 

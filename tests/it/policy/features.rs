@@ -47,8 +47,8 @@ async fn assert_needs(feature: &str, wasm: &[u8]) {
     drop(daemon);
     let mut daemon = setup.start();
     run_guest(&daemon.client(), &[]).await.assert_outcome("exited", 0);
-    let told = daemon.client().get("/v1/handlers/guest").send().await;
-    assert_eq!(told.status, 200, "{told:?}");
+    let reported = daemon.client().get("/v1/handlers/guest").send().await;
+    assert_eq!(reported.status, 200, "{reported:?}");
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -147,8 +147,8 @@ async fn feature_no_longer_allowed_is_denied_to_jobs() {
 async fn caller_cannot_request_features() {
     let daemon = daemon_with_features();
     daemon.client().push("guest", guests::run::HELLO).await;
-    let asked = json!({"features": ["memory64"]}).to_string();
-    let denied = daemon.client().run("guest").query("policy", &asked).send().await;
+    let requested = json!({"features": ["memory64"]}).to_string();
+    let denied = daemon.client().run("guest").query("policy", &requested).send().await;
     let message = denied.error(403, "policy_denied");
     assert!(message.contains("the manifest alone asks for them"), "{message}");
 }

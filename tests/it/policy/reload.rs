@@ -28,8 +28,8 @@ async fn reload(daemon: &Daemon, client: &Client, toml: &str) -> Value {
 }
 
 async fn effective_memory(client: &Client, handler: &str) -> Value {
-    let asked = json!({"handler": handler}).to_string();
-    client.post("/v1/policy/check").body(asked).send().await.json()["policy"]["memory"].clone()
+    let requested = json!({"handler": handler}).to_string();
+    client.post("/v1/policy/check").body(requested).send().await.json()["policy"]["memory"].clone()
 }
 
 #[tokio::test]

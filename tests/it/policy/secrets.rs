@@ -80,8 +80,8 @@ async fn secrets_are_masked_in_logs_errors_and_events() {
         client.get("/v1/events?since=0&until=0s").send().await.text().to_owned(),
         daemon.log(),
     ];
-    for told in everything {
-        assert!(!told.contains("horse") && !told.contains("from-the-manager"), "{told}");
+    for reported in everything {
+        assert!(!reported.contains("horse") && !reported.contains("from-the-manager"), "{reported}");
     }
 }
 

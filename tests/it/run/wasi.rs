@@ -129,9 +129,9 @@ async fn panic_is_a_trap_with_its_message_on_stderr() {
 async fn guest_sees_the_host_clock() {
     let (_daemon, client) = daemon_with_probes().await;
     for probe in PROBES {
-        let told: f64 = stdout_of(&client, probe, &["now"]).await.trim().parse().unwrap();
+        let reported: f64 = stdout_of(&client, probe, &["now"]).await.trim().parse().unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-        assert!((now - told).abs() < 10.0, "{probe}: {told} is not {now}");
+        assert!((now - reported).abs() < 10.0, "{probe}: {reported} is not {now}");
         assert_eq!(self::stdout_of(&client, probe, &["sleep", "0.02"]).await, "ok\n");
     }
 }

@@ -31,12 +31,12 @@ impl Manager {
         Self { socket: UnixDatagram::bind_addr(&address).unwrap(), name: format!("@{name}").into() }
     }
 
-    fn notified(&self, setup: Setup) -> Setup {
+    fn configure(&self, setup: Setup) -> Setup {
         setup.env("NOTIFY_SOCKET", &self.name)
     }
 
     /// Returns the next message.
-    fn told(&self) -> String {
+    fn next_message(&self) -> String {
         let mut buffer = [0; 4096];
         self.socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         let length = self.socket.recv(&mut buffer).expect("the daemon sends a message");
@@ -45,11 +45,11 @@ impl Manager {
 
     /// Returns all messages up to the one that starts with `last`.
     fn messages_until(&self, last: &str) -> Vec<String> {
-        let mut told = Vec::new();
-        while !told.last().is_some_and(|message: &String| message.starts_with(last)) {
-            told.push(self.told());
+        let mut messages = Vec::new();
+        while !messages.last().is_some_and(|message: &String| message.starts_with(last)) {
+            messages.push(self.next_message());
         }
-        told
+        messages
     }
 }
 
@@ -60,8 +60,8 @@ async fn service_manager_gets_startup_phases_and_stopping() {
         let manager =
             if with_socket_file { Manager::with_socket_file(setup.folder()) } else { Manager::with_abstract_socket() };
         assert_eq!(manager.name.as_bytes()[0] == b'/', with_socket_file);
-        let mut daemon = manager.notified(setup).arg("--boot-deadline").arg("90s").spawn();
-        let told = manager.messages_until("READY=1");
+        let mut daemon = manager.configure(setup).arg("--boot-deadline").arg("90s").spawn();
+        let messages = manager.messages_until("READY=1");
         let expected = [
             "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=starting",
             "STATUS=starting: binding",
@@ -70,12 +70,15 @@ async fn service_manager_gets_startup_phases_and_stopping() {
             "STATUS=starting: opening",
             "READY=1\nSTATUS=ready",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(messages, expected);
         // When the message arrives, all listeners accept requests. The daemon may print its own line later.
         daemon.wait_for_line("listening on tcp://").unwrap();
         assert_eq!(daemon.client().get("/_ready").send().await.status, 200);
         daemon.signal(Signal::TERM);
-        assert_eq!(manager.told(), "STOPPING=1\nSTATUS=SIGTERM: no new work is taken, and what runs may finish");
+        assert_eq!(
+            manager.next_message(),
+            "STOPPING=1\nSTATUS=SIGTERM: no new work is taken, and what runs may finish"
+        );
         assert_eq!(daemon.wait_exit().await.code(), Some(0));
     }
 }
@@ -86,11 +89,11 @@ fn failed_startup_never_notifies_ready() {
     let manager = Manager::with_socket_file(setup.folder());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let hosts = ["tcp://127.0.0.1:0".to_owned(), format!("tcp://{}", taken.local_addr().unwrap())];
-    let refused = manager.notified(setup).hosts(hosts).start_must_fail();
+    let refused = manager.configure(setup).hosts(hosts).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let told = manager.messages_until("STOPPING=1");
-    assert!(told.iter().all(|message| !message.contains("READY")), "{told:?}");
-    assert!(told.last().unwrap().contains("in use"), "{told:?}");
+    let messages = manager.messages_until("STOPPING=1");
+    assert!(messages.iter().all(|message| !message.contains("READY")), "{messages:?}");
+    assert!(messages.last().unwrap().contains("in use"), "{messages:?}");
 }
 
 #[test]
@@ -98,10 +101,10 @@ fn early_startup_failure_is_notified_with_the_reason() {
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::with_socket_file(setup.folder());
     std::fs::write(setup.folder().join("data"), "no folder").unwrap();
-    let refused = manager.notified(setup).start_must_fail();
+    let refused = manager.configure(setup).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let told = manager.messages_until("STOPPING=1");
-    assert!(told.last().unwrap().contains("cannot open data folder"), "{told:?}");
+    let messages = manager.messages_until("STOPPING=1");
+    assert!(messages.last().unwrap().contains("cannot open data folder"), "{messages:?}");
 }
 
 fn monotonic_micros() -> i64 {
@@ -115,17 +118,18 @@ async fn reload_is_notified_with_its_result() {
     let setup = Setup::new(CAPSTAN).tls(&ca.server());
     let key = setup.folder().join("own.key");
     let manager = Manager::with_socket_file(setup.folder());
-    let daemon = manager.notified(setup).start();
+    let daemon = manager.configure(setup).start();
     manager.messages_until("READY=1");
     let reload = || {
         let before = monotonic_micros();
         daemon.signal(Signal::HUP);
-        let told = manager.told();
-        let at =
-            told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|rest| rest.strip_suffix("\nSTATUS=reloading"));
-        let at: i64 = at.unwrap_or_else(|| panic!("{told:?}")).parse().unwrap();
-        assert!((before..=monotonic_micros()).contains(&at), "{told:?}");
-        manager.told()
+        let messages = manager.next_message();
+        let at = messages
+            .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+            .and_then(|rest| rest.strip_suffix("\nSTATUS=reloading"));
+        let at: i64 = at.unwrap_or_else(|| panic!("{messages:?}")).parse().unwrap();
+        assert!((before..=monotonic_micros()).contains(&at), "{messages:?}");
+        manager.next_message()
     };
     assert_eq!(reload(), "READY=1\nSTATUS=ready");
     tls::write(key.parent().unwrap(), "own.key", "");
@@ -138,7 +142,7 @@ async fn reload_is_notified_with_its_result() {
 fn watchdog_is_notified_at_the_requested_interval() {
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::with_socket_file(setup.folder());
-    let _daemon = manager.notified(setup).env("WATCHDOG_USEC", "400000").start();
+    let _daemon = manager.configure(setup).env("WATCHDOG_USEC", "400000").start();
     manager.messages_until("READY=1");
     let began = Instant::now();
     for _ in 0..10 {
@@ -149,10 +153,10 @@ fn watchdog_is_notified_at_the_requested_interval() {
 
     let setup = Setup::new(CAPSTAN);
     let manager = Manager::with_socket_file(setup.folder());
-    let mut daemon = manager.notified(setup).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
+    let mut daemon = manager.configure(setup).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
     daemon.signal(Signal::TERM);
-    let told = manager.messages_until("STOPPING=1");
-    assert!(told.iter().all(|message| !message.contains("WATCHDOG")), "{told:?}");
+    let messages = manager.messages_until("STOPPING=1");
+    assert!(messages.iter().all(|message| !message.contains("WATCHDOG")), "{messages:?}");
     assert!(daemon.is_alive() || !daemon.unix().exists());
 }
 

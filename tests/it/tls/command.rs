@@ -79,8 +79,8 @@ async fn command_reports_why_it_rejects_the_certificate() {
         leaf.subject_alt_names = vec![SanType::DnsName("elsewhere.test".try_into().unwrap())];
     });
     let daemon = Setup::new(CAPSTAN).tls(&elsewhere).start();
-    let told = info(cli(&daemon, Some(&ca), None)).await;
-    assert_reported(&told, &["elsewhere.test", "not for 127.0.0.1"]);
+    let reported = info(cli(&daemon, Some(&ca), None)).await;
+    assert_reported(&reported, &["elsewhere.test", "not for 127.0.0.1"]);
     let own = Leaf::self_signed(tls::SERVER);
     let daemon = Setup::new(CAPSTAN).tls(&own).start();
     assert_reported(&info(cli(&daemon, Some(&ca), None)).await, &["issued by none of those in --tls-ca"]);
