@@ -1,5 +1,5 @@
-//! Turns `guests/<suite>_<case>.wat` into binary and generates what `guests.rs` includes: a constant of bytes for each guest, in a
-//! module for each suite, and the macro `foreach_guest!`, by which a suite proves that each of its guests has a test.
+//! Compiles `guests/<suite>_<case>.wat` to binary and generates the code that `guests.rs` includes: a module per suite with a constant per
+//! guest, and the macro `foreach_guest!`. A suite calls the macro to prove that each of its guests has a test.
 
 #![expect(clippy::disallowed_methods, reason = "a build script reads its sources and writes its output by path")]
 #![expect(clippy::unwrap_used, reason = "a build script reports by panicking")]
@@ -45,7 +45,7 @@ fn generate(suites: &BTreeMap<String, Vec<String>>, guests: &Path) -> String {
         }
         writeln!(code, "}}").unwrap();
     }
-    writeln!(code, "/// The suites, each of which is a module of `it` with a test for each of its guests.").unwrap();
+    writeln!(code, "/// The suites. Each is a module of `it` that has a test for each of its guests.").unwrap();
     writeln!(code, "pub const SUITES: &[&str] = &{:?};", suites.keys().collect::<Vec<_>>()).unwrap();
     writeln!(
         code,
@@ -63,7 +63,7 @@ fn generate(suites: &BTreeMap<String, Vec<String>>, guests: &Path) -> String {
     code
 }
 
-/// The first comment of a guest, which says what it does.
+/// Returns the first comment of a guest, which describes the guest.
 fn title(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let line = text.lines().next().unwrap_or_default();

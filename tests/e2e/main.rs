@@ -1,47 +1,47 @@
-//! The end-to-end tests: the real command, as a user calls it, with a real daemon or in process.
+//! The end-to-end tests: the real command as a user calls it, with a real daemon or in process.
 
-#![expect(clippy::disallowed_methods, reason = "tests make the files and folders that the command shall find")]
+#![expect(clippy::disallowed_methods, reason = "tests make the files and folders that the command reads")]
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-mod ask;
 mod attach;
 mod commands;
 mod detached;
 mod examples;
-mod follow;
+mod handlers;
 mod in_process;
 mod interrupt;
 mod jobs;
+mod logs_and_events;
 mod mounts;
-mod sameness;
+mod run_flags;
 mod schema;
+mod systemd_units;
 mod through_daemon;
-mod units;
 
 use capstan_tests::{Cli, Daemon};
 
-/// The binary under test, which cargo builds before it runs these.
+/// The binary under test. Cargo builds it before it runs these tests.
 const CAPSTAN: &str = env!("CARGO_BIN_EXE_capstan");
 
-/// The command without a daemon.
-fn alone() -> Cli {
+/// Returns the command without the address of a daemon.
+fn command() -> Cli {
     Cli::new(CAPSTAN)
 }
 
-/// The command, told of this daemon.
-fn told_of(daemon: &Daemon) -> Cli {
-    Cli::of(CAPSTAN, daemon)
+/// Returns the command with the address of `daemon`.
+fn command_for(daemon: &Daemon) -> Cli {
+    Cli::for_daemon(CAPSTAN, daemon)
 }
 
-/// A daemon with one handler pushed.
+/// Starts a daemon with one handler.
 async fn serving(handler: &str, wasm: &[u8]) -> Daemon {
     let daemon = Daemon::start(CAPSTAN);
     daemon.client().push(handler, wasm.to_vec()).await;
     daemon
 }
 
-/// Leaves a run to the daemon, with nothing on stdin; gives the id of the job.
+/// Submits a detached run with empty stdin and returns the id of the job.
 async fn submit(daemon: &Daemon, args: &[&str]) -> String {
-    let submitted = told_of(daemon).args(["run", "-d"]).args(args).run().await.exited(0);
+    let submitted = command_for(daemon).args(["run", "-d"]).args(args).run().await.assert_exit_code(0);
     submitted.text().trim().to_owned()
 }

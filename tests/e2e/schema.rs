@@ -1,31 +1,31 @@
-//! The schema of manifests: the one that is published is the one that holds.
+//! The JSON schema of manifests: the published file is the schema that the command prints.
 
 use std::fs;
 
 use capstan_tests::guests;
 use serde_json::Value;
 
-use crate::alone;
+use crate::command;
 
 #[tokio::test]
-async fn the_schema_in_the_documentation_is_what_the_command_prints() {
-    let printed = alone().args(["schema"]).run().await.exited(0).json();
+async fn published_schema_equals_the_printed_schema() {
+    let printed = command().args(["schema"]).run().await.assert_exit_code(0).json();
     let published = fs::read_to_string(guests::root().join("docs/job.schema.json")).unwrap();
     let published: Value = serde_json::from_str(&published).unwrap();
-    assert!(published == printed, "write it anew: capstan schema > docs/job.schema.json");
-    let policy = alone().args(["schema", "policy"]).run().await.exited(0).json();
+    assert!(published == printed, "update it with: capstan schema > docs/job.schema.json");
+    let policy = command().args(["schema", "policy"]).run().await.assert_exit_code(0).json();
     assert_eq!(policy["properties"], resolved(&printed, &printed["properties"]["policy"])["properties"]);
 }
 
-/// What a `$ref` of `schema` stands for, or the schema itself.
+/// Resolves a `$ref` of `schema`; returns other schemas unchanged.
 fn resolved<'a>(schema: &'a Value, of: &'a Value) -> &'a Value {
     let name = of["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/"));
     name.map_or(of, |name| &schema["$defs"][name])
 }
 
 #[tokio::test]
-async fn it_knows_every_key_of_the_manifests_in_this_tree_and_no_others() {
-    let schema = alone().args(["schema"]).run().await.exited(0).json();
+async fn schema_allows_exactly_the_keys_of_the_first_party_manifests() {
+    let schema = command().args(["schema"]).run().await.assert_exit_code(0).json();
     let policy = resolved(&schema, &schema["properties"]["policy"]);
     for of in [&schema, policy] {
         assert_eq!(of["additionalProperties"], false, "{of}");

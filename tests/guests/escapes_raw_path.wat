@@ -1,4 +1,4 @@
-;; Asks for the path on stdin, as it is, by the call that the letter of its argument stands for; exits with the error.
+;; Reads a path from stdin and passes it unmodified to the call that its argument selects by letter; exits with the error.
 (module
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
@@ -15,7 +15,7 @@
   (import "wasi_snapshot_preview1" "path_filestat_set_times"
     (func $set_times (param i32 i32 i32 i32 i64 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
-  ;; The path begins with the second page.
+  ;; The path starts at the second page.
   (memory (export "memory") 260)
   (data (i32.const 1024) "inside")
   (data (i32.const 1040) "made")
@@ -31,13 +31,13 @@
           (global.set $length (i32.add (global.get $length) (i32.load (i32.const 0))))
           (br_if $more (i32.load (i32.const 0)))))))
 
-  ;; By the mount, which is 3.
+  ;; Descriptor 3 is the mount.
   (func $open (param $follow i32) (param $how i32) (param $rights i64) (result i32)
     (call $path_open (i32.const 3) (local.get $follow) (global.get $path) (global.get $length) (local.get $how)
       (local.get $rights) (local.get $rights) (i32.const 0) (i32.const 0)))
 
   (func $times (param $at i64) (result i32)
-    ;; Both times, as given.
+    ;; Set both times to the given values.
     (call $set_times (i32.const 3) (i32.const 1) (global.get $path) (global.get $length)
       (local.get $at) (local.get $at) (i32.const 5)))
 
@@ -46,15 +46,15 @@
     (block $g (block $f (block $e (block $d (block $c (block $b (block $a
       (br_table $a $b $c $d $e $f $g $h $i $j $k $l $m $n $o $p $q $r
         (i32.sub (local.get $letter) (i32.const 97))))
-      ;; a: read
+      ;; a: open for reading
       (return (call $open (i32.const 1) (i32.const 0) (i64.const 2))))
-      ;; b: read, and follow no symlink
+      ;; b: open for reading without following symlinks
       (return (call $open (i32.const 0) (i32.const 0) (i64.const 2))))
-      ;; c: make
+      ;; c: create
       (return (call $open (i32.const 1) (i32.const 1) (i64.const 64))))
-      ;; d: cut
+      ;; d: truncate
       (return (call $open (i32.const 1) (i32.const 8) (i64.const 64))))
-      ;; e: a directory
+      ;; e: open a directory
       (return (call $open (i32.const 1) (i32.const 2) (i64.const 2))))
       (return (call $stat (i32.const 3) (i32.const 1) (global.get $path) (global.get $length) (i32.const 128))))
       (return (call $stat (i32.const 3) (i32.const 0) (global.get $path) (global.get $length) (i32.const 128))))
@@ -73,7 +73,7 @@
       (return (call $rename (i32.const 3) (i32.const 1024) (i32.const 6)
         (i32.const 3) (global.get $path) (global.get $length))))
       (return (call $times (i64.const 1))))
-    ;; r: the last moment that there is
+    ;; r: the last representable moment
     (call $times (i64.const -1)))
 
   (func (export "_start")

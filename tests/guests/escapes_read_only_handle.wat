@@ -1,4 +1,4 @@
-;; Opens a file for reading and tries to change it by that handle; exits with the calls that worked, a bit for each, or with 255.
+;; Opens a file for reading and tries to modify it through that handle; exits with a bit mask of the calls that succeeded, or with 255.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Has a memory of 100 bytes, and grows it by one.
+;; Has a memory of 100 bytes and grows it by one byte.
 (module
   (memory (export "memory") 100 (pagesize 1))
   (func (export "_start")

@@ -1,4 +1,4 @@
-;; Grows two memories in turn by 64 KiB until one does not, and traps.
+;; Grows two memories in turn by 64 KiB until one growth fails, and traps.
 (module
   (memory (export "memory") 1)
   (memory $other 1)

@@ -1,4 +1,4 @@
-;; Writes to a memory of 64-bit addresses, grows it, and reads at its new end.
+;; Writes to a memory with 64-bit addresses, grows it, and reads at its new end.
 (module
   (memory (export "memory") i64 1)
   (func (export "_start")

@@ -1,4 +1,4 @@
-;; Calls itself for ever.
+;; Calls itself forever.
 (module
   (memory (export "memory") 1)
   (memory $other 1)

@@ -1,4 +1,4 @@
-;; Carries from the low half of a sum of 128 bits to the high one.
+;; Carries from the low half of a 128-bit sum to the high half.
 (module
   (func (export "_start") (local $high i64)
     (i64.add128 (i64.const -1) (i64.const 0) (i64.const 1) (i64.const 0))

@@ -1,4 +1,4 @@
-;; What a toolchain for browsers emits: imports that only a page's glue code can fill.
+;; The output of a toolchain for browsers: its imports can only be provided by JavaScript glue code.
 (module
   (import "env" "memory" (memory 1))
   (import "wbg" "__wbindgen_throw" (func $throw (param i32 i32)))

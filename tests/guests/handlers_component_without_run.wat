@@ -1,4 +1,4 @@
-;; A component that exports nothing, `wasi:cli/run` least of all.
+;; A component that exports nothing, in particular not `wasi:cli/run`.
 (component
   (core module $inner
     (func (export "nothing")))

@@ -1,4 +1,4 @@
-;; Needs exceptions, which the default profile leaves off.
+;; Needs exceptions, which are off by default.
 (module
   (tag $thrown (param i32))
   (memory (export "memory") 1)

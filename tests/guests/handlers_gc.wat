@@ -1,4 +1,4 @@
-;; Needs garbage-collected types, which the default profile leaves off.
+;; Needs garbage-collected types, which are off by default.
 (module
   (type $pair (struct (field i32) (field i32)))
   (memory (export "memory") 1)

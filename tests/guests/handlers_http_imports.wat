@@ -1,4 +1,4 @@
-;; A component that wants to make requests over HTTP, by an interface that is not linked.
+;; A component that imports the interface for HTTP requests, which is not linked.
 (component
   (import "wasi:http/types@0.2.0" (instance
     (export "fields" (type (sub resource)))))

@@ -1,4 +1,4 @@
-;; Needs two memories, which the default profile leaves off.
+;; Needs two memories, which are off by default.
 (module
   (memory (export "memory") 1)
   (memory 1)

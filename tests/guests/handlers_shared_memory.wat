@@ -1,4 +1,4 @@
-;; Needs threads, which the default profile leaves off.
+;; Needs threads, which are off by default.
 (module
   (memory (export "memory") 1 2 shared)
   (func (export "_start")

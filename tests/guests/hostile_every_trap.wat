@@ -1,4 +1,4 @@
-;; Traps in the way that the first digit of its argument says, one of nine.
+;; Traps in the way that the first digit of its argument selects, one of nine.
 (module
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Prints to stdout and stderr what looks like lines of the daemon's log and of other jobs, with escape sequences, and exits with 1.
+;; Prints text that looks like lines of the daemon's log and of other jobs, with escape sequences, to both streams; exits with 1.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

@@ -1,4 +1,4 @@
-;; Calls itself for ever before it is started.
+;; Calls itself forever in its start function.
 (module
   (memory (export "memory") 1)
   (func $down (param i64) (result i64)

@@ -1,4 +1,4 @@
-;; Calls itself for ever and asks for the time at each depth, so that a host call meets the end of the stack.
+;; Calls itself forever and asks for the time at each depth, so that a host call reaches the end of the stack.
 (module
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Prints ten million bytes, each with a write of its own.
+;; Prints ten million bytes, each with its own write.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)

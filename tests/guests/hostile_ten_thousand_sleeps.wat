@@ -1,4 +1,4 @@
-;; Sleeps ten thousand times for a microsecond; exits with 1 if it may not.
+;; Sleeps ten thousand times for a microsecond; exits with 1 if a sleep fails.
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

@@ -1,4 +1,4 @@
-;; Waits for nothing at all; exits with the number of the error.
+;; Waits for an empty list of subscriptions; exits with the error number.
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

@@ -1,10 +1,10 @@
-;; Prints to stdout for ever, one byte at a time.
+;; Prints to stdout forever, one byte at a time.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 0) "\10\00\00\00\01\00\00\00")
   (data (i32.const 16) ".")
   (func (export "_start")
-    (loop $for_ever
+    (loop $forever
       (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-      (br $for_ever))))
+      (br $forever))))

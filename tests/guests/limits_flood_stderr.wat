@@ -1,4 +1,4 @@
-;; Prints to stderr for ever, 4 KiB at a time and without a newline; stops at no error.
+;; Prints to stderr forever, 4 KiB at a time and without a newline; ignores errors.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
@@ -6,6 +6,6 @@
     (memory.fill (i32.const 4096) (i32.const 120) (i32.const 4096))
     (i32.store (i32.const 0) (i32.const 4096))
     (i32.store (i32.const 4) (i32.const 4096))
-    (loop $for_ever
+    (loop $forever
       (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
-      (br $for_ever))))
+      (br $forever))))

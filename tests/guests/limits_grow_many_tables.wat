@@ -1,4 +1,4 @@
-;; Grows each of four tables until it is denied, so that only a limit on their sum holds it; traps then.
+;; Grows each of four tables until a growth fails, and traps. Only a limit on their sum stops it.
 (module
   (memory (export "memory") 1)
   (table $a 1 funcref)

@@ -1,4 +1,4 @@
-;; Grows its memory until it is denied, takes that for an answer, and exits with 0.
+;; Grows its memory until a growth fails, and exits with 0.
 (module
   (memory (export "memory") 1)
   (func (export "_start")

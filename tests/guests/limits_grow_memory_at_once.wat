@@ -1,4 +1,4 @@
-;; Asks for 3 GiB at one stroke, and traps when it is denied.
+;; Grows its memory by 3 GiB in one step, and traps when that fails.
 (module
   (memory (export "memory") 1)
   (func (export "_start")

@@ -1,4 +1,4 @@
-;; Grows its memory a page at a time until it is denied, and traps then, as an allocator that gives up does.
+;; Grows its memory page by page until a growth fails, and traps, like an allocator that runs out of memory.
 (module
   (memory (export "memory") 1)
   (func (export "_start")

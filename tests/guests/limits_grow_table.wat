@@ -1,4 +1,4 @@
-;; Grows a table until it is denied, and traps then.
+;; Grows a table until a growth fails, and traps.
 (module
   (memory (export "memory") 1)
   (table $table 1 funcref)

@@ -1,4 +1,4 @@
-;; Loops for ever in `_start`.
+;; Loops forever in `_start`.
 (module
   (memory (export "memory") 1)
-  (func (export "_start") (loop $for_ever (br $for_ever))))
+  (func (export "_start") (loop $forever (br $forever))))

@@ -1,6 +1,6 @@
-;; Loops for ever in its start function, while it is being instantiated.
+;; Loops forever in its start function, during instantiation.
 (module
   (memory (export "memory") 1)
-  (func $begin (loop $for_ever (br $for_ever)))
+  (func $begin (loop $forever (br $forever)))
   (start $begin)
   (func (export "_start")))

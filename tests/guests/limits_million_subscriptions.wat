@@ -1,4 +1,4 @@
-;; Waits for a million clocks at once; exits with 1 if that is refused.
+;; Waits for a million clocks at once; exits with 1 if that fails.
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

@@ -1,4 +1,4 @@
-;; Calls itself 40,000 times, one call within the other, and ends well.
+;; Calls itself 40,000 times, one call inside the other, and exits normally.
 (module
   (memory (export "memory") 1)
   (func $down (param i64) (result i64)

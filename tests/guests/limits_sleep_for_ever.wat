@@ -6,6 +6,6 @@
     ;; A subscription at 256: clock 1 (monotonic), a relative timeout of 2^64 - 1 ns.
     (i32.store (i32.const 272) (i32.const 1))
     (i64.store (i32.const 280) (i64.const -1))
-    (loop $for_ever
+    (loop $forever
       (drop (call $poll_oneoff (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 8)))
-      (br $for_ever))))
+      (br $forever))))

@@ -1,4 +1,4 @@
-;; Declares a table of 50 million elements, 400 MB, to begin with.
+;; Declares a table with a minimum of 50 million elements, 400 MB.
 (module
   (memory (export "memory") 1)
   (table 50000000 funcref)

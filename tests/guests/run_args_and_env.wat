@@ -1,4 +1,4 @@
-;; Prints its arguments, then a newline, then its environment, each entry ended by NUL as WASI hands it over.
+;; Prints its arguments, a newline, and its environment. Each entry ends with NUL, as WASI returns it.
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-;; Prints `out` to stdout and `err` to stderr, in that order, and exits with 3.
+;; Prints `out` to stdout, then `err` to stderr, and exits with 3.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))

@@ -1,10 +1,10 @@
-;; Copies stdin to stdout, at most 4 KiB at a time; exits 1 at the first error.
+;; Copies stdin to stdout, at most 4 KiB at a time; exits with 1 at the first error.
 (module
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 1)
-  ;; Writes all of `count` bytes from 64 on, however often it takes.
+  ;; Writes all `count` bytes at 64, with as many calls as needed.
   (func $write_all (param $count i32)
     (local $from i32)
     (local.set $from (i32.const 64))

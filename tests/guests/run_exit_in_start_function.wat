@@ -1,4 +1,4 @@
-;; Exits with 42 while it is being instantiated; its `_start` is never reached.
+;; Exits with 42 in its start function, during instantiation; its `_start` is never called.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 1)

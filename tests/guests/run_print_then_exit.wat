@@ -1,4 +1,4 @@
-;; Prints `started`, waits for the end of stdin, prints `ended`, and exits with the code that its first argument names.
+;; Prints `started`, waits for the end of stdin, prints `ended`, and exits with the code given as its first argument.
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))

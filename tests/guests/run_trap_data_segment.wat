@@ -1,4 +1,4 @@
-;; Has a data segment that lies beyond the end of its memory, so that it cannot be instantiated.
+;; Has a data segment beyond the end of its memory, so that instantiation fails.
 (module
   (memory (export "memory") 1)
   (data (i32.const 65535) "two")

@@ -1,4 +1,4 @@
-;; Calls an element of its table as if it had another signature.
+;; Calls a table element with the wrong signature.
 (module
   (memory (export "memory") 1)
   (table 1 funcref)

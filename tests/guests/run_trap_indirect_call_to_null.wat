@@ -1,4 +1,4 @@
-;; Calls an element of its table that was never set.
+;; Calls a table element that was never set.
 (module
   (memory (export "memory") 1)
   (table 4 funcref)

@@ -1,4 +1,4 @@
-;; Traps three calls deep; the functions have names, which the backtrace must show.
+;; Traps three calls deep; the functions have names that the backtrace must contain.
 (module
   (memory (export "memory") 1)
   (func $innermost_culprit unreachable)

@@ -1,4 +1,4 @@
-//! Debug mode: what the daemon says of its own process, and only then.
+//! Debug mode: the `/debug` routes expose the state of the daemon process, and exist only in debug mode.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use capstan_tests::{Address, Client, Daemon, Setup, WebSocket, eventually, guest
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs_api::{ended, submit};
+use crate::jobs::api::{submit, wait_for_end};
 use crate::{CAPSTAN, oracle, serving};
 
 const PATHS: [&str; 7] = [
@@ -19,8 +19,8 @@ const PATHS: [&str; 7] = [
     "/debug/jobs/00000000000000000000000000000000/profile",
 ];
 
-/// A daemon in debug mode, with a job that computes and never ends.
-async fn computing() -> (Daemon, Client) {
+/// Starts a daemon in debug mode with a job that computes forever.
+async fn daemon_with_spinning_job() -> (Daemon, Client) {
     let daemon = Setup::new(CAPSTAN).config("grace = \"200ms\"").arg("--debug").start();
     let client = daemon.client();
     client.push("spin", guests::limits::LOOP_IN_START).await;
@@ -30,7 +30,7 @@ async fn computing() -> (Daemon, Client) {
 }
 
 #[tokio::test]
-async fn without_debug_mode_there_is_nothing() {
+async fn debug_routes_are_not_found_without_debug_mode() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     for path in PATHS {
         client.get(path).send().await.error(404, "not_found");
@@ -38,8 +38,8 @@ async fn without_debug_mode_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn the_process_tells_of_itself() {
-    let (daemon, client) = computing().await;
+async fn debug_vars_describe_the_process() {
+    let (daemon, client) = daemon_with_spinning_job().await;
     let vars = client.get("/debug/vars").send().await.json();
     assert_eq!(vars["pid"], daemon.pid());
     assert_eq!(vars["engine"]["running"], 1);
@@ -64,8 +64,8 @@ async fn the_process_tells_of_itself() {
 }
 
 #[tokio::test]
-async fn they_are_routes_like_others_but_have_no_version() {
-    let (_daemon, client) = computing().await;
+async fn debug_routes_check_host_and_query_and_have_no_version() {
+    let (_daemon, client) = daemon_with_spinning_job().await;
     for path in ["/v1/debug/vars", "/debug", "/debug/", "/debug/pprof/block", "/debug/jobs/", "/debug/nothing"] {
         client.get(path).send().await.error(404, "not_found");
     }
@@ -92,31 +92,31 @@ async fn they_are_routes_like_others_but_have_no_version() {
 }
 
 #[tokio::test]
-async fn a_profile_tells_what_computes_while_work_goes_on() {
-    let (mut daemon, client) = computing().await;
+async fn cpu_profile_shows_guests_and_sandbox_while_jobs_run() {
+    let (mut daemon, client) = daemon_with_spinning_job().await;
     client.push("hello", guests::run::HELLO).await;
     let drawing = client.get("/debug/pprof/profile?seconds=2&format=flamegraph").open().await;
     assert_eq!((drawing.status, drawing.header("content-type")), (200, Some("image/svg+xml")));
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(1) {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
     }
     let picture = drawing.finish().await;
     assert!(!picture.cut);
     assert!(picture.text().contains("<svg"), "{}", picture.text());
 
-    // Guests compute when nobody else wants to: on a busy machine it takes long profiles to meet them.
+    // Guests run at low priority, so on a busy machine only a long profile contains them.
     let mut lengths = [1, 2, 4, 8, 16].into_iter().cycle();
     let mut longer = move |rest: &str| {
-        let seconds = lengths.next().expect("it goes on for ever");
+        let seconds = lengths.next().expect("the iterator is infinite");
         client.get(&format!("/debug/pprof/profile?seconds={seconds}{rest}"))
     };
-    eventually("the thread that guests compute on to be at the bottom of a stack", async || {
+    eventually("a stack that starts at a guest thread", async || {
         let picture = longer("&format=flamegraph").send().await;
         picture.text().contains("<title>guest (").then_some(())
     })
     .await;
-    eventually("a profile to tell of the sandbox", async || {
+    eventually("a profile that contains the sandbox", async || {
         let profile = longer("").send().await;
         assert_eq!(profile.header("content-type"), Some("application/octet-stream"));
         let has = |text: &str| profile.body.windows(text.len()).any(|window| window == text.as_bytes());
@@ -128,8 +128,8 @@ async fn a_profile_tells_what_computes_while_work_goes_on() {
 }
 
 #[tokio::test]
-async fn what_goes_on_is_told_by_owner_name_and_age() {
-    let (daemon, client) = computing().await;
+async fn debug_tasks_lists_tasks_by_owner_name_and_age() {
+    let (daemon, client) = daemon_with_spinning_job().await;
     let id = submit(&client, &json!({"handler": "spin"})).await;
     let _attached = WebSocket::connect(&Address::Tcp(daemon.addr()), &format!("/jobs/{id}/attach?stdin=0")).await;
     let _events = client.get("/events").open().await;
@@ -142,7 +142,7 @@ async fn what_goes_on_is_told_by_owner_name_and_age() {
         names.push((task["owner"].as_str().unwrap(), task["name"].as_str().unwrap()));
     }
     assert!(ages.is_sorted_by(|one, other| one >= other) && ages.iter().all(|age| *age >= 0.0), "{tasks}");
-    // The one that asks is there too.
+    // The requesting connection is listed too.
     let connection =
         names.iter().rposition(|name| name.0 == "api" && name.1.starts_with("connection at tcp://127.0.0.1"));
     let spin = names.iter().position(|name| *name == ("engine", "spin")).unwrap_or_else(|| panic!("{tasks}"));
@@ -161,25 +161,25 @@ async fn what_goes_on_is_told_by_owner_name_and_age() {
         ("api", "over a WebSocket"),
         ("api", &id),
     ] {
-        let is_there = names.iter().any(|task| task.0 == owner && task.1.contains(name));
-        assert!(is_there, "{owner}: {name} is not in {tasks}");
+        let is_listed = names.iter().any(|task| task.0 == owner && task.1.contains(name));
+        assert!(is_listed, "{owner}: {name} is not in {tasks}");
     }
 }
 
 #[tokio::test]
-async fn a_heap_profile_tells_who_holds_what_was_allocated() {
-    let (mut daemon, client) = computing().await;
+async fn heap_profile_shows_who_holds_allocations() {
+    let (mut daemon, client) = daemon_with_spinning_job().await;
     client.push("flood", guests::limits::FLOOD_STDOUT).await;
-    eventually("a profile to tell who holds the output of jobs", async || {
+    eventually("a profile that shows who holds the output of jobs", async || {
         let drawing = client.get("/debug/pprof/heap?seconds=2&format=flamegraph").open().await;
         assert_eq!((drawing.status, drawing.header("content-type")), (200, Some("image/svg+xml")));
-        // One profile is taken at a time, of whatever kind.
+        // Only one profile is taken at a time, of any kind.
         client.get("/debug/pprof/heap?seconds=1").send().await.error(409, "conflict");
         client.get("/debug/pprof/profile?seconds=1").send().await.error(409, "conflict");
         // Each job keeps 1 MiB of what it printed.
         for _ in 0..24 {
             let id = submit(&client, &json!({"handler": "flood", "policy": {"stdout": 4 << 20}})).await;
-            ended(&client, &id).await;
+            wait_for_end(&client, &id).await;
         }
         let picture = drawing.finish().await;
         assert!(picture.text().contains("<svg"), "{}", picture.text());
@@ -193,15 +193,15 @@ async fn a_heap_profile_tells_who_holds_what_was_allocated() {
 }
 
 #[tokio::test]
-async fn an_allocator_without_profiles_is_told_of() {
-    // As one that was built without the setting that turns them on.
+async fn heap_profile_without_allocator_support_is_rejected() {
+    // Behaves like an allocator that was built without the setting that enables profiles.
     let daemon = Setup::new(CAPSTAN).env("_RJEM_MALLOC_CONF", "prof:false").arg("--debug").start();
     let refused = daemon.client().get("/debug/pprof/heap?seconds=1").send().await;
     assert!(refused.text().contains("JEMALLOC_SYS_WITH_MALLOC_CONF"), "{refused:?}");
     refused.error(501, "heap_profile_unavailable");
 }
 
-/// Computes for ever in a function whose name a compiler of Rust made, some calls down, and yields to nobody.
+/// Computes forever without host calls, some calls deep, in a function whose name was mangled by the Rust compiler.
 const NAMED: &str = r#"(module $deep_thought
   (memory (export "memory") 1)
   (global $calls (mut i32) (i32.const 0))
@@ -212,7 +212,7 @@ const NAMED: &str = r#"(module $deep_thought
   (func $plain_caller (call $_ZN4deep7thought6answer17h0123456789abcdefE))
   (func $start (export "_start") (call $plain_caller)))"#;
 
-/// Two functions that call themselves and each other as dice fall, 10,000 calls deep: hardly two of its stacks are the same.
+/// Two functions that call themselves and each other at random, 10,000 calls deep, so that almost all sampled stacks differ.
 const DEEP: &str = r#"(module
   (memory (export "memory") 1)
   (global $dice (mut i32) (i32.const 1))
@@ -234,12 +234,12 @@ const DEEP: &str = r#"(module
   (func (export "_start") (loop $on (call $even (i32.const 10000)) (br $on))))"#;
 
 #[tokio::test]
-async fn a_guest_with_a_deep_stack_does_not_fill_the_memory_by_being_profiled() {
-    let (mut daemon, client) = computing().await;
+async fn job_profile_of_a_deep_stack_uses_bounded_memory() {
+    let (mut daemon, client) = daemon_with_spinning_job().await;
     client.push("deep", wat::parse_str(DEEP).unwrap()).await;
     let id = submit(&client, &json!({"handler": "deep"})).await;
     let before = daemon.peak_memory();
-    let profile = eventually("a profile to be taken", async || {
+    let profile = eventually("a profile", async || {
         let profile = client.get(&format!("/debug/jobs/{id}/profile?seconds=12")).send().await;
         (profile.status == 200).then_some(profile)
     })
@@ -250,21 +250,21 @@ async fn a_guest_with_a_deep_stack_does_not_fill_the_memory_by_being_profiled() 
     oracle::still_answers(&mut daemon).await;
 }
 
-/// The names of functions in a profile, where it has samples.
+/// Returns the names of the functions in a profile, or nothing if it has no samples.
 fn sampled(profile: &Value) -> Vec<&str> {
     let thread = &profile["threads"][0];
     if thread["samples"]["length"].as_u64().unwrap_or_default() == 0 {
         return Vec::new();
     }
-    // Strings are shared by all threads, or each has its own, by the version of the format.
+    // Depending on the version of the format, strings are shared by all threads or belong to each thread.
     let strings = [&profile["shared"]["stringArray"], &thread["stringArray"]];
     let strings = strings.into_iter().find_map(Value::as_array).unwrap_or_else(|| panic!("no names in {profile}"));
     strings.iter().filter_map(Value::as_str).collect()
 }
 
 #[tokio::test]
-async fn a_profile_of_a_job_names_the_functions_of_its_guest() {
-    let (mut daemon, client) = computing().await;
+async fn job_profile_names_the_functions_of_the_guest() {
+    let (mut daemon, client) = daemon_with_spinning_job().await;
     client.push("named", wat::parse_str(NAMED).unwrap()).await;
     client.push("module", guests::compiled("probe.p1")).await;
     client.push("component", guests::compiled("probe.p2")).await;
@@ -278,13 +278,13 @@ async fn a_profile_of_a_job_names_the_functions_of_its_guest() {
         eventually(format!("a profile of {handler} with its functions"), async || {
             let profile = client.get(&path).send().await;
             if profile.status == 409 {
-                // Its run has not begun.
+                // Its run has not started yet.
                 return None;
             }
             assert_eq!((profile.status, profile.header("content-type")), (200, Some("application/json")));
             let profile = profile.json();
             let sampled = sampled(&profile);
-            // On a busy machine a guest may not have computed at all in that second.
+            // On a busy machine a guest may not have been scheduled in that second.
             names.iter().all(|name| sampled.iter().any(|sampled| sampled.starts_with(name))).then_some(())
         })
         .await;
@@ -294,13 +294,13 @@ async fn a_profile_of_a_job_names_the_functions_of_its_guest() {
 }
 
 #[tokio::test]
-async fn a_profile_of_a_job_is_one_at_a_time_and_ends_with_job_or_client() {
-    let (mut daemon, client) = computing().await;
+async fn job_profile_is_exclusive_and_ends_with_job_or_client() {
+    let (mut daemon, client) = daemon_with_spinning_job().await;
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let id = submit(&client, &json!({"handler": "sleep"})).await;
     let path = format!("/debug/jobs/{id}/profile");
     let taken = async || {
-        eventually("a profile to be taken", async || {
+        eventually("a profile", async || {
             let taken = client.get(&format!("{path}?seconds=300")).open().await;
             (taken.status == 200).then_some(taken)
         })
@@ -311,11 +311,11 @@ async fn a_profile_of_a_job_is_one_at_a_time_and_ends_with_job_or_client() {
     drop(first);
     let second = taken().await;
     assert_eq!(client.post(&format!("/jobs/{id}/kill")).send().await.status, 202);
-    // What was noted of a guest that waits in a host call is nothing, and is told nevertheless.
+    // A guest that waits in a host call has no samples, but the response is still a profile.
     let profile = second.finish().await;
     assert!(!profile.cut);
     assert!(profile.json()["threads"].is_array(), "{profile:?}");
-    ended(&client, &id).await;
+    wait_for_end(&client, &id).await;
     client.get(&path).send().await.error(409, "job_ended");
 
     client.get("/debug/jobs/00000000000000000000000000000000/profile").send().await.error(404, "unknown_job");
@@ -331,13 +331,13 @@ async fn a_profile_of_a_job_is_one_at_a_time_and_ends_with_job_or_client() {
 }
 
 #[tokio::test]
-async fn one_profile_is_taken_at_a_time_and_ends_with_its_client() {
-    let (mut daemon, client) = computing().await;
+async fn cpu_profile_is_exclusive_and_ends_with_its_client() {
+    let (mut daemon, client) = daemon_with_spinning_job().await;
     let first = client.get("/debug/pprof/profile?seconds=300").open().await;
     assert_eq!(first.status, 200);
     client.get("/debug/pprof/profile?seconds=1").send().await.error(409, "conflict");
     drop(first);
-    let next = eventually("the next profile to be taken", async || {
+    let next = eventually("the next profile", async || {
         let next = client.get("/debug/pprof/profile?seconds=1").send().await;
         (next.status == 200).then_some(next)
     });

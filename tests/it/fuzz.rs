@@ -1,12 +1,12 @@
-//! `./just fuzz`: what it says without a target, of a target or a time that there is not, and where no nightly toolchain is installed.
-//! What the targets hold is tested beside them.
+//! `./just fuzz`: the list of targets, and the errors for an unknown target, an invalid time, and a missing nightly toolchain.
+//! The targets themselves are tested next to their code.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use capstan_tests::guests;
 
-/// Runs the script where `rustup` knows no nightly toolchain, and nothing fuzzes if it goes on nevertheless.
+/// Runs the script with a `rustup` that has no nightly toolchain, and with tools that fail if the script continues anyway.
 fn fuzz(args: &[&str]) -> Output {
     let tools = tempfile::tempdir().unwrap();
     for tool in ["rustup", "cargo", "cargo-fuzz"] {
@@ -19,7 +19,7 @@ fn fuzz(args: &[&str]) -> Output {
 }
 
 #[test]
-fn without_a_target_they_are_listed() {
+fn fuzz_without_a_target_lists_all_targets() {
     let output = fuzz(&[]);
     let corpora = std::fs::read_dir(guests::root().join("tests/fuzz/corpus")).unwrap();
     let mut known: Vec<_> = corpora.map(|corpus| corpus.unwrap().file_name().into_string().unwrap()).collect();
@@ -32,7 +32,7 @@ fn without_a_target_they_are_listed() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said() {
+fn fuzz_reports_invalid_arguments_and_missing_tools() {
     for (args, code, said) in [
         (&["framse"][..], 2, "no target framse; there are: arguments artifact frames"),
         (&["fr.mes"], 2, "no target fr.mes"),
@@ -41,8 +41,8 @@ fn what_cannot_be_done_is_said() {
         (&["frames", "1h"], 3, "no nightly"),
     ] {
         let output = fuzz(args);
-        let complaint = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {complaint}");
-        assert!(complaint.starts_with("fuzz: ") && complaint.contains(said), "{args:?}: {complaint}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+        assert!(message.starts_with("fuzz: ") && message.contains(said), "{args:?}: {message}");
     }
 }

@@ -1,4 +1,7 @@
-//! The registry over the API: push, replace, inspect, fetch, remove; and programs that are refused, each with what is wrong.
+//! The handler registry over the API: push, replace, inspect, fetch and remove, and the rejection of invalid programs.
+
+pub(crate) mod persistence;
+mod upload;
 
 use capstan_tests::{Daemon, Reply, Setup, eventually, foreach_guest, guests};
 use serde_json::json;
@@ -8,7 +11,7 @@ use crate::{CAPSTAN, oracle, serving};
 foreach_guest!(handlers, tested);
 
 #[tokio::test]
-async fn a_handler_is_pushed_inspected_fetched_and_removed() {
+async fn handler_can_be_pushed_inspected_fetched_and_removed() {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     let pushed = client.put("/v1/handlers/hello", guests::run::HELLO).send().await;
@@ -25,7 +28,7 @@ async fn a_handler_is_pushed_inspected_fetched_and_removed() {
     assert!(created.contains('T') && created.ends_with('Z'), "{created} is not RFC 3339 in UTC");
 
     let findings = handler.as_object_mut().unwrap().remove("findings");
-    assert_eq!(findings, Some(json!([])), "its manifest asks for nothing");
+    assert_eq!(findings, Some(json!([])), "the manifest requests nothing");
     let inspected = client.get("/v1/handlers/hello").send().await;
     assert_eq!(inspected.json(), handler);
     assert_eq!(inspected.header("etag"), pushed.header("etag"));
@@ -33,7 +36,7 @@ async fn a_handler_is_pushed_inspected_fetched_and_removed() {
 
     let fetched = client.get("/v1/handlers/hello/wasm").send().await;
     assert_eq!(fetched.header("content-type"), Some("application/wasm"));
-    assert!(fetched.body == guests::run::HELLO, "what was pushed comes back byte by byte");
+    assert!(fetched.body == guests::run::HELLO, "the fetched program must equal the pushed one");
 
     assert_eq!(client.delete("/v1/handlers/hello").send().await.status, 204);
     client.get("/v1/handlers/hello").send().await.error(404, "unknown_handler");
@@ -49,7 +52,7 @@ fn names(list: &Reply) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_list_is_sorted_and_has_the_builtins() {
+async fn handler_list_is_sorted_and_contains_builtins() {
     let (_daemon, client) = serving("zebra", guests::run::HELLO).await;
     client.push("ant", guests::run::HELLO).await;
     let reply = client.get("/v1/handlers").send().await;
@@ -67,21 +70,21 @@ async fn the_list_is_sorted_and_has_the_builtins() {
 }
 
 #[tokio::test]
-async fn builtins_are_neither_replaced_nor_removed_and_services_are_not_run() {
+async fn builtins_cannot_be_replaced_or_removed_and_services_cannot_be_run() {
     let (mut daemon, client) = serving("hello", guests::run::HELLO).await;
     client.put("/v1/handlers/version", guests::run::HELLO).send().await.error(403, "builtin");
     client.delete("/v1/handlers/version").send().await.error(403, "builtin");
     client.run("serveapi").arg("tcp://127.0.0.1:0").send().await.error(403, "service");
     client.run("acceptconnections").send().await.error(403, "service");
-    client.run("version").send().await.ended("exited", 0);
+    client.run("version").send().await.assert_outcome("exited", 0);
     let commands = client.run("commands").send().await;
-    commands.ended("exited", 0);
+    commands.assert_outcome("exited", 0);
     assert!(commands.text().contains("hello"), "{commands:?}");
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn a_push_over_a_handler_replaces_it() {
+async fn push_to_an_existing_name_replaces_the_handler() {
     let (_daemon, client) = serving("guest", guests::run::HELLO).await;
     let old = client.get("/v1/handlers/guest").send().await.json();
     let replaced = client.put("/v1/handlers/guest", guests::run::BOTH_STREAMS).send().await;
@@ -91,7 +94,7 @@ async fn a_push_over_a_handler_replaces_it() {
 }
 
 #[tokio::test]
-async fn preconditions_hold() {
+async fn push_and_delete_check_preconditions() {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     let put = |wasm: &'static [u8]| client.put("/v1/handlers/guest", wasm);
@@ -114,18 +117,18 @@ async fn preconditions_hold() {
 }
 
 #[tokio::test]
-async fn a_run_finishes_on_the_code_it_began_with() {
+async fn run_finishes_on_the_code_it_started_with() {
     let (mut daemon, client) = serving("guest", guests::run::PRINT_THEN_EXIT).await;
     for method in ["PUT", "DELETE"] {
         client.push("guest", guests::run::PRINT_THEN_EXIT).await;
-        let (call, feed) = client.run("guest").arg("5").fed();
+        let (call, feed) = client.run("guest").arg("5").streaming_body();
         let mut exchange = call.open().await;
-        assert_eq!(exchange.at_least(8).await, "started\n");
+        assert_eq!(exchange.read_at_least(8).await, "started\n");
         let changed = client.call(method, "/v1/handlers/guest").body(guests::run::HELLO).send().await;
         assert!(matches!(changed.status, 200 | 204), "{method}: {changed:?}");
         drop(feed);
         let reply = exchange.finish().await;
-        reply.ended("exited", 5);
+        reply.assert_outcome("exited", 5);
         assert_eq!(reply.text(), "ended\n", "{method}");
     }
     client.run("guest").send().await.error(404, "unknown_handler");
@@ -133,7 +136,7 @@ async fn a_run_finishes_on_the_code_it_began_with() {
 }
 
 #[tokio::test]
-async fn the_same_program_pushed_by_many_at_once_is_taken_once_each() {
+async fn concurrent_pushes_of_one_program_all_succeed() {
     let daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     let mut pushes = tokio::task::JoinSet::new();
@@ -142,12 +145,12 @@ async fn the_same_program_pushed_by_many_at_once_is_taken_once_each() {
     }
     let replies = pushes.join_all().await;
     assert!(replies.iter().all(|reply| matches!(reply.status, 200 | 201)), "{replies:?}");
-    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1, "one of them created it");
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1, "exactly one push creates the handler");
     assert!(replies.iter().all(|reply| reply.json()["digest"] == replies[0].json()["digest"]));
 }
 
 #[tokio::test]
-async fn names_are_validated() {
+async fn invalid_handler_names_are_rejected() {
     let mut daemon = Daemon::start(CAPSTAN);
     let client = daemon.client();
     let long = "n".repeat(300);
@@ -178,34 +181,34 @@ fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-pub(crate) async fn pushed_with(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
+pub(crate) async fn push_multipart(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
     let call = daemon.client().put("/v1/handlers/guest", multipart(parts));
     call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
 }
 
 #[tokio::test]
-async fn a_manifest_comes_with_its_module() {
+async fn manifest_pushed_with_a_module_applies() {
     let mut daemon = Daemon::start(CAPSTAN);
     let manifest = b"description = \"Shows what it gets\"\n[policy]\ntimeout = \"250ms\"\n[env]\nGREETING = \"hi\"\nTWICE = \"1\"\n";
-    let pushed = pushed_with(&daemon, &[("module", guests::run::ARGS_AND_ENV), ("manifest", manifest)]).await;
+    let pushed = push_multipart(&daemon, &[("module", guests::run::ARGS_AND_ENV), ("manifest", manifest)]).await;
     assert_eq!(pushed.status, 201, "{pushed:?}");
     assert_eq!(pushed.json()["description"], "Shows what it gets");
     let reply = daemon.client().run("guest").env("TWICE", "2").send().await;
     let mut env: Vec<_> = reply.text().split_once('\n').unwrap().1.split_terminator('\0').collect();
     env.sort_unstable();
-    assert_eq!(env, ["GREETING=hi", "TWICE=2"], "the caller's value wins over the manifest's");
+    assert_eq!(env, ["GREETING=hi", "TWICE=2"], "the caller's value overrides the manifest's");
 
-    // The manifest's limits narrow what the caller may have.
-    let pushed = pushed_with(&daemon, &[("manifest", manifest), ("module", guests::limits::LOOP_IN_START)]).await;
+    // The limits of the manifest are a ceiling for the caller.
+    let pushed = push_multipart(&daemon, &[("manifest", manifest), ("module", guests::limits::LOOP_IN_START)]).await;
     assert_eq!(pushed.status, 200, "{pushed:?}");
     let framed = daemon.client().run("guest").framed().query("timeout", "1h").send().await.frames();
-    framed.ended("timed_out", 124);
+    framed.assert_outcome("timed_out", 124);
     assert_eq!(framed.outcome()["limit"], 0.25);
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn a_bad_manifest_is_refused_with_what_is_wrong() {
+async fn invalid_manifest_is_rejected_with_the_reason() {
     let mut daemon = Daemon::start(CAPSTAN);
     for (manifest, wrong) in [
         ("colour = 1", "colour"),
@@ -214,16 +217,16 @@ async fn a_bad_manifest_is_refused_with_what_is_wrong() {
         ("= =", "="),
     ] {
         let parts: &[(&str, &[u8])] = &[("module", guests::run::HELLO), ("manifest", manifest.as_bytes())];
-        let message = pushed_with(&daemon, parts).await.error(422, "invalid_manifest");
+        let message = push_multipart(&daemon, parts).await.error(422, "invalid_manifest");
         assert!(message.contains(wrong), "{manifest:?}: {message}");
     }
-    pushed_with(&daemon, &[("manifest", b"description = \"\"")]).await.error(400, "bad_request");
+    push_multipart(&daemon, &[("manifest", b"description = \"\"")]).await.error(400, "bad_request");
     daemon.client().get("/v1/handlers/guest").send().await.error(404, "unknown_handler");
     oracle::still_answers(&mut daemon).await;
 }
 
-/// Pushes what must be refused, over nothing and over a handler that must stay; gives the message.
-async fn refused(wasm: &[u8], code: &str) -> String {
+/// Pushes an invalid program to a new name and over an existing handler, which must stay. Returns the error message.
+async fn rejection_of(wasm: &[u8], code: &str) -> String {
     let (mut daemon, client) = serving("steady", guests::run::HELLO).await;
     let message = client.put("/v1/handlers/bad", wasm.to_vec()).send().await.error(422, code);
     client.get("/v1/handlers/bad").send().await.error(404, "unknown_handler");
@@ -235,25 +238,25 @@ async fn refused(wasm: &[u8], code: &str) -> String {
 
 #[tokio::test]
 async fn no_start() {
-    let message = refused(guests::handlers::NO_START, "not_a_command").await;
+    let message = rejection_of(guests::handlers::NO_START, "not_a_command").await;
     assert!(message.contains("_start"), "{message}");
 }
 
 #[tokio::test]
 async fn start_with_arguments() {
-    let message = refused(guests::handlers::START_WITH_ARGUMENTS, "not_a_command").await;
+    let message = rejection_of(guests::handlers::START_WITH_ARGUMENTS, "not_a_command").await;
     assert!(message.contains("_start"), "{message}");
 }
 
 #[tokio::test]
 async fn component_without_run() {
-    let message = refused(guests::handlers::COMPONENT_WITHOUT_RUN, "not_a_command").await;
+    let message = rejection_of(guests::handlers::COMPONENT_WITHOUT_RUN, "not_a_command").await;
     assert!(message.contains("wasi:cli/run"), "{message}");
 }
 
 #[tokio::test]
 async fn browser_imports() {
-    let message = refused(guests::handlers::BROWSER_IMPORTS, "unknown_import").await;
+    let message = rejection_of(guests::handlers::BROWSER_IMPORTS, "unknown_import").await;
     for import in ["env", "memory", "wbg", "__wbindgen_throw"] {
         assert!(message.contains(import), "{import} is not named: {message}");
     }
@@ -261,84 +264,84 @@ async fn browser_imports() {
 
 #[tokio::test]
 async fn http_imports() {
-    let message = refused(guests::handlers::HTTP_IMPORTS, "unknown_import").await;
+    let message = rejection_of(guests::handlers::HTTP_IMPORTS, "unknown_import").await;
     assert!(message.contains("wasi:http/"), "{message}");
 }
 
 #[tokio::test]
 async fn wrong_import_type() {
-    let message = refused(guests::handlers::WRONG_IMPORT_TYPE, "unknown_import").await;
+    let message = rejection_of(guests::handlers::WRONG_IMPORT_TYPE, "unknown_import").await;
     assert!(message.contains("fd_write"), "{message}");
 }
 
 #[tokio::test]
 async fn memory64() {
-    refused(guests::handlers::MEMORY64, "feature_disabled").await;
+    rejection_of(guests::handlers::MEMORY64, "feature_disabled").await;
 }
 
 #[tokio::test]
 async fn multi_memory() {
-    refused(guests::handlers::MULTI_MEMORY, "feature_disabled").await;
+    rejection_of(guests::handlers::MULTI_MEMORY, "feature_disabled").await;
 }
 
 #[tokio::test]
 async fn shared_memory() {
-    refused(guests::handlers::SHARED_MEMORY, "feature_disabled").await;
+    rejection_of(guests::handlers::SHARED_MEMORY, "feature_disabled").await;
 }
 
 #[tokio::test]
 async fn gc() {
-    refused(guests::handlers::GC, "feature_disabled").await;
+    rejection_of(guests::handlers::GC, "feature_disabled").await;
 }
 
 #[tokio::test]
 async fn exceptions() {
-    refused(guests::handlers::EXCEPTIONS, "feature_disabled").await;
+    rejection_of(guests::handlers::EXCEPTIONS, "feature_disabled").await;
 }
 
 #[tokio::test]
-async fn what_is_no_wasm_is_refused() {
-    let message = refused(b"", "invalid_module").await;
+async fn push_of_non_wasm_bytes_is_rejected() {
+    let message = rejection_of(b"", "invalid_module").await;
     assert!(message.contains("empty") || message.contains("end"), "{message}");
-    refused(b"\0", "invalid_module").await;
-    refused(b"#!/bin/sh\necho hello\n", "invalid_module").await;
-    refused(b"\0asm\x63\0\0\0", "invalid_module").await;
-    refused(&[0xff; 1000], "invalid_module").await;
+    rejection_of(b"\0", "invalid_module").await;
+    rejection_of(b"#!/bin/sh\necho hello\n", "invalid_module").await;
+    rejection_of(b"\0asm\x63\0\0\0", "invalid_module").await;
+    rejection_of(&[0xff; 1000], "invalid_module").await;
 }
 
 #[tokio::test]
-async fn text_format_is_refused_with_what_to_do() {
-    refused(b"(module (func (export \"_start\")))", "text_format").await;
-    refused(b";; A comment.\n  (component)", "text_format").await;
+async fn push_of_text_format_is_rejected_with_advice() {
+    rejection_of(b"(module (func (export \"_start\")))", "text_format").await;
+    rejection_of(b";; A comment.\n  (component)", "text_format").await;
 }
 
 #[tokio::test]
-async fn precompiled_code_is_refused() {
-    // The head of what wasmtime writes: ELF, 64 bits, its own ABI number 200, relocatable; the flags say module or component.
+async fn precompiled_code_is_rejected() {
+    // The header that wasmtime writes: ELF, 64 bits, its own ABI number 200, relocatable. The flags select module or component.
     for flags in [1, 2] {
         let mut elf = vec![0; 4096];
         elf[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\xc8");
         elf[16..20].copy_from_slice(&[1, 0, 62, 0]);
         elf[20] = 1;
         elf[48] = flags;
-        refused(&elf, "precompiled").await;
+        rejection_of(&elf, "precompiled").await;
     }
 }
 
 #[tokio::test]
-async fn a_program_truncated_anywhere_is_refused() {
+async fn truncated_program_is_rejected() {
     let (mut daemon, client) = serving("steady", guests::run::HELLO).await;
     let whole = guests::run::HELLO;
-    // Each of its sections is an id, a size of one byte, and as many bytes.
+    // Each section is an id, a size of one byte, and the content.
     let (mut ends, mut end) = (vec![], 8);
     while end < whole.len() {
         ends.push(end);
         end += 2 + usize::from(whole[end + 1]);
     }
-    assert_eq!(end, whole.len(), "the guest has grown");
+    assert_eq!(end, whole.len(), "the guest must have only sections of less than 128 bytes");
     for length in 0..whole.len() {
         let reply = client.put("/v1/handlers/bad", &whole[..length]).send().await;
-        // Where a section ends the rest may be whole, and even a program: one that lacks its data prints NUL.
+        // A program cut at the end of a section may be valid and even run: without its data it prints NUL.
         let is_known = match reply.status {
             200 | 201 => ends.contains(&length),
             422 if reply.json()["error"]["code"] == "not_a_command" => ends.contains(&length),
@@ -348,12 +351,12 @@ async fn a_program_truncated_anywhere_is_refused() {
         assert!(is_known, "the first {length} bytes: {reply:?}");
     }
     let message = client.put("/v1/handlers/bad", &whole[..whole.len() / 2]).send().await.error(422, "invalid_module");
-    assert!(message.contains("offset") || message.contains("0x"), "where it is wrong is not told: {message}");
+    assert!(message.contains("offset") || message.contains("0x"), "the position of the error is missing: {message}");
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn a_registry_is_of_one_daemon() {
+async fn daemons_do_not_share_handlers() {
     let (first, _) = serving("hello", guests::run::HELLO).await;
     let second = Setup::new(CAPSTAN).start();
     second.client().run("hello").send().await.error(404, "unknown_handler");

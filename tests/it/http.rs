@@ -1,4 +1,11 @@
-//! The API as HTTP: routes, versions, methods, who may call.
+//! The API as HTTP: routes, versions, methods, and the checks of `Host` and `Origin`.
+
+mod cors;
+mod http2;
+mod malformed;
+mod slow_clients;
+mod smuggling;
+mod websocket;
 
 use capstan_tests::{Client, Daemon, Setup, guests};
 use rustix::process::Signal;
@@ -7,7 +14,7 @@ use serde_json::Value;
 use crate::{CAPSTAN, serving};
 
 #[tokio::test]
-async fn every_route_is_served_bare_and_under_its_version() {
+async fn every_route_works_with_and_without_version_prefix() {
     let daemon = Daemon::start(CAPSTAN);
     for client in [daemon.client(), daemon.unix_client()] {
         for path in ["/_ping", "/_ready", "/version", "/info", "/handlers"] {
@@ -20,19 +27,19 @@ async fn every_route_is_served_bare_and_under_its_version() {
 }
 
 #[tokio::test]
-async fn version_and_info_tell_what_runs() {
+async fn version_and_info_describe_the_daemon() {
     let (daemon, client) = serving("hello", guests::run::HELLO).await;
     let version = client.get("/v1/version").send().await;
     assert_eq!(version.header("content-type"), Some("application/json"));
     let version = version.json();
     assert_eq!((&version["api_version"], &version["min_api_version"]), (&"1".into(), &"1".into()), "{version}");
     assert!(version["wasmtime"].as_str().unwrap().starts_with("48."), "{version}");
-    client.run("hello").send().await.ended("exited", 0);
+    client.run("hello").send().await.assert_outcome("exited", 0);
 
     let info = client.get("/v1/info").send().await.json();
     assert_eq!(info["state"], "running");
     assert_eq!(info["version"], version["version"]);
-    assert_eq!(info["jobs"]["running"], 0, "services are no work in flight: {info}");
+    assert_eq!(info["jobs"]["running"], 0, "services must not count as running jobs: {info}");
     assert!(info["jobs"]["total"].as_u64().unwrap() >= 1, "{info}");
     assert!(info["handlers"].as_u64().unwrap() >= 6, "{info}");
     assert_eq!(info["limits"]["memory"], 256 << 20, "{info}");
@@ -40,16 +47,16 @@ async fn version_and_info_tell_what_runs() {
 }
 
 #[tokio::test]
-async fn other_versions_are_refused_with_those_that_are_there() {
+async fn unsupported_version_is_rejected_with_the_supported_range() {
     let daemon = Daemon::start(CAPSTAN);
     for version in ["/v0", "/v2", "/v99", "/v1.1"] {
         let message = daemon.client().get(&format!("{version}/_ping")).send().await.error(400, "unsupported_version");
-        assert!(message.contains('1'), "min and max are not named: {message}");
+        assert!(message.contains('1'), "the supported versions are missing: {message}");
     }
 }
 
 #[tokio::test]
-async fn paths_that_are_not_there_are_not_found() {
+async fn unknown_paths_are_not_found() {
     let daemon = Daemon::start(CAPSTAN);
     for path in
         ["/", "/v1", "/v1/", "/nothing", "/v1/nothing", "/handlers/", "/_ping/", "/v1/v1/_ping", "/version1", "//_ping"]
@@ -59,27 +66,27 @@ async fn paths_that_are_not_there_are_not_found() {
 }
 
 #[tokio::test]
-async fn other_methods_are_told_which_are_there() {
+async fn wrong_method_is_rejected_with_the_allowed_methods() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
-    check(&client, "POST", "/_ping", &["GET", "HEAD"]).await;
-    check(&client, "PUT", "/v1/handlers", &["GET"]).await;
-    check(&client, "PATCH", "/v1/handlers/hello", &["GET", "PUT", "DELETE"]).await;
-    check(&client, "GET", "/v1/handlers/hello/run", &["POST"]).await;
-    check(&client, "BREW", "/v1/version", &["GET"]).await;
+    assert_method_rejected(&client, "POST", "/_ping", &["GET", "HEAD"]).await;
+    assert_method_rejected(&client, "PUT", "/v1/handlers", &["GET"]).await;
+    assert_method_rejected(&client, "PATCH", "/v1/handlers/hello", &["GET", "PUT", "DELETE"]).await;
+    assert_method_rejected(&client, "GET", "/v1/handlers/hello/run", &["POST"]).await;
+    assert_method_rejected(&client, "BREW", "/v1/version", &["GET"]).await;
 }
 
-async fn check(client: &Client, method: &str, path: &str, allowed: &[&str]) {
+async fn assert_method_rejected(client: &Client, method: &str, path: &str, allowed: &[&str]) {
     let reply = client.call(method, path).send().await;
     reply.error(405, "method_not_allowed");
     let allow: Vec<_> = reply.header("allow").expect("405 has Allow").split(',').map(str::trim).collect();
     for method in allowed {
-        assert!(allow.contains(method), "{path}: {method} is not among {allow:?}");
+        assert!(allow.contains(method), "{path}: {method} is missing in {allow:?}");
     }
-    assert!(!allow.contains(&method), "{path}: {method} is among {allow:?}");
+    assert!(!allow.contains(&method), "{path}: {method} must not be in {allow:?}");
 }
 
 #[tokio::test]
-async fn head_is_get_without_the_body() {
+async fn head_returns_the_headers_of_get() {
     let daemon = Daemon::start(CAPSTAN);
     let get = daemon.client().get("/v1/version").send().await;
     let head = daemon.client().call("HEAD", "/v1/version").send().await;
@@ -90,7 +97,7 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn a_name_that_points_here_by_trickery_is_not_served_on_tcp() {
+async fn unknown_host_is_rejected_on_tcp() {
     let daemon = Daemon::start(CAPSTAN);
     let (tcp, unix) = (daemon.client(), daemon.unix_client());
     let port = daemon.addr().port();
@@ -107,28 +114,28 @@ async fn a_name_that_points_here_by_trickery_is_not_served_on_tcp() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_not_run_jobs() {
+async fn cross_origin_page_cannot_run_jobs() {
     let (daemon, client) = serving("hello", guests::run::HELLO).await;
     for origin in ["http://evil.example", "null", "http://127.0.0.1.evil.example"] {
         let reply = client.run("hello").header("origin", origin).send().await;
         assert_eq!(reply.status, 403, "{origin}: {reply:?}");
     }
     let own = format!("http://{}", daemon.addr());
-    client.run("hello").header("origin", &own).send().await.ended("exited", 0);
+    client.run("hello").header("origin", &own).send().await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_with_prior_knowledge() {
+async fn http2_works_with_prior_knowledge() {
     let (daemon, client) = serving("cat", guests::run::CAT).await;
     for client in [client, daemon.unix_client()] {
         let reply = client.run("cat").http2().body("over h2").send().await;
-        reply.ended("exited", 0);
+        reply.assert_outcome("exited", 0);
         assert_eq!(reply.text(), "over h2");
     }
 }
 
 #[tokio::test]
-async fn json_that_is_streamed_is_whole_lines_until_the_daemon_ends() {
+async fn streamed_json_ends_with_a_complete_line_at_shutdown() {
     let mut daemon = Setup::new(CAPSTAN).config("grace = \"200ms\"\n").start();
     let client = daemon.client();
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
@@ -141,6 +148,6 @@ async fn json_that_is_streamed_is_whole_lines_until_the_daemon_ends() {
     assert_eq!(waiting.json()["outcome"]["kind"], "cancelled", "{waiting:?}");
     let kinds: Vec<_> = events.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
     assert!(events.text().ends_with('\n') && kinds.len() >= 4, "{kinds:?}");
-    assert_eq!(kinds.last().unwrap()["job"], job["id"], "the end of the last job is the last: {kinds:?}");
+    assert_eq!(kinds.last().unwrap()["job"], job["id"], "the end of the last job must be the last event: {kinds:?}");
     assert_eq!(daemon.wait_exit().await.code(), Some(0));
 }

@@ -1,4 +1,12 @@
-//! Jobs as a client sees them: how one is asked for in a line, what is told of one that failed, and the first-party jobs with real input.
+//! Jobs as clients see them: submission as one line of text, the error of a failed job, and the first-party jobs with real input.
+
+pub(crate) mod api;
+mod attach;
+mod cancellation;
+mod concurrency;
+mod events;
+mod history;
+mod logs;
 
 use std::fs;
 
@@ -9,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{CAPSTAN, serving};
 
 #[tokio::test]
-async fn why_a_job_failed_is_told_by_the_last_line_of_its_stderr() {
+async fn error_of_a_failed_job_is_the_last_line_of_its_stderr() {
     let (_daemon, client) = serving("both", guests::run::BOTH_STREAMS).await;
     client.push("exit", guests::run::EXIT).await;
     client.push("trap", guests::run::TRAP_UNREACHABLE).await;
@@ -26,7 +34,7 @@ async fn why_a_job_failed_is_told_by_the_last_line_of_its_stderr() {
     assert_eq!(error("exit", json!([])).await, Value::Null);
     assert!(error("trap", json!([])).await.as_str().unwrap().starts_with("trapped unreachable"));
 
-    // Of a run whose stderr nobody gets, the line is in its record.
+    // If no client receives stderr, the line is still in the record of the job.
     let run = client.run("both").send().await;
     let job = client.get(&format!("/v1/jobs/{}", run.header("capstan-job").unwrap())).send().await.json();
     assert_eq!((&job["error"], &job["logged"]), (&json!("err"), &json!(false)));
@@ -37,7 +45,7 @@ async fn why_a_job_failed_is_told_by_the_last_line_of_its_stderr() {
 }
 
 #[tokio::test]
-async fn a_job_may_be_asked_for_in_one_line() {
+async fn job_can_be_submitted_as_one_line() {
     let (mut daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
     let submit =
         async |command: &str| client.post("/v1/jobs").body(json!({"command": command}).to_string()).send().await;
@@ -64,14 +72,14 @@ async fn a_job_may_be_asked_for_in_one_line() {
     crate::oracle::still_answers(&mut daemon).await;
 }
 
-/// The ancestor told both by 127 and a line of text.
+/// The ancestor reported both as 127 with a line of text.
 #[tokio::test]
-async fn a_guest_that_exits_with_127_is_no_unknown_handler() {
+async fn guest_exit_code_127_differs_from_unknown_handler() {
     let (_daemon, client) = serving("exit", guests::run::EXIT).await;
-    client.run("exit").arg("127").send().await.ended("exited", 127);
+    client.run("exit").arg("127").send().await.assert_outcome("exited", 127);
     client.run("nobody").arg("127").send().await.error(404, "unknown_handler");
     let jobs = client.get("/v1/jobs").send().await.json();
-    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "of what is not there no job is made");
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "an unknown handler must not create a job");
     assert_eq!(jobs["jobs"][0]["outcome"], json!({"kind": "exited", "code": 127}));
 }
 
@@ -96,7 +104,7 @@ fn testdata(job: &str, file: &str) -> Vec<u8> {
 async fn wordcount_counts_and_ranks() {
     let (_daemon, client) = with_job("wordcount").await;
     let framed = run(&client, "wordcount", &["--top", "2"], "b c a c d c\n").await;
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     let counts: serde_json::Value = serde_json::from_slice(&framed.stdout).unwrap();
     let expected = serde_json::json!({
         "lines": 1, "words": 6, "bytes": 12,
@@ -106,13 +114,13 @@ async fn wordcount_counts_and_ranks() {
 }
 
 #[tokio::test]
-async fn wordcount_takes_input_larger_than_its_memory() {
+async fn wordcount_processes_input_larger_than_its_memory() {
     let (_daemon, client) = with_job("wordcount").await;
     let line = "the quick brown fox jumps over the lazy dog\n";
     let text = line.repeat((24 << 20) / line.len());
     let call = client.run("wordcount").arg("--top").arg("1").query("memory", "8MiB");
     let framed = call.framed().body(text.clone()).send().await.frames();
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     let counts: serde_json::Value = serde_json::from_slice(&framed.stdout).unwrap();
     assert_eq!(counts["bytes"], text.len());
     assert_eq!(counts["lines"], text.len() / line.len());
@@ -120,7 +128,7 @@ async fn wordcount_takes_input_larger_than_its_memory() {
 }
 
 #[tokio::test]
-async fn wordcount_tells_what_it_does_not_know() {
+async fn wordcount_reports_unknown_flags() {
     let (_daemon, client) = with_job("wordcount").await;
     let framed = run(&client, "wordcount", &["--colour"], "").await;
     assert_eq!(framed.kind(), "exited");
@@ -129,10 +137,10 @@ async fn wordcount_tells_what_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn csv2json_turns_rows_into_objects() {
+async fn csv2json_converts_rows_to_objects() {
     let (_daemon, client) = with_job("csv2json").await;
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "quotes.csv")).await;
-    framed.ended("exited", 0);
+    framed.assert_outcome("exited", 0);
     assert_eq!(
         String::from_utf8(framed.stdout).unwrap(),
         String::from_utf8(testdata("csv2json", "quotes.ndjson")).unwrap()
@@ -140,34 +148,34 @@ async fn csv2json_turns_rows_into_objects() {
 }
 
 #[tokio::test]
-async fn csv2json_answers_each_row_while_the_table_goes_on() {
+async fn csv2json_prints_each_row_while_input_continues() {
     let (_daemon, client) = with_job("csv2json").await;
-    let (call, feed) = client.run("csv2json").fed();
+    let (call, feed) = client.run("csv2json").streaming_body();
     assert!(feed.send("a,b\n1,2\n").await);
     let mut exchange = call.open().await;
     let first = "{\"a\":\"1\",\"b\":\"2\"}\n";
-    assert_eq!(exchange.at_least(first.len()).await, first);
+    assert_eq!(exchange.read_at_least(first.len()).await, first);
     assert!(feed.send("3,4\n").await);
     let second = "{\"a\":\"3\",\"b\":\"4\"}\n";
-    assert_eq!(exchange.at_least(second.len()).await, second);
+    assert_eq!(exchange.read_at_least(second.len()).await, second);
     drop(feed);
-    exchange.finish().await.ended("exited", 0);
+    exchange.finish().await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
-async fn csv2json_keeps_what_was_good_and_tells_where_it_broke() {
+async fn csv2json_prints_valid_rows_and_reports_the_first_error() {
     let (_daemon, client) = with_job("csv2json").await;
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "ragged.csv")).await;
-    framed.ended("exited", 1);
+    framed.assert_outcome("exited", 1);
     assert_eq!(framed.stdout, testdata("csv2json", "ragged.ndjson"));
     assert!(String::from_utf8_lossy(&framed.stderr).contains("line 5"), "{framed:?}");
 
     let framed = run(&client, "csv2json", &[], testdata("csv2json", "unterminated.csv")).await;
-    framed.ended("exited", 1);
+    framed.assert_outcome("exited", 1);
     assert!(String::from_utf8_lossy(&framed.stderr).contains("line 3"), "{framed:?}");
 }
 
-/// Width and height of a PNG.
+/// Returns the width and height of a PNG.
 fn dimensions(png: &[u8]) -> (u32, u32) {
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"), "not a PNG: {} bytes", png.len());
     let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
@@ -175,25 +183,25 @@ fn dimensions(png: &[u8]) -> (u32, u32) {
 }
 
 #[tokio::test]
-async fn thumbnail_makes_a_png_smaller() {
+async fn thumbnail_shrinks_a_png() {
     let (_daemon, client) = with_job("thumbnail").await;
     let picture = testdata("thumbnail", "disc.png");
     assert_eq!(dimensions(&picture), (320, 200));
     for (args, expected) in [(&[] as &[&str], (128, 80)), (&["--size", "64"], (64, 40))] {
         let framed = run(&client, "thumbnail", args, picture.clone()).await;
-        framed.ended("exited", 0);
+        framed.assert_outcome("exited", 0);
         assert_eq!(dimensions(&framed.stdout), expected);
     }
 }
 
 #[tokio::test]
-async fn thumbnail_refuses_what_is_no_picture() {
+async fn thumbnail_rejects_invalid_images() {
     let (_daemon, client) = with_job("thumbnail").await;
     let picture = testdata("thumbnail", "disc.png");
     for input in [b"not a picture".to_vec(), Vec::new(), picture[..picture.len() / 2].to_vec()] {
         let framed = run(&client, "thumbnail", &[], input).await;
-        framed.ended("exited", 1);
-        assert!(framed.stdout.is_empty(), "half a picture came out");
-        assert!(!framed.stderr.is_empty(), "it does not say why");
+        framed.assert_outcome("exited", 1);
+        assert!(framed.stdout.is_empty(), "a partial image was printed");
+        assert!(!framed.stderr.is_empty(), "there is no error message");
     }
 }

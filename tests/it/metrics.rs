@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, as a scraper reads it.
+//! The metrics that `/metrics` returns in OpenMetrics format.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use capstan_tests::{Client, Daemon, guests};
 
 use crate::{CAPSTAN, serving};
 
-/// A page: its types by metric, and its values by name and labels as they stand there.
+/// A page of metrics: the types by metric, and the values by series.
 #[derive(Debug, Default)]
 struct Page {
     types: HashMap<String, String>,
@@ -14,7 +14,7 @@ struct Page {
 }
 
 impl Page {
-    /// Reads a page as the format has it: a type before the samples of each metric, one sample a line, an end.
+    /// Parses a page strictly: a type before the samples of each metric, one sample per line, and an end marker.
     fn read(text: &str) -> Self {
         let mut page = Self::default();
         let mut lines = text.lines();
@@ -27,7 +27,7 @@ impl Page {
                 assert!(["HELP", "TYPE"].contains(&keyword), "{line:?}");
                 if keyword == "TYPE" {
                     let twice = page.types.insert(name.to_owned(), rest.to_owned());
-                    assert_eq!(twice, None, "{name} is described twice");
+                    assert_eq!(twice, None, "{name} has two types");
                 }
                 continue;
             }
@@ -45,7 +45,7 @@ impl Page {
                 .any(|metric| page.types.contains_key(metric));
             assert!(typed, "no type before {line:?}");
             let twice = page.values.insert(series.to_owned(), value.parse().unwrap());
-            assert_eq!(twice, None, "{series} is there twice");
+            assert_eq!(twice, None, "{series} occurs twice");
         }
         page
     }
@@ -55,8 +55,8 @@ impl Page {
     }
 }
 
-/// What is told of `series` now.
-pub(crate) async fn counted(client: &Client, series: &str) -> f64 {
+/// Returns the current value of `series`.
+pub(crate) async fn metric_value(client: &Client, series: &str) -> f64 {
     page(client).await.value(series)
 }
 
@@ -73,9 +73,9 @@ async fn runs_and_requests_are_counted() {
     client.push("trap", guests::run::TRAP_UNREACHABLE).await;
     let before = page(&client).await;
     for _ in 0..3 {
-        client.run("hello").send().await.ended("exited", 0);
+        client.run("hello").send().await.assert_outcome("exited", 0);
     }
-    client.run("trap").send().await.ended("trapped", 134);
+    client.run("trap").send().await.assert_outcome("trapped", 134);
     client.run("nothing").send().await.error(404, "unknown_handler");
     client.get("/nothing/here").send().await.error(404, "not_found");
     let after = page(&client).await;
@@ -95,14 +95,14 @@ async fn runs_and_requests_are_counted() {
         close(grown(&format!("capstan_run_phase_seconds_count{{phase=\"{phase}\"}}")), 4.0);
     }
     assert!(grown("capstan_run_phase_seconds_sum{phase=\"run\"}") > 0.0);
-    // A start and an end for each.
+    // A start and an end for each run.
     close(grown("capstan_events_total"), 8.0);
 }
 
 #[tokio::test]
-async fn histograms_grow_to_their_count() {
+async fn histogram_buckets_increase_up_to_the_count() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
-    client.run("hello").send().await.ended("exited", 0);
+    client.run("hello").send().await.assert_outcome("exited", 0);
     let reply = client.get("/v1/metrics").send().await;
     let text = String::from_utf8(reply.body.to_vec()).unwrap();
     let page = Page::read(&text);
@@ -123,7 +123,7 @@ async fn histograms_grow_to_their_count() {
 }
 
 #[tokio::test]
-async fn what_goes_on_is_told() {
+async fn gauges_describe_the_current_state() {
     let (_daemon, client) = serving("sleeps", guests::limits::SLEEP_FOR_EVER).await;
     let idle = page(&client).await;
     for (series, value) in [
@@ -149,7 +149,7 @@ async fn what_goes_on_is_told() {
     assert!(handlers >= 6.0);
 
     let running = client.run("sleeps").open().await;
-    let busy = capstan_tests::eventually("the run to be seen", async || {
+    let busy = capstan_tests::eventually("the run to appear in the metrics", async || {
         let page = page(&client).await;
         (page.value("capstan_pool_slots_used{pool=\"memories\"}") > 0.0).then_some(page)
     });
@@ -157,7 +157,7 @@ async fn what_goes_on_is_told() {
     assert!((busy.value("capstan_runs_running") - 1.0).abs() < f64::EPSILON);
     assert!((free - busy.value("capstan_runs_free") - 1.0).abs() < f64::EPSILON);
     drop(running);
-    capstan_tests::eventually("the slot to come back", async || {
+    capstan_tests::eventually("the slot to be free", async || {
         let page = page(&client).await;
         (page.value("capstan_pool_slots_used{pool=\"memories\"}") < 1.0).then_some(())
     })
@@ -165,7 +165,7 @@ async fn what_goes_on_is_told() {
 }
 
 #[tokio::test]
-async fn nothing_but_get_is_served() {
+async fn metrics_reject_other_methods() {
     let daemon = Daemon::start(CAPSTAN);
     daemon.client().post("/metrics").send().await.error(405, "method_not_allowed");
 }

@@ -1,4 +1,4 @@
-//! The network: nothing but what a rule grants, as much as the limits allow, each peer accounted for. The guest is `probe.p2`.
+//! Network access: only what a rule allows, within limits, with accounting per peer. The guest is `probe.p2`.
 
 mod hostile;
 mod names;
@@ -8,99 +8,107 @@ use capstan_tests::frames::Framed;
 use capstan_tests::{Cli, Client, Daemon, Setup, eventually, guests};
 use serde_json::{Value, json};
 
-use self::server::{Server, Silent};
+use self::server::{Server, SilentListener};
 use crate::{CAPSTAN, oracle};
 
-/// A daemon with the probe pushed, whose operator grants `rules`.
-async fn granting(rules: &[String], rest: &str) -> (Daemon, Client) {
+/// Starts a daemon with the probe whose operator allows `rules`.
+async fn daemon_with_rules(rules: &[String], rest: &str) -> (Daemon, Client) {
     let daemon = Setup::new(CAPSTAN).config(&format!("[policy]\nnetwork = {rules:?}\n{rest}")).start();
     let client = daemon.client();
     client.push("probe", guests::compiled("probe.p2")).await;
     (daemon, client)
 }
 
-/// Runs the probe; what is asked of the policy is a JSON object.
-async fn run(client: &Client, asked: &Value, args: &[&str]) -> Framed {
-    let call = client.run("probe").query("policy", &asked.to_string());
+/// Runs the probe. `requested` is the requested policy, a JSON object.
+async fn run(client: &Client, requested: &Value, args: &[&str]) -> Framed {
+    let call = client.run("probe").query("policy", &requested.to_string());
     args.iter().fold(call, |call, arg| call.arg(arg)).framed().send().await.frames()
 }
 
-fn asking(rule: impl Into<String>) -> Value {
+fn policy_with_rule(rule: impl Into<String>) -> Value {
     json!({"network": [rule.into()]})
 }
 
-fn network(framed: &Framed) -> &Value {
+fn network_usage(framed: &Framed) -> &Value {
     &framed.last["usage"]["network"]
 }
 
 #[track_caller]
-fn printed(framed: &Framed, text: &str) {
+fn assert_stdout(framed: &Framed, text: &str) {
     assert_eq!(String::from_utf8_lossy(&framed.stdout), text, "{}", framed.last);
 }
 
-/// That the guest was told no, and why it was is accounted for.
+/// Checks that the guest got an error and that the denial is accounted for.
 #[track_caller]
-fn denied(framed: &Framed, target: &str, why: &str) {
-    printed(framed, "error: access-denied\n");
-    framed.ended("exited", 1);
-    let denied = &network(framed)["denied"][0];
+fn assert_denied(framed: &Framed, target: &str, why: &str) {
+    assert_stdout(framed, "error: access-denied\n");
+    framed.assert_outcome("exited", 1);
+    let denied = &network_usage(framed)["denied"][0];
     assert_eq!((&denied["target"], &denied["count"]), (&json!(target), &json!(1)), "{}", framed.last);
     assert!(denied["why"].as_str().unwrap().contains(why), "{denied}");
 }
 
 #[tokio::test]
-async fn nothing_is_reached_unless_operator_and_caller_say_so() {
+async fn connections_need_a_rule_of_operator_and_caller() {
     let server = Server::tcp("hello").await;
     let address = server.address.to_string();
-    let (mut daemon, client) = granting(&[], "").await;
-    denied(&run(&client, &json!({}), &["connect", &address]).await, &format!("{address}/tcp"), "no rule");
-    denied(&run(&client, &json!({}), &["resolve", "example.com"]).await, "example.com", "no rule");
-    denied(&run(&client, &json!({}), &["udp", &address, "x"]).await, &format!("{address}/udp"), "no rule");
-    let refused = client.run("probe").arg("name").query("policy", &asking(address.as_str()).to_string()).send().await;
+    let (mut daemon, client) = daemon_with_rules(&[], "").await;
+    assert_denied(&run(&client, &json!({}), &["connect", &address]).await, &format!("{address}/tcp"), "no rule");
+    assert_denied(&run(&client, &json!({}), &["resolve", "example.com"]).await, "example.com", "no rule");
+    assert_denied(&run(&client, &json!({}), &["udp", &address, "x"]).await, &format!("{address}/udp"), "no rule");
+    let refused =
+        client.run("probe").arg("name").query("policy", &policy_with_rule(address.as_str()).to_string()).send().await;
     refused.error(403, "policy_denied");
     assert!(refused.text().contains("the operator grants no network"), "{}", refused.text());
     oracle::still_answers(&mut daemon).await;
 
-    let (_daemon, client) = granting(&["127.0.0.0/8".to_owned()], "").await;
-    // Granted to whoever asks for it, and to nobody else.
-    denied(&run(&client, &json!({}), &["connect", &address]).await, &format!("{address}/tcp"), "no rule");
+    let (_daemon, client) = daemon_with_rules(&["127.0.0.0/8".to_owned()], "").await;
+    // Allowed for callers that request it, and only for them.
+    assert_denied(&run(&client, &json!({}), &["connect", &address]).await, &format!("{address}/tcp"), "no rule");
     assert_eq!(server.connections(), 0);
-    run(&client, &asking(address.as_str()), &["connect", &address]).await.ended("exited", 0);
+    run(&client, &policy_with_rule(address.as_str()), &["connect", &address]).await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
-async fn what_a_rule_grants_is_reached_and_accounted_for() {
+async fn allowed_connection_works_and_is_accounted_for() {
     let server = Server::tcp("the answer\n").await;
     let (address, port) = (server.address.to_string(), server.address.port());
-    let (_daemon, client) = granting(&[format!("127.0.0.0/8:{port}")], "").await;
-    let framed =
-        run(&client, &asking(format!("127.0.0.1:{port}")), &["tcp", "127.0.0.1", &port.to_string(), "question"]).await;
-    printed(&framed, "the answer\n");
-    framed.ended("exited", 0);
+    let (_daemon, client) = daemon_with_rules(&[format!("127.0.0.0/8:{port}")], "").await;
+    let framed = run(
+        &client,
+        &policy_with_rule(format!("127.0.0.1:{port}")),
+        &["tcp", "127.0.0.1", &port.to_string(), "question"],
+    )
+    .await;
+    assert_stdout(&framed, "the answer\n");
+    framed.assert_outcome("exited", 0);
     let peer = json!({"host": "127.0.0.1", "port": port, "protocol": "tcp", "connections": 1, "sent_bytes": 8, "received_bytes": 11});
-    assert_eq!(network(&framed), &json!({"peers": [peer], "denied": []}));
+    assert_eq!(network_usage(&framed), &json!({"peers": [peer], "denied": []}));
     let id = framed.last["job"].as_str().unwrap();
-    let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
-    assert_eq!((&told["usage"]["network"], &told["runs"][0]["usage"]["network"]), (network(&framed), network(&framed)));
-    assert_eq!(told["policy"]["network"], json!([format!("127.0.0.1:{port}")]));
-    // Another port, another address and another protocol are not granted with it.
+    let reported = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+    assert_eq!(
+        (&reported["usage"]["network"], &reported["runs"][0]["usage"]["network"]),
+        (network_usage(&framed), network_usage(&framed))
+    );
+    assert_eq!(reported["policy"]["network"], json!([format!("127.0.0.1:{port}")]));
+    // Other ports, addresses and protocols are not included.
     let other = Server::tcp("").await;
     for target in [other.address.to_string(), format!("127.0.0.2:{port}")] {
-        let framed = run(&client, &asking(format!("127.0.0.1:{port}")), &["connect", &target]).await;
-        denied(&framed, &format!("{target}/tcp"), "");
+        let framed = run(&client, &policy_with_rule(format!("127.0.0.1:{port}")), &["connect", &target]).await;
+        assert_denied(&framed, &format!("{target}/tcp"), "");
     }
-    let framed = run(&client, &asking(format!("127.0.0.1:{port}")), &["udp", &address, "x"]).await;
-    denied(&framed, &format!("{address}/udp"), "no rule");
+    let framed = run(&client, &policy_with_rule(format!("127.0.0.1:{port}")), &["udp", &address, "x"]).await;
+    assert_denied(&framed, &format!("{address}/udp"), "no rule");
     assert_eq!((server.connections(), other.connections()), (1, 0));
 }
 
 #[tokio::test]
-async fn what_is_special_is_out_of_reach_for_rules_that_do_not_name_it() {
+async fn special_addresses_need_a_rule_that_names_them() {
     let server = Server::tcp("").await;
     let port = server.address.port();
     let everything = ["0.0.0.0/0", "[::]/0", "*", "0.0.0.0/0/udp", "[::]/0/udp", "*/udp"].map(str::to_owned);
-    let (mut daemon, client) = granting(&everything, "").await;
-    let asked = json!({"network": everything});
+    let (mut daemon, client) = daemon_with_rules(&everything, "").await;
+    let requested = json!({"network": everything});
     for (target, why) in [
         (format!("127.0.0.1:{port}"), "loopback"),
         (format!("127.1.2.3:{port}"), "loopback"),
@@ -113,41 +121,46 @@ async fn what_is_special_is_out_of_reach_for_rules_that_do_not_name_it() {
         ("[64:ff9b::7f00:1]:80".to_owned(), "loopback"),
         ("[2002:7f00:1::]:80".to_owned(), "6to4"),
     ] {
-        denied(&run(&client, &asked, &["connect", &target]).await, &format!("{target}/tcp"), why);
-        denied(&run(&client, &asked, &["udp", &target, "x"]).await, &format!("{target}/udp"), why);
-        denied(&run(&client, &asked, &["udp-connected", &target, "x"]).await, &format!("{target}/udp"), why);
+        assert_denied(&run(&client, &requested, &["connect", &target]).await, &format!("{target}/tcp"), why);
+        assert_denied(&run(&client, &requested, &["udp", &target, "x"]).await, &format!("{target}/udp"), why);
+        assert_denied(&run(&client, &requested, &["udp-connected", &target, "x"]).await, &format!("{target}/udp"), why);
     }
-    // The library itself takes these for no address to speak to.
+    // The library itself rejects these as invalid addresses.
     for target in [
         format!("0.0.0.0:{port}"),
         format!("[::]:{port}"),
         format!("[::ffff:127.0.0.1]:{port}"),
         format!("[::7f00:1]:{port}"),
     ] {
-        printed(&run(&client, &asked, &["connect", &target]).await, "error: invalid-argument\n");
+        assert_stdout(&run(&client, &requested, &["connect", &target]).await, "error: invalid-argument\n");
     }
-    denied(&run(&client, &asked, &["udp", "255.255.255.255:9", "x"]).await, "255.255.255.255:9/udp", "broadcast");
-    denied(&run(&client, &asked, &["resolve", "127.0.0.1"]).await, "127.0.0.1", "no rule");
-    // A name that means this machine is let through, and what it means is not.
-    let framed = run(&client, &asked, &["tcp", "localhost", &port.to_string(), "x"]).await;
-    printed(&framed, "error: access-denied\n");
-    assert!(network(&framed)["denied"][0]["why"].as_str().unwrap().contains("loopback"), "{}", framed.last);
-    // A caller who names it has not got it from an operator who does not.
-    let refused = client.run("probe").query("policy", &asking(format!("127.0.0.1:{port}")).to_string()).send().await;
+    assert_denied(
+        &run(&client, &requested, &["udp", "255.255.255.255:9", "x"]).await,
+        "255.255.255.255:9/udp",
+        "broadcast",
+    );
+    assert_denied(&run(&client, &requested, &["resolve", "127.0.0.1"]).await, "127.0.0.1", "no rule");
+    // The name of this machine can be resolved, but its address is not allowed.
+    let framed = run(&client, &requested, &["tcp", "localhost", &port.to_string(), "x"]).await;
+    assert_stdout(&framed, "error: access-denied\n");
+    assert!(network_usage(&framed)["denied"][0]["why"].as_str().unwrap().contains("loopback"), "{}", framed.last);
+    // A caller cannot allow an address that the operator does not.
+    let refused =
+        client.run("probe").query("policy", &policy_with_rule(format!("127.0.0.1:{port}")).to_string()).send().await;
     refused.error(403, "policy_denied");
     assert_eq!(server.connections(), 0);
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn the_daemons_own_port_needs_a_rule_of_its_own() {
+async fn port_of_the_daemon_needs_its_own_rule() {
     let setup = |rules: &str| Setup::new(CAPSTAN).config(&format!("[policy]\nnetwork = [{rules}]")).start();
     let daemon = setup("\"127.0.0.0/8\"");
     let (client, own) = (daemon.client(), daemon.addr().to_string());
     client.push("probe", guests::compiled("probe.p2")).await;
     for rule in ["127.0.0.0/8", "127.0.0.1", &own] {
-        let framed = run(&client, &asking(rule), &["connect", &own]).await;
-        denied(&framed, &format!("{own}/tcp"), "the daemon listens there");
+        let framed = run(&client, &policy_with_rule(rule), &["connect", &own]).await;
+        assert_denied(&framed, &format!("{own}/tcp"), "the daemon listens there");
     }
     let port = daemon.addr().port();
     drop(daemon);
@@ -155,24 +168,24 @@ async fn the_daemons_own_port_needs_a_rule_of_its_own() {
     let daemon = daemon.config(&format!("[policy]\nnetwork = [\"127.0.0.0/8\", \"{own}\"]")).start();
     let client = daemon.client();
     client.push("probe", guests::compiled("probe.p2")).await;
-    run(&client, &asking("127.0.0.0/8"), &["connect", &own]).await.ended("exited", 0);
+    run(&client, &policy_with_rule("127.0.0.0/8"), &["connect", &own]).await.assert_outcome("exited", 0);
 }
 
 #[tokio::test]
-async fn datagrams_go_where_a_rule_lets_them_and_answers_come_back() {
+async fn datagrams_reach_allowed_peers_and_responses_arrive() {
     let server = Server::udp("!").await;
     let (address, port) = (server.address.to_string(), server.address.port());
     let rule = format!("127.0.0.1:{port}/udp");
-    let (_daemon, client) = granting(std::slice::from_ref(&rule), "").await;
+    let (_daemon, client) = daemon_with_rules(std::slice::from_ref(&rule), "").await;
     for command in ["udp", "udp-connected"] {
-        // A stranger's datagram comes before each answer, and is not heard.
-        let framed = run(&client, &asking(rule.as_str()), &[command, &address, "one", "three"]).await;
-        printed(&framed, "one!\nthree!\n");
+        // The server sends an unrelated datagram from another socket before each response; the guest must not receive it.
+        let framed = run(&client, &policy_with_rule(rule.as_str()), &[command, &address, "one", "three"]).await;
+        assert_stdout(&framed, "one!\nthree!\n");
         let peer = json!({"host": "127.0.0.1", "port": port, "protocol": "udp", "connections": 1, "sent_bytes": 8, "received_bytes": 10});
-        assert_eq!(network(&framed), &json!({"peers": [peer], "denied": []}), "{command}");
+        assert_eq!(network_usage(&framed), &json!({"peers": [peer], "denied": []}), "{command}");
         let other = format!("127.0.0.1:{}", port ^ 1);
-        denied(
-            &run(&client, &asking(rule.as_str()), &[command, &other, "x"]).await,
+        assert_denied(
+            &run(&client, &policy_with_rule(rule.as_str()), &[command, &other, "x"]).await,
             &format!("{other}/udp"),
             "no rule",
         );
@@ -180,140 +193,151 @@ async fn datagrams_go_where_a_rule_lets_them_and_answers_come_back() {
 }
 
 #[tokio::test]
-async fn nothing_listens() {
+async fn guests_cannot_listen() {
     let rules = ["127.0.0.0/8".to_owned(), "0.0.0.0/0".to_owned()];
-    let (_daemon, client) = granting(&rules, "").await;
+    let (_daemon, client) = daemon_with_rules(&rules, "").await;
     for address in ["127.0.0.1:0", "0.0.0.0:8080", "127.0.0.1:8080", "0.0.0.0:0"] {
         let framed = run(&client, &json!({"network": rules}), &["listen", address]).await;
-        printed(&framed, "error: access-denied\n");
-        assert_eq!(network(&framed)["denied"][0]["why"], "nothing may be bound or listened on");
+        assert_stdout(&framed, "error: access-denied\n");
+        assert_eq!(network_usage(&framed)["denied"][0]["why"], "nothing may be bound or listened on");
     }
 }
 
 #[tokio::test]
-async fn traffic_is_cut_to_the_byte() {
+async fn traffic_limit_is_exact() {
     let server = Server::tcp(vec![b'y'; 200_000]).await;
     let (address, port) = (server.address.to_string(), server.address.port());
-    let (mut daemon, client) = granting(&[format!("127.0.0.1:{port}")], "traffic = \"100000 B\"\n").await;
-    let asked = asking(address.as_str());
-    let framed = run(&client, &asked, &["send", &address, "100001"]).await;
-    framed.ended("network_cap", 137);
+    let (mut daemon, client) = daemon_with_rules(&[format!("127.0.0.1:{port}")], "traffic = \"100000 B\"\n").await;
+    let requested = policy_with_rule(address.as_str());
+    let framed = run(&client, &requested, &["send", &address, "100001"]).await;
+    framed.assert_outcome("network_cap", 137);
     assert_eq!((&framed.outcome()["what"], &framed.outcome()["limit"]), (&json!("traffic"), &json!(100_000)));
-    assert_eq!(network(&framed)["peers"][0]["sent_bytes"], 100_000);
-    eventually("the server to have all that was sent", async || (server.bytes() == 100_000).then_some(())).await;
-    // All of it, and nothing more, is no offence.
-    run(&client, &asked, &["send", &address, "100000"]).await.ended("exited", 0);
-    eventually("the server to have all that was sent", async || (server.bytes() == 200_000).then_some(())).await;
+    assert_eq!(network_usage(&framed)["peers"][0]["sent_bytes"], 100_000);
+    eventually("the server to receive everything", async || (server.bytes() == 100_000).then_some(())).await;
+    // Sending exactly the limit is allowed.
+    run(&client, &requested, &["send", &address, "100000"]).await.assert_outcome("exited", 0);
+    eventually("the server to receive everything", async || (server.bytes() == 200_000).then_some(())).await;
 
-    let framed = run(&client, &asked, &["receive", &address]).await;
-    framed.ended("network_cap", 137);
+    let framed = run(&client, &requested, &["receive", &address]).await;
+    framed.assert_outcome("network_cap", 137);
     assert!(framed.stdout.starts_with(b"100000\n"), "{framed:?}");
-    assert_eq!(network(&framed)["peers"][0]["received_bytes"], 100_000);
+    assert_eq!(network_usage(&framed)["peers"][0]["received_bytes"], 100_000);
     let listed = client.get("/v1/jobs?outcome=network_cap").send().await.json();
     assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(2));
     let page = client.get("/v1/metrics").send().await;
     assert!(page.text().contains("outcome=\"network_cap\"} 2\n"), "{}", page.text());
 
     let exact = Server::tcp(vec![b'y'; 5000]).await;
-    let (_daemon, client) = granting(&[format!("127.0.0.1:{}", exact.address.port())], "").await;
-    let asked = json!({"network": [exact.address.to_string()], "traffic": 5000});
-    let framed = run(&client, &asked, &["receive", &exact.address.to_string()]).await;
-    printed(&framed, "5000\n");
-    framed.ended("exited", 0);
+    let (_daemon, client) = daemon_with_rules(&[format!("127.0.0.1:{}", exact.address.port())], "").await;
+    let requested = json!({"network": [exact.address.to_string()], "traffic": 5000});
+    let framed = run(&client, &requested, &["receive", &exact.address.to_string()]).await;
+    assert_stdout(&framed, "5000\n");
+    framed.assert_outcome("exited", 0);
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn datagrams_over_the_cap_are_not_sent_and_not_heard() {
+async fn datagrams_over_the_traffic_limit_are_dropped() {
     let server = Server::udp("").await;
     let address = server.address.to_string();
     let rule = format!("{address}/udp");
-    let (_daemon, client) = granting(std::slice::from_ref(&rule), "").await;
+    let (_daemon, client) = daemon_with_rules(std::slice::from_ref(&rule), "").await;
     let run = async |traffic: u64, texts: &[&str]| {
-        let asked = json!({"network": [rule], "traffic": traffic});
-        run(&client, &asked, &[&["udp", address.as_str()], texts].concat()).await
+        let requested = json!({"network": [rule], "traffic": traffic});
+        run(&client, &requested, &[&["udp", address.as_str()], texts].concat()).await
     };
-    run(12, &["one", "two"]).await.ended("exited", 0);
+    run(12, &["one", "two"]).await.assert_outcome("exited", 0);
     assert_eq!(server.bytes(), 6);
-    // The second is sent, and its answer is too much.
+    // The second datagram is sent, but its response exceeds the limit.
     let framed = run(11, &["one", "two"]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert_eq!(
-        (&network(&framed)["peers"][0]["sent_bytes"], &network(&framed)["peers"][0]["received_bytes"]),
+        (&network_usage(&framed)["peers"][0]["sent_bytes"], &network_usage(&framed)["peers"][0]["received_bytes"]),
         (&json!(6), &json!(3))
     );
-    // The second is too much itself.
+    // The second datagram itself exceeds the limit.
     let framed = run(8, &["one", "two"]).await;
-    framed.ended("network_cap", 137);
-    assert_eq!((&network(&framed)["peers"][0]["sent_bytes"], server.bytes()), (&json!(3), 6 + 6 + 3));
+    framed.assert_outcome("network_cap", 137);
+    assert_eq!((&network_usage(&framed)["peers"][0]["sent_bytes"], server.bytes()), (&json!(3), 6 + 6 + 3));
 }
 
 #[tokio::test]
-async fn connections_are_counted_and_one_too_many_is_denied() {
+async fn connections_over_the_limit_are_denied() {
     let server = Server::tcp("").await;
     let address = server.address.to_string();
-    let (_daemon, client) = granting(std::slice::from_ref(&address), "connections = 3\n").await;
-    let asked = asking(address.as_str());
-    // Who copes with it goes on.
-    let framed = run(&client, &asked, &["dial", &address, "10"]).await;
-    printed(&framed, "3\n");
-    framed.ended("exited", 0);
-    assert_eq!((&network(&framed)["peers"][0]["connections"], server.connections()), (&json!(3), 3));
-    assert!(network(&framed)["denied"][0]["why"].as_str().unwrap().contains("as many connections"), "{}", framed.last);
+    let (_daemon, client) = daemon_with_rules(std::slice::from_ref(&address), "connections = 3\n").await;
+    let requested = policy_with_rule(address.as_str());
+    // A guest that handles the error continues.
+    let framed = run(&client, &requested, &["dial", &address, "10"]).await;
+    assert_stdout(&framed, "3\n");
+    framed.assert_outcome("exited", 0);
+    assert_eq!((&network_usage(&framed)["peers"][0]["connections"], server.connections()), (&json!(3), 3));
+    assert!(
+        network_usage(&framed)["denied"][0]["why"].as_str().unwrap().contains("as many connections"),
+        "{}",
+        framed.last
+    );
     let framed = run(&client, &json!({"network": [address], "connections": 0}), &["connect", &address]).await;
-    framed.ended("network_cap", 137);
+    framed.assert_outcome("network_cap", 137);
     assert_eq!(framed.outcome(), &json!({"kind": "network_cap", "what": "connections", "limit": 0}));
     assert_eq!(server.connections(), 3);
 }
 
 #[tokio::test]
-async fn who_waits_for_a_host_that_does_not_answer_ends_at_the_deadline_or_when_it_is_cancelled() {
-    let silent = Silent::new().await;
+async fn connect_to_a_silent_host_ends_at_the_deadline_or_on_cancel() {
+    let silent = SilentListener::new().await;
     let address = silent.address.to_string();
-    let (mut daemon, client) = granting(std::slice::from_ref(&address), "[limits]\nruns = 1\nqueue = 0\n").await;
+    let (mut daemon, client) =
+        daemon_with_rules(std::slice::from_ref(&address), "[limits]\nruns = 1\nqueue = 0\n").await;
     let framed = run(&client, &json!({"network": [address], "timeout": "300ms"}), &["connect", &address]).await;
-    framed.ended("timed_out", 124);
+    framed.assert_outcome("timed_out", 124);
     assert!(framed.last["usage"]["run_seconds"].as_f64().unwrap() < 30.0, "{}", framed.last);
-    let order = json!({"handler": "probe", "args": ["connect", address], "policy": asking(address.as_str())});
+    let order = json!({"handler": "probe", "args": ["connect", address], "policy": policy_with_rule(address.as_str())});
     let id = client.post("/v1/jobs").body(order.to_string()).send().await.json()["id"].as_str().unwrap().to_owned();
     eventually("the guest to wait for the host", async || {
-        let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
-        (told["usage"]["network"]["peers"][0]["connections"] == 1).then_some(())
+        let reported = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+        (reported["usage"]["network"]["peers"][0]["connections"] == 1).then_some(())
     })
     .await;
     client.post(&format!("/v1/jobs/{id}/cancel")).send().await;
-    let told = client.post(&format!("/v1/jobs/{id}/wait")).send().await.json();
-    assert_eq!(told["outcome"]["kind"], "cancelled", "{told}");
-    // The one slot that there is is free.
+    let reported = client.post(&format!("/v1/jobs/{id}/wait")).send().await.json();
+    assert_eq!(reported["outcome"]["kind"], "cancelled", "{reported}");
+    // The only slot must be free.
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn a_check_tells_which_rule_stands_against_it() {
-    let (daemon, client) = granting(&["*.example.com:443".to_owned(), "10.1.0.0/16".to_owned()], "").await;
+async fn policy_check_reports_the_missing_network_rule() {
+    let (daemon, client) = daemon_with_rules(&["*.example.com:443".to_owned(), "10.1.0.0/16".to_owned()], "").await;
     let check = async |rule: &str| {
-        let asked = json!({"handler": "probe", "policy": asking(rule)});
-        client.post("/v1/policy/check").body(asked.to_string()).send().await
+        let requested = json!({"handler": "probe", "policy": policy_with_rule(rule)});
+        client.post("/v1/policy/check").body(requested.to_string()).send().await
     };
-    let told = check("API.example.com.:443").await.json();
-    assert_eq!((&told["allowed"], &told["policy"]["network"]), (&json!(true), &json!(["api.example.com:443"])));
-    let told = check("example.org:443").await.json();
-    assert_eq!(told["allowed"], false);
-    let finding = &told["findings"][0];
+    let reported = check("API.example.com.:443").await.json();
+    assert_eq!((&reported["allowed"], &reported["policy"]["network"]), (&json!(true), &json!(["api.example.com:443"])));
+    let reported = check("example.org:443").await.json();
+    assert_eq!(reported["allowed"], false);
+    let finding = &reported["findings"][0];
     assert_eq!((&finding["key"], &finding["asked"]), (&json!("network"), &json!("example.org:443")));
     assert_eq!(finding["rule"], "no rule of the operator's has all of it: *.example.com:443, 10.1.0.0/16");
-    let command =
-        Cli::of(CAPSTAN, &daemon).args(["check", "--allow-net", "10.1.2.3:80", "--allow-net", "example.org", "probe"]);
-    let told = command.run().await.exited(125);
-    assert!(told.text().starts_with("denied\n") && told.text().contains("example.org"), "{told:?}");
-    assert!(!told.text().contains("10.1.2.3"), "what is granted is no finding: {told:?}");
+    let command = Cli::for_daemon(CAPSTAN, &daemon).args([
+        "check",
+        "--allow-net",
+        "10.1.2.3:80",
+        "--allow-net",
+        "example.org",
+        "probe",
+    ]);
+    let reported = command.run().await.assert_exit_code(125);
+    assert!(reported.text().starts_with("denied\n") && reported.text().contains("example.org"), "{reported:?}");
+    assert!(!reported.text().contains("10.1.2.3"), "an allowed rule must not be a finding: {reported:?}");
     let wrong = check("10.1.0.1/16").await;
     wrong.error(400, "bad_request");
     assert!(wrong.text().contains("the network is 10.1.0.0/16"), "{}", wrong.text());
 }
 
 #[tokio::test]
-async fn rules_that_are_none_stop_the_start() {
+async fn invalid_network_rules_prevent_the_start() {
     for (rule, named) in [
         ("10.0.0.1/8", "the network is 10.0.0.0/8"),
         ("example.com:90-80", "upside down"),
@@ -321,7 +345,7 @@ async fn rules_that_are_none_stop_the_start() {
         ("localhost:80", "by its address"),
         ("2001:db8::1", "in brackets"),
     ] {
-        let refused = Setup::new(CAPSTAN).config(&format!("[policy]\nnetwork = [\"{rule}\"]")).refused();
+        let refused = Setup::new(CAPSTAN).config(&format!("[policy]\nnetwork = [\"{rule}\"]")).start_must_fail();
         assert_eq!(refused.status.code(), Some(125), "{rule}: {refused:?}");
         assert!(refused.stderr.contains(named), "{rule}: {refused:?}");
     }

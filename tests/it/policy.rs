@@ -1,15 +1,21 @@
-//! The policy of a job: the operator's ceiling, narrowed by the manifest, narrowed by the caller.
+//! The policy of a job: the ceiling of the operator, restricted by the manifest, restricted by the caller.
+
+mod callers;
+mod determinism;
+mod features;
+mod reload;
+mod secrets;
 
 use std::fs;
 
 use capstan_tests::{Client, Daemon, Setup, guests};
 use serde_json::{Value, json};
 
-use crate::handlers::pushed_with;
+use crate::handlers::push_multipart;
 use crate::{CAPSTAN, configured, oracle, serving};
 
-/// A daemon with the probe pushed, whose operator grants `data` for reading and `work` for writing, and passes on `GREETING`.
-async fn granting() -> (Daemon, Client) {
+/// Starts a daemon with the probe whose operator allows `data` for reading and `work` for writing, and passes on `GREETING`.
+async fn daemon_with_mounts() -> (Daemon, Client) {
     let setup = Setup::new(CAPSTAN);
     for name in ["hay", "work"] {
         fs::create_dir(setup.folder().join(name)).unwrap();
@@ -30,68 +36,69 @@ fn policy(json: &Value) -> String {
 }
 
 #[tokio::test]
-async fn who_computes_for_longer_than_the_budget_is_stopped() {
+async fn run_over_its_cpu_limit_is_stopped() {
     let (mut daemon, client) = serving("spin", guests::limits::LOOP_IN_START).await;
     let call = client.run("spin").query("policy", &policy(&json!({"cpu": "200ms", "timeout": "60s"})));
     let framed = call.framed().send().await.frames();
-    framed.ended("cpu_spent", 137);
+    framed.assert_outcome("cpu_spent", 137);
     assert_eq!(framed.outcome()["limit"], 0.2);
     let cpu = framed.last["usage"]["cpu_seconds"].as_f64().unwrap();
-    assert!((0.2..1.0).contains(&cpu), "it computed for {cpu} s");
+    assert!((0.2..1.0).contains(&cpu), "the run used {cpu} s of processor time");
     oracle::still_answers(&mut daemon).await;
     assert_eq!(client.running().await, 0);
 }
 
 #[tokio::test]
-async fn waiting_costs_nothing_of_the_budget() {
+async fn sleeping_uses_no_cpu_budget() {
     let (_daemon, client) = serving("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let call = client.run("sleep").query("policy", &policy(&json!({"cpu": "100ms", "timeout": "500ms"})));
-    call.framed().send().await.frames().ended("timed_out", 124);
+    call.framed().send().await.frames().assert_outcome("timed_out", 124);
 }
 
 #[tokio::test]
-async fn the_operators_budget_is_a_ceiling() {
+async fn operator_cpu_limit_is_a_ceiling() {
     let (_daemon, client) = configured("[policy]\ncpu = \"100ms\"", "spin", guests::limits::LOOP_IN_START).await;
     let call = client.run("spin").query("policy", &policy(&json!({"cpu": "1h"})));
     let framed = call.framed().send().await.frames();
-    framed.ended("cpu_spent", 137);
+    framed.assert_outcome("cpu_spent", 137);
     assert_eq!(framed.outcome()["limit"], 0.1);
 }
 
 #[tokio::test]
-async fn a_directory_is_there_for_who_asks_and_as_the_operator_grants_it() {
-    let (daemon, client) = granting().await;
-    let run = |asked: Value, args: &[&str]| {
-        args.iter().fold(client.run("probe").query("policy", &policy(&asked)), |call, arg| call.arg(arg)).send()
+async fn mount_is_available_on_request_with_the_access_of_the_operator() {
+    let (daemon, client) = daemon_with_mounts().await;
+    let run = |requested: Value, args: &[&str]| {
+        args.iter().fold(client.run("probe").query("policy", &policy(&requested)), |call, arg| call.arg(arg)).send()
     };
     let data = json!({"mounts": [{"name": "data"}]});
     let read = run(data.clone(), &["read", "/data/hay"]).await;
     assert_eq!(read.text(), "needle");
-    run(json!({}), &["read", "/data/hay"]).await.ended("exited", 1);
-    run(data, &["write", "/data/new", "x"]).await.ended("exited", 1);
+    run(json!({}), &["read", "/data/hay"]).await.assert_outcome("exited", 1);
+    run(data, &["write", "/data/new", "x"]).await.assert_outcome("exited", 1);
     let work = json!({"mounts": [{"name": "work", "guest": "/out", "access": "rw"}]});
-    run(work, &["write", "/out/new", "x"]).await.ended("exited", 0);
+    run(work, &["write", "/out/new", "x"]).await.assert_outcome("exited", 0);
     assert_eq!(fs::read_to_string(daemon.setup().folder().join("work/new")).unwrap(), "x");
     assert!(!daemon.setup().folder().join("hay/new").exists());
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_with_the_rule_and_nothing_runs() {
-    let (mut daemon, client) = granting().await;
-    for (asked, rule) in [
+async fn denied_policy_names_the_rule_and_runs_nothing() {
+    let (mut daemon, client) = daemon_with_mounts().await;
+    for (requested, rule) in [
         (json!({"mounts": [{"name": "etc"}]}), "no mount of this name"),
         (json!({"mounts": [{"name": "data", "access": "rw"}]}), "for reading only"),
         (json!({"pass_env": ["PATH"]}), "does not pass it on"),
     ] {
-        let job = json!({"handler": "probe", "args": ["name"], "policy": asked});
+        let job = json!({"handler": "probe", "args": ["name"], "policy": requested});
         for denied in [
-            client.run("probe").arg("name").query("policy", &policy(&asked)).send().await,
+            client.run("probe").arg("name").query("policy", &policy(&requested)).send().await,
             client.post("/v1/jobs").body(job.to_string()).send().await,
         ] {
             denied.error(403, "policy_denied");
             assert!(denied.text().contains(rule), "{}", denied.text());
         }
-        let checked = client.post("/v1/policy/check").body(json!({"handler": "probe", "policy": asked}).to_string());
+        let checked =
+            client.post("/v1/policy/check").body(json!({"handler": "probe", "policy": requested}).to_string());
         let checked = checked.send().await.json();
         assert_eq!(checked["allowed"], false);
         assert!(checked["findings"][0]["rule"].as_str().unwrap().contains(rule), "{checked}");
@@ -102,32 +109,32 @@ async fn what_is_not_granted_is_denied_with_the_rule_and_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_variable_of_the_daemon_is_passed_on_where_all_three_want_it() {
-    let (_daemon, client) = granting().await;
-    let env = async |asked: Value| {
-        client.run("probe").arg("env").query("policy", &policy(&asked)).send().await.text().to_owned()
+async fn daemon_variable_is_passed_on_if_operator_and_caller_agree() {
+    let (_daemon, client) = daemon_with_mounts().await;
+    let env = async |requested: Value| {
+        client.run("probe").arg("env").query("policy", &policy(&requested)).send().await.text().to_owned()
     };
     assert_eq!(env(json!({"pass_env": ["GREETING"]})).await, "GREETING=hi\n");
     assert_eq!(env(json!({})).await, "");
 }
 
 #[tokio::test]
-async fn the_policy_is_kept_with_the_job() {
-    let (_daemon, client) = granting().await;
-    let asked = json!({"memory": "32MiB", "cpu": 2, "mounts": [{"name": "data", "guest": "/in"}]});
-    let job = json!({"handler": "probe", "args": ["name"], "policy": asked}).to_string();
+async fn effective_policy_is_kept_with_the_job() {
+    let (_daemon, client) = daemon_with_mounts().await;
+    let requested = json!({"memory": "32MiB", "cpu": 2, "mounts": [{"name": "data", "guest": "/in"}]});
+    let job = json!({"handler": "probe", "args": ["name"], "policy": requested}).to_string();
     let id = client.post("/v1/jobs").body(job).send().await.json()["id"].as_str().unwrap().to_owned();
-    let told = client.get(&format!("/v1/jobs/{id}")).send().await.json();
-    assert_eq!((&told["policy"]["memory"], &told["policy"]["cpu"]), (&json!(32 << 20), &json!(2.0)));
-    assert_eq!(told["policy"]["mounts"], json!([{"name": "data", "guest": "/in", "access": "ro"}]));
-    assert_eq!(told["policy"]["timeout"], json!(3600.0));
+    let reported = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+    assert_eq!((&reported["policy"]["memory"], &reported["policy"]["cpu"]), (&json!(32 << 20), &json!(2.0)));
+    assert_eq!(reported["policy"]["mounts"], json!([{"name": "data", "guest": "/in", "access": "ro"}]));
+    assert_eq!(reported["policy"]["timeout"], json!(3600.0));
 }
 
 #[tokio::test]
-async fn a_check_tells_what_is_clamped() {
-    let (_daemon, client) = granting().await;
-    let asked = json!({"handler": "probe", "policy": {"memory": "1GiB", "timeout": "1s"}});
-    let checked = client.post("/v1/policy/check").body(asked.to_string()).send().await.json();
+async fn policy_check_reports_clamped_values() {
+    let (_daemon, client) = daemon_with_mounts().await;
+    let requested = json!({"handler": "probe", "policy": {"memory": "1GiB", "timeout": "1s"}});
+    let checked = client.post("/v1/policy/check").body(requested.to_string()).send().await.json();
     assert_eq!((&checked["allowed"], &checked["policy"]["memory"]), (&json!(true), &json!(256 << 20)));
     let finding = &checked["findings"][0];
     assert_eq!(finding["key"], "memory");
@@ -139,7 +146,7 @@ async fn a_check_tells_what_is_clamped() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_granted_stops_the_start() {
+async fn invalid_operator_policy_prevents_the_start() {
     for (toml, code, named) in [
         ("[mounts.data]\npath = \"/nowhere/at/all\"", 1, "cannot open mount data"),
         ("[mounts.data]\npath = \"/dev/null\"", 1, "cannot open mount data"),
@@ -149,45 +156,48 @@ async fn what_cannot_be_granted_stops_the_start() {
         ("[policy]\nmemroy = 1", 125, "did you mean `memory`?"),
         ("[policy]\nmounts = []", 125, "[mounts.NAME]"),
     ] {
-        let refused = Setup::new(CAPSTAN).config(toml).refused();
+        let refused = Setup::new(CAPSTAN).config(toml).start_must_fail();
         assert_eq!(refused.status.code(), Some(code), "{toml}: {refused:?}");
         assert!(refused.stderr.contains(named), "{toml}: {refused:?}");
     }
 }
 
 #[tokio::test]
-async fn a_manifest_that_asks_for_too_much_is_told_so_when_it_is_pushed_or_refused() {
+async fn excessive_manifest_is_reported_or_rejected_at_push() {
     let manifest = b"[policy]\nmemory = \"1GiB\"\n[[policy.mounts]]\nname = \"data\"\n";
     let parts: &[(&str, &[u8])] = &[("module", guests::run::HELLO), ("manifest", manifest)];
     let (daemon, _) = configured("", "other", guests::run::HELLO).await;
-    let pushed = pushed_with(&daemon, parts).await;
+    let pushed = push_multipart(&daemon, parts).await;
     assert_eq!(pushed.status, 201);
     let findings = pushed.json()["findings"].clone();
     let keys: Vec<_> = findings.as_array().unwrap().iter().map(|finding| finding["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["memory", "mounts"], "{findings}");
     assert_eq!((&findings[0]["verdict"], &findings[0]["granted"]), (&json!("clamped"), &json!("256.0 MiB")));
     let (daemon, client) = configured("[manifests]\nexcess = \"refuse\"\n", "other", guests::run::HELLO).await;
-    let refused = pushed_with(&daemon, parts).await;
+    let refused = push_multipart(&daemon, parts).await;
     refused.error(403, "policy_denied");
     assert!(refused.text().contains("the operator's memory is 256.0 MiB"), "{}", refused.text());
     client.get("/v1/handlers/guest").send().await.error(404, "unknown_handler");
 }
 
 #[tokio::test]
-async fn what_the_jobs_of_a_handler_have_used_is_added_up() {
+async fn handler_totals_add_up_the_usage_of_its_jobs() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let totals = async || client.get("/v1/handlers/cat").send().await.json()["totals"].clone();
     assert_eq!(totals().await["jobs"], 0);
     for body in ["a", "bc", "def"] {
-        client.run("cat").body(body).send().await.ended("exited", 0);
+        client.run("cat").body(body).send().await.assert_outcome("exited", 0);
     }
-    let (call, _open) = client.run("cat").query("timeout", "1ms").fed();
-    call.send().await.ended("timed_out", 124);
-    let told = totals().await;
-    assert_eq!((&told["jobs"], &told["failed"]), (&json!(4), &json!(1)), "{told}");
-    assert_eq!((&told["stdin_bytes"], &told["stdout_bytes"]), (&json!(6), &json!(6)), "{told}");
-    assert!(told["run_seconds"].as_f64().unwrap() > 0.0 && told["memory_peak"].as_u64().unwrap() > 0, "{told}");
-    // They stay when the program is replaced, and go with the name.
+    let (call, _open) = client.run("cat").query("timeout", "1ms").streaming_body();
+    call.send().await.assert_outcome("timed_out", 124);
+    let reported = totals().await;
+    assert_eq!((&reported["jobs"], &reported["failed"]), (&json!(4), &json!(1)), "{reported}");
+    assert_eq!((&reported["stdin_bytes"], &reported["stdout_bytes"]), (&json!(6), &json!(6)), "{reported}");
+    assert!(
+        reported["run_seconds"].as_f64().unwrap() > 0.0 && reported["memory_peak"].as_u64().unwrap() > 0,
+        "{reported}"
+    );
+    // The totals survive a replacement of the program, and are deleted with the handler.
     client.push("cat", guests::run::HELLO).await;
     assert_eq!(totals().await["jobs"], 4);
     client.delete("/v1/handlers/cat").send().await;

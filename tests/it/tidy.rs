@@ -1,45 +1,45 @@
-//! The invariants of the tree, kept by reading it: what is deliberately absent, and the house rules that no compiler knows.
+//! The invariants of the source tree: what is deliberately absent, and the project rules that the compiler cannot check.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use capstan_tests::guests;
 
-/// Files of `runtime/src` that may open paths: where the operator's and the user's authority is handed out, and nowhere else.
+/// The files of `runtime/src` that may open paths. They hand out the authority of the operator and the user.
 const OPEN_PATHS: &[&str] = &["cli/paths.rs", "daemon/places.rs", "listener/socketfile.rs"];
 
-/// Files of `runtime/src` that may read the environment.
+/// The files of `runtime/src` that may read the environment.
 const READ_THE_ENVIRONMENT: &[&str] = &["cli/environment.rs", "daemon/places.rs"];
 
-/// Files of `runtime/src` that may spawn a task without a tracker or a set, since they own the task themselves.
+/// The files of `runtime/src` that may spawn a task without a tracker or a set, because they own the task themselves.
 const SPAWN: &[&str] = &[];
 
-/// Modules of `runtime/src` on the engine's side of the boundary.
+/// The modules of `runtime/src` on the engine side of the boundary.
 const ENGINE: &[&str] = &[
     "confine", "engine", "env", "events", "handler", "history", "job", "kept", "limits", "manifest", "metrics",
     "mount", "secret", "outcome", "sandbox", "store", "stream", "policy", "tasks", "units", "usage", "feature",
     "senses",
 ];
 
-/// Modules of `runtime/src` on the side of the API and the command.
+/// The modules of `runtime/src` on the side of the API and the command.
 const API: &[&str] = &["api", "cli", "listenbuffer", "listener", "tls"];
 
 const MAX_LINES: usize = 500;
 
-/// A source file of the library, with comments and unit tests left out, those of a file `tests.rs` too.
+/// A source file of the library without comments and unit tests.
 struct Source {
-    /// Relative to `runtime/src`.
+    /// The path relative to `runtime/src`.
     path: String,
     code: String,
 }
 
 impl Source {
-    /// Its first module, for example `engine` for `engine.rs` and `engine/registry.rs`.
+    /// Returns the first module of the path, for example `engine` for `engine.rs` and `engine/registry.rs`.
     fn module(&self) -> &str {
         self.path.split(['/', '.']).next().expect("a split has a first part")
     }
 
-    /// Whether `path` is named, not as the end of a longer name: `std::fs` is not named by `cap_std::fs`.
+    /// Returns whether the code contains `path`, but not as the end of a longer name: `cap_std::fs` does not contain `std::fs`.
     fn names(&self, path: &str) -> bool {
         let part_of_name = |character: char| character.is_alphanumeric() || character == '_';
         self.code.match_indices(path).any(|(at, _)| !self.code[..at].ends_with(part_of_name))
@@ -66,7 +66,7 @@ fn runtime() -> Vec<Source> {
     sources
 }
 
-/// All files below a folder, but for what is built or hidden.
+/// Returns all files in a directory, except for hidden and built ones.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -81,9 +81,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The files that name any of `paths`, of those that `concerned` says.
+/// Checks that of the files for which `concerned` is true only the `allowed` ones contain any of `paths`.
 #[track_caller]
-fn check(concerned: impl Fn(&Source) -> bool, paths: &[&str], allowed: &[&str]) {
+fn assert_only_allowed(concerned: impl Fn(&Source) -> bool, paths: &[&str], allowed: &[&str]) {
     let sources = runtime();
     for path in paths {
         let naming: Vec<_> = sources
@@ -96,25 +96,25 @@ fn check(concerned: impl Fn(&Source) -> bool, paths: &[&str], allowed: &[&str]) 
     }
     for file in allowed {
         let uses = sources.iter().any(|source| source.path == *file && paths.iter().any(|path| source.names(path)));
-        assert!(uses, "{file} is on the list for {paths:?} and needs it no more");
+        assert!(uses, "{file} is in the list for {paths:?}, but contains none of them");
     }
 }
 
 #[test]
-fn every_module_is_on_one_side() {
+fn every_module_is_on_one_side_of_the_boundary() {
     let neither = ["lib", "main", "builtins", "daemon", "fuzzing"];
     for source in runtime() {
         let module = source.module();
         let sides = usize::from(ENGINE.contains(&module))
             + usize::from(API.contains(&module))
             + usize::from(neither.contains(&module));
-        assert_eq!(sides, 1, "{}: say in this file on which side of the boundary `{module}` is", source.path);
+        assert_eq!(sides, 1, "{}: add the module `{module}` to one of the lists in this file", source.path);
     }
 }
 
 #[test]
-fn the_engine_side_names_no_http() {
-    check(
+fn engine_side_does_not_name_http() {
+    assert_only_allowed(
         |source| ENGINE.contains(&source.module()),
         &["hyper::", "hyper_util::", "http::", "http_body_util::", "matchit::"],
         &[],
@@ -122,13 +122,17 @@ fn the_engine_side_names_no_http() {
 }
 
 #[test]
-fn the_api_side_names_no_sandbox() {
-    check(|source| API.contains(&source.module()), &["wasmtime::", "wasmtime_wasi::"], &[]);
-    check(|source| API.contains(&source.module()) && !OPEN_PATHS.contains(&source.path.as_str()), &["cap_std::"], &[]);
+fn api_side_does_not_name_the_sandbox() {
+    assert_only_allowed(|source| API.contains(&source.module()), &["wasmtime::", "wasmtime_wasi::"], &[]);
+    assert_only_allowed(
+        |source| API.contains(&source.module()) && !OPEN_PATHS.contains(&source.path.as_str()),
+        &["cap_std::"],
+        &[],
+    );
 }
 
 #[test]
-fn paths_are_opened_only_where_authority_is_handed_out() {
+fn only_listed_files_open_paths() {
     let opening = [
         "fs::open",
         "fs::read",
@@ -146,28 +150,28 @@ fn paths_are_opened_only_where_authority_is_handed_out() {
         "std::fs::OpenOptions",
         "ambient_authority",
     ];
-    check(|_| true, &opening, OPEN_PATHS);
+    assert_only_allowed(|_| true, &opening, OPEN_PATHS);
 }
 
 #[test]
-fn the_environment_is_read_only_at_the_edge() {
-    check(|_| true, &["std::env::var", "env::var", "env::vars", "env::set_var"], READ_THE_ENVIRONMENT);
+fn only_listed_files_read_the_environment() {
+    assert_only_allowed(|_| true, &["std::env::var", "env::var", "env::vars", "env::set_var"], READ_THE_ENVIRONMENT);
 }
 
 #[test]
-fn no_task_is_spawned_that_nobody_owns() {
-    check(|_| true, &["tokio::spawn", "task::spawn(", "task::spawn_local", "thread::spawn"], SPAWN);
+fn no_file_spawns_unowned_tasks() {
+    assert_only_allowed(|_| true, &["tokio::spawn", "task::spawn(", "task::spawn_local", "thread::spawn"], SPAWN);
 }
 
 #[test]
-fn files_are_short_and_modules_lie_beside_their_folders() {
+fn files_are_short_and_have_descriptive_names() {
     let root = guests::root();
     let mut seen = 0;
     for path in ["runtime", "guest-sdk", "jobs", "tests"].iter().flat_map(|folder| files(&root.join(folder))) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         assert_ne!(name, "mod.rs", "{}", path.display());
         for vague in ["util", "utils", "helper", "helpers", "manager", "common", "misc"] {
-            assert_ne!(name.split('.').next(), Some(vague), "{} has a name that says nothing", path.display());
+            assert_ne!(name.split('.').next(), Some(vague), "{} has a vague name", path.display());
         }
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let is_data = name == "Cargo.lock" || path.components().any(|part| part.as_os_str() == "testdata");
@@ -179,7 +183,7 @@ fn files_are_short_and_modules_lie_beside_their_folders() {
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn sources_contain_no_unfinished_code() {
     let unfinished =
         [["todo", "!("], ["unimplemented", "!("], ["#[ig", "nore"], ["dbg", "!("]].map(|parts| parts.concat());
     for path in ["runtime", "guest-sdk", "jobs", "tests"].iter().flat_map(|folder| files(&guests::root().join(folder)))
@@ -192,18 +196,23 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn the_map_fits_on_two_pages() {
+fn architecture_page_has_at_most_150_lines() {
     let map = fs::read_to_string(guests::root().join("ARCHITECTURE.md")).unwrap();
     assert!(map.lines().count() <= 150, "ARCHITECTURE.md has {} lines", map.lines().count());
 }
 
 #[test]
-fn every_suite_of_guests_demands_a_test_for_each() {
+fn every_guest_suite_requires_a_test_for_each_guest() {
+    let modules = files(&guests::root().join("tests/it"));
     for suite in guests::SUITES {
-        let module = fs::read_to_string(guests::root().join(format!("tests/it/{suite}.rs"))).unwrap();
-        assert!(
-            module.contains(&format!("foreach_guest!({suite}, tested);")),
-            "it/{suite}.rs demands no tests of its guests"
+        let demand = format!("foreach_guest!({suite}, tested);");
+        let demands = |path: &&PathBuf| {
+            path.ends_with(format!("{suite}.rs")) && fs::read_to_string(path).unwrap().contains(&demand)
+        };
+        assert_eq!(
+            modules.iter().filter(demands).count(),
+            1,
+            "exactly one {suite}.rs in tests/it must contain `{demand}`"
         );
     }
 }

@@ -1,24 +1,24 @@
-//! TLS: what is served over it, who is let in, and what is read anew at SIGHUP.
+//! TLS: protocols, client certificates, names, and reloads of certificates at SIGHUP.
 
 mod command;
-mod material;
-mod refused;
+mod invalid_files;
+mod rejected_clients;
 
 use capstan_tests::tls::{self, Authority};
 use capstan_tests::{Address, Client, Daemon, Raw, Setup, eventually, frames, guests};
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
 
-use crate::gate::Held;
-use crate::jobs_api::submit;
+use crate::jobs::api::submit;
+use crate::startup::gate::BlockedStart;
 use crate::{CAPSTAN, oracle};
 
-/// A daemon on TCP under a certificate of this authority, and a unix socket.
+/// Creates settings for a daemon on TCP with a certificate of this authority, and on a unix socket.
 fn setup(ca: &Authority) -> Setup {
     Setup::new(CAPSTAN).tls(&ca.server())
 }
 
-/// The same, for clients with certificates of the same authority only.
+/// Like [`setup`], but clients need a certificate of the same authority.
 fn mutual(ca: &Authority) -> Setup {
     setup(ca).tls_ca(ca)
 }
@@ -27,7 +27,7 @@ fn ca() -> Authority {
     Authority::new("Test CA")
 }
 
-/// How many connections over TCP a daemon's address has, accepted or not.
+/// Returns the number of TCP connections to the daemon's address, accepted or not.
 fn established(daemon: &Daemon) -> usize {
     let port = format!(":{:04X}", daemon.addr().port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -35,7 +35,7 @@ fn established(daemon: &Daemon) -> usize {
     rows.filter(|row| row[1].ends_with(&port) && row[3] == "01").count()
 }
 
-/// How many handshakes have ended so.
+/// Returns the number of handshakes with this result.
 async fn handshakes(daemon: &Daemon, result: &str) -> u64 {
     let page = daemon.unix_client().get("/metrics").send().await;
     let name = format!("capstan_tls_handshakes_total{{result=\"{result}\"}} ");
@@ -44,7 +44,7 @@ async fn handshakes(daemon: &Daemon, result: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_api_is_served_over_both_versions_of_tls_and_of_http() {
+async fn api_is_served_over_tls_1_2_and_1_3_with_http_1_and_2() {
     let ca = ca();
     let mut daemon = setup(&ca).start();
     daemon.unix_client().push("cat", guests::run::CAT).await;
@@ -55,11 +55,11 @@ async fn the_api_is_served_over_both_versions_of_tls_and_of_http() {
             config.alpn_protocols = if http2 { vec![b"h2".to_vec()] } else { vec![b"http/1.1".to_vec()] };
             let call = daemon.tls_client(config).run("cat").body(body.clone());
             let reply = if http2 { call.http2() } else { call }.send().await;
-            reply.ended("exited", 0);
+            reply.assert_outcome("exited", 0);
             assert!(reply.body == body, "{version:?} {http2}: {} bytes of {}", reply.body.len(), body.len());
         }
     }
-    // Who agrees on nothing speaks HTTP/1.1.
+    // Without ALPN the connection uses HTTP/1.1.
     let client = daemon.tls_client(tls::config(&ca, None));
     assert_eq!(client.get("/_ping").send().await.text(), "OK\n");
     assert_eq!(handshakes(&daemon, "done").await, 5);
@@ -67,7 +67,7 @@ async fn the_api_is_served_over_both_versions_of_tls_and_of_http() {
 }
 
 #[tokio::test]
-async fn who_agrees_on_nothing_that_is_spoken_is_told() {
+async fn client_without_a_common_protocol_gets_an_alert() {
     let ca = ca();
     let daemon = setup(&ca).start();
     let mut config = tls::config(&ca, None);
@@ -77,14 +77,14 @@ async fn who_agrees_on_nothing_that_is_spoken_is_told() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_holds_back_its_run_and_reads_all() {
+async fn slow_reader_gets_the_complete_output() {
     let ca = ca();
     let daemon = setup(&ca).start();
     let client = daemon.tls_client(tls::config(&ca, None));
     daemon.unix_client().push("cat", guests::run::CAT).await;
-    let (call, feed) = client.run("cat").framed().fed();
+    let (call, feed) = client.run("cat").framed().streaming_body();
     let mut exchange = call.open().await;
-    // More than any buffer on the way has room for, so that the daemon waits in the middle of a record.
+    // More than fits into all buffers, so that the daemon blocks in the middle of a record.
     let pieces = 400;
     let feeding = tokio::spawn(async move {
         for piece in 0..pieces {
@@ -101,7 +101,7 @@ async fn a_slow_reader_holds_back_its_run_and_reads_all() {
 }
 
 #[tokio::test]
-async fn the_end_of_stdin_and_the_end_of_a_client_are_told_apart() {
+async fn end_of_stdin_differs_from_a_disconnect() {
     let ca = ca();
     let daemon = setup(&ca).start();
     let unix = daemon.unix_client();
@@ -119,17 +119,17 @@ async fn the_end_of_stdin_and_the_end_of_a_client_are_told_apart() {
     let read = frames::demultiplex(&raw.read_to_end().await);
     assert_eq!(String::from_utf8_lossy(&read.stdout), "early late");
 
-    // A client that leaves in the middle takes its run with it.
-    let (call, feed) = daemon.tls_client(tls::config(&ca, None)).run("cat").framed().fed();
+    // A client that disconnects cancels its run.
+    let (call, feed) = daemon.tls_client(tls::config(&ca, None)).run("cat").framed().streaming_body();
     let exchange = call.open().await;
     assert!(feed.send("x").await);
-    eventually("the run to go on", async || (unix.running().await == 1).then_some(())).await;
+    eventually("the run to start", async || (unix.running().await == 1).then_some(())).await;
     drop(exchange);
     eventually("the run to be cancelled", async || (unix.running().await == 0).then_some(())).await;
 }
 
 #[tokio::test]
-async fn who_is_let_in_is_known_by_the_certificate() {
+async fn client_is_identified_by_its_certificate() {
     let ca = ca();
     let daemon = mutual(&ca).env("CAPSTAN_LOG", "capstan=debug").start();
     let client = daemon.tls_client(tls::config(&ca, Some(&ca.client("ann"))));
@@ -140,7 +140,7 @@ async fn who_is_let_in_is_known_by_the_certificate() {
 }
 
 #[tokio::test]
-async fn names_of_the_certificate_are_names_of_the_daemon_and_no_others() {
+async fn only_hosts_named_in_the_certificate_are_served() {
     let ca = ca();
     let own = ca.issue(tls::SERVER, |params| {
         params.subject_alt_names.push(rcgen::SanType::DnsName("*.build.test".try_into().unwrap()));
@@ -153,16 +153,16 @@ async fn names_of_the_certificate_are_names_of_the_daemon_and_no_others() {
 }
 
 #[tokio::test]
-async fn beyond_loopback_everyone_must_prove_who_they_are_on_passed_sockets_too() {
+async fn tls_beyond_loopback_requires_client_certificates() {
     let ca = ca();
     let anywhere = ["tcp://0.0.0.0:0"];
-    let refused = setup(&ca).hosts(anywhere).refused();
+    let refused = setup(&ca).hosts(anywhere).start_must_fail();
     assert_eq!(refused.status.code(), Some(125), "{refused:?}");
     assert!(refused.stderr.contains("--tls-ca") && refused.stderr.contains("--insecure-tcp"), "{refused:?}");
     assert!(setup(&ca).hosts(anywhere).arg("--insecure-tcp").start().is_alive());
 
     let passed = || std::net::TcpListener::bind("0.0.0.0:0").unwrap();
-    let refused = setup(&ca).hosts(["fd://it"]).pass("it", passed()).refused();
+    let refused = setup(&ca).hosts(["fd://it"]).pass("it", passed()).start_must_fail();
     assert_eq!(refused.status.code(), Some(125), "{refused:?}");
 
     let own = tls::config(&ca, Some(&ca.client("ann")));
@@ -176,28 +176,28 @@ async fn beyond_loopback_everyone_must_prove_who_they_are_on_passed_sockets_too(
 }
 
 #[tokio::test]
-async fn a_unix_socket_never_speaks_tls() {
+async fn unix_socket_does_not_use_tls() {
     let mut daemon = mutual(&ca()).start();
     let client = daemon.unix_client();
     assert_eq!(client.get("/_ping").send().await.status, 200);
     assert!(daemon.is_alive());
 }
 
-/// What the clients of a daemon see as its certificate.
-async fn shown(daemon: &Daemon, ca: &Authority) -> Vec<u8> {
+/// Returns the certificate that the daemon presents.
+async fn presented_certificate(daemon: &Daemon, ca: &Authority) -> Vec<u8> {
     let stream = tokio::net::TcpStream::connect(daemon.addr()).await.unwrap();
     let stream = tls::connect(tls::config(ca, None), stream).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
 #[tokio::test]
-async fn a_reload_under_load_loses_no_request_and_shows_the_new_certificate() {
+async fn reload_under_load_loses_no_request_and_uses_the_new_certificate() {
     let ca = ca();
     let daemon = setup(&ca).start();
     let folder = daemon.setup().folder().to_owned();
     daemon.unix_client().push("hello", guests::run::HELLO).await;
-    let before = shown(&daemon, &ca).await;
-    // Half of the clients keep their connection; the others make one for each request.
+    let before = presented_certificate(&daemon, &ca).await;
+    // Half of the clients keep their connection. The others open one for each request.
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let load = |keep_alive: bool| {
         let (config, address, stopped) = (tls::config(&ca, None), daemon.addr(), stopped.clone());
@@ -219,11 +219,14 @@ async fn a_reload_under_load_loses_no_request_and_shows_the_new_certificate() {
     };
     let clients: Vec<_> = (0..8).map(|number| load(number % 2 == 0)).collect();
     for round in 1..=5 {
-        let old = shown(&daemon, &ca).await;
+        let old = presented_certificate(&daemon, &ca).await;
         ca.server().write(&folder, "own");
         daemon.signal(Signal::HUP);
-        eventually(format!("certificate {round}"), async || (shown(&daemon, &ca).await != old).then_some(())).await;
-        // Each certificate serves for a while.
+        eventually(format!("certificate {round}"), async || {
+            (presented_certificate(&daemon, &ca).await != old).then_some(())
+        })
+        .await;
+        // Each certificate is used for a while.
         let done = handshakes(&daemon, "done").await;
         eventually("more requests", async || (handshakes(&daemon, "done").await > done + 50).then_some(())).await;
     }
@@ -232,21 +235,21 @@ async fn a_reload_under_load_loses_no_request_and_shows_the_new_certificate() {
     for client in clients {
         answers.push(client.await.expect("no client lost a request"));
     }
-    assert_ne!(shown(&daemon, &ca).await, before);
+    assert_ne!(presented_certificate(&daemon, &ca).await, before);
     assert!(answers.iter().sum::<u64>() >= 250 && answers.iter().all(|count| *count > 0), "{answers:?}");
     eprintln!("{answers:?} requests answered over five reloads");
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_not_taken_at_a_reload() {
+async fn reload_with_invalid_files_keeps_the_old_ones() {
     let ca = ca();
     let daemon = mutual(&ca).start();
     let folder = daemon.setup().folder().to_owned();
     let ann = tls::config(&ca, Some(&ca.client("ann")));
     let client = daemon.tls_client(ann);
-    let before = shown(&daemon, &ca).await;
+    let before = presented_certificate(&daemon, &ca).await;
     let other = ca.server();
-    for (name, text, told) in [
+    for (name, text, reported) in [
         ("own.key", other.key.as_str(), "is not that of the certificate"),
         ("own.key", "", "no private key"),
         ("ca.pem", "", "no certificate"),
@@ -254,12 +257,12 @@ async fn what_cannot_be_used_is_not_taken_at_a_reload() {
         let was = std::fs::read_to_string(folder.join(name)).unwrap();
         tls::write(&folder, name, text);
         daemon.signal(Signal::HUP);
-        daemon.until_logged(&[told, "what was there before stays"]).await;
-        assert_eq!(client.get("/_ping").send().await.status, 200, "{told}");
+        daemon.until_logged(&[reported, "what was there before stays"]).await;
+        assert_eq!(client.get("/_ping").send().await.status, 200, "{reported}");
         tls::write(&folder, name, &was);
     }
-    assert_eq!(shown(&daemon, &ca).await, before);
-    // Another authority: who was let in is not any more, but stays where they are.
+    assert_eq!(presented_certificate(&daemon, &ca).await, before);
+    // With another authority, existing connections stay open, but their clients can no longer connect.
     let (second, address) = (Authority::new("Second CA"), client.address());
     let mut kept = Raw::try_connect(address).await.unwrap();
     let ping = "GET /_ping HTTP/1.1\r\nHost: {host}\r\n\r\n";
@@ -267,7 +270,7 @@ async fn what_cannot_be_used_is_not_taken_at_a_reload() {
     kept.read_until("OK").await;
     tls::write(&folder, "ca.pem", second.pem());
     daemon.signal(Signal::HUP);
-    eventually("ann to be refused", async || client.get("/_ping").try_open().await.is_err().then_some(())).await;
+    eventually("ann to be rejected", async || client.get("/_ping").try_open().await.is_err().then_some(())).await;
     kept.write(ping).await;
     kept.read_until("OK").await;
     let bob = daemon.tls_client(tls::config(&ca, Some(&second.client("bob"))));
@@ -275,7 +278,7 @@ async fn what_cannot_be_used_is_not_taken_at_a_reload() {
 }
 
 #[tokio::test]
-async fn a_hangup_without_tls_reloads_nothing_and_ends_nothing() {
+async fn sighup_without_tls_does_not_stop_the_daemon() {
     let mut daemon = Daemon::start(CAPSTAN);
     daemon.signal(Signal::HUP);
     daemon.until_logged(&["SIGHUP: reloading"]).await;
@@ -283,10 +286,10 @@ async fn a_hangup_without_tls_reloads_nothing_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn who_was_held_by_a_start_that_fails_is_told_over_tls() {
+async fn failed_startup_is_reported_to_waiting_tls_clients() {
     let ca = ca();
     for policy in ["hold", "answer"] {
-        let held = Held::at("keys", "artifacts", policy, |setup| {
+        let held = BlockedStart::at("keys", "artifacts", policy, |setup| {
             std::fs::write(setup.folder().join("data/artifacts"), "").unwrap();
             setup.tls(&ca.server())
         });
@@ -296,16 +299,16 @@ async fn who_was_held_by_a_start_that_fails_is_told_over_tls() {
             raw.write("GET /info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").await;
             raw.read_to_end().await
         });
-        // It is with the daemon, or with the kernel until the gate fails.
+        // The connection is accepted by the daemon, or waits in the kernel until the gate fails.
         eventually("a connection", async || (established(&held.daemon) >= 1).then_some(())).await;
-        held.let_go();
-        let told = String::from_utf8(waiting.await.unwrap()).unwrap();
-        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("artifacts"), "{policy}: {told}");
+        held.unblock();
+        let reported = String::from_utf8(waiting.await.unwrap()).unwrap();
+        assert!(reported.starts_with("HTTP/1.1 503 ") && reported.contains("artifacts"), "{policy}: {reported}");
     }
 }
 
 #[tokio::test]
-async fn the_files_may_be_named_in_the_configuration() {
+async fn tls_files_can_be_set_in_the_configuration() {
     let ca = ca();
     let setup = Setup::new(CAPSTAN);
     let [cert, key] = ca.server().write(setup.folder(), "own");

@@ -1,15 +1,15 @@
-//! The soak: 200,000 runs of all kinds against one daemon, whose memory, files and threads must end where they began.
+//! The soak test: 200,000 runs of all kinds on one daemon, whose memory, files and threads must return to their initial values.
 //!
-//! Of twenty runs seven are of a module, seven of a component, two trap, two are stopped by a deadline, and two lose their client. Each is a
-//! connection of its own, over the unix socket, sixteen at a time. What is where it stays after the first 20,000 is what the rest is
-//! held against: pools have slots by then, and the history and the events are full.
+//! Of twenty runs, seven run a module, seven run a component, two trap, two hit a deadline, and two lose their client. Each run uses its own
+//! connection over the unix socket, sixteen at a time. The first 20,000 runs are a warm-up: afterwards the pools, the history and the event
+//! log are full, and the state at that point is the baseline.
 //!
-//! `CAPSTAN_SOAK_RUNS` sets another number of runs. It gives up after half an hour.
+//! `CAPSTAN_SOAK_RUNS` sets another number of runs. The test fails after half an hour.
 
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "it reports by panicking, and reads the figures of a process"
+    reason = "a test reports by panicking, and reads files in /proc"
 )]
 
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 const RUNS: usize = 200_000;
-/// Runs before the first look.
-const WARM: usize = 20_000;
-/// Runs at a time.
+/// The number of warm-up runs.
+const WARM_UP: usize = 20_000;
+/// The number of concurrent runs.
 const AT_A_TIME: usize = 16;
-const MOST: Duration = Duration::from_secs(30 * 60);
-/// The part of the resident memory by which the end may differ from the beginning.
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// The relative growth of the resident memory that is tolerated.
 const DRIFT: f64 = 0.05;
 
 fn main() {
     let runs = std::env::var("CAPSTAN_SOAK_RUNS").map_or(RUNS, |runs| runs.parse().unwrap());
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let soaked = runtime.block_on(async { tokio::time::timeout(MOST, soak(runs)).await });
-    assert!(soaked.is_ok(), "not done within {MOST:?}");
+    let soaked = runtime.block_on(async { tokio::time::timeout(TIMEOUT, soak(runs)).await });
+    assert!(soaked.is_ok(), "not done within {TIMEOUT:?}");
 }
 
 async fn soak(runs: usize) {
@@ -44,12 +44,12 @@ async fn soak(runs: usize) {
     client.push("trap", guests::run::TRAP_UNREACHABLE).await;
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
 
-    run_all(&client, WARM).await;
-    let before = Held::settled(&daemon, &client, None).await;
+    run_all(&client, WARM_UP).await;
+    let before = Resources::settled(&daemon, &client, None).await;
     let begun = Instant::now();
     run_all(&client, runs).await;
     let took = begun.elapsed();
-    let after = Held::settled(&daemon, &client, Some(before)).await;
+    let after = Resources::settled(&daemon, &client, Some(before)).await;
 
     // A daemon that sees a failure prints its log, which is long.
     drop(daemon);
@@ -60,7 +60,7 @@ async fn soak(runs: usize) {
     }
     let drift = after.resident as f64 / before.resident as f64 - 1.0;
     println!("memory moved by {:.1} %", 100.0 * drift);
-    assert!(drift < DRIFT, "the daemon holds more than before");
+    assert!(drift < DRIFT, "the memory of the daemon has grown");
 }
 
 async fn run_all(client: &Client, runs: usize) {
@@ -73,34 +73,34 @@ async fn run_all(client: &Client, runs: usize) {
                 if run >= runs {
                     return;
                 }
-                one(&client, run).await;
+                run_one(&client, run).await;
             }
         });
     }
     workers.join_all().await;
 }
 
-async fn one(client: &Client, run: usize) {
+async fn run_one(client: &Client, run: usize) {
     match run % 20 {
-        0..7 => client.run("p1").send().await.ended("exited", 0),
-        7..14 => client.run("p2").send().await.ended("exited", 0),
-        14..16 => client.run("trap").send().await.ended("trapped", 134),
-        16..18 => client.run("sleep").query("timeout", "0.02").send().await.ended("timed_out", 124),
-        // The head comes before the end; dropping the rest is what a client does that leaves.
+        0..7 => client.run("p1").send().await.assert_outcome("exited", 0),
+        7..14 => client.run("p2").send().await.assert_outcome("exited", 0),
+        14..16 => client.run("trap").send().await.assert_outcome("trapped", 134),
+        16..18 => client.run("sleep").query("timeout", "0.02").send().await.assert_outcome("timed_out", 124),
+        // The head arrives before the end of the run. Dropping the exchange closes the connection.
         _ => drop(client.run("sleep").open().await),
     }
 }
 
-/// What the daemon holds.
+/// The resources that the daemon holds.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct Resources {
     resident: u64,
     files: usize,
     threads: usize,
 }
 
-impl Held {
-    /// What it holds once nothing runs, and no more files and threads than `before`.
+impl Resources {
+    /// Waits until nothing runs and there are no more files and threads than `before`, and returns the resources.
     async fn settled(daemon: &Daemon, client: &Client, before: Option<Self>) -> Self {
         let settled = async || {
             let idle = client.running().await == 0;

@@ -1,8 +1,8 @@
-//! Programs that are small to send and may be much to compile, each in a direction of its own.
+//! Programs that are small to upload but expensive to compile, each in a different way.
 
 use crate::modules::{self, ADD, CONST_0, DROP, END, I64, command, leb128, module, section, vector};
 
-/// One of them, and the stable code it is refused with; `None` where it must compile within the limits, and end well when it is run.
+/// A bomb, and the stable error code of its rejection. `None` means that it compiles within the limits and runs to a normal end.
 #[derive(Debug)]
 pub struct Bomb {
     pub name: &'static str,
@@ -10,7 +10,7 @@ pub struct Bomb {
     pub code: Option<&'static str>,
 }
 
-/// All of them.
+/// Returns all bombs.
 pub fn all() -> Vec<Bomb> {
     let bomb = |name, wasm, code| Bomb { name, wasm, code };
     vec![
@@ -27,7 +27,7 @@ pub fn all() -> Vec<Bomb> {
         bomb("ten tables of 65,000 branches", branches(10, 65_000), None),
         bomb("200 functions of 50,000 locals each", locals(200), None),
         bomb("20 functions of 1,000 parameters and results", parameters(20), None),
-        bomb("30,000 values that live at a time", living(30_000), None),
+        bomb("30,000 values that live at a time", live_values(30_000), None),
         bomb("100,000 data segments", data_segments(100_000), None),
         bomb("90,000 exports", exports(90_000), None),
         bomb("100,000 globals", globals(100_000), None),
@@ -39,7 +39,7 @@ pub fn all() -> Vec<Bomb> {
 /// The body of a function that does nothing.
 const EMPTY: [u8; 2] = [0, END];
 
-/// A command whose `_start` calls the first of some functions of 1,000 parameters and as many results, each of which calls itself.
+/// Returns a command whose `_start` calls the first of `functions` functions. Each has 1,000 parameters and 1,000 results and calls itself.
 pub fn parameters(functions: usize) -> Vec<u8> {
     let values = [leb128(1000), vec![I64; 1000]].concat();
     let types = [&[2, 0x60, 0, 0, 0x60][..], &values, &values].concat();
@@ -62,7 +62,7 @@ fn ifs(functions: usize, count: usize) -> Vec<u8> {
     command(&vec![[vec![0], each.repeat(count), vec![END]].concat(); functions])
 }
 
-/// A function of constructs that `open` opens, each within the one before.
+/// Returns a function of `depth` nested constructs that start with the bytes `open`.
 fn nested(open: &[u8], depth: usize) -> Vec<u8> {
     command(&[[vec![0], open.repeat(depth), vec![END; depth + 1]].concat()])
 }
@@ -72,13 +72,13 @@ fn branches(functions: usize, count: usize) -> Vec<u8> {
     command(&vec![body; functions])
 }
 
-/// A command of functions that have more locals than anybody needs: 8 bytes each, and milliseconds to compile.
+/// Returns a command of functions with 50,000 locals each: 8 bytes to upload and milliseconds to compile per function.
 pub fn locals(functions: usize) -> Vec<u8> {
     command(&vec![[vec![1], leb128(50_000), vec![I64, END]].concat(); functions])
 }
 
-/// A function that keeps the results of as many calls before it adds them up.
-fn living(count: usize) -> Vec<u8> {
+/// Returns a function that keeps the results of `count` calls alive before it adds them up.
+fn live_values(count: usize) -> Vec<u8> {
     const I32: u8 = 0x7f;
     let locals = |instruction: &[u8]| -> Vec<u8> {
         (0..count).flat_map(|local| [instruction, &leb128(local)].concat()).collect()
@@ -112,7 +112,7 @@ fn name(length: usize) -> Vec<u8> {
     exporting(["n".repeat(length)])
 }
 
-/// A command whose only function has further names.
+/// Returns a command whose only function is exported under further names.
 fn exporting(names: impl IntoIterator<Item = String>) -> Vec<u8> {
     let named = ["_start".to_owned()].into_iter().chain(names);
     let mut exports: Vec<_> = named.map(|name| [leb128(name.len()), name.into_bytes(), vec![0, 0]].concat()).collect();

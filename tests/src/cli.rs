@@ -1,4 +1,4 @@
-//! `Cli`: the real command, run as a user runs it.
+//! `Cli`: runs the real command as a user does.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::daemon::{clean_environment, started};
 use crate::{Daemon, within};
 
-/// One call of the command, before it is made. Its working folder is a fresh one.
+/// One call of the command, not started yet. It has a fresh working directory.
 #[derive(Debug)]
 pub struct Cli {
     command: Command,
@@ -22,7 +22,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The command without a daemon.
+    /// Creates a call that names no daemon.
     pub fn new(binary: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("capstan-cli-").tempdir().unwrap();
         let mut command = std::process::Command::new(binary);
@@ -31,17 +31,17 @@ impl Cli {
         Self { command: command.into(), folder, stdin: Vec::new() }
     }
 
-    /// The command, told of a daemon by `-H`.
-    pub fn of(binary: &str, daemon: &Daemon) -> Self {
+    /// Creates a call that names a daemon with `-H`.
+    pub fn for_daemon(binary: &str, daemon: &Daemon) -> Self {
         Self::new(binary).args(["-H", &format!("unix://{}", daemon.unix().display())])
     }
 
-    /// The working folder, to put files in; it lives as long as what came of this call.
+    /// The working directory, in which a test creates files. It is deleted with the value that comes of this call.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Puts a file into the working folder.
+    /// Writes a file in the working directory.
     #[must_use]
     pub fn file(self, name: &str, content: &[u8]) -> Self {
         std::fs::write(self.folder().join(name), content).unwrap();
@@ -60,26 +60,26 @@ impl Cli {
         self
     }
 
-    /// What it reads from stdin; nothing by default.
+    /// Sets the bytes of stdin. By default stdin is empty.
     #[must_use]
     pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
         self.stdin = stdin.into();
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the command and waits for its end.
     pub async fn run(mut self) -> Finished {
         let stdin = std::mem::take(&mut self.stdin);
         let mut running = self.spawn();
         let mut pipe = running.stdin.take().expect("stdin is piped");
-        // Written beside the reading, since the command may answer before it has read all; it need not read any of it.
+        // Write and read concurrently: the command may respond before it has read all of its stdin, or never read it.
         let writing = tokio::spawn(async move { pipe.write_all(&stdin).await });
         let finished = running.finish().await;
         writing.abort();
         finished
     }
 
-    /// Starts it, with pipes in the hands of the test.
+    /// Starts the command with pipes that the test reads and writes.
     pub fn spawn(mut self) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = started(|| self.command.spawn()).unwrap();
@@ -88,7 +88,7 @@ impl Cli {
     }
 }
 
-/// A call that is going on; dropping it kills the process.
+/// A running command. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -99,22 +99,22 @@ pub struct Running {
 }
 
 impl Running {
-    /// Writes to its stdin.
+    /// Writes to stdin.
     pub async fn feed(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("stdin is still open");
-        within("room in a pipe", stdin.write_all(bytes)).await.unwrap();
+        within("space in the pipe", stdin.write_all(bytes)).await.unwrap();
         stdin.flush().await.unwrap();
     }
 
-    /// Ends its stdin.
+    /// Closes stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Reads its stdout until `needle` has come.
+    /// Reads stdout until it contains `needle`.
     ///
     /// # Panics
-    /// If stdout ends before.
+    /// If stdout ends first.
     pub async fn read_until(&mut self, needle: &str) {
         while !self.read.windows(needle.len()).any(|window| window == needle.as_bytes()) {
             let count = within(format!("{needle:?}"), self.stdout.read_buf(&mut self.read)).await.unwrap();
@@ -122,13 +122,13 @@ impl Running {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it runs");
+        let id = self.child.id().expect("the command is running");
         kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
-    /// Waits for its end; leaves stdin as it is.
+    /// Waits for the end of the process. Does not close stdin.
     pub async fn finish(mut self) -> Finished {
         let mut stderr = Vec::new();
         let mut pipe = self.child.stderr.take().expect("stderr is piped");
@@ -147,10 +147,10 @@ impl Running {
     }
 }
 
-/// A call that has ended.
+/// A finished command.
 #[derive(Debug)]
 pub struct Finished {
-    /// The exit code; none if a signal ended it.
+    /// The exit code, or `None` if a signal ended the process.
     pub code: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
@@ -158,24 +158,24 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Its stdout as text.
+    /// Returns stdout as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Its stdout as JSON.
+    /// Returns stdout as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// A file of its working folder.
+    /// Reads a file in the working directory.
     pub fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}; {self:?}"))
     }
 
-    /// Itself, after its exit code was compared.
+    /// Compares the exit code and returns `self`.
     #[track_caller]
-    pub fn exited(self, code: i32) -> Self {
+    pub fn assert_exit_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }

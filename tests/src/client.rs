@@ -1,4 +1,4 @@
-//! `Client`: well-formed HTTP, one connection a call, over TCP or a unix socket.
+//! `Client`: well-formed HTTP over TCP or a unix socket, one connection per request.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::{Reply, tls, within};
 
-/// Where a daemon listens.
+/// The address of a daemon.
 #[derive(Debug, Clone)]
 pub enum Address {
     Tcp(SocketAddr),
@@ -32,7 +32,7 @@ pub enum Address {
     Tls(SocketAddr, Arc<ClientConfig>),
 }
 
-/// A byte stream of either kind.
+/// A byte stream of any transport.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -54,7 +54,7 @@ impl Address {
         })
     }
 
-    /// What goes into `Host`.
+    /// Returns the value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
         match self {
             Self::Tcp(address) => address.to_string(),
@@ -64,7 +64,7 @@ impl Address {
     }
 }
 
-/// Makes calls to one daemon.
+/// Sends requests to one daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
     address: Address,
@@ -95,7 +95,7 @@ impl Client {
         self.call("DELETE", path)
     }
 
-    /// A call of any method; `path` goes out as it is.
+    /// Creates a request with any method. `path` is sent unchanged.
     pub fn call(&self, method: &str, path: &str) -> Call {
         let headers = HeaderMap::from_iter([(hyper::header::HOST, self.address.authority().parse().unwrap())]);
         Call {
@@ -108,34 +108,34 @@ impl Client {
         }
     }
 
-    /// A run of a handler by a client that takes trailers, and so learns the outcome however late it comes.
+    /// Creates a run request of a client that accepts trailers, and so learns the outcome no matter how late it comes.
     pub fn run(&self, handler: &str) -> Call {
         self.run_plain(handler).header("te", "trailers")
     }
 
-    /// A run of a handler by a client that takes neither trailers nor frames, as most do. Where the run takes longer than the
-    /// head is held back, all that such a client learns is whether its answer was cut.
+    /// Creates a run request of a client that accepts neither trailers nor frames, like most clients. If the run takes longer than the daemon
+    /// holds back the response head, such a client can only tell whether the response was truncated.
     pub fn run_plain(&self, handler: &str) -> Call {
         self.post(&format!("/v1/handlers/{handler}/run"))
     }
 
-    /// Pushes a program that must be taken.
+    /// Pushes a program.
     ///
     /// # Panics
-    /// If it is not.
+    /// If the daemon rejects it.
     pub async fn push(&self, handler: &str, wasm: impl Into<Bytes>) {
         let reply = self.put(&format!("/v1/handlers/{handler}"), wasm).send().await;
         assert!(matches!(reply.status, 200 | 201), "push of {handler}: {reply:?}");
     }
 
-    /// How many jobs the daemon says are running.
+    /// Returns the number of running jobs that the daemon reports.
     pub async fn running(&self) -> u64 {
         let reply = self.get("/v1/info").send().await;
         reply.json()["jobs"]["running"].as_u64().unwrap_or_else(|| panic!("no jobs.running in {reply:?}"))
     }
 }
 
-/// One call, before it is sent.
+/// A request that is not sent yet.
 #[derive(Debug)]
 pub struct Call {
     address: Address,
@@ -147,7 +147,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Adds a query parameter, percent-encoded here.
+    /// Adds a query parameter and percent-encodes its value.
     #[must_use]
     pub fn query(mut self, key: &str, value: &str) -> Self {
         let separator = if self.target.contains('?') { '&' } else { '?' };
@@ -161,13 +161,13 @@ impl Call {
         self.query("arg", value)
     }
 
-    /// Adds a variable of the run.
+    /// Adds an environment variable of the run.
     #[must_use]
     pub fn env(self, key: &str, value: &str) -> Self {
         self.header("capstan-env", &format!("{}={}", percent_encoded(key), percent_encoded(value)))
     }
 
-    /// Adds a header; `Host` replaces the one that is there.
+    /// Adds a header. `Host` replaces the existing one.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         if name.eq_ignore_ascii_case("host") {
@@ -178,66 +178,66 @@ impl Call {
         self
     }
 
-    /// Asks for the answer of a run as frames, and no longer for trailers.
+    /// Requests the response of a run as frames instead of with trailers.
     #[must_use]
     pub fn framed(mut self) -> Self {
         self.headers.remove(hyper::header::TE);
         self.header("accept", crate::frames::MEDIA_TYPE)
     }
 
-    /// Speaks HTTP/2 with prior knowledge.
+    /// Uses HTTP/2 with prior knowledge.
     #[must_use]
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
     }
 
-    /// Sends this body, its length told beforehand.
+    /// Sets the body, with a `Content-Length`.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Full::new(body.into()).boxed();
         self
     }
 
-    /// Sends a body that the test feeds piece by piece.
+    /// Sets a streaming body that the test sends in pieces.
     #[must_use]
-    pub fn fed(mut self) -> (Self, Feed) {
+    pub fn streaming_body(mut self) -> (Self, Feed) {
         let (sender, pieces) = mpsc::channel(1);
         self.body = Pieces(pieces).boxed();
         (self, Feed(sender))
     }
 
-    /// Sends the call and reads the answer to its end.
+    /// Sends the request and reads the whole response.
     ///
     /// # Panics
-    /// If there is no answer, or one that is cut before its end.
+    /// If there is no response or it is truncated.
     pub async fn send(self) -> Reply {
         let what = format!("{} {}", self.method, self.target);
         let reply = self.send_until_cut().await;
-        assert!(!reply.cut, "the answer to {what} was cut: {reply:?}");
+        assert!(!reply.cut, "the response to {what} was truncated: {reply:?}");
         reply
     }
 
-    /// As [`Call::send`], but takes an answer that was cut.
+    /// Like [`Call::send`], but also accepts a truncated response.
     pub async fn send_until_cut(self) -> Reply {
         self.open().await.finish().await
     }
 
-    /// Sends the call and returns as soon as the head of the answer is there.
+    /// Sends the request and returns as soon as the head of the response arrives.
     ///
     /// # Panics
-    /// If none comes.
+    /// If no response arrives.
     pub async fn open(self) -> Exchange {
         let what = format!("{} {}", self.method, self.target);
-        self.try_open().await.unwrap_or_else(|error| panic!("no answer to {what}: {error}"))
+        self.try_open().await.unwrap_or_else(|error| panic!("no response to {what}: {error}"))
     }
 
-    /// As [`Call::open`], but tells of a failure.
+    /// Like [`Call::open`], but returns failures.
     ///
     /// # Errors
-    /// That there is no connection, or no answer on it.
+    /// If the connection fails or closes without a response.
     pub async fn try_open(self) -> io::Result<Exchange> {
-        within(format!("an answer to {} {}", self.method, self.target), self.exchange()).await
+        within(format!("a response to {} {}", self.method, self.target), self.exchange()).await
     }
 
     async fn exchange(self) -> io::Result<Exchange> {
@@ -261,7 +261,7 @@ impl Call {
     }
 }
 
-/// A call whose answer has begun; dropping it closes the connection.
+/// A response whose head has arrived. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Exchange {
     pub status: u16,
@@ -271,23 +271,23 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A header of the head, if it is there.
+    /// Returns a header of the response head.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The next piece of the body; `None` at its end or where it is cut.
+    /// Returns the next piece of the body, or `None` at its end or where it is truncated.
     pub async fn piece(&mut self) -> Option<Bytes> {
         loop {
-            let frame = within("the next piece of an answer", self.body.frame()).await?.ok()?;
+            let frame = within("the next piece of a response", self.body.frame()).await?.ok()?;
             if let Ok(data) = frame.into_data() {
                 return Some(data);
             }
         }
     }
 
-    /// Reads until there are `count` bytes, or the end.
-    pub async fn at_least(&mut self, count: usize) -> Bytes {
+    /// Reads until at least `count` bytes have arrived, or the body ends.
+    pub async fn read_at_least(&mut self, count: usize) -> Bytes {
         let mut read = BytesMut::new();
         while read.len() < count {
             let Some(piece) = self.piece().await else { break };
@@ -296,12 +296,12 @@ impl Exchange {
         read.freeze()
     }
 
-    /// Reads the rest.
+    /// Reads the rest of the response.
     pub async fn finish(mut self) -> Reply {
         let mut body = BytesMut::new();
         let mut trailers = None;
         let mut cut = false;
-        while let Some(frame) = within("the end of an answer", self.body.frame()).await {
+        while let Some(frame) = within("the end of a response", self.body.frame()).await {
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) => body.extend_from_slice(&data),
                 Ok(Err(other)) => trailers = other.into_trailers().ok(),
@@ -322,17 +322,17 @@ impl Drop for Exchange {
     }
 }
 
-/// The test's end of a request body; dropping it ends the body.
+/// The sending half of a request body. Dropping it ends the body.
 #[derive(Debug)]
 pub struct Feed(mpsc::Sender<Bytes>);
 
 impl Feed {
-    /// Hands over a piece as soon as there is room for it; false if the connection is gone.
+    /// Sends a piece as soon as there is space for it. Returns false if the connection is closed.
     pub async fn send(&self, piece: impl Into<Bytes>) -> bool {
-        within("room for a piece of a request", self.0.send(piece.into())).await.is_ok()
+        within("space for a piece of a request", self.0.send(piece.into())).await.is_ok()
     }
 
-    /// As [`Feed::send`], but waits as long as it takes.
+    /// Like [`Feed::send`], but without a timeout.
     pub async fn send_patiently(&self, piece: impl Into<Bytes>) -> bool {
         self.0.send(piece.into()).await.is_ok()
     }

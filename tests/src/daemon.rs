@@ -1,4 +1,4 @@
-//! `Daemon`: the real binary, started in a folder of its own and ended with the test.
+//! `Daemon`: the real binary, started in its own directory and killed at the end of the test.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,12 +19,12 @@ use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use crate::tls::{self, Authority, Leaf};
-use crate::{Address, Client, PATIENCE, eventually};
+use crate::{Address, Client, TIMEOUT, eventually};
 
-/// The user who has no files and no rights.
+/// The user id of `nobody`, who owns no files.
 const NOBODY: u32 = 65_534;
 
-/// How a daemon is to be started. By default on a unix socket and a free TCP port, with a data folder, all in a fresh folder.
+/// The settings of a daemon. By default it listens on a unix socket and a free TCP port and has a data directory, all in a fresh directory.
 #[derive(Debug, Clone)]
 pub struct Setup {
     binary: PathBuf,
@@ -37,20 +37,20 @@ pub struct Setup {
     user: Option<u32>,
 }
 
-/// Starts its arguments as the process that `LISTEN_PID` names, unless the test has set another.
+/// Executes its arguments as the process that `LISTEN_PID` names, unless the test sets another.
 const WITH_PID: &str = r#"export LISTEN_PID="${LISTEN_PID-$$}"; exec "$0" "$@""#;
 
-/// Where descriptors lie, out of the way of all that are to be passed, while a shell puts them into their places.
+/// The first descriptor number used to keep descriptors out of the way while a shell moves them to their final numbers.
 const ASIDE: i32 = 200;
 
-/// The variable by which a tester has all daemons confined in a way, unless a test chooses one.
+/// A tester can set this variable to run all daemons in one confinement mode. A test that sets a mode overrides it.
 const CONFINE: &str = "CAPSTAN_TEST_CONFINE";
 
-/// Held to start a process; by whoever passes descriptors alone, so that no other process gets them too.
+/// Held for reading while a process starts, and for writing while a process starts that inherits descriptors, so that no other process inherits them.
 static STARTING: RwLock<()> = RwLock::new(());
 
 impl Setup {
-    /// A setup of `binary`; a clone shares the folder, so that two daemons can fight for it.
+    /// Creates the settings of `binary`. A clone shares the directory, so that two daemons can compete for it.
     pub fn new(binary: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("capstan-").tempdir().unwrap();
         let socket = format!("unix://{}/s.sock", folder.path().display());
@@ -66,25 +66,25 @@ impl Setup {
         }
     }
 
-    /// The folder that all of the daemon's files lie in.
+    /// The directory that contains all files of the daemon.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Listens on these addresses only.
+    /// Listens only on these addresses.
     #[must_use]
     pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.hosts = hosts.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Runs as a user whom the modes of files bind, as they do not bind root; where the tester is one, as the tester. The setup's folder
+    /// Runs as a user to whom file modes apply, which they do not to root. If the tester is not root, runs as the tester. The setup's directory
     /// is given to that user.
     #[must_use]
     pub fn unprivileged(mut self) -> Self {
         if rustix::process::geteuid().is_root() {
-            // The tester's build need not be where others may go. Another process copies it: a child that another test starts meanwhile
-            // would have this one's file open for writing, and then nobody could run it.
+            // The build directory of the tester may be unreadable to other users, so the binary is copied. Another process copies it: a child that a
+            // parallel test starts at that moment would inherit the open file, and an executable that is open for writing cannot be run.
             let binary = self.folder().join("capstan");
             let copied = Command::new("cp").args([&self.binary, &binary]).status().unwrap();
             assert!(copied.success(), "cp {}", self.binary.display());
@@ -95,7 +95,7 @@ impl Setup {
         self
     }
 
-    /// Makes the folder `path` below the setup's, for the user that the daemon runs as, with `mode`.
+    /// Creates the directory `path` in the setup's directory, owned by the daemon's user, with `mode`.
     pub fn folder_with_mode(&self, path: &str, mode: u32) -> PathBuf {
         let path = self.folder().join(path);
         fs::create_dir_all(&path).unwrap();
@@ -104,7 +104,7 @@ impl Setup {
         path
     }
 
-    /// Uses this data folder.
+    /// Uses this data directory.
     #[must_use]
     pub fn data(mut self, data: impl Into<PathBuf>) -> Self {
         self.data = data.into();
@@ -118,14 +118,14 @@ impl Setup {
         self
     }
 
-    /// Sets a variable of the daemon's environment.
+    /// Sets a variable in the environment of the daemon.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Passes this to the daemon as systemd does, under the next file descriptor from 3 on.
+    /// Passes a descriptor to the daemon as systemd does, under the next number starting at 3.
     #[must_use]
     pub fn pass(mut self, name: &str, passed: impl Into<OwnedFd>) -> Self {
         let aside = rustix::io::fcntl_dupfd_cloexec(passed.into(), ASIDE).unwrap();
@@ -133,21 +133,21 @@ impl Setup {
         self
     }
 
-    /// Serves TCP over TLS under this certificate.
+    /// Serves TCP over TLS with this certificate.
     #[must_use]
     pub fn tls(self, own: &Leaf) -> Self {
         let [cert, key] = own.write(self.folder(), "own");
         self.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key)
     }
 
-    /// Asks clients over TCP for certificates of this authority.
+    /// Requires clients over TCP to present a certificate of this authority.
     #[must_use]
     pub fn tls_ca(self, ca: &Authority) -> Self {
         let file = tls::write(self.folder(), "ca.pem", ca.pem());
         self.arg("--tls-ca").arg(file)
     }
 
-    /// Starts with a configuration file of this text.
+    /// Starts with a configuration file that has this content.
     #[must_use]
     pub fn config(self, toml: &str) -> Self {
         let file = self.folder().join("capstan.toml");
@@ -158,25 +158,25 @@ impl Setup {
     /// Starts the daemon and waits until it is ready.
     ///
     /// # Panics
-    /// If it ends instead.
+    /// If the daemon exits instead.
     pub fn start(self) -> Daemon {
         let mut daemon = self.spawn();
         match daemon.wait_for_line("ready") {
             Ok(()) => daemon,
-            Err(refused) => panic!("the daemon did not start: {refused:?}"),
+            Err(failed) => panic!("the daemon did not start: {failed:?}"),
         }
     }
 
-    /// Starts a daemon that must refuse to run.
+    /// Starts a daemon and expects that it fails to start.
     ///
     /// # Panics
-    /// If it gets ready.
-    pub fn refused(self) -> Refused {
+    /// If the daemon becomes ready.
+    pub fn start_must_fail(self) -> FailedStart {
         let mut daemon = self.spawn();
-        daemon.wait_for_line("ready").expect_err("the daemon must refuse to start")
+        daemon.wait_for_line("ready").expect_err("the daemon must fail to start")
     }
 
-    /// Starts the daemon and waits for nothing; see [`Daemon::wait_for_line`].
+    /// Starts the daemon and returns immediately; see [`Daemon::wait_for_line`].
     pub fn spawn(self) -> Daemon {
         let log = self.folder().join(format!("daemon-{}.log", fs::read_dir(self.folder()).unwrap().count()));
         let mut command = self.command();
@@ -197,14 +197,14 @@ impl Setup {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                // The pipe is drained to its end even when nobody asks for lines any more.
+                // Drain the pipe to its end, even if the test reads no more lines.
                 let _ = sender.send(line);
             }
         });
         Daemon { child, lines, printed: Vec::new(), log, setup: self }
     }
 
-    /// Starts the process, and sees to it that it alone gets what is passed.
+    /// Starts the process so that no other process inherits the passed descriptors.
     fn start_alone(&self, mut command: Command) -> io::Result<Child> {
         if self.passed.is_empty() {
             return started(|| command.spawn());
@@ -220,7 +220,7 @@ impl Setup {
         child
     }
 
-    /// The binary in its environment, with what is passed to it.
+    /// Builds the command that runs the binary in its environment, with the passed descriptors.
     fn command(&self) -> Command {
         if self.passed.is_empty() {
             let mut command = Command::new(&self.binary);
@@ -233,7 +233,7 @@ impl Setup {
             let aside = aside.as_raw_fd();
             script += &format!("exec {number}<&{aside} {aside}<&-; ");
         }
-        // The plain shell takes no number of more than one digit.
+        // `sh` accepts only descriptor numbers of one digit, so this needs bash.
         let mut command = Command::new("bash");
         command.arg("-c").arg(script + WITH_PID).arg(&self.binary);
         clean_environment(&mut command, self.folder());
@@ -244,7 +244,7 @@ impl Setup {
     }
 }
 
-/// A running daemon; dropping it kills the process and prints its log if the test failed.
+/// A running daemon. Dropping it kills the process, and prints its log if the test failed.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
@@ -254,81 +254,81 @@ pub struct Daemon {
     setup: Setup,
 }
 
-/// What a daemon that did not start left behind.
+/// The remains of a daemon that failed to start.
 #[derive(Debug)]
-pub struct Refused {
-    /// How the process ended.
+pub struct FailedStart {
+    /// The exit status of the process.
     pub status: ExitStatus,
-    /// What it printed.
+    /// The lines it printed.
     pub stdout: Vec<String>,
-    /// What it logged.
+    /// Its log.
     pub stderr: String,
 }
 
 impl Daemon {
-    /// Starts `binary` as [`Setup::new`] has it.
+    /// Starts `binary` with the defaults of [`Setup::new`].
     pub fn start(binary: &str) -> Self {
         Setup::new(binary).start()
     }
 
-    /// Waits until the daemon prints a line that begins with `prefix`.
+    /// Waits until the daemon prints a line that starts with `prefix`.
     ///
     /// # Errors
-    /// What is left of it, if it ends before.
-    pub fn wait_for_line(&mut self, prefix: &str) -> Result<(), Refused> {
+    /// If the daemon exits first.
+    pub fn wait_for_line(&mut self, prefix: &str) -> Result<(), FailedStart> {
         let began = Instant::now();
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT.saturating_sub(began.elapsed())) {
             self.printed.push(line);
             if self.printed.last().is_some_and(|line| line.starts_with(prefix)) {
                 return Ok(());
             }
         }
-        assert!(began.elapsed() < PATIENCE, "the daemon neither printed {prefix:?} nor ended:\n{}", self.log());
+        assert!(began.elapsed() < TIMEOUT, "the daemon neither printed {prefix:?} nor exited:\n{}", self.log());
         let status = self.child.wait().unwrap();
-        Err(Refused { status, stdout: std::mem::take(&mut self.printed), stderr: self.log() })
+        Err(FailedStart { status, stdout: std::mem::take(&mut self.printed), stderr: self.log() })
     }
 
-    /// A client of its TCP address.
+    /// Returns a client that uses the TCP address.
     pub fn client(&self) -> Client {
         Client::new(Address::Tcp(self.addr()))
     }
 
-    /// A client of its TCP address over TLS.
+    /// Returns a client that uses the TCP address over TLS.
     pub fn tls_client(&self, config: ClientConfig) -> Client {
         Client::new(Address::Tls(self.addr(), config.into()))
     }
 
-    /// A client of its unix socket.
+    /// Returns a client that uses the unix socket.
     pub fn unix_client(&self) -> Client {
         Client::new(Address::Unix(self.unix()))
     }
 
-    /// The first TCP address that it printed.
+    /// Returns the first TCP address that the daemon printed.
     pub fn addr(&self) -> SocketAddr {
         let host = self.printed.iter().find_map(|line| line.strip_prefix("listening on tcp://"));
         host.expect("the daemon listens on TCP").parse().unwrap()
     }
 
-    /// The first unix socket that it printed.
+    /// Returns the first unix socket that the daemon printed.
     pub fn unix(&self) -> PathBuf {
         let path = self.printed.iter().find_map(|line| line.strip_prefix("listening on unix://"));
         path.expect("the daemon listens on a unix socket").into()
     }
 
-    /// What it printed until it was ready.
+    /// Returns the lines that the daemon printed until it was ready.
     pub fn printed(&self) -> &[String] {
         &self.printed
     }
 
-    /// The setup it was started with, to start another like it.
+    /// Returns the settings that the daemon was started with, to start a second one.
     pub fn setup(&self) -> Setup {
         self.setup.clone()
     }
 
-    /// Waits until it has logged each of `texts`: a line is written a little after what it tells of.
+    /// Waits until the log contains each of `texts`. The daemon writes a line shortly after the event that it describes.
     ///
     /// # Panics
-    /// If it never does.
+    /// If a text does not appear in time.
     pub async fn until_logged(&self, texts: &[&str]) {
         eventually(format_args!("{texts:?} in the log"), async || {
             let log = self.log();
@@ -337,86 +337,86 @@ impl Daemon {
         .await;
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// The id of its process.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
-    /// Whether it still runs.
+    /// Returns whether the process is still running.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the daemon exits by itself.
     pub async fn wait_exit(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        eventually("the daemon to end", async || child.try_wait().unwrap()).await
+        eventually("the daemon to exit", async || child.try_wait().unwrap()).await
     }
 
-    /// The memory that its process has, in bytes.
+    /// Returns the resident memory of the process in bytes.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most memory that its process has had at a time, in bytes.
+    /// Returns the peak resident memory of the process in bytes.
     pub fn peak_memory(&self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// An amount of memory that Linux tells of its process, in bytes.
+    /// Returns a memory figure of `/proc/PID/status` in bytes.
     fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells of memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux reports memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// The processes that it has started and that have not ended, as compilers are.
+    /// Returns the running child processes, such as compilers.
     pub fn children(&self) -> Vec<Pid> {
         let processes =
             fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
         let is_child = |process: &i32| {
-            // One that has ended meanwhile is none.
+            // The process may have exited in the meantime.
             let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            // The name, in parentheses, may hold anything; the state and the parent follow.
+            // The name, in parentheses, can contain any character. The state and the parent follow.
             let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
             parent == Some(self.pid())
         };
         processes.filter(is_child).filter_map(Pid::from_raw).collect()
     }
 
-    /// How much processor time its process has used.
+    /// Returns the processor time that the process has used.
     pub fn processor_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The name, in parentheses, may hold anything; 11 fields follow it before those of user and system.
+        // The name, in parentheses, can contain any character. 11 fields follow before user and system time.
         let (_, fields) = stat.rsplit_once(") ").expect("a name is in parentheses");
         let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
-    /// Lets its process open this many files at a time from now on.
+    /// Limits the number of files that the process can have open at a time.
     pub fn limit_open_files(&self, limit: u64) {
         let pid = Pid::from_raw(self.pid().try_into().unwrap());
         let maximum = getrlimit(Resource::Nofile).maximum;
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum }).unwrap();
     }
 
-    /// How many threads its process has.
+    /// Returns the number of threads of the process.
     pub fn threads(&self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
-    /// How many files and sockets its process has open.
+    /// Returns the number of files and sockets that the process has open.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
@@ -424,7 +424,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both fail only where the process has ended already.
+        // Both fail only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -433,13 +433,13 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts a process that gets nothing that is meant for another.
+/// Starts a process that inherits no descriptor that is meant for another process.
 pub(crate) fn started<T>(start: impl FnOnce() -> T) -> T {
     let _together = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     start()
 }
 
-/// Leaves a child process nothing of the tester's environment but the search path, and a home of its own.
+/// Clears the environment of a child process except for the search path, and sets a home directory.
 pub(crate) fn clean_environment(command: &mut Command, home: &Path) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.env_clear().env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home).env("XDG_STATE_HOME", home);

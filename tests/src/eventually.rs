@@ -1,34 +1,34 @@
-//! Waiting for a condition, with patience instead of a guessed pause.
+//! Waits for a condition by polling, with a timeout, instead of sleeping for a guessed time.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must come. Generous, since it is spent only by tests that fail: the machine may be busy, and what
-/// compiles waits for all others.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+/// The timeout of every wait in the tests. It is generous, since only failing tests use it up: the machine may be busy, and compilation
+/// slows down everything else.
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Calls `probe` until it gives something.
+/// Calls `probe` until it returns a value.
 ///
 /// # Panics
-/// After [`PATIENCE`], with `what` was waited for.
+/// If [`TIMEOUT`] passes first. The message names `what`.
 pub async fn eventually<T>(what: impl Display, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = probe().await {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        assert!(began.elapsed() < TIMEOUT, "timed out after {TIMEOUT:?} waiting for {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// Awaits `future` for [`PATIENCE`].
+/// Awaits `future` with the timeout [`TIMEOUT`].
 ///
 /// # Panics
-/// If that was not enough, with `what` was waited for.
+/// If the timeout passes. The message names `what`.
 pub async fn within<T>(what: impl Display, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+        Err(_) => panic!("timed out after {TIMEOUT:?} waiting for {what}"),
     }
 }

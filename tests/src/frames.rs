@@ -1,44 +1,44 @@
-//! The framed answer of a run, taken apart: eight bytes of head (stream, three zeros, length in big endian), then the payload.
+//! Parses the framed response of a run. A frame is a head of eight bytes (stream, three zeros, length in big endian) and a payload.
 
 use serde_json::Value;
 
-/// What a client accepts to get frames.
+/// The media type that a client accepts to get frames.
 pub const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
 
 const HEAD: usize = 8;
 
-/// A framed answer as a whole.
+/// A complete framed response.
 #[derive(Debug)]
 pub struct Framed {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
-    /// The last frame: `job`, `handler`, `outcome`, `exit_code`, `usage`.
+    /// The payload of the last frame: `job`, `handler`, `outcome`, `exit_code`, `usage`.
     pub last: Value,
 }
 
 impl Framed {
-    /// The kind of the outcome.
+    /// Returns the kind of the outcome.
     pub fn kind(&self) -> &str {
         self.outcome()["kind"].as_str().unwrap_or_else(|| panic!("no kind in {}", self.last))
     }
 
-    /// The outcome.
+    /// Returns the outcome.
     pub fn outcome(&self) -> &Value {
         &self.last["outcome"]
     }
 
     /// Compares the kind of the outcome and the exit code.
     #[track_caller]
-    pub fn ended(&self, kind: &str, exit_code: u8) {
+    pub fn assert_outcome(&self, kind: &str, exit_code: u8) {
         assert_eq!(self.kind(), kind, "{}", self.last);
         assert_eq!(self.last["exit_code"], exit_code, "{}", self.last);
     }
 }
 
-/// Takes a whole body apart.
+/// Splits a complete body into its streams.
 ///
 /// # Panics
-/// If it is not frames to its last byte, or its last frame is not its only outcome.
+/// If the body is not a whole number of frames, or its last frame is not its only outcome.
 pub fn demultiplex(body: &[u8]) -> Framed {
     let mut framed = Framed { stdout: Vec::new(), stderr: Vec::new(), last: Value::Null };
     let mut splitter = Splitter::default();
@@ -48,11 +48,11 @@ pub fn demultiplex(body: &[u8]) -> Framed {
             1 => framed.stdout.extend(payload),
             2 => framed.stderr.extend(payload),
             3 => framed.last = serde_json::from_slice(&payload).expect("the outcome is JSON"),
-            _ => panic!("there is no stream {stream}"),
+            _ => panic!("unknown stream {stream}"),
         }
     }
     assert!(splitter.rest.is_empty(), "{} bytes follow the last whole frame", splitter.rest.len());
-    assert_ne!(framed.last, Value::Null, "no frame tells the outcome");
+    assert_ne!(framed.last, Value::Null, "no frame contains the outcome");
     framed
 }
 
@@ -63,7 +63,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// The frames that are whole after this piece.
+    /// Adds a piece and returns the frames that are now complete.
     pub fn push(&mut self, piece: &[u8]) -> Vec<(u8, Vec<u8>)> {
         self.rest.extend_from_slice(piece);
         let mut frames = Vec::new();
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_survive_any_splitting() {
+    fn splitter_with_single_bytes_returns_same_frames() {
         let body = b"\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\x02{}";
         let whole = Splitter::default().push(body);
         assert_eq!(whole, [(1, b"hi".to_vec()), (2, Vec::new()), (3, b"{}".to_vec())]);
@@ -96,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no frame tells the outcome")]
-    fn an_answer_without_an_outcome_is_not_one() {
+    #[should_panic(expected = "no frame contains the outcome")]
+    fn response_without_outcome_is_rejected() {
         demultiplex(b"\x01\0\0\0\0\0\0\x02hi");
     }
 }

@@ -1,14 +1,15 @@
 //! The harness of Capstan's integration and end-to-end tests.
 //!
-//! A test starts the real binary with [`Daemon`], talks to it with [`Client`] (or, where the request must be wrong, with [`Raw`]),
-//! runs the command with [`Cli`], and takes its guests from [`guests`]. Every wait is bounded by [`PATIENCE`] and ends when
-//! what was waited for is there: no test sleeps. Harness functions panic where a test would only unwrap.
+//! A test starts the real binary with [`Daemon`], sends requests with [`Client`] (or malformed ones with [`Raw`]), runs the command with
+//! [`Cli`], and takes its guests from [`guests`]. Every wait has the timeout [`TIMEOUT`] and ends as soon as its condition holds: no test
+//! sleeps. Harness functions panic where a test would only unwrap.
 //!
-//! In reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `websocket`, `frames`, `http2`, `guests`, `modules`, `bombs`, `eventually`.
+//! Suggested reading order: `daemon`, `cli`, `client`, `reply`, `raw`, `tls`, `websocket`, `frames`, `http2`, `guests`, `modules`, `bombs`,
+//! `eventually`.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests make their own folders, read what they wrote, and drive their connections"
+    reason = "tests create directories, read the files that they wrote, and use connections directly"
 )]
 #![expect(clippy::unwrap_used, reason = "a harness reports by panicking")]
 
@@ -28,9 +29,9 @@ mod websocket;
 
 pub use cli::{Cli, Finished, Running};
 pub use client::{Address, Call, Client, Exchange, Feed};
-pub use daemon::{Daemon, Refused, Setup};
-pub use eventually::{PATIENCE, eventually, within};
-pub use raw::{Raw, Talk};
+pub use daemon::{Daemon, FailedStart, Setup};
+pub use eventually::{TIMEOUT, eventually, within};
+pub use raw::{BackgroundReader, Raw};
 pub use reply::Reply;
 pub use tokio_tungstenite::tungstenite::Message;
 pub use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

@@ -1,4 +1,4 @@
-//! Certificates made for a test, and what a client shows and accepts.
+//! Certificates created for a test, and the TLS configuration of clients.
 
 use std::fs;
 use std::io;
@@ -17,39 +17,39 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What a certificate is for, where the test does not care otherwise.
+/// The usual purposes of certificates.
 pub const SERVER: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ServerAuth;
 pub const CLIENT: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ClientAuth;
 
-/// Who issues certificates.
+/// A certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its own certificate, in PEM.
     own: String,
-    /// What who was issued by it shows after its own: all but the root, which is known or not trusted.
+    /// The certificates that a leaf presents after its own, in PEM: all authorities except the root, which the peer knows or does not trust.
     chain: String,
 }
 
-/// A certificate with its key.
+/// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// The certificate and those that issued it but for the root, in PEM.
+    /// The certificate and its issuers except for the root, in PEM.
     pub chain: String,
-    /// In PEM.
+    /// The key, in PEM.
     pub key: String,
     serial: SerialNumber,
 }
 
 impl Authority {
-    /// A root.
+    /// Creates a root authority.
     pub fn new(name: &str) -> Self {
         let (params, key) = (authority(name), KeyPair::generate().unwrap());
         let own = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), own, chain: String::new() }
     }
 
-    /// One below this.
+    /// Creates an intermediate authority, issued by this one.
     pub fn below(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let (mut params, key) = (authority(name), KeyPair::generate().unwrap());
         change(&mut params);
@@ -58,17 +58,17 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), own, chain }
     }
 
-    /// Its certificate, in PEM.
+    /// Returns the certificate of the authority, in PEM.
     pub fn pem(&self) -> &str {
         &self.own
     }
 
-    /// A certificate for a server at `localhost`, `127.0.0.1` and `::1`.
+    /// Issues a certificate for a server at `localhost`, `127.0.0.1` and `::1`.
     pub fn server(&self) -> Leaf {
         self.issue(SERVER, |_| {})
     }
 
-    /// A certificate for a client of this name, as a URI and as a host.
+    /// Issues a certificate for a client of this name, as a URI and as a host.
     pub fn client(&self, name: &str) -> Leaf {
         self.issue(CLIENT, |params| {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -78,19 +78,19 @@ impl Authority {
         })
     }
 
-    /// A certificate for `usage` with something changed about it.
+    /// Issues a certificate for `usage`, with parameters that `change` modifies.
     pub fn issue(&self, usage: ExtendedKeyUsagePurpose, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let (params, key) = leaf(usage, change);
         let own = params.signed_by(&key, &self.issuer).unwrap().pem();
         Leaf::of(own + &self.chain, &key, params)
     }
 
-    /// A list, good until the year 4000, of what it has revoked, in PEM.
+    /// Returns a revocation list of `leaves` that is valid until the year 4000, in PEM.
     pub fn revoked(&self, leaves: &[&Leaf]) -> String {
         self.revoked_until(leaves, 4000)
     }
 
-    /// As [`Authority::revoked`], good until this year.
+    /// Like [`Authority::revoked`], but valid until `year`.
     pub fn revoked_until(&self, leaves: &[&Leaf], year: i32) -> String {
         let revoked = leaves.iter().map(|leaf| RevokedCertParams {
             serial_number: leaf.serial.clone(),
@@ -111,7 +111,7 @@ impl Authority {
 }
 
 impl Leaf {
-    /// A certificate that nobody has issued but itself.
+    /// Creates a self-signed certificate.
     pub fn self_signed(usage: ExtendedKeyUsagePurpose) -> Self {
         let (params, key) = leaf(usage, |_| {});
         let own = params.self_signed(&key).unwrap().pem();
@@ -123,7 +123,7 @@ impl Leaf {
         Self { chain, key: key.serialize_pem(), serial }
     }
 
-    /// Puts the two into files of a folder, as `NAME.pem` and `NAME.key`, the key for their owner alone.
+    /// Writes the certificate to `NAME.pem` and the key to `NAME.key`, which only its owner can read.
     pub fn write(&self, folder: &Path, name: &str) -> [PathBuf; 2] {
         let key = folder.join(format!("{name}.key"));
         replace(&key, &self.key);
@@ -131,7 +131,7 @@ impl Leaf {
     }
 }
 
-/// Puts a text into a file of a folder, whole at any time.
+/// Replaces a file in a directory atomically.
 pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     replace(&path, text);
@@ -164,12 +164,12 @@ fn leaf(usage: ExtendedKeyUsagePurpose, change: impl FnOnce(&mut CertificatePara
     (params, key)
 }
 
-/// What a client accepts and shows. TLS 1.2 and 1.3, HTTP/1.1.
+/// Returns a client configuration that trusts `ca` and presents `own`. It supports TLS 1.2, TLS 1.3 and HTTP/1.1.
 pub fn config(ca: &Authority, own: Option<&Leaf>) -> ClientConfig {
     config_of(ca, own, rustls::ALL_VERSIONS)
 }
 
-/// As [`config`], with some versions only.
+/// Like [`config`], but supports only these versions.
 pub fn config_of(ca: &Authority, own: Option<&Leaf>, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
@@ -186,10 +186,10 @@ pub fn config_of(ca: &Authority, own: Option<&Leaf>, versions: &[&'static Suppor
     }
 }
 
-/// Shakes hands with `localhost`, over anything.
+/// Performs a TLS handshake with `localhost` over any stream.
 ///
 /// # Errors
-/// That it came to nothing.
+/// If the handshake fails.
 pub async fn connect<S>(config: ClientConfig, stream: S) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -198,21 +198,23 @@ where
     crate::within("a handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }
 
-/// Why the other side refuses who comes so.
+/// Returns the alert with which the server rejects this client.
 ///
 /// # Panics
-/// If it does not, or does not say why.
+/// If the server accepts the client or closes the connection without an alert.
 pub async fn refusal<S>(config: ClientConfig, stream: S) -> AlertDescription
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let error = match connect(config, stream).await {
         Err(error) => error,
-        // With TLS 1.3 the client has done its part before the server has looked at it.
-        Ok(mut stream) => crate::within("an alert", stream.read_u8()).await.expect_err("it must be refused"),
+        // With TLS 1.3 the client finishes the handshake before the server has checked its certificate.
+        Ok(mut stream) => {
+            crate::within("an alert", stream.read_u8()).await.expect_err("the server must reject the client")
+        }
     };
     match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => *alert,
-        _ => panic!("{error:?} is no alert"),
+        _ => panic!("{error:?} is not an alert"),
     }
 }

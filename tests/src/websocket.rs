@@ -1,4 +1,4 @@
-//! `WebSocket`: a client that speaks in messages.
+//! `WebSocket`: a client that sends and receives messages.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -11,19 +11,19 @@ use crate::client::Stream;
 use crate::frames::{self, Framed};
 use crate::{Address, within};
 
-/// A connection that speaks in messages.
+/// A WebSocket connection.
 #[derive(Debug)]
 pub struct WebSocket {
     stream: WebSocketStream<Box<dyn Stream>>,
-    /// The headers that the daemon agreed with, in lower case, one a line.
+    /// The headers of the handshake response, one per line, in lower case.
     pub answer: String,
 }
 
 impl WebSocket {
-    /// Asks for one, with `headers` besides.
+    /// Opens a connection with additional `headers`.
     ///
     /// # Errors
-    /// That it was not granted.
+    /// If the daemon rejects the handshake.
     pub async fn try_connect(
         address: &Address,
         path: &str,
@@ -41,24 +41,24 @@ impl WebSocket {
                 Ok(Self { stream, answer: lines.collect() })
             }
             Err(Error::Http(answer)) => Err(answer),
-            Err(error) => panic!("no handshake: {error}"),
+            Err(error) => panic!("the handshake failed: {error}"),
         }
     }
 
-    /// As [`WebSocket::try_connect`], which must be granted.
+    /// Like [`WebSocket::try_connect`], but panics if the daemon rejects the handshake.
     pub async fn connect(address: &Address, path: &str) -> Self {
-        Self::try_connect(address, path, &[]).await.unwrap_or_else(|answer| panic!("not granted: {answer:?}"))
+        Self::try_connect(address, path, &[]).await.unwrap_or_else(|answer| panic!("rejected: {answer:?}"))
     }
 
     /// Sends a message.
     pub async fn send(&mut self, message: Message) {
-        within("room for a message", self.stream.send(message)).await.unwrap();
+        within("space for a message", self.stream.send(message)).await.unwrap();
     }
 
-    /// The next message; `None` once the connection is closed. Pings are answered and not told.
+    /// Returns the next message, or `None` once the connection is closed. Responds to pings without returning them.
     ///
     /// # Panics
-    /// If the connection breaks off.
+    /// If the connection breaks.
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             match within("a message", self.stream.next()).await?.unwrap() {
@@ -68,10 +68,10 @@ impl WebSocket {
         }
     }
 
-    /// The next frame.
+    /// Returns the next frame.
     ///
     /// # Panics
-    /// If what comes is no frame.
+    /// If the next message is not a frame.
     pub async fn frame(&mut self) -> (u8, Vec<u8>) {
         match self.next().await {
             Some(Message::Binary(bytes)) => {
@@ -79,14 +79,14 @@ impl WebSocket {
                 assert_eq!(frames.len(), 1, "a message is a frame: {bytes:?}");
                 frames.remove(0)
             }
-            other => panic!("{other:?} is no frame"),
+            other => panic!("{other:?} is not a frame"),
         }
     }
 
-    /// All that still comes, each message a whole frame, and the Close that ends it.
+    /// Returns all remaining frames, one whole frame per message, and the Close that ends the connection.
     ///
     /// # Panics
-    /// If no Close does.
+    /// If the connection ends without a Close.
     pub async fn rest(mut self) -> (Framed, CloseFrame) {
         let mut body = Vec::new();
         loop {
@@ -96,7 +96,7 @@ impl WebSocket {
                     body.extend(bytes);
                 }
                 Some(Message::Close(Some(close))) => return (frames::demultiplex(&body), close),
-                other => panic!("{other:?} is neither a frame nor a Close that says why"),
+                other => panic!("{other:?} is neither a frame nor a Close with a reason"),
             }
         }
     }

@@ -1,15 +1,15 @@
-//! Where a guest must not get without a rule, and where it must not get with one for somewhere else.
+//! Destinations that a guest cannot reach without a rule, or with a rule for another destination.
 
 use serde_json::json;
 
 use super::server::Server;
-use super::{asking, granting, network, printed, run};
+use super::{assert_stdout, daemon_with_rules, network_usage, policy_with_rule, run};
 use crate::oracle;
 
 #[tokio::test]
-async fn without_a_rule_no_disguise_of_this_machine_is_reached() {
+async fn disguised_local_addresses_are_denied_without_a_rule() {
     let server = Server::tcp("").await;
-    let (mut daemon, client) = granting(&[], "").await;
+    let (mut daemon, client) = daemon_with_rules(&[], "").await;
     for port in [server.address.port(), daemon.addr().port(), 80] {
         for (host, code) in [
             ("127.0.0.1", "access-denied"),
@@ -19,7 +19,7 @@ async fn without_a_rule_no_disguise_of_this_machine_is_reached() {
             ("[::1]", "access-denied"),
             ("[fe80::1]", "access-denied"),
             ("[64:ff9b::7f00:1]", "access-denied"),
-            // The library itself takes these for no address to speak to.
+            // The library itself rejects these as invalid addresses.
             ("0.0.0.0", "invalid-argument"),
             ("[::]", "invalid-argument"),
             ("[::ffff:127.0.0.1]", "invalid-argument"),
@@ -27,7 +27,7 @@ async fn without_a_rule_no_disguise_of_this_machine_is_reached() {
         ] {
             let target = format!("{host}:{port}");
             for args in [&["connect", &target][..], &["udp", &target, "x"], &["udp-connected", &target, "x"]] {
-                printed(&run(&client, &json!({}), args).await, &format!("error: {code}\n"));
+                assert_stdout(&run(&client, &json!({}), args).await, &format!("error: {code}\n"));
             }
         }
     }
@@ -36,19 +36,19 @@ async fn without_a_rule_no_disguise_of_this_machine_is_reached() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_connected_to_where_it_may_sends_nowhere_else() {
+async fn connected_socket_cannot_send_to_another_address() {
     let (granted, other) = (Server::udp("").await, Server::udp("").await);
     let rule = format!("{}/udp", granted.address);
-    let (mut daemon, client) = granting(std::slice::from_ref(&rule), "").await;
+    let (mut daemon, client) = daemon_with_rules(std::slice::from_ref(&rule), "").await;
     let (address, other_address) = (granted.address.to_string(), other.address.to_string());
-    let framed = run(&client, &asking(rule.as_str()), &["udp-astray", &address, &other_address]).await;
-    printed(&framed, "error: invalid-argument\n");
-    let framed = run(&client, &asking(rule.as_str()), &["udp-again", &address, &other_address]).await;
-    printed(&framed, "error: access-denied\n");
-    assert_eq!(network(&framed)["denied"][0]["target"], format!("{other_address}/udp"));
-    // The same socket may go back to where it was.
-    let framed = run(&client, &asking(rule.as_str()), &["udp-again", &address, &address]).await;
-    framed.ended("exited", 0);
+    let framed = run(&client, &policy_with_rule(rule.as_str()), &["udp-astray", &address, &other_address]).await;
+    assert_stdout(&framed, "error: invalid-argument\n");
+    let framed = run(&client, &policy_with_rule(rule.as_str()), &["udp-again", &address, &other_address]).await;
+    assert_stdout(&framed, "error: access-denied\n");
+    assert_eq!(network_usage(&framed)["denied"][0]["target"], format!("{other_address}/udp"));
+    // The socket can be reconnected to the same address.
+    let framed = run(&client, &policy_with_rule(rule.as_str()), &["udp-again", &address, &address]).await;
+    framed.assert_outcome("exited", 0);
     assert_eq!(other.bytes(), 0);
     oracle::still_answers(&mut daemon).await;
 }

@@ -1,4 +1,4 @@
-//! Names, in process with resolvers of the tests; and the command, which asks the system's.
+//! Name resolution: in process with resolvers of the tests, and with the command, which uses the system resolver.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,39 +22,39 @@ use tokio::io::AsyncReadExt as _;
 use super::server::Server;
 use crate::CAPSTAN;
 
-/// Gives one answer after the other, the last again and again.
+/// A resolver that returns one list of addresses after the other, and the last one repeatedly.
 #[derive(Debug)]
-struct Answers(Mutex<Vec<Vec<IpAddr>>>);
+struct ScriptedResolver(Mutex<Vec<Vec<IpAddr>>>);
 
 #[async_trait::async_trait]
-impl Resolve for Answers {
+impl Resolve for ScriptedResolver {
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        assert_eq!(name, "rebinds.example", "names are asked for in one form, and those alone that a rule names");
+        assert_eq!(name, "rebinds.example", "names are normalized, and only names with a rule are looked up");
         let mut answers = self.0.lock().unwrap();
         Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
     }
 }
 
-/// Never answers, and counts how often it was asked.
+/// A resolver that never responds and counts the lookups.
 #[derive(Debug)]
-struct Silence(Arc<AtomicU64>);
+struct SilentResolver(Arc<AtomicU64>);
 
 #[async_trait::async_trait]
-impl Resolve for Silence {
+impl Resolve for SilentResolver {
     async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
         self.0.fetch_add(1, Ordering::Relaxed);
         std::future::pending().await
     }
 }
 
-/// An engine with the probe, whose names are answered with `answers`, and whose operator grants `rules`.
+/// Creates an engine with the probe whose resolver returns `answers` and whose operator allows `rules`.
 async fn engine(answers: &[&[&str]], rules: &[&str]) -> Engine {
     let answers = answers.iter().map(|answer| answer.iter().map(|address| address.parse().unwrap()).collect());
-    engine_asking(Answers(Mutex::new(answers.collect())), rules).await
+    engine_with_resolver(ScriptedResolver(Mutex::new(answers.collect())), rules).await
 }
 
-/// The same with any resolver.
-async fn engine_asking(resolver: impl Resolve, rules: &[&str]) -> Engine {
+/// Like [`engine`], with any resolver.
+async fn engine_with_resolver(resolver: impl Resolve, rules: &[&str]) -> Engine {
     let config = sandbox::Config {
         ceiling: Limits::default(),
         runs: 1,
@@ -79,7 +79,7 @@ fn read(rules: &[&str]) -> Vec<Rule> {
     rules.iter().map(|rule| rule.parse().unwrap()).collect()
 }
 
-/// Runs the probe with all that the operator grants; gives what it printed and how it ended.
+/// Runs the probe with everything that the operator allows. Returns its output and how it ended.
 async fn run(engine: &Engine, asked: Asked, args: &[&str]) -> (String, End) {
     let (sink, mut source) = stream::pipe(1 << 16);
     let asked = Asked { network: Some(engine.ceiling().network.clone()), ..asked };
@@ -92,12 +92,12 @@ async fn run(engine: &Engine, asked: Asked, args: &[&str]) -> (String, End) {
 }
 
 #[tokio::test]
-async fn only_names_that_a_rule_names_are_looked_up() {
+async fn only_names_with_a_rule_are_looked_up() {
     let engine = engine(&[&["93.184.216.34", "2606:2800::1"]], &["*.example:443", "10.0.0.0/8"]).await;
     let resolved = async |name: &str| run(&engine, Asked::NOTHING, &["resolve", name]).await.0;
     assert_eq!(resolved("rebinds.example").await, "93.184.216.34\n2606:2800::1\n");
     assert_eq!(resolved("Rebinds.EXAMPLE.").await, "93.184.216.34\n2606:2800::1\n");
-    for (name, told) in [
+    for (name, reported) in [
         ("example", "access-denied"),
         ("rebinds.example.org", "access-denied"),
         ("93.184.216.34", "access-denied"),
@@ -108,13 +108,13 @@ async fn only_names_that_a_rule_names_are_looked_up() {
         ("a b.example", "invalid-argument"),
         ("", "invalid-argument"),
     ] {
-        assert_eq!(resolved(name).await, format!("error: {told}\n"), "{name}");
+        assert_eq!(resolved(name).await, format!("error: {reported}\n"), "{name}");
     }
-    assert_eq!(resolved("10.1.2.3").await, "10.1.2.3\n", "an address that a rule is about stands for itself");
+    assert_eq!(resolved("10.1.2.3").await, "10.1.2.3\n", "an allowed address resolves to itself");
 }
 
 #[tokio::test]
-async fn a_name_that_comes_to_mean_this_machine_does_not_reach_it() {
+async fn name_that_resolves_to_this_machine_is_denied() {
     let server = Server::tcp("secret").await;
     let port = server.address.port().to_string();
     for answer in [&["127.0.0.1"][..], &["::ffff:127.0.0.1"], &["10.0.0.1", "169.254.169.254", "127.0.0.1"]] {
@@ -128,23 +128,23 @@ async fn a_name_that_comes_to_mean_this_machine_does_not_reach_it() {
             "{denied:?}"
         );
     }
-    // First it means a host somewhere, and then this machine.
+    // The name first resolves to a remote host and then to this machine.
     let engine = engine(&[&["93.184.216.34"], &["127.0.0.1"]], &["rebinds.example:1-65535"]).await;
     let (text, _) = run(&engine, Asked::NOTHING, &["resolve", "rebinds.example"]).await;
     assert_eq!(text, "93.184.216.34\n");
     let (text, _) = run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
     assert_eq!((text.as_str(), server.connections()), ("error: access-denied\n", 0));
-    // Where the operator names this machine too, the name reaches it.
+    // If the operator allows this machine too, the name reaches it.
     let engine = self::engine(&[&["127.0.0.1"]], &["rebinds.example", &server.address.to_string()]).await;
     assert_eq!(run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await.0, "secret");
 }
 
 #[tokio::test]
-async fn a_name_that_is_never_answered_ends_with_the_deadline() {
+async fn lookup_without_a_response_ends_at_the_deadline() {
     let asked = Arc::new(AtomicU64::new(0));
-    let engine = engine_asking(Silence(asked.clone()), &["rebinds.example"]).await;
-    // On a busy machine the guest may not get as far as asking within its time.
-    eventually("a run that ends while its name is looked up", async || {
+    let engine = engine_with_resolver(SilentResolver(asked.clone()), &["rebinds.example"]).await;
+    // On a busy machine the guest may time out before it starts the lookup.
+    eventually("a run that times out during the lookup", async || {
         let asking = Asked { timeout: Some(Duration::from_millis(200)), ..Asked::NOTHING };
         let (text, end) = run(&engine, asking, &["resolve", "rebinds.example"]).await;
         assert_eq!((text.as_str(), end.outcome.kind()), ("", "timed_out"));
@@ -152,23 +152,23 @@ async fn a_name_that_is_never_answered_ends_with_the_deadline() {
     })
     .await;
     let (text, _) = run(&engine, Asked::NOTHING, &["name"]).await;
-    assert_eq!(text, "probe\n", "the one slot that there is is free");
+    assert_eq!(text, "probe\n", "the only slot must be free");
 }
 
 #[test]
-fn the_rules_of_the_documentation_are_rules() {
+fn rules_in_the_documentation_are_valid() {
     let page = std::fs::read_to_string(guests::root().join("docs/network.md")).unwrap();
     let (_, table) = page.split_once("| rule | grants |").unwrap();
     let rules = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let rules: Vec<_> = rules.take_while(|rule| *rule != "connections").collect();
     assert!(rules.len() >= 6, "{rules:?}");
     for rule in rules {
-        assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule, "as it is told");
+        assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule, "the rule must be printed unchanged");
     }
 }
 
 #[tokio::test]
-async fn in_process_the_user_is_the_operator() {
+async fn flags_of_a_run_in_process_allow_network_access() {
     let server = Server::tcp("hello\n").await;
     let (address, port) = (server.address.to_string(), server.address.port().to_string());
     let probe = guests::compiled_path("probe.p2");
@@ -181,15 +181,19 @@ async fn in_process_the_user_is_the_operator() {
             .args(args);
         cli.run().await
     };
-    let granted = run(&["--allow-net", &address], &["tcp", "127.0.0.1", &port, "x"]).await.exited(0);
+    let granted = run(&["--allow-net", &address], &["tcp", "127.0.0.1", &port, "x"]).await.assert_exit_code(0);
     assert_eq!(granted.text(), "hello\n");
     let outcome: Value = serde_json::from_slice(&granted.read("outcome.json")).unwrap();
     assert_eq!(outcome["usage"]["network"]["peers"][0]["received_bytes"], json!(6));
-    run(&[], &["connect", &address]).await.exited(1);
-    run(&["--allow-net", "0.0.0.0/0", "--allow-net", "*"], &["connect", &address]).await.exited(1);
-    let capped = run(&["--allow-net", &address, "--traffic", "3B"], &["receive", &address]).await.exited(137);
-    assert_eq!(capped.text(), "3\nerror: the cap on traffic is reached\n", "no more is told of the host");
-    run(&["--allow-net", &address, "--connections", "0"], &["connect", &address]).await.exited(137);
+    run(&[], &["connect", &address]).await.assert_exit_code(1);
+    run(&["--allow-net", "0.0.0.0/0", "--allow-net", "*"], &["connect", &address]).await.assert_exit_code(1);
+    let capped = run(&["--allow-net", &address, "--traffic", "3B"], &["receive", &address]).await.assert_exit_code(137);
+    assert_eq!(
+        capped.text(),
+        "3\nerror: the cap on traffic is reached\n",
+        "the error must not reveal more about the host"
+    );
+    run(&["--allow-net", &address, "--connections", "0"], &["connect", &address]).await.assert_exit_code(137);
     let wrong = run(&["--allow-net", "10.0.0.1/8"], &["name"]).await;
-    assert!(wrong.exited(125).stderr.contains("the network is 10.0.0.0/8"));
+    assert!(wrong.assert_exit_code(125).stderr.contains("the network is 10.0.0.0/8"));
 }

@@ -1,4 +1,4 @@
-//! The command as a client over TLS, and what it says where there is none.
+//! The command as a TLS client, and its error messages.
 
 use capstan_tests::tls::{self, Authority, Leaf};
 use capstan_tests::{Cli, Daemon, Finished, Setup, guests};
@@ -7,7 +7,7 @@ use rcgen::{SanType, date_time_ymd};
 use super::{ca, mutual, setup};
 use crate::CAPSTAN;
 
-/// The command with a daemon over TCP, this CA, and this certificate.
+/// Returns the command with the TCP address of a daemon, this CA and this certificate.
 fn cli(daemon: &Daemon, ca: Option<&Authority>, own: Option<&Leaf>) -> Cli {
     let mut cli = Cli::new(CAPSTAN).args(["-H".to_owned(), format!("tcp://127.0.0.1:{}", daemon.addr().port())]);
     if let Some(ca) = ca {
@@ -25,7 +25,7 @@ async fn info(cli: Cli) -> Finished {
 }
 
 #[track_caller]
-fn assert_told(finished: &Finished, words: &[&str]) {
+fn assert_reported(finished: &Finished, words: &[&str]) {
     assert_eq!(finished.code, Some(125), "{finished:?}");
     for word in words {
         assert!(finished.stderr.contains(word), "{word:?} is not in {finished:?}");
@@ -33,55 +33,61 @@ fn assert_told(finished: &Finished, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_command_speaks_tls_by_flags_before_and_after_the_subcommand_and_by_variables() {
+async fn command_uses_tls_flags_and_variables() {
     let ca = ca();
     let daemon = mutual(&ca).start();
     daemon.unix_client().push("cat", guests::run::CAT).await;
     let ann = ca.client("ann");
-    let ran = cli(&daemon, Some(&ca), Some(&ann)).args(["run", "cat"]).stdin(vec![7; 1 << 20]).run().await.exited(0);
+    let ran = cli(&daemon, Some(&ca), Some(&ann))
+        .args(["run", "cat"])
+        .stdin(vec![7; 1 << 20])
+        .run()
+        .await
+        .assert_exit_code(0);
     assert_eq!(ran.stdout.len(), 1 << 20);
 
     let cli = Cli::new(CAPSTAN).file("ca.pem", ca.pem().as_bytes());
     ann.write(cli.folder(), "own");
     let host = format!("tcp://localhost:{}", daemon.addr().port());
     let after = ["info", "-H", &host, "--tls-ca", "ca.pem", "--tls-cert", "own.pem", "--tls-key", "own.key"];
-    cli.args(after).run().await.exited(0);
+    cli.args(after).run().await.assert_exit_code(0);
 
     let cli = Cli::new(CAPSTAN).file("ca.pem", ca.pem().as_bytes()).env("CAPSTAN_HOST", &host);
     ann.write(cli.folder(), "own");
     let cli = cli.env("CAPSTAN_TLS_CA", "ca.pem").env("CAPSTAN_TLS_CERT", "own.pem").env("CAPSTAN_TLS_KEY", "own.key");
-    cli.args(["info"]).run().await.exited(0);
+    cli.args(["info"]).run().await.assert_exit_code(0);
 
-    // Streams both ways on an upgraded connection.
-    let started = cli_of(&daemon, &ca, &ann).args(["run", "-d", "-i", "cat"]).run().await.exited(0);
+    // An upgraded connection streams in both directions.
+    let started = mutual_cli(&daemon, &ca, &ann).args(["run", "-d", "-i", "cat"]).run().await.assert_exit_code(0);
     let id = started.text().trim().to_owned();
-    let attached = cli_of(&daemon, &ca, &ann).args(["attach", &id]).stdin("over TLS").run().await.exited(0);
+    let attached =
+        mutual_cli(&daemon, &ca, &ann).args(["attach", &id]).stdin("over TLS").run().await.assert_exit_code(0);
     assert_eq!(attached.text(), "over TLS");
 }
 
-fn cli_of(daemon: &Daemon, ca: &Authority, own: &Leaf) -> Cli {
+fn mutual_cli(daemon: &Daemon, ca: &Authority, own: &Leaf) -> Cli {
     cli(daemon, Some(ca), Some(own))
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_daemons_certificate_is_told() {
+async fn command_reports_why_it_rejects_the_certificate() {
     let ca = ca();
     let daemon = setup(&ca).start();
     let other = Authority::new("Another CA");
-    assert_told(&info(cli(&daemon, Some(&other), None)).await, &["issued by none of those in --tls-ca"]);
+    assert_reported(&info(cli(&daemon, Some(&other), None)).await, &["issued by none of those in --tls-ca"]);
     let elsewhere = ca.issue(tls::SERVER, |leaf| {
         leaf.subject_alt_names = vec![SanType::DnsName("elsewhere.test".try_into().unwrap())];
     });
     let daemon = Setup::new(CAPSTAN).tls(&elsewhere).start();
-    let told = info(cli(&daemon, Some(&ca), None)).await;
-    assert_told(&told, &["elsewhere.test", "not for 127.0.0.1"]);
+    let reported = info(cli(&daemon, Some(&ca), None)).await;
+    assert_reported(&reported, &["elsewhere.test", "not for 127.0.0.1"]);
     let own = Leaf::self_signed(tls::SERVER);
     let daemon = Setup::new(CAPSTAN).tls(&own).start();
-    assert_told(&info(cli(&daemon, Some(&ca), None)).await, &["issued by none of those in --tls-ca"]);
+    assert_reported(&info(cli(&daemon, Some(&ca), None)).await, &["issued by none of those in --tls-ca"]);
 }
 
-/// A server of TLS that is no daemon: a daemon would not have such a certificate.
-async fn behind(leaf: &Leaf, ca: &Authority) -> Finished {
+/// Runs the command against a TLS server of the test, because a daemon refuses to start with such a certificate.
+async fn run_against_server(leaf: &Leaf, ca: &Authority) -> Finished {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -102,46 +108,46 @@ async fn behind(leaf: &Leaf, ca: &Authority) -> Finished {
 }
 
 #[tokio::test]
-async fn certificates_that_no_daemon_would_show_are_told_as_well() {
+async fn command_reports_expired_and_unsuitable_certificates() {
     let ca = ca();
     let expired = ca.issue(tls::SERVER, |leaf| leaf.not_after = date_time_ymd(2020, 1, 1));
-    assert_told(&behind(&expired, &ca).await, &["its certificate has expired"]);
+    assert_reported(&run_against_server(&expired, &ca).await, &["its certificate has expired"]);
     let future = ca.issue(tls::SERVER, |leaf| leaf.not_before = date_time_ymd(4000, 1, 1));
-    assert_told(&behind(&future, &ca).await, &["not valid yet", "clock"]);
-    assert_told(&behind(&ca.issue(tls::CLIENT, |_| {}), &ca).await, &["not one for servers"]);
+    assert_reported(&run_against_server(&future, &ca).await, &["not valid yet", "clock"]);
+    assert_reported(&run_against_server(&ca.issue(tls::CLIENT, |_| {}), &ca).await, &["not one for servers"]);
 }
 
 #[tokio::test]
-async fn what_a_daemon_has_against_a_client_is_told() {
+async fn command_reports_why_the_daemon_rejects_it() {
     let ca = ca();
     let daemon = mutual(&ca).start();
-    assert_told(&info(cli(&daemon, Some(&ca), None)).await, &["wants a client certificate", "--tls-cert"]);
+    assert_reported(&info(cli(&daemon, Some(&ca), None)).await, &["wants a client certificate", "--tls-cert"]);
     let rogue = Authority::new("Rogue CA").client("ann");
-    assert_told(&info(cli(&daemon, Some(&ca), Some(&rogue))).await, &["does not know who issued"]);
-    // A run sends as it is refused.
+    assert_reported(&info(cli(&daemon, Some(&ca), Some(&rogue))).await, &["does not know who issued"]);
+    // The command sends stdin while the daemon rejects it.
     let run = cli(&daemon, Some(&ca), None).args(["run", "cat"]).stdin(vec![0; 4 << 20]).run().await;
-    assert_told(&run, &["wants a client certificate"]);
+    assert_reported(&run, &["wants a client certificate"]);
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_users_own_files_is_told_before_anything_is_sent() {
+async fn command_reports_invalid_own_files_before_connecting() {
     let ca = ca();
     let daemon = mutual(&ca).start();
     let expired = ca.issue(tls::CLIENT, |leaf| leaf.not_after = date_time_ymd(2020, 1, 1));
-    assert_told(&info(cli(&daemon, Some(&ca), Some(&expired))).await, &["expired at 2020-01-01"]);
+    assert_reported(&info(cli(&daemon, Some(&ca), Some(&expired))).await, &["expired at 2020-01-01"]);
     let server = ca.server();
-    assert_told(&info(cli(&daemon, Some(&ca), Some(&server))).await, &["may not be used by a client"]);
+    assert_reported(&info(cli(&daemon, Some(&ca), Some(&server))).await, &["may not be used by a client"]);
     let half = cli(&daemon, Some(&ca), None).args(["--tls-cert", "ca.pem"]);
-    assert_told(&info(half).await, &["--tls-key"]);
-    assert_told(&info(cli(&daemon, None, Some(&ca.client("ann")))).await, &["--tls-ca", "CAPSTAN_TLS_CA"]);
-    assert_told(&info(cli(&daemon, None, None).args(["--tls-ca", "nowhere.pem"])).await, &["nowhere.pem"]);
+    assert_reported(&info(half).await, &["--tls-key"]);
+    assert_reported(&info(cli(&daemon, None, Some(&ca.client("ann")))).await, &["--tls-ca", "CAPSTAN_TLS_CA"]);
+    assert_reported(&info(cli(&daemon, None, None).args(["--tls-ca", "nowhere.pem"])).await, &["nowhere.pem"]);
 }
 
 #[tokio::test]
-async fn tls_to_a_plain_port_and_none_to_that_of_tls_are_told() {
+async fn command_reports_a_mismatch_of_tls_and_plain_ports() {
     let ca = ca();
     let plain = Daemon::start(CAPSTAN);
-    assert_told(&info(cli(&plain, Some(&ca), None)).await, &["does not speak TLS"]);
+    assert_reported(&info(cli(&plain, Some(&ca), None)).await, &["does not speak TLS"]);
     let daemon = setup(&ca).start();
-    assert_told(&info(cli(&daemon, None, None)).await, &["speaks TLS", "--tls-ca"]);
+    assert_reported(&info(cli(&daemon, None, None)).await, &["speaks TLS", "--tls-ca"]);
 }

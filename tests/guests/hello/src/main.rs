@@ -1,4 +1,4 @@
-//! The smallest program that is worth a run: what it costs is what a run costs.
+//! The smallest program for measurements: its cost is the cost of a run.
 
 fn main() {
     println!("hello");

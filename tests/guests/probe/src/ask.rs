@@ -1,4 +1,4 @@
-//! What only the host can give: time and files.
+//! Functions that only the host provides: clocks and files.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ pub(crate) fn now() -> io::Result<()> {
     writeln!(io::stdout(), "{}.{:09}", since_1970.as_secs(), since_1970.subsec_nanos())
 }
 
-/// All that a program learns of time and chance.
+/// Prints everything that a program can observe about time and randomness.
 pub(crate) fn senses() -> io::Result<()> {
     let begun = Instant::now();
     now()?;
@@ -38,7 +38,7 @@ pub(crate) fn ls(path: &str) -> io::Result<()> {
     names.iter().try_for_each(|name| writeln!(stdout, "{name}"))
 }
 
-/// The first refusal is told on stderr, since the number is the answer.
+/// Opens a file `count` times and prints how often that succeeds. The first error goes to stderr, because stdout is for the number.
 pub(crate) fn handles(count: usize, path: &str) -> io::Result<()> {
     let mut open = Vec::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Time and memory.
+//! Processor time and memory.
 
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -20,7 +20,7 @@ pub(crate) fn sleep(seconds: f64) -> io::Result<()> {
 }
 
 pub(crate) fn alloc(mebibytes: usize) -> io::Result<()> {
-    let length = mebibytes.checked_mul(MEBIBYTE).ok_or_else(|| io::Error::other("more than there are addresses"))?;
+    let length = mebibytes.checked_mul(MEBIBYTE).ok_or_else(|| io::Error::other("more than the address space"))?;
     let mut memory: Vec<u8> = Vec::new();
     memory.try_reserve_exact(length)?;
     memory.resize(length, 1);

@@ -1,11 +1,10 @@
-//! What is written: how much, where to, and what is made. On 0.2 the host is asked directly, since a C library of a distribution may not
-//! get as far as creating a file.
+//! Writes and creates files. On 0.2 it calls the host directly, because the C library of some distributions cannot create files.
 
 use std::io::{self, Write as _};
 
 use self::host::File;
 
-/// Writes `count` bytes in pieces of `piece`, to a new file.
+/// Writes `count` bytes in pieces of `piece` bytes to a new file.
 pub(crate) fn put(path: &str, count: usize, piece: usize) -> io::Result<()> {
     let file = File::create(path)?;
     let bytes = vec![b'x'; piece];
@@ -18,7 +17,7 @@ pub(crate) fn put(path: &str, count: usize, piece: usize) -> io::Result<()> {
     writeln!(io::stdout(), "ok")
 }
 
-/// Writes so many bytes to each of these new files, and goes on where it cannot; prints which could be written.
+/// Writes `size` bytes to each new file, continues after an error, and prints for each file whether it succeeded.
 pub(crate) fn spread(size: usize, paths: &[&str]) -> io::Result<()> {
     let bytes = vec![b'x'; size];
     for path in paths {
@@ -28,7 +27,7 @@ pub(crate) fn spread(size: usize, paths: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes so many bytes to a new file and removes it, again and again.
+/// Repeatedly writes `size` bytes to a new file and removes it.
 pub(crate) fn churn(path: &str, count: usize, size: usize) -> io::Result<()> {
     let bytes = vec![b'x'; size];
     for _ in 0..count {
@@ -38,13 +37,13 @@ pub(crate) fn churn(path: &str, count: usize, size: usize) -> io::Result<()> {
     writeln!(io::stdout(), "ok")
 }
 
-/// Makes an empty file and removes it again.
+/// Creates an empty file and removes it.
 pub(crate) fn make_and_remove(path: &str) -> io::Result<()> {
     File::create(path)?;
     host::remove(path)
 }
 
-/// Writes a text at an offset of a file, which is made if it is not there.
+/// Writes a text at an offset of a file, which is created if it does not exist.
 pub(crate) fn put_at(path: &str, offset: u64, text: &str) -> io::Result<()> {
     File::open_or_create(path)?.write_all(text.as_bytes(), offset)?;
     writeln!(io::stdout(), "ok")
@@ -60,16 +59,16 @@ pub(crate) fn resize(path: &str, size: u64) -> io::Result<()> {
     writeln!(io::stdout(), "ok")
 }
 
-/// Makes as many empty files as asked for, and prints how many it could.
+/// Creates up to `count` empty files and prints how many it could create.
 pub(crate) fn many(prefix: &str, count: usize) -> io::Result<()> {
     let mut made = 0;
-    let mut failed = None;
-    while made < count && failed.is_none() {
-        failed = File::create(&format!("{prefix}{made}")).err();
-        made += usize::from(failed.is_none());
+    let mut stream_error = None;
+    while made < count && stream_error.is_none() {
+        stream_error = File::create(&format!("{prefix}{made}")).err();
+        made += usize::from(stream_error.is_none());
     }
     writeln!(io::stdout(), "{made}")?;
-    failed.map_or(Ok(()), Err)
+    stream_error.map_or(Ok(()), Err)
 }
 
 pub(crate) fn mkdir(path: &str) -> io::Result<()> {
@@ -162,21 +161,21 @@ mod host {
 
     pub(super) struct File(Descriptor);
 
-    fn told(code: ErrorCode) -> io::Error {
+    fn io_error(code: ErrorCode) -> io::Error {
         io::Error::other(code.name())
     }
 
-    fn failed(error: StreamError) -> io::Error {
+    fn stream_error(error: StreamError) -> io::Error {
         match error {
             StreamError::Closed => io::ErrorKind::BrokenPipe.into(),
             StreamError::LastOperationFailed(error) => {
-                filesystem_error_code(&error).map_or_else(|| io::Error::other(error.to_debug_string()), told)
+                filesystem_error_code(&error).map_or_else(|| io::Error::other(error.to_debug_string()), io_error)
             }
         }
     }
 
-    /// The directory that `path` lies in, and the rest of it.
-    fn place(path: &str) -> io::Result<(Descriptor, String)> {
+    /// Returns the mount that contains `path`, and the path relative to it.
+    fn mount_of(path: &str) -> io::Result<(Descriptor, String)> {
         for (directory, name) in get_directories() {
             if let Some(rest) = path.strip_prefix(&name) {
                 return Ok((directory, rest.trim_start_matches('/').to_owned()));
@@ -186,19 +185,19 @@ mod host {
     }
 
     fn open(path: &str, how: OpenFlags) -> io::Result<Descriptor> {
-        let (directory, path) = place(path)?;
-        directory.open_at(PathFlags::SYMLINK_FOLLOW, &path, how, DescriptorFlags::WRITE).map_err(told)
+        let (directory, path) = mount_of(path)?;
+        directory.open_at(PathFlags::SYMLINK_FOLLOW, &path, how, DescriptorFlags::WRITE).map_err(io_error)
     }
 
     fn write_all(stream: &OutputStream, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             stream.subscribe().block();
-            let permitted = usize::try_from(stream.check_write().map_err(failed)?).unwrap_or(usize::MAX);
+            let permitted = usize::try_from(stream.check_write().map_err(stream_error)?).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(permitted.min(bytes.len()));
-            stream.write(now).map_err(failed)?;
+            stream.write(now).map_err(stream_error)?;
             bytes = later;
         }
-        stream.blocking_flush().map_err(failed)
+        stream.blocking_flush().map_err(stream_error)
     }
 
     impl File {
@@ -212,49 +211,49 @@ mod host {
 
         pub(super) fn append(path: &str, bytes: &[u8]) -> io::Result<()> {
             let file = open(path, OpenFlags::CREATE)?;
-            write_all(&file.append_via_stream().map_err(told)?, bytes)
+            write_all(&file.append_via_stream().map_err(io_error)?, bytes)
         }
 
-        /// By a stream, and what fits in one page of memory at even offsets by a call of the file itself.
+        /// Writes through a stream, or, for at most one page of memory at an even offset, with a call on the file itself.
         pub(super) fn write_all(&self, bytes: &[u8], at: u64) -> io::Result<()> {
             if at % 2 == 1 || bytes.len() > 4096 {
-                return write_all(&self.0.write_via_stream(at).map_err(told)?, bytes);
+                return write_all(&self.0.write_via_stream(at).map_err(io_error)?, bytes);
             }
             let mut written = 0;
             while written < bytes.len() {
-                let count = self.0.write(&bytes[written..], at + written as u64).map_err(told)?;
+                let count = self.0.write(&bytes[written..], at + written as u64).map_err(io_error)?;
                 written += usize::try_from(count).map_err(io::Error::other)?;
             }
             Ok(())
         }
 
         pub(super) fn resize(&self, size: u64) -> io::Result<()> {
-            self.0.set_size(size).map_err(told)
+            self.0.set_size(size).map_err(io_error)
         }
     }
 
     pub(super) fn mkdir(path: &str) -> io::Result<()> {
-        let (directory, path) = place(path)?;
-        directory.create_directory_at(&path).map_err(told)
+        let (directory, path) = mount_of(path)?;
+        directory.create_directory_at(&path).map_err(io_error)
     }
 
     pub(super) fn symlink(target: &str, path: &str) -> io::Result<()> {
-        let (directory, path) = place(path)?;
-        directory.symlink_at(target, &path).map_err(told)
+        let (directory, path) = mount_of(path)?;
+        directory.symlink_at(target, &path).map_err(io_error)
     }
 
     pub(super) fn link(from: &str, path: &str) -> io::Result<()> {
-        let ((from_directory, from), (directory, path)) = (place(from)?, place(path)?);
-        from_directory.link_at(PathFlags::empty(), &from, &directory, &path).map_err(told)
+        let ((from_directory, from), (directory, path)) = (mount_of(from)?, mount_of(path)?);
+        from_directory.link_at(PathFlags::empty(), &from, &directory, &path).map_err(io_error)
     }
 
     pub(super) fn rename(from: &str, path: &str) -> io::Result<()> {
-        let ((from_directory, from), (directory, path)) = (place(from)?, place(path)?);
-        from_directory.rename_at(&from, &directory, &path).map_err(told)
+        let ((from_directory, from), (directory, path)) = (mount_of(from)?, mount_of(path)?);
+        from_directory.rename_at(&from, &directory, &path).map_err(io_error)
     }
 
     pub(super) fn remove(path: &str) -> io::Result<()> {
-        let (directory, path) = place(path)?;
-        directory.unlink_file_at(&path).map_err(told)
+        let (directory, path) = mount_of(path)?;
+        directory.unlink_file_at(&path).map_err(io_error)
     }
 }

@@ -1,13 +1,9 @@
-//! The guest by which tests ask what WASI does: one program of many small commands, the first argument says which.
+//! The guest with which tests examine WASI: one program with many small commands. The first argument selects the command.
 //!
-//! It uses `std` alone, so that what it shows is what any program of the toolchain meets. A host call that fails is told on stdout, as `error: …`,
-//! and ends with exit code 1; wrong usage is told on stderr and ends with 2.
+//! It uses only `std`, so that it behaves like any program of the toolchain. If a host call fails, it prints `error: …` on stdout and exits
+//! with 1. For wrong usage it prints the usage on stderr and exits with 2.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::exit,
-    reason = "to ask for what a guest must not get is what this program is for"
-)]
+#![allow(clippy::disallowed_methods, clippy::exit, reason = "this program exists to request what a guest must not get")]
 
 mod ask;
 mod burn;
@@ -23,46 +19,46 @@ const USAGE: &str = "usage: probe COMMAND
   name                  print the name the program was started with
   args [ARG...]         print each argument on a line, as a JSON string
   env                   print the variables as NAME=VALUE, in their order
-  blurt NAME            print the value of a variable on stderr, in a complaint, and end with 1
-  exit CODE             end with this exit code
+  blurt NAME            print a variable on stderr as part of an error message, and exit with 1
+  exit CODE             exit with this code
   panic                 panic
   cat                   copy stdin to stdout in pieces of 8 KiB
   sum                   print the number of bytes on stdin and their FNV-1a checksum
   stderr TEXT           print a line on stderr
   both N                print N lines on stdout and stderr in turn
   lines N               print N numbered lines
-  spin                  compute for ever
+  spin                  compute forever
   sleep SECONDS         sleep, then print ok
   alloc MIB             allocate and touch memory, then print ok
   now                   print the wall-clock time in seconds since 1970
-  senses                print that, the order in which a hash table gives its keys, and how long a sleep of 3 ms took
+  senses                print the time, the order of the keys in a hash table, and how long a sleep of 3 ms took
   read PATH             print a file
   write PATH TEXT       write a file, then print ok
   ls PATH               print the names in a directory, sorted
   handles N PATH        open a file N times, keep it open, and print how many times it worked
-  put PATH COUNT PIECE  write so many bytes to a new file, in such pieces, then print ok
-  spread SIZE PATH...   write so many bytes to each new file, and print yes or no for each
-  churn PATH COUNT SIZE write so many bytes to a new file and remove it, so many times, then print ok
+  put PATH COUNT PIECE  write COUNT bytes to a new file in pieces of PIECE bytes, then print ok
+  spread SIZE PATH...   write SIZE bytes to each new file, and print yes or no for each
+  churn PATH COUNT SIZE COUNT times write SIZE bytes to a new file and remove it, then print ok
   at PATH OFFSET TEXT   write at an offset, then print ok
   append PATH TEXT      write at the end, then print ok
   resize PATH SIZE      make a file larger or smaller, then print ok
-  many PREFIX COUNT     make empty files, and print how many it could
+  many PREFIX COUNT     create empty files, and print how many it could create
   mkdir PATH            make a directory, then print ok
   symlink TARGET PATH   make a symlink, then print ok
   link PATH PATH        make a link, then print ok
   rename PATH PATH      rename, then print ok
   remove PATH           remove a file, then print ok
-  race PATH COUNT       read a file and make another beside it, so many times, and print what was read how often
-  hold N PATH           open a file N times, print how many times it worked, and keep it open until stdin ends
+  race PATH COUNT       COUNT times read a file and create another next to it, then print each content and how often it was read
+  hold N PATH           open a file N times, print how often it succeeded, and keep it open until stdin ends
   connect ADDR          connect over TCP, then print ok
   leave PATH TEXT       write a file, print ok, and wait until stdin ends
 only as a component:
-  raw CALL MOUNT        make a call with the path on stdin, as it is, then print ok
+  raw CALL MOUNT        make a call with the unmodified path on stdin, then print ok
   resolve NAME          print the addresses of a host
   tcp HOST PORT TEXT    send a text over TCP to the first address that answers, and print the answer
-  dial ADDR N           connect N times, and print how many connections came about
+  dial ADDR N           connect N times, and print how many connections succeeded
   send ADDR N           send N bytes over TCP, then print ok
-  receive ADDR          read all that comes over TCP, and print how much it was
+  receive ADDR          read everything over TCP, and print the number of bytes
   udp ADDR TEXT...      send datagrams, and print the answer to each
   udp-connected ADDR TEXT...
   udp-astray ADDR ADDR  connect a socket to one address, and send a datagram to another
@@ -87,11 +83,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why a command did not do what it is for.
+/// Why a command failed.
 enum Failure {
-    /// There is no such command, or its arguments are wrong.
+    /// The command does not exist, or its arguments are wrong.
     Usage,
-    /// The host refused something.
+    /// The host returned an error.
     Host(io::Error),
 }
 

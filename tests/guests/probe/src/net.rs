@@ -1,9 +1,9 @@
-//! The network, asked for by the interfaces of WASI 0.2 themselves.
+//! The network, through the interfaces of WASI 0.2.
 
 #[cfg(all(target_os = "wasi", target_env = "p2"))]
 pub(crate) use self::p2::*;
 
-/// Preview 1 has no calls for any of this, and `std` says so of the one that it has.
+/// Preview 1 has no calls for these commands, and `std` returns an error for the one that it has.
 #[cfg(not(all(target_os = "wasi", target_env = "p2")))]
 mod p1 {
     use std::io;
@@ -36,19 +36,20 @@ mod p2 {
     use wasip2::sockets::udp::{IncomingDatagramStream, OutgoingDatagram, OutgoingDatagramStream, UdpSocket};
     use wasip2::sockets::udp_create_socket::create_udp_socket;
 
-    /// Bytes that are written at a time, as many as one call takes.
+    /// The number of bytes per write, the maximum of one call.
     const PIECE: usize = 4096;
 
     pub(crate) fn connect(address: &str) -> io::Result<()> {
-        open(parsed(address)?).map(drop)
+        open(parse_address(address)?).map(drop)
     }
 
-    /// The commands that need a network; `None` where it is none of them.
+    /// Runs a command that needs a network. Returns `None` if `words` is none of them.
     pub(crate) fn net(words: &[&str]) -> Option<io::Result<()>> {
         Some(match words {
-            ["resolve", name] => resolved(name)
-                .and_then(|found| found.iter().try_for_each(|address| writeln!(io::stdout(), "{address}"))),
-            ["tcp", host, port, text] => parsed_port(port).and_then(|port| tcp(host, port, text)),
+            ["resolve", name] => {
+                resolve(name).and_then(|found| found.iter().try_for_each(|address| writeln!(io::stdout(), "{address}")))
+            }
+            ["tcp", host, port, text] => parse_port(port).and_then(|port| tcp(host, port, text)),
             ["dial", address, count] => dial(address, count),
             ["send", address, count] => send(address, count),
             ["receive", address] => receive(address),
@@ -61,14 +62,14 @@ mod p2 {
         })
     }
 
-    /// Asks whoever answers at the first address of `host` that does, and prints the answer.
+    /// Sends `text` to the first address of `host` that accepts a connection, and prints the response.
     fn tcp(host: &str, port: u16, text: &str) -> io::Result<()> {
         let mut failed = io::Error::other("no address");
-        for address in resolved(host)? {
+        for address in resolve(host)? {
             match open(SocketAddr::new(address, port)) {
                 Ok(open) => {
-                    open.output.blocking_write_and_flush(text.as_bytes()).map_err(broken)?;
-                    open.socket.shutdown(ShutdownType::Send).map_err(told)?;
+                    open.output.blocking_write_and_flush(text.as_bytes()).map_err(stream_error)?;
+                    open.socket.shutdown(ShutdownType::Send).map_err(io_error)?;
                     let mut stdout = io::stdout();
                     while let Some(bytes) = read(&open.input)? {
                         stdout.write_all(&bytes)?;
@@ -81,28 +82,28 @@ mod p2 {
         Err(failed)
     }
 
-    /// Connects so often, keeps all connections, and prints how many came about.
+    /// Opens `count` connections, keeps them open, and prints how many succeeded.
     fn dial(address: &str, count: &str) -> io::Result<()> {
-        let address = parsed(address)?;
+        let address = parse_address(address)?;
         let open: Vec<_> =
             (0..count.parse().map_err(io::Error::other)?).map_while(|_: u64| open(address).ok()).collect();
         writeln!(io::stdout(), "{}", open.len())
     }
 
     fn send(address: &str, count: &str) -> io::Result<()> {
-        let open = open(parsed(address)?)?;
+        let open = open(parse_address(address)?)?;
         let mut left: usize = count.parse().map_err(io::Error::other)?;
         while left > 0 {
             let piece = left.min(PIECE);
-            open.output.blocking_write_and_flush(&[b'x'; PIECE][..piece]).map_err(broken)?;
+            open.output.blocking_write_and_flush(&[b'x'; PIECE][..piece]).map_err(stream_error)?;
             left -= piece;
         }
         writeln!(io::stdout(), "ok")
     }
 
-    /// Prints how many bytes came before the end, or before the error.
+    /// Prints how many bytes arrived before the end or the first error.
     fn receive(address: &str) -> io::Result<()> {
-        let open = open(parsed(address)?)?;
+        let open = open(parse_address(address)?)?;
         let mut count = 0;
         let end = loop {
             match read(&open.input) {
@@ -115,20 +116,21 @@ mod p2 {
         end
     }
 
-    /// Sends each text as a datagram of its own and prints what comes back for it.
+    /// Sends each text as a datagram and prints the response to it.
     fn udp(address: &str, texts: &[&str], connected: bool) -> io::Result<()> {
-        let address = parsed(address)?;
-        let socket = bound(address)?;
+        let address = parse_address(address)?;
+        let socket = bind(address)?;
         let peer = Some(wasi(address)).filter(|_| connected);
-        let (input, output): (IncomingDatagramStream, OutgoingDatagramStream) = socket.stream(peer).map_err(told)?;
+        let (input, output): (IncomingDatagramStream, OutgoingDatagramStream) =
+            socket.stream(peer).map_err(io_error)?;
         for text in texts {
             output.subscribe().block();
-            output.check_send().map_err(told)?;
+            output.check_send().map_err(io_error)?;
             let remote_address = Some(wasi(address)).filter(|_| !connected);
-            output.send(&[OutgoingDatagram { data: text.as_bytes().to_vec(), remote_address }]).map_err(told)?;
+            output.send(&[OutgoingDatagram { data: text.as_bytes().to_vec(), remote_address }]).map_err(io_error)?;
             let answer = loop {
                 input.subscribe().block();
-                if let Some(datagram) = input.receive(1).map_err(told)?.pop() {
+                if let Some(datagram) = input.receive(1).map_err(io_error)?.pop() {
                     break datagram.data;
                 }
             };
@@ -137,64 +139,64 @@ mod p2 {
         Ok(())
     }
 
-    /// Sends a datagram to `other` by a socket that is connected to `address`, or that was and then is to `other`.
+    /// Sends a datagram to `other` through a socket connected to `address`, or, with `again`, through a socket reconnected to `other`.
     fn udp_to_another(address: &str, other: &str, again: bool) -> io::Result<()> {
-        let (address, other) = (parsed(address)?, parsed(other)?);
-        let socket = bound(address)?;
-        let mut streams = socket.stream(Some(wasi(address))).map_err(told)?;
+        let (address, other) = (parse_address(address)?, parse_address(other)?);
+        let socket = bind(address)?;
+        let mut streams = socket.stream(Some(wasi(address))).map_err(io_error)?;
         if again {
             drop(streams);
-            streams = socket.stream(Some(wasi(other))).map_err(told)?;
+            streams = socket.stream(Some(wasi(other))).map_err(io_error)?;
         }
         let (_input, output) = streams;
         output.subscribe().block();
-        output.check_send().map_err(told)?;
+        output.check_send().map_err(io_error)?;
         let remote_address = Some(wasi(other)).filter(|_| !again);
-        output.send(&[OutgoingDatagram { data: b"astray".to_vec(), remote_address }]).map_err(told)?;
+        output.send(&[OutgoingDatagram { data: b"astray".to_vec(), remote_address }]).map_err(io_error)?;
         writeln!(io::stdout(), "ok")
     }
 
-    /// A socket for datagrams to `address`, bound to any free port.
-    fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
+    /// Returns a socket for datagrams to `address`, bound to a free port.
+    fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let (socket, network) = (create_udp_socket(family(address)).map_err(told)?, instance_network());
-        socket.start_bind(&network, wasi(SocketAddr::new(any, 0))).map_err(told)?;
-        socket.finish_bind().map_err(told)?;
+        let (socket, network) = (create_udp_socket(family(address)).map_err(io_error)?, instance_network());
+        socket.start_bind(&network, wasi(SocketAddr::new(any, 0))).map_err(io_error)?;
+        socket.finish_bind().map_err(io_error)?;
         Ok(socket)
     }
 
     fn listen(address: &str) -> io::Result<()> {
-        let address = parsed(address)?;
-        let (socket, network) = (create_tcp_socket(family(address)).map_err(told)?, instance_network());
-        socket.start_bind(&network, wasi(address)).map_err(told)?;
-        socket.finish_bind().map_err(told)?;
-        socket.start_listen().map_err(told)?;
-        socket.finish_listen().map_err(told)?;
+        let address = parse_address(address)?;
+        let (socket, network) = (create_tcp_socket(family(address)).map_err(io_error)?, instance_network());
+        socket.start_bind(&network, wasi(address)).map_err(io_error)?;
+        socket.finish_bind().map_err(io_error)?;
+        socket.start_listen().map_err(io_error)?;
+        socket.finish_listen().map_err(io_error)?;
         writeln!(io::stdout(), "ok")
     }
 
     struct Connection {
-        // The streams are children of the socket, and go before it.
+        // The streams are child resources of the socket and must be dropped before it.
         input: InputStream,
         output: OutputStream,
         socket: TcpSocket,
     }
 
     fn open(address: SocketAddr) -> io::Result<Connection> {
-        let socket = create_tcp_socket(family(address)).map_err(told)?;
-        socket.start_connect(&instance_network(), wasi(address)).map_err(told)?;
+        let socket = create_tcp_socket(family(address)).map_err(io_error)?;
+        socket.start_connect(&instance_network(), wasi(address)).map_err(io_error)?;
         let (input, output) = loop {
             socket.subscribe().block();
             match socket.finish_connect() {
                 Err(ErrorCode::WouldBlock) => {}
-                finished => break finished.map_err(told)?,
+                finished => break finished.map_err(io_error)?,
             }
         };
         Ok(Connection { input, output, socket })
     }
 
-    fn resolved(name: &str) -> io::Result<Vec<IpAddr>> {
-        let answer = resolve_addresses(&instance_network(), name).map_err(told)?;
+    fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
+        let answer = resolve_addresses(&instance_network(), name).map_err(io_error)?;
         let mut found = Vec::new();
         loop {
             match answer.resolve_next_address() {
@@ -204,7 +206,7 @@ mod p2 {
                 }
                 Ok(None) => return Ok(found),
                 Err(ErrorCode::WouldBlock) => answer.subscribe().block(),
-                Err(error) => return Err(told(error)),
+                Err(error) => return Err(io_error(error)),
             }
         }
     }
@@ -213,26 +215,26 @@ mod p2 {
         match input.blocking_read(PIECE as u64) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StreamError::Closed) => Ok(None),
-            Err(error) => Err(broken(error)),
+            Err(error) => Err(stream_error(error)),
         }
     }
 
-    fn told(code: ErrorCode) -> io::Error {
+    fn io_error(code: ErrorCode) -> io::Error {
         io::Error::other(code.name())
     }
 
-    fn broken(error: StreamError) -> io::Error {
+    fn stream_error(error: StreamError) -> io::Error {
         match error {
             StreamError::LastOperationFailed(error) => io::Error::other(error.to_debug_string()),
             StreamError::Closed => io::ErrorKind::BrokenPipe.into(),
         }
     }
 
-    fn parsed(address: &str) -> io::Result<SocketAddr> {
+    fn parse_address(address: &str) -> io::Result<SocketAddr> {
         address.parse().map_err(io::Error::other)
     }
 
-    fn parsed_port(port: &str) -> io::Result<u16> {
+    fn parse_port(port: &str) -> io::Result<u16> {
         port.parse().map_err(io::Error::other)
     }
 

@@ -1,4 +1,4 @@
-//! Paths: asked for as they are on stdin, again and again, and kept open.
+//! Paths: passed unmodified from stdin, read repeatedly, and kept open.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,21 +6,21 @@ use std::io::{self, Read as _, Write as _};
 
 use crate::disk;
 
-/// Reads a file a number of times, and each time makes and removes one beside it; prints what was read, and how often.
+/// Reads a file `count` times, each time creates and removes a file next to it, and prints each content and how often it was read.
 pub(crate) fn race(path: &str, count: usize) -> io::Result<()> {
     let beside = format!("{path}-made");
     let mut seen = BTreeMap::<String, usize>::new();
     for _ in 0..count {
         let read = fs::read_to_string(path).unwrap_or_else(|error| format!("error: {error}"));
         *seen.entry(read).or_default() += 1;
-        // Where neither works, there is nothing that could lie at a wrong place.
+        // If neither works, no file can be in the wrong place.
         let _ = disk::make_and_remove(&beside);
     }
     let mut stdout = io::stdout().lock();
     seen.iter().try_for_each(|(what, count)| writeln!(stdout, "{count} {what}"))
 }
 
-/// Opens a file a number of times, prints how many times it worked, and keeps all open until stdin ends.
+/// Opens a file `count` times, prints how often that succeeds, and keeps the files open until stdin ends.
 pub(crate) fn hold(count: usize, path: &str) -> io::Result<()> {
     let open: Vec<_> = (0..count).map_while(|_| File::open(path).ok()).collect();
     writeln!(io::stdout(), "{}", open.len())?;
@@ -28,7 +28,7 @@ pub(crate) fn hold(count: usize, path: &str) -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }
 
-/// Writes a text to a file, and waits until stdin ends.
+/// Writes a text to a file and waits until stdin ends.
 pub(crate) fn leave(path: &str, text: &str) -> io::Result<()> {
     disk::put_at(path, 0, text)?;
     io::stdout().flush()?;
@@ -40,7 +40,7 @@ pub(crate) use self::p2::*;
 
 #[cfg(not(all(target_os = "wasi", target_env = "p2")))]
 mod p1 {
-    /// By preview 1 the same is asked by a guest in text format, since a path of `std` is not taken as it is.
+    /// For preview 1 a guest in text format makes these calls, because `std` modifies paths.
     pub(crate) fn raw(_: &str, _: &str) -> Option<std::io::Result<()>> {
         None
     }
@@ -59,18 +59,18 @@ mod p2 {
 
     const FOLLOW: PathFlags = PathFlags::SYMLINK_FOLLOW;
 
-    /// Asks a mount for the path on stdin, and prints ok; `None` where there is no such call.
+    /// Makes a call on a mount with the path on stdin and prints ok. Returns `None` if the call does not exist.
     pub(crate) fn raw(call: &str, mount: &str) -> Option<io::Result<()>> {
         let path = match io::read_to_string(io::stdin()) {
             Ok(path) => path,
             Err(error) => return Some(Err(error)),
         };
         let (directory, _) = get_directories().into_iter().find(|(_, name)| name == mount)?;
-        let asked = asked(call, &directory, &path)?;
-        Some(asked.map_err(|code| io::Error::other(code.name())).and_then(|()| writeln!(io::stdout(), "ok")))
+        let result = result_of(call, &directory, &path)?;
+        Some(result.map_err(|code| io::Error::other(code.name())).and_then(|()| writeln!(io::stdout(), "ok")))
     }
 
-    fn asked(call: &str, directory: &Descriptor, path: &str) -> Option<Result<(), ErrorCode>> {
+    fn result_of(call: &str, directory: &Descriptor, path: &str) -> Option<Result<(), ErrorCode>> {
         let stay = PathFlags::empty();
         let open = |follow, how, flags| directory.open_at(follow, path, how, flags).map(drop);
         let times = |seconds, nanoseconds| {

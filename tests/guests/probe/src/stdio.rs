@@ -68,9 +68,7 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => json.extend(['\\', character]),
-            '\0'..='\x1f' => {
-                write!(json, "\\u{:04x}", u32::from(character)).expect("a String takes all that is written")
-            }
+            '\0'..='\x1f' => write!(json, "\\u{:04x}", u32::from(character)).expect("a String accepts all writes"),
             _ => json.push(character),
         }
     }

@@ -1,6 +1,0 @@
-;; Has a segment of functions that begins behind the end of its table.
-(module
-  (memory (export "memory") 1)
-  (table 2 funcref)
-  (elem (i32.const 2) func $start)
-  (func $start (export "_start")))

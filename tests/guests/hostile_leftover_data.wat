@@ -1,0 +1,62 @@
+;; Without an argument, fills its memory, its table, its globals and its stack with a pattern, and traps. With one, it exits with the number
+;; of the first place that contains data that it did not write itself.
+(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 16)
+  (table $table 1000 funcref)
+  (elem declare func $start)
+  (global $a (mut i64) (i64.const 0))
+  (global $b (mut i64) (i64.const 0))
+  (global $f (mut funcref) (ref.null func))
+  ;; Its frames cover the whole stack until it overflows.
+  (func $soil (param i64) (result i64)
+    (i64.add (call $soil (i64.add (local.get 0) (i64.const 0x0101010101010101))) (local.get 0)))
+  (func $leave
+    (memory.fill (i32.const 0) (i32.const 0xa5) (i32.const 1048576))
+    (drop (memory.grow (i32.const 48)))
+    (memory.fill (i32.const 1048576) (i32.const 0xa5) (i32.const 3145728))
+    (drop (table.grow $table (ref.func $start) (i32.const 4000)))
+    (table.fill $table (i32.const 0) (ref.func $start) (i32.const 5000))
+    (global.set $a (i64.const -1))
+    (global.set $b (i64.const -1))
+    (global.set $f (ref.func $start))
+    (drop (call $soil (i64.const 0xa5a5a5a5a5a5a5a5))))
+  (func $must (param $holds i32) (param $place i32)
+    (if (i32.eqz (local.get $holds)) (then (call $proc_exit (local.get $place)))))
+  ;; Returns whether the memory from $at to its end is zero.
+  (func $is_blank (param $at i32) (result i32)
+    (loop $next
+      (if (i64.ne (i64.load (local.get $at)) (i64.const 0)) (then (return (i32.const 0))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $next (i32.lt_u (local.get $at) (i32.mul (memory.size) (i32.const 65536)))))
+    (i32.const 1))
+  ;; Returns whether all elements of the table are null.
+  (func $is_empty (result i32)
+    (local $at i32)
+    (loop $next
+      (if (i32.eqz (ref.is_null (table.get $table (local.get $at)))) (then (return (i32.const 0))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $at) (table.size $table))))
+    (i32.const 1))
+  (func $look
+    (local i64 i64 i64 i64 v128 v128 funcref)
+    (call $must (i64.eqz (i64.or (i64.or (local.get 0) (local.get 1)) (i64.or (local.get 2) (local.get 3)))) (i32.const 1))
+    (call $must (i32.eqz (v128.any_true (v128.or (local.get 4) (local.get 5)))) (i32.const 2))
+    (call $must (ref.is_null (local.get 6)) (i32.const 3))
+    (call $must (i64.eqz (i64.or (global.get $a) (global.get $b))) (i32.const 4))
+    (call $must (ref.is_null (global.get $f)) (i32.const 5))
+    (call $must (i32.eq (memory.size) (i32.const 16)) (i32.const 6))
+    ;; The host has written eight bytes.
+    (call $must (call $is_blank (i32.const 8)) (i32.const 7))
+    (call $must (i32.eq (table.size $table) (i32.const 1000)) (i32.const 8))
+    (call $must (call $is_empty) (i32.const 9))
+    (call $must (i32.eq (memory.grow (i32.const 48)) (i32.const 16)) (i32.const 10))
+    (call $must (call $is_blank (i32.const 8)) (i32.const 11))
+    (call $must (i32.eq (table.grow $table (ref.null func) (i32.const 4000)) (i32.const 1000)) (i32.const 12))
+    (call $must (call $is_empty) (i32.const 13)))
+  (func $start (export "_start")
+    (drop (call $args_sizes_get (i32.const 0) (i32.const 4)))
+    (if (i32.eq (i32.load (i32.const 0)) (i32.const 1))
+      (then (call $leave)))
+    (call $look)))
