@@ -121,7 +121,7 @@ async fn cpu_profile_shows_guests_and_sandbox_while_jobs_run() {
         assert_eq!(profile.header("content-type"), Some("application/octet-stream"));
         let has = |text: &str| profile.body.windows(text.len()).any(|window| window == text.as_bytes());
         assert!(has("samples") && has("nanoseconds"), "{} bytes without units", profile.body.len());
-        has("capstan::sandbox").then_some(())
+        has("capstan_sandbox").then_some(())
     })
     .await;
     oracle::still_answers(&mut daemon).await;
@@ -183,7 +183,7 @@ async fn heap_profile_shows_who_holds_allocations() {
         }
         let picture = drawing.finish().await;
         assert!(picture.text().contains("<svg"), "{}", picture.text());
-        picture.text().contains("capstan::sandbox::stdio").then_some(())
+        picture.text().contains("capstan_sandbox::stdio").then_some(())
     })
     .await;
     let profile = client.get("/debug/pprof/heap?seconds=1").send().await;

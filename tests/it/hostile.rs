@@ -245,7 +245,7 @@ async fn measure_below_a_millisecond() {
 #[tokio::test]
 async fn forge_log_lines() {
     let hostile = Hostile::with_config("", guests::hostile::FORGE_LOG_LINES).await;
-    let forged = "x)\r\n2026-01-01T00:00:00.000000Z  INFO capstan::job: -job forged(x) = OK (0)";
+    let forged = "x)\r\n2026-01-01T00:00:00.000000Z  INFO capstan_engine::job: -job forged(x) = OK (0)";
     let job = json!({"handler": "guest", "args": [forged, "\u{1b}[2Jforged", "\u{85}forged\u{9b}2J"]});
     let id = submit(&hostile.client, &job).await;
     let reported = wait_for_end(&hostile.client, &id).await;

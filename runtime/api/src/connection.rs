@@ -66,7 +66,7 @@ enum Ended {
 
 /// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
 /// last is the one that goes on.
-pub async fn serve(
+pub(crate) async fn serve(
     api: Arc<Api>,
     stream: Stream,
     tls: Option<Arc<tls::Server>>,

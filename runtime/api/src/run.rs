@@ -9,7 +9,7 @@
 //! its guest back. The one exception is [`spill`]. A client that leaves takes its run with it.
 
 pub(super) mod asked;
-pub mod framed;
+pub(crate) mod framed;
 mod plain;
 mod spill;
 

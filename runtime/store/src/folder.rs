@@ -4,14 +4,14 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-pub use capstan_engine::handler_store::StoreError;
+use capstan_engine::handler_store::StoreError;
 
 /// What a name begins with while its file is being written. No handler and no digest begins with a dot.
 const UNFINISHED: &str = ".unfinished-";
 
 /// A folder below the data folder.
 #[derive(Clone, Debug)]
-pub struct Folder(Arc<Dir>);
+pub(crate) struct Folder(Arc<Dir>);
 
 /// Checks that the data folder is this user's alone, and readable and writable.
 ///

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capstan::engine::{Config, Engine};
-use capstan::job::{Control, End};
-use capstan::limits::Limits;
-use capstan::manifest::Manifest;
-use capstan::outcome::Outcome;
-use capstan::policy::{Asked, Ceiling, Rule};
-use capstan::sandbox::{self, CompileLimits, Metering, Resolve, Resolver, Sandbox};
-use capstan::stream;
-use capstan::tasks::Tasks;
+use capstan_core::limits::Limits;
+use capstan_core::manifest::Manifest;
+use capstan_core::outcome::Outcome;
+use capstan_core::policy::{Asked, Ceiling, Rule};
+use capstan_core::stream;
+use capstan_engine::engine::{Config, Engine};
+use capstan_engine::job::{Control, End};
+use capstan_engine::tasks::Tasks;
+use capstan_sandbox::{CompileLimits, Metering, Resolve, Resolver, Sandbox};
 use capstan_tests::{Cli, eventually, guests, within};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -55,13 +55,13 @@ async fn engine(answers: &[&[&str]], rules: &[&str]) -> Engine {
 
 /// Like [`engine`], with any resolver.
 async fn engine_with_resolver(resolver: impl Resolve, rules: &[&str]) -> Engine {
-    let config = sandbox::Config {
+    let config = capstan_sandbox::Config {
         ceiling: Limits::default(),
         runs: 1,
-        stack: sandbox::DEFAULT_STACK,
+        stack: capstan_sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
-        confine: capstan::confine::Mode::default(),
+        confine: capstan_confinement::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::new(resolver),

@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use capstan::engine::{Config, Engine};
-use capstan::handler::{Call, Native};
-use capstan::history::Piece as Logged;
-use capstan::job::{Control, Job, JobBuilder};
-use capstan::manifest::Manifest;
-use capstan::outcome::{Outcome, OutputStream};
-use capstan::policy::{Asked, Ceiling};
-use capstan::sandbox::{self, CompileLimits, Metering, Resolver, Sandbox};
-use capstan::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
-use capstan::tasks::Tasks;
+use capstan_core::manifest::Manifest;
+use capstan_core::outcome::{Outcome, OutputStream};
+use capstan_core::policy::{Asked, Ceiling};
+use capstan_core::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
+use capstan_engine::engine::{Config, Engine};
+use capstan_engine::handler::{Call, Native};
+use capstan_engine::history::Piece as Logged;
+use capstan_engine::job::{Control, Job, JobBuilder};
+use capstan_engine::tasks::Tasks;
+use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -98,13 +98,13 @@ async fn logged_job_also_has_live_readers() {
 
 #[tokio::test]
 async fn guest_output_reaches_all_sinks_despite_one_that_fails() {
-    let config = sandbox::Config {
-        ceiling: capstan::limits::Limits::default(),
+    let config = capstan_sandbox::Config {
+        ceiling: capstan_core::limits::Limits::default(),
         runs: 2,
-        stack: sandbox::DEFAULT_STACK,
+        stack: capstan_sandbox::DEFAULT_STACK,
         compile: CompileLimits::default(),
         compiler: CAPSTAN.into(),
-        confine: capstan::confine::Mode::default(),
+        confine: capstan_confinement::Mode::default(),
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),

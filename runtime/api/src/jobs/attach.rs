@@ -109,7 +109,7 @@ struct Attached {
 
 impl Attached {
     /// Tells and listens until the job has ended and the client knows, or the client has left.
-    pub async fn serve(
+    pub(crate) async fn serve(
         mut self,
         connection: impl AsyncRead + AsyncWrite + Send,
         stdin: Option<Feed>,

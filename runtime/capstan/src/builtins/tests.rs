@@ -35,6 +35,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
         tls: None,
         inherited: Inherited::none(),
         held_at_opening: OnceLock::new(),
+        sandbox: OnceLock::new(),
         confined_compiler: OnceLock::new(),
         facts: Facts {
             data: folder.display().to_string(),

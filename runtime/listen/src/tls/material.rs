@@ -51,7 +51,7 @@ pub enum MaterialError {
 
 /// What a certificate is to be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Usage {
+pub enum Usage {
     Server,
     Client,
 }

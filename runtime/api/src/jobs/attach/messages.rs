@@ -32,7 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const REASON: usize = 123;
 
 /// Tells and listens until the job has ended and the client knows, or the client has left.
-pub async fn serve(
+pub(crate) async fn serve(
     mut attached: Attached,
     stdin: Option<Feed>,
     connection: impl AsyncRead + AsyncWrite + Send + Unpin,
