@@ -11,10 +11,10 @@ use capstan_listen::listenbuffer::{Gate, Policy};
 use capstan_listen::listener::Backlog;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::allowed_hosts::Callers;
 use crate::bounds::Bounds;
-use crate::caller::Callers;
 use crate::debug::{self, ProcessNumbers};
-use crate::{error, held, jobs, metrics, router};
+use crate::{error, jobs, metrics, router, startup_queue};
 
 /// Uploads that are held in memory at a time; more wait before they are read.
 const UPLOADS: usize = 16;
@@ -35,7 +35,7 @@ pub struct Api {
     pub(crate) debug: Option<debug::Debug>,
     pub(crate) requests: metrics::Requests,
     /// Where requests wait that came before the gate was open.
-    pub(crate) porch: held::Porch,
+    pub(crate) porch: startup_queue::Porch,
     /// Where the kernel holds connections; set when the API is served.
     pub(crate) backlogs: OnceLock<Vec<Backlog>>,
     pub(crate) uploads: Arc<Semaphore>,
@@ -73,7 +73,7 @@ impl Api {
     pub fn new(engine: Engine, gate: Gate, settings: Settings) -> Self {
         Self {
             engine,
-            porch: held::Porch::new(gate.clone()),
+            porch: startup_queue::Porch::new(gate.clone()),
             backlogs: OnceLock::new(),
             gate,
             handlers: OnceLock::new(),

@@ -16,18 +16,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
+use super::allowed_hosts::Names;
 use super::body::Body;
 use super::bounds::Bounds;
-use super::caller::Names;
 use super::cors;
 use super::error::Error;
-use super::held::Porch;
-use super::pace::{Answering, Late, Pace};
+use super::handshake;
+use super::peer::{Presence, Wire};
 use super::request::Request;
 use super::router;
-use super::secure;
+use super::startup_queue::Porch;
+use super::timeouts::{Answering, Late, Pace};
 use super::upgrade::Afterwards;
-use super::wire::{Presence, Wire};
 
 /// Bytes that hyper buffers in each direction of a connection, and of what has come for each stream of HTTP/2.
 const BUFFER: u32 = 64 << 10;
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     mut origin: Origin,
     draining: CancellationToken,
 ) {
-    let Some(stream) = secure::secured(stream, tls.as_deref(), &mut origin.names).await else { return };
+    let Some(stream) = handshake::secured(stream, tls.as_deref(), &mut origin.names).await else { return };
     let (presence, bounds) = (Presence::new(stream), api.settings.http);
     tracing::debug!(caller = %presence.caller(), "connected");
     let pace = Pace::new(bounds, presence.clone());

@@ -1,10 +1,10 @@
 //! What a daemon in debug mode says of its own process. Without `--debug` nothing of it is served.
 
-mod flames;
+mod capture;
+mod flamegraph;
 mod guest;
 mod heap;
 mod profile;
-mod taking;
 mod tasks;
 
 use std::sync::Arc;

@@ -16,11 +16,11 @@ use serde_json::json;
 
 use super::Api;
 use super::body::{self, Body};
+use super::disconnect::{Client, Pieces};
 use super::error::Error;
-use super::live::{Client, Pieces};
-use super::pace::{self, Reading};
 use super::query::{self, Parameters};
 use super::request::Request;
+use super::timeouts::{self, Reading};
 
 const NDJSON: &str = "application/x-ndjson";
 const SSE: &str = "text/event-stream";
@@ -69,7 +69,7 @@ pub(super) async fn events(api: Arc<Api>, request: Request) -> Result<Response<B
     api.tasks.spawn("api", "follower of events", tell(api.engine.clone(), subscription, wanted, pieces));
     let mut response = body::typed(StatusCode::OK, if is_sse { SSE } else { NDJSON }, body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    pace::read_as(&mut response, Reading::Follows);
+    timeouts::read_as(&mut response, Reading::Follows);
     Ok(response)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use capstan_engine::engine::{Name, Precondition};
-use capstan_engine::handler::About;
+use capstan_engine::handler::HandlerInfo;
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub(super) async fn list(api: Arc<Api>, _request: Request) -> Result<Response<Bo
 /// `GET /handlers/{name}`: one.
 pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = api.engine.resolve(&request.handler()?)?;
-    Ok(answer(StatusCode::OK, &*resolved, resolved.about()))
+    Ok(answer(StatusCode::OK, &*resolved, resolved.info()))
 }
 
 /// `PUT /handlers/{name}`: loads a program and puts it under the name. Nothing changes unless all went well.
@@ -41,7 +41,7 @@ pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body
     let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
     let mut told = json!(*put.resolved);
     told["findings"] = json!(findings);
-    Ok(answer(status, &told, put.resolved.about()))
+    Ok(answer(status, &told, put.resolved.info()))
 }
 
 /// `DELETE /handlers/{name}`: takes it out; running jobs finish.
@@ -59,17 +59,17 @@ pub(super) async fn wasm(api: Arc<Api>, request: Request) -> Result<Response<Bod
     // It is held in memory until its reader has it, or gives up.
     let wasm = held(wasm, fetching);
     let mut response = body::typed(StatusCode::OK, "application/wasm", body::whole(wasm));
-    set_etag(&mut response, resolved.about());
+    set_etag(&mut response, resolved.info());
     Ok(response)
 }
 
-fn answer(status: StatusCode, told: &impl Serialize, about: &About) -> Response<Body> {
+fn answer(status: StatusCode, told: &impl Serialize, about: &HandlerInfo) -> Response<Body> {
     let mut response = body::json(status, told);
     set_etag(&mut response, about);
     response
 }
 
-fn set_etag(response: &mut Response<Body>, about: &About) {
+fn set_etag(response: &mut Response<Body>, about: &HandlerInfo) {
     if let Some(digest) = &about.digest {
         let etag = HeaderValue::from_str(&format!("\"{digest}\"")).expect("a digest is header text");
         response.headers_mut().insert(ETAG, etag);

@@ -2,12 +2,12 @@
 //!
 //! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`](mod@logs).
 
-mod asked;
 mod attach;
 mod cursor;
 mod list;
 mod logs;
-mod told;
+mod request;
+mod view;
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use self::asked::{Asked, Input};
 pub(super) use self::attach::{attach, attach_messages};
 pub(super) use self::cursor::Cursors;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;
-use self::told::Told;
+use self::request::{Asked, Input};
+use self::view::Told;
 use super::Api;
 use super::body::{self, Body};
+use super::disconnect::Client;
 use super::error::Error;
 use super::input;
-use super::live::Client;
 use super::query::Parameters;
 use super::request::Request;
 use super::run::{name_job, refuse_service};

@@ -5,43 +5,43 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
+mod allowed_hosts;
 mod api;
 mod body;
 mod bounds;
-mod caller;
 mod connection;
+mod connection_limit;
 mod cors;
 mod debug;
+mod disconnect;
 mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
-pub mod fuzzed;
+pub mod fuzz_targets;
 mod handlers;
-mod held;
+mod handshake;
+mod idempotency_key;
 mod input;
 mod jobs;
-mod key;
-mod live;
 mod metrics;
-mod pace;
-mod peers;
+mod peer;
 mod policy;
 mod query;
-mod reading;
+mod read_progress;
 mod request;
 mod router;
 mod run;
-mod secure;
 mod server;
+mod startup_queue;
 mod system;
+mod timeouts;
 mod upgrade;
 mod upload;
 mod websocket;
-mod wire;
 
+pub use self::allowed_hosts::{Callers, CallersError};
 pub use self::api::{Api, Settings};
 pub use self::bounds::Bounds;
-pub use self::caller::{Callers, CallersError};
 pub use self::debug::ProcessNumbers;
 pub use self::router::{MAX_VERSION, MIN_VERSION};
 pub use self::run::framed::{STDERR, STDOUT, head as frame_head};

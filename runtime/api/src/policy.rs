@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::policy::{Asked, Judgement, Verdict, with_nearest};
+use capstan_core::policy::{Judgement, PolicyRequest, Verdict, with_suggestion};
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::Api;
 use super::body::{self, Body};
 use super::error::Error;
 use super::query::Parameters;
-use super::reading;
+use super::read_progress;
 use super::request::Request;
 
 /// Bytes of the longest body.
@@ -22,15 +22,15 @@ const BODY: u64 = 64 << 10;
 struct Json {
     handler: String,
     #[serde(default)]
-    policy: Asked,
+    policy: PolicyRequest,
 }
 
 /// `POST /policy/check`: what a job would get, and which rules stand against what it asks for.
 pub(super) async fn check(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::of(&request, &[], &[])?;
-    let body = reading::whole(request.body, BODY, &api.settings.http).await?;
+    let body = read_progress::whole(request.body, BODY, &api.settings.http).await?;
     let asked: Json = serde_json::from_slice(&body)
-        .map_err(|error| Error::bad_request(format!("the body: {}", with_nearest(&error.to_string()))))?;
+        .map_err(|error| Error::bad_request(format!("the body: {}", with_suggestion(&error.to_string()))))?;
     let handler = api.engine.resolve(&asked.handler)?;
     let Judgement { policy, findings } =
         api.engine.ceiling().judge(handler.name().as_str(), handler.handler().asked(), &asked.policy);

@@ -11,8 +11,8 @@ use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::error::Error;
+use super::peer::Presence;
 use super::upgrade::Afterwards;
-use super::wire::Presence;
 
 /// A request on its way to its API function.
 #[derive(Debug)]

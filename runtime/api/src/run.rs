@@ -8,9 +8,9 @@
 //! Everything in between is bounded and waits: a guest that does not read holds its client back, and a client that does not read holds
 //! its guest back. The one exception is [`spill`]. A client that leaves takes its run with it.
 
-pub(super) mod asked;
 pub(crate) mod framed;
 mod plain;
+pub(super) mod request;
 mod spill;
 
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use capstan_engine::job::{Control, Job, JobBuilder, JobId};
 use hyper::Response;
 use hyper::header::{ACCEPT, HeaderValue};
 
-use self::asked::Asked;
+use self::request::Asked;
 use super::Api;
 use super::body::Body;
+use super::disconnect::Client;
 use super::error::Error;
+use super::idempotency_key;
 use super::input::Input;
-use super::key;
-use super::live::Client;
 use super::request::Request;
 
 /// The header that names the job.
@@ -43,7 +43,7 @@ pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body
     let (asked, name) = (Asked::of(&request)?, request.handler()?);
     let client = Client::of(&request);
     let (is_framed, takes_trailers) = (request.lists(&ACCEPT, framed::MEDIA_TYPE), request.takes_trailers());
-    let key = key::of(&request.head.headers)?.map(|text| Key { text, request: None });
+    let key = idempotency_key::of(&request.head.headers)?.map(|text| Key { text, request: None });
     let caller = Some(request.presence.caller().clone());
     let Asked { policy, concurrency_key, .. } = asked;
     let control = Control { asked: policy, caller, key, concurrency_key, ..Control::default() };

@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::caller::Names;
+use super::allowed_hosts::Names;
 use super::connection::Origin;
-use super::peers::Peers;
+use super::connection_limit::Peers;
 use super::router::Routes;
-use super::{Api, connection, held};
+use super::{Api, connection, startup_queue};
 
 /// How long connections may take to finish what they are at once no work is in flight.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -99,7 +99,7 @@ impl Server {
             });
         }
         if let GateState::Failed(reason) = gate.state() {
-            held::refuse(&buffer, &reason).await;
+            startup_queue::refuse(&buffer, &reason).await;
         }
     }
 

@@ -9,7 +9,7 @@ use multer::Multipart;
 
 use super::Api;
 use super::error::Error;
-use super::reading::{self, Broken};
+use super::read_progress::{self, Broken};
 use super::request::Request;
 
 /// Bytes of the longest manifest.
@@ -37,9 +37,9 @@ pub(super) async fn read(api: &Arc<Api>, request: Request) -> Result<Pushed, Err
     let content_type = request.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.trim_start().to_ascii_lowercase().starts_with("multipart/") {
         let boundary = multer::parse_boundary(content_type).map_err(|error| form_error(&error))?;
-        return form(Multipart::new(reading::pieces(request.body, limit, bounds), boundary)).await;
+        return form(Multipart::new(read_progress::pieces(request.body, limit, bounds), boundary)).await;
     }
-    let wasm = reading::whole(request.body, limit, bounds).await?;
+    let wasm = read_progress::whole(request.body, limit, bounds).await?;
     Ok(Pushed { wasm, manifest: Manifest::default() })
 }
 

@@ -1,7 +1,7 @@
 //! The `capstan` command: what may be typed, and what each subcommand sets going.
 //!
 //! In reading order: where to ([`address`], [`environment`], [`paths`]), how to ask ([`client`], [`upload`], [`frames`]), `run` through
-//! the daemon and in process ([`run`], [`remote`], [`local`], [`ending`]), runs that are left to the daemon ([`submit`]) and what becomes
+//! the daemon and in process ([`run`], [`remote`], [`local`], [`exit_code`]), runs that are left to the daemon ([`submit`]) and what becomes
 //! of them ([`jobs`], [`ps`], [`logs`], [`attach`], [`wait`], [`control`], [`inspect`], [`stats`], [`events`]), and the subcommands that only ask
 //! and show.
 //!
@@ -16,20 +16,20 @@ mod client;
 mod commands;
 mod control;
 mod daemon;
-mod ending;
+mod determinism;
 mod environment;
 mod error;
 mod events;
+mod exit_code;
 mod frames;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
+pub mod fuzz_targets;
 mod handlers;
 mod inspect;
 mod interrupt;
 mod jobs;
 mod local;
 mod logs;
-mod moment;
 mod output;
 mod paths;
 mod program;
@@ -37,12 +37,12 @@ mod ps;
 mod push;
 mod remote;
 mod run;
-mod sameness;
 mod schema;
-mod secure;
 mod show;
 mod stats;
 mod submit;
+mod time;
+mod tls;
 mod upload;
 mod wait;
 
@@ -56,7 +56,7 @@ use self::address::{Choice, ChoiceError};
 use self::client::Client;
 use self::environment::Environment;
 use self::error::CliError;
-use self::secure::TlsArgs;
+use self::tls::TlsArgs;
 
 /// Runs jobs whose code is WebAssembly, each in a fresh sandbox.
 #[derive(Debug, Parser)]

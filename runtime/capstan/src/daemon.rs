@@ -7,10 +7,10 @@
 
 mod boot;
 mod confinement;
+mod data_dirs;
 mod lock;
 mod log;
 mod notify;
-mod places;
 mod reload;
 mod settings;
 mod signals;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use capstan_confinement::Mode;
 use capstan_engine::engine::{ShutdownReport, Unfinished};
-use capstan_engine::events::What;
+use capstan_engine::events::EventKind;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listener::Inherited;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -30,9 +30,9 @@ use tokio::runtime::Builder;
 
 use self::boot::BootError;
 use self::confinement::{Confinement, TooLittle};
+use self::data_dirs::Supervisor;
+pub(crate) use self::data_dirs::{Places, open_mount};
 use self::notify::Notify;
-use self::places::Supervisor;
-pub(crate) use self::places::{Places, open_mount};
 use self::settings::{Settings, SettingsError};
 use self::signals::{Signal, Signals};
 
@@ -118,7 +118,7 @@ pub fn run(flags: Flags) -> ExitCode {
 fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let supervisor = Supervisor::of_process();
     // Before anything is opened that could have the number of what was passed.
-    let inherited = Inherited::take(&supervisor.activation, places::is_open);
+    let inherited = Inherited::take(&supervisor.activation, data_dirs::is_open);
     let settings = Settings::new(flags.clone())?;
     // While there is one thread: it binds those that it starts, and no other.
     let confinement = Confinement::begin(&settings, flags.config.as_deref(), supervisor.notify.as_deref())?;
@@ -194,7 +194,7 @@ async fn live_to_end(
         let signal = signals.next().await;
         notify.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
         tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
-        boot.engine().events().publish(What::DaemonStop);
+        boot.engine().events().publish(EventKind::DaemonStop);
     }
     let grace = if boot.is_ready() { grace } else { Duration::ZERO };
     let report = tokio::select! {

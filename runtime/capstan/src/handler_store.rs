@@ -13,9 +13,9 @@ use bytes::Bytes;
 use capstan_core::env::Env;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::Outcome;
-use capstan_core::policy::{Asked, Finding};
-use capstan_engine::engine::{Engine, Name, Precondition, Put, RegistryError, Resolved, Source};
-use capstan_engine::handler::{About, Call, Handler, HandlerFuture};
+use capstan_core::policy::{Diagnostic, PolicyRequest};
+use capstan_engine::engine::{Engine, Name, Precondition, Put, RegistryError, ResolvedHandler, Source};
+use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
 use capstan_sandbox::{Metering, Sandbox};
 use capstan_store::{Artifacts, Programs, Record, blocking};
@@ -78,14 +78,14 @@ impl HandlerStore for LocalHandlerStore {
         wasm: Bytes,
         manifest: Manifest,
         only_if: &Precondition,
-    ) -> Result<(Put, Vec<Finding>), HandlerStoreError> {
+    ) -> Result<(Put, Vec<Diagnostic>), HandlerStoreError> {
         self.0.engine.check_put(&name, only_if)?;
-        let judgement = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &Asked::NOTHING);
+        let judgement = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &PolicyRequest::NOTHING);
         let findings = judgement.findings.clone();
         let policy = judgement.allowed()?;
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
-        let record = Record { about: loaded.about(), manifest, created: Timestamp::now() };
+        let record = Record { about: loaded.info(), manifest, created: Timestamp::now() };
         let (kept, only_if) = (self.clone(), only_if.clone());
         // A task of its own: a client that leaves between the file and the registry must not part them.
         let change = async move {
@@ -101,7 +101,7 @@ impl HandlerStore for LocalHandlerStore {
         self.0.engine.see_through(change).await
     }
 
-    async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<Resolved>, HandlerStoreError> {
+    async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError> {
         let (kept, name, only_if) = (self.clone(), name.to_owned(), only_if.clone());
         let change = async move {
             let _naming = kept.0.naming.lock().await;
@@ -118,8 +118,8 @@ impl HandlerStore for LocalHandlerStore {
         self.0.engine.see_through(change).await
     }
 
-    async fn wasm(&self, handler: &Resolved) -> Result<Option<Bytes>, StoreError> {
-        let Some(digest) = handler.handler().about().digest else { return Ok(None) };
+    async fn wasm(&self, handler: &ResolvedHandler) -> Result<Option<Bytes>, StoreError> {
+        let Some(digest) = handler.handler().info().digest else { return Ok(None) };
         let programs = self.0.programs.clone();
         blocking(move || programs.wasm(&digest)).await.map(Some)
     }
@@ -167,11 +167,11 @@ impl Program {
 }
 
 impl Handler for Program {
-    fn about(&self) -> About {
+    fn info(&self) -> HandlerInfo {
         self.record.about.clone()
     }
 
-    fn asked(&self) -> &Asked {
+    fn asked(&self) -> &PolicyRequest {
         &self.record.manifest.policy
     }
 

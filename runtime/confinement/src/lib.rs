@@ -14,7 +14,7 @@ mod seccomp;
 
 use std::str::FromStr;
 
-use capstan_core::policy::nearest;
+use capstan_core::policy::suggest;
 use rustix::thread::{CapabilitySet, SecureComputingMode};
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ impl FromStr for Mode {
             "off" => Ok(Self::Off),
             "best" => Ok(Self::Best),
             "strict" => Ok(Self::Strict),
-            _ => Err(UnknownMode { text: text.to_owned(), nearest: nearest(text, ["off", "best", "strict"]) }),
+            _ => Err(UnknownMode { text: text.to_owned(), nearest: suggest(text, ["off", "best", "strict"]) }),
         }
     }
 }

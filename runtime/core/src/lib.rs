@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
 pub mod caller;
+pub mod determinism;
 pub mod env;
 pub mod feature;
 pub mod limits;
@@ -21,7 +22,6 @@ pub mod mount;
 pub mod outcome;
 pub mod policy;
 pub mod secret;
-pub mod senses;
 pub mod stream;
 pub mod units;
 pub mod usage;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::senses::{Clock, Random};
+use crate::determinism::{Clock, Random};
 
 /// What one run may use. [`Limits::default`] is the ceiling of a daemon that was told nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -123,11 +123,11 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_documentation() {
-        let policy = |key: &str, nth| documented(include_str!("../../docs/policy.md"), key, nth);
+        let policy = |key: &str, nth| documented(include_str!("../../../docs/policy.md"), key, nth);
         let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
         let size = |text: &str| text.parse::<bytesize::ByteSize>().unwrap().as_u64();
         let time = |text: &str| humantime::parse_duration(text).unwrap();
-        let page = include_str!("../../docs/limits.md");
+        let page = include_str!("../../../docs/limits.md");
         let hostcall = size(documented(page, "bytes copied in one host call", 0));
         let expected = Limits {
             timeout: time(policy("`timeout`", 0)),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
-use crate::policy::{self, Asked};
+use crate::policy::{self, PolicyRequest};
 
 /// A handler's manifest. Everything is optional; a key that is not known is an error that names it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct Manifest {
     /// What its runs may use and touch, within what the operator allows.
     // Manifests of earlier versions have it as `limits`.
     #[serde(alias = "limits")]
-    pub policy: Asked,
+    pub policy: PolicyRequest,
     /// Variables that its runs see unless the caller sets them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
@@ -38,7 +38,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] with line, column and the offending text.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        toml::from_str(text).map_err(|error| ManifestError(policy::with_nearest(&error.to_string())))
+        toml::from_str(text).map_err(|error| ManifestError(policy::with_suggestion(&error.to_string())))
     }
 }
 

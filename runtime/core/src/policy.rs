@@ -8,18 +8,18 @@
 //! A limit that nobody asks for is the ceiling's. A grant (a mount, a variable of the daemon's, a rule for the network) that nobody asks for is not given. Who
 //! asks for a limit beyond what stands above gets what stands above; who asks for a grant that is not there is denied.
 
-mod asked;
+mod determinism;
+mod diagnostic;
 mod features;
-mod finding;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
+pub mod fuzz_targets;
+#[cfg(any(test, fuzzing))]
+mod intersect;
 mod mounts;
-mod nearest;
 mod network;
-mod sameness;
+mod request;
 mod secrets;
-#[cfg(any(test, fuzzing))]
-mod within;
+mod suggest;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -29,13 +29,13 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use serde::{Deserialize, Serialize};
 
-pub use self::asked::{Asked, MountAsked};
-use self::finding::Notes;
-pub use self::finding::{Denied, Finding, Source, Verdict};
+use self::diagnostic::Notes;
+pub use self::diagnostic::{Denied, Diagnostic, Source, Verdict};
 pub use self::mounts::{MountGrant, Prefix, SCRATCH};
-pub use self::nearest::{nearest, with_nearest};
-pub use self::network::{Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError, Why};
-pub use self::secrets::{Offered, SecretAsked, SecretGrant};
+pub use self::network::{DenialReason, Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError};
+pub use self::request::{MountRequest, PolicyRequest};
+pub use self::secrets::{OfferedSecret, SecretGrant, SecretRequest};
+pub use self::suggest::{suggest, with_suggestion};
 use crate::env::Env;
 use crate::feature::Features;
 use crate::limits::Limits;
@@ -68,7 +68,7 @@ pub struct Ceiling {
     /// Variables that may be passed on.
     pub env: Env,
     /// Secrets that may be granted, by name.
-    pub secrets: BTreeMap<String, Offered>,
+    pub secrets: BTreeMap<String, OfferedSecret>,
     pub excess: Excess,
     /// What of the network may be granted.
     pub network: Vec<Rule>,
@@ -97,7 +97,7 @@ pub enum Excess {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     pub policy: Policy,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Diagnostic>,
 }
 
 /// What the grants of a policy are: opened, and with their values.
@@ -113,7 +113,7 @@ pub struct Grants {
 impl Limits {
     /// These, with those that are asked for in their place: how an operator sets the ceiling.
     #[must_use]
-    pub fn replaced(self, asked: &Asked) -> Self {
+    pub fn replaced(self, asked: &PolicyRequest) -> Self {
         Self {
             timeout: asked.timeout.unwrap_or(self.timeout),
             cpu: asked.cpu.or(self.cpu),
@@ -160,7 +160,7 @@ impl Ceiling {
     }
 
     /// What a run of `handler` with `manifest` gets when `caller` asks for it.
-    pub fn judge(&self, handler: &str, manifest: &Asked, caller: &Asked) -> Judgement {
+    pub fn judge(&self, handler: &str, manifest: &PolicyRequest, caller: &PolicyRequest) -> Judgement {
         let mut notes = Notes::default();
         let mut limits = self.limits;
         let mut scratch = 0;
@@ -169,7 +169,7 @@ impl Ceiling {
             (Source::Manifest, Source::Operator, manifest, lenient),
             (Source::Caller, if says_limits(manifest) { Source::Manifest } else { Source::Operator }, caller, true),
         ] {
-            if *asked == Asked::NOTHING {
+            if *asked == PolicyRequest::NOTHING {
                 continue;
             }
             let mut narrow = Narrow { by, above, clamps, notes: &mut notes };
@@ -241,7 +241,13 @@ impl Ceiling {
         Ok(grants)
     }
 
-    fn pass_env(&self, manifest: &Asked, caller: &Asked, lenient: bool, notes: &mut Notes) -> Vec<String> {
+    fn pass_env(
+        &self,
+        manifest: &PolicyRequest,
+        caller: &PolicyRequest,
+        lenient: bool,
+        notes: &mut Notes,
+    ) -> Vec<String> {
         let of_operator = |name: &String| match self.env.get(name) {
             None => Err("the operator does not pass it on, or does not have it".to_owned()),
             Some(_) => Ok(()),
@@ -265,8 +271,8 @@ impl Judgement {
 }
 
 /// Whether it asks for any limit. All keys are named, so that a new one is thought of here.
-fn says_limits(asked: &Asked) -> bool {
-    let Asked {
+fn says_limits(asked: &PolicyRequest) -> bool {
+    let PolicyRequest {
         timeout,
         cpu,
         memory,

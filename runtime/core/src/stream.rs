@@ -5,9 +5,9 @@
 
 pub mod decode;
 mod fanout;
-mod lending;
+mod line_capture;
 mod outlet;
-mod overheard;
+mod shared_sink;
 mod tail;
 mod tap;
 
@@ -20,9 +20,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 pub use self::fanout::{FanOut, SinkError};
-pub use self::lending::Lending;
+pub use self::line_capture::LineCapture;
 pub use self::outlet::Outlet;
-pub use self::overheard::Overheard;
+pub use self::shared_sink::SharedSink;
 pub use self::tail::Tail;
 pub use self::tap::{CarryError, Evicted, Piece, Policy, Tap};
 

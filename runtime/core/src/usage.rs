@@ -1,8 +1,8 @@
 //! `Usage`: what a run used, counted while it runs.
 
-mod complaint;
-mod contacts;
-mod mounted;
+mod last_stderr;
+mod mounts;
+mod network;
 mod sampler;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::complaint::Complaint;
-pub use self::contacts::{Contact, Contacts, DenialReport, Exchanged, NetworkReport, PeerReport};
-pub use self::mounted::{MountReport, MountUsage, Mounted};
+pub use self::last_stderr::LastStderr;
+pub use self::mounts::{MountReport, MountUsage, MountsUsage};
+pub use self::network::{DenialReport, NetworkReport, NetworkUsage, PeerReport, PeerUsage, Traffic};
 pub use self::sampler::{Sampler, SamplerError, Sampling};
 
 /// Counters of one run, written by the engine and the sandbox and read by anyone at any time. Times are kept in nanoseconds.
@@ -38,13 +38,13 @@ pub struct Usage {
     /// Fuel, counted at the end of a run that has a limit on it.
     pub fuel: Counter,
     /// The end of what it wrote to stderr.
-    pub complaint: Complaint,
+    pub complaint: LastStderr,
     /// What it did on its mounts.
-    pub mounts: Mounted,
+    pub mounts: MountsUsage,
     /// What can be learned of where its processor time goes.
     pub sampling: Sampling,
     /// Whom it has spoken to over the network.
-    pub network: Contacts,
+    pub network: NetworkUsage,
 }
 
 /// A number that only grows.

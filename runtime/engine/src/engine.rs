@@ -3,9 +3,9 @@
 //! It finds what a name resolves to, starts jobs behind a fence, and bounds each by its deadline. Its end is in [`shutdown`].
 
 mod admission;
-mod fence;
-mod joblog;
-mod lanes;
+mod concurrency;
+mod in_flight;
+mod job_log;
 mod registry;
 mod shutdown;
 mod totals;
@@ -24,15 +24,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, Ticket};
-use self::fence::{Fence, Pass};
+use self::in_flight::{InFlight, InFlightGuard};
 use self::registry::Registry;
-pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, Resolved, Source};
+pub use self::registry::{MAX_NAME, Name, Precondition, Put, RegistryError, ResolvedHandler, Source};
 use self::shutdown::Shutdown;
-pub use self::shutdown::{ShutdownReport, TooLate, Unfinished};
+pub use self::shutdown::{ShutdownBegun, ShutdownReport, Unfinished};
 pub use self::totals::{Totals, TotalsReport};
-use crate::events::{self, Events, What};
+use crate::events::{self, EventKind, Events};
 use crate::handler::{Call, Handler, Role};
-use crate::history::{Bounds, History, Records};
+use crate::history::{Bounds, History, HistoryStore};
 use crate::job::{End, Job, JobBuilder, StartError, State};
 use crate::metrics::Runs;
 
@@ -76,10 +76,10 @@ struct Inner {
     own_ports: OnceLock<Vec<u16>>,
     runs: Runs,
     registry: Registry,
-    fence: Arc<Fence>,
+    fence: Arc<InFlight>,
     admission: Admission,
     events: Events,
-    records: Arc<dyn Records>,
+    records: Arc<dyn HistoryStore>,
     /// Cancelled once new jobs are refused.
     stopping: CancellationToken,
     started: AtomicU64,
@@ -96,12 +96,12 @@ impl Engine {
     }
 
     /// An engine without handlers, which remembers its jobs in `records`.
-    pub fn with_records(config: Config, records: Arc<dyn Records>) -> Self {
+    pub fn with_records(config: Config, records: Arc<dyn HistoryStore>) -> Self {
         Self::with(config, records, Events::new(events::DEFAULT_CAPACITY))
     }
 
     /// An engine without handlers, which remembers its jobs in `records` and tells what happens in `events`.
-    pub fn with(config: Config, records: Arc<dyn Records>, events: Events) -> Self {
+    pub fn with(config: Config, records: Arc<dyn HistoryStore>, events: Events) -> Self {
         Self(Arc::new(Inner {
             ceiling: ArcSwap::from_pointee(config.ceiling),
             own_ports: OnceLock::new(),
@@ -159,8 +159,8 @@ impl Engine {
     ) -> Result<Put, RegistryError> {
         let put = self.0.registry.put(name, handler, created, only_if)?;
         let handler = put.resolved.name().to_string();
-        let digest = put.resolved.handler().about().digest;
-        self.0.events.publish(What::HandlerPut { handler, digest, replaced: put.replaced });
+        let digest = put.resolved.handler().info().digest;
+        self.0.events.publish(EventKind::HandlerPut { handler, digest, replaced: put.replaced });
         Ok(put)
     }
 
@@ -192,9 +192,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`RegistryError::Unknown`], [`RegistryError::Builtin`], [`RegistryError::Precondition`].
-    pub fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<Resolved>, RegistryError> {
+    pub fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, RegistryError> {
         let removed = self.0.registry.remove(name, only_if)?;
-        self.0.events.publish(What::HandlerRemove { handler: removed.name().to_string() });
+        self.0.events.publish(EventKind::HandlerRemove { handler: removed.name().to_string() });
         Ok(removed)
     }
 
@@ -202,12 +202,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`RegistryError::Unknown`].
-    pub fn resolve(&self, name: &str) -> Result<Arc<Resolved>, RegistryError> {
+    pub fn resolve(&self, name: &str) -> Result<Arc<ResolvedHandler>, RegistryError> {
         self.0.registry.get(name).ok_or_else(|| RegistryError::Unknown(name.to_owned()))
     }
 
     /// All handlers, by name.
-    pub fn handlers(&self) -> Vec<Arc<Resolved>> {
+    pub fn handlers(&self) -> Vec<Arc<ResolvedHandler>> {
         self.0.registry.list()
     }
 
@@ -225,7 +225,7 @@ impl Engine {
     }
 
     /// Its jobs, those that have ended among them.
-    pub fn records(&self) -> &Arc<dyn Records> {
+    pub fn records(&self) -> &Arc<dyn HistoryStore> {
         &self.0.records
     }
 
@@ -299,7 +299,7 @@ impl Engine {
         if begun.as_ref().err() == Some(&StartError::ShuttingDown)
             && let State::Done(end) = job.state()
         {
-            joblog::ended(job, &end);
+            job_log::ended(job, &end);
         }
         let (call, (pass, ticket)) = begun?;
         let (engine, job) = (self.clone(), job.clone());
@@ -312,9 +312,9 @@ impl Engine {
     }
 
     /// Takes a job that was let in to its end.
-    async fn carry_out(&self, job: &Job, call: Call, mut pass: Pass, ticket: Ticket) {
+    async fn carry_out(&self, job: &Job, call: Call, mut pass: InFlightGuard, ticket: Ticket) {
         if matches!(ticket, Ticket::Place(_)) {
-            self.0.events.publish(What::JobQueue { job: job.id(), handler: job.name().to_owned() });
+            self.0.events.publish(EventKind::JobQueue { job: job.id(), handler: job.name().to_owned() });
         }
         let ticket = match ticket {
             Ticket::Place(place) => tokio::select! {
@@ -324,7 +324,7 @@ impl Engine {
                     drop(call);
                     pass.ended();
                     let end = job.finish(outcome);
-                    joblog::ended(job, &end);
+                    job_log::ended(job, &end);
                     self.tell_end(job, &end);
                     return;
                 }
@@ -333,11 +333,11 @@ impl Engine {
             ticket => ticket,
         };
         job.set_running();
-        joblog::started(job);
+        job_log::started(job);
         if is_work(job) {
             self.0.started.fetch_add(1, Ordering::Relaxed);
             let (handler, parent) = (job.name().to_owned(), job.parent());
-            self.0.events.publish(What::JobStart { job: job.id(), handler, parent });
+            self.0.events.publish(EventKind::JobStart { job: job.id(), handler, parent });
         }
         let outcome = run(job, call).await;
         if job.kin().has_children() {
@@ -355,7 +355,7 @@ impl Engine {
             self.0.runs.ended(&end);
             job.resolved().totals().add(&end);
         }
-        joblog::ended(job, &end);
+        job_log::ended(job, &end);
         self.tell_end(job, &end);
         drop(pass);
     }
@@ -368,7 +368,7 @@ impl Engine {
         if is_work(job) {
             let (handler, outcome) = (job.name().to_owned(), end.outcome.kind().to_owned());
             let exit_code = end.outcome.exit_code();
-            self.0.events.publish(What::JobEnd { job: job.id(), handler, outcome, exit_code });
+            self.0.events.publish(EventKind::JobEnd { job: job.id(), handler, outcome, exit_code });
         }
     }
 }

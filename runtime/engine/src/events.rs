@@ -41,13 +41,13 @@ pub struct Event {
     pub seq: u64,
     pub at: Timestamp,
     #[serde(flatten)]
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event")]
-pub enum What {
+pub enum EventKind {
     #[serde(rename = "handler.put")]
     HandlerPut {
         handler: String,
@@ -106,7 +106,7 @@ impl Events {
     }
 
     /// Numbers and keeps `what`; returns its number.
-    pub fn publish(&self, what: What) -> u64 {
+    pub fn publish(&self, what: EventKind) -> u64 {
         let mut ring = self.0.ring.lock().expect("no panic while the lock is held");
         let seq = *self.0.last.borrow() + 1;
         if ring.len() == self.0.capacity {
@@ -198,8 +198,8 @@ impl Subscription {
 mod tests {
     use super::*;
 
-    fn removed(handler: u64) -> What {
-        What::HandlerRemove { handler: handler.to_string() }
+    fn removed(handler: u64) -> EventKind {
+        EventKind::HandlerRemove { handler: handler.to_string() }
     }
 
     fn seqs(subscription: &mut Subscription) -> Vec<u64> {

@@ -9,9 +9,9 @@ use capstan_core::env::Env;
 use capstan_core::limits::Limits;
 use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::{CancelledBy, Outcome};
-use capstan_core::policy::{Asked, Reach};
+use capstan_core::policy::{PolicyRequest, Reach};
 use capstan_core::secret::Secret;
-use capstan_core::stream::{Overheard, Sink, Source};
+use capstan_core::stream::{LineCapture, Sink, Source};
 use capstan_core::usage::Usage;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
@@ -28,7 +28,7 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// streams of the [`Call`] closes them, so a handler keeps none of them longer than its work.
 pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// What it is, for lists.
-    fn about(&self) -> About;
+    fn info(&self) -> HandlerInfo;
 
     /// Whether it is work, or a service that is not expected to end.
     fn role(&self) -> Role {
@@ -36,8 +36,8 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     }
 
     /// What its manifest asks for, within the operator's ceiling.
-    fn asked(&self) -> &Asked {
-        static NOTHING: Asked = Asked::NOTHING;
+    fn asked(&self) -> &PolicyRequest {
+        static NOTHING: PolicyRequest = PolicyRequest::NOTHING;
         &NOTHING
     }
 
@@ -117,7 +117,7 @@ pub enum Role {
 
 /// What a handler is, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct HandlerInfo {
     pub kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -232,9 +232,9 @@ impl Native {
 }
 
 impl Handler for Native {
-    fn about(&self) -> About {
+    fn info(&self) -> HandlerInfo {
         let (description, usage) = (Some(self.description.to_owned()), self.usage.map(str::to_owned));
-        About { kind: Kind::Native, digest: None, size: 0, description, usage }
+        HandlerInfo { kind: Kind::Native, digest: None, size: 0, description, usage }
     }
 
     fn role(&self) -> Role {
@@ -243,7 +243,7 @@ impl Handler for Native {
 
     fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {
         let stderr = std::mem::replace(&mut call.stderr, Sink::discard());
-        call.stderr = Sink::new(Overheard::new(stderr, call.usage.clone()));
+        call.stderr = Sink::new(LineCapture::new(stderr, call.usage.clone()));
         (self.run)(call)
     }
 }

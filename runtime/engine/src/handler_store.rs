@@ -10,11 +10,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use capstan_core::manifest::Manifest;
-use capstan_core::policy::{Denied, Finding};
+use capstan_core::policy::{Denied, Diagnostic};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Name, Precondition, Put, RegistryError, Resolved};
+use crate::engine::{Name, Precondition, Put, RegistryError, ResolvedHandler};
 
 /// Keeps pushed handlers.
 ///
@@ -31,19 +31,19 @@ pub trait HandlerStore: fmt::Debug + Send + Sync {
         wasm: Bytes,
         manifest: Manifest,
         only_if: &Precondition,
-    ) -> Result<(Put, Vec<Finding>), HandlerStoreError>;
+    ) -> Result<(Put, Vec<Diagnostic>), HandlerStoreError>;
 
     /// Removes the handler `name`. Running jobs finish.
     ///
     /// # Errors
     /// [`HandlerStoreError::Registry`], [`HandlerStoreError::Store`].
-    async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<Resolved>, HandlerStoreError>;
+    async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError>;
 
     /// Returns the program of `handler` as it was pushed, or `None` if it is native.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if the stored file differs from what was pushed.
-    async fn wasm(&self, handler: &Resolved) -> Result<Option<Bytes>, StoreError>;
+    async fn wasm(&self, handler: &ResolvedHandler) -> Result<Option<Bytes>, StoreError>;
 }
 
 /// Why a handler was not pushed or removed. Nothing has changed.

@@ -1,6 +1,6 @@
 //! `History`: which jobs there are and have been, and what they printed.
 //!
-//! [`Records`] is the boundary: the engine tells it of every job that starts and ends, the API asks it. [`History`] keeps the records in
+//! [`HistoryStore`] is the boundary: the engine tells it of every job that starts and ends, the API asks it. [`History`] keeps the records in
 //! memory, and is bounded: of the jobs that have ended, the one that ended first is forgotten first. One that goes on is never forgotten.
 
 mod budget;
@@ -22,7 +22,7 @@ pub const DEFAULT_JOBS: usize = 1000;
 pub const DEFAULT_BYTES: usize = 64 << 20;
 
 /// Who remembers jobs. Nothing here waits for anything but a short lock.
-pub trait Records: fmt::Debug + Send + Sync + 'static {
+pub trait HistoryStore: fmt::Debug + Send + Sync + 'static {
     /// A log for the output of a job that is about to be made.
     fn log(&self) -> Log;
 
@@ -126,14 +126,14 @@ impl History {
     }
 }
 
-impl Records for History {
+impl HistoryStore for History {
     fn log(&self) -> Log {
         Log::new(self.budget.clone())
     }
 
     fn begin(&self, job: &Job) -> Result<(), StartError> {
         let mut inside = self.lock();
-        if let Some(key) = &job.given().key {
+        if let Some(key) = &job.spec().key {
             inside.check(key)?;
         }
         inside.last += 1;

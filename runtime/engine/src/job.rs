@@ -14,10 +14,10 @@
 
 mod builder;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
+pub mod fuzz_targets;
 mod id;
-mod kin;
 mod line;
+mod tree;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ use capstan_core::env::Env;
 use capstan_core::limits::Limits;
 use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
-use capstan_core::policy::{Asked, Policy, Reach};
+use capstan_core::policy::{Policy, PolicyRequest, Reach};
 use capstan_core::secret::{Redaction, Secret};
 use capstan_core::stream::{FanOut, Outlet, Sink, SinkError, Source};
 use capstan_core::usage::{Sampler, Usage, UsageReport};
@@ -36,13 +36,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use self::builder::{JobBuilder, JobError};
-pub use self::id::{BadJobId, JobId};
-use self::kin::Kin;
-pub(crate) use self::kin::Lent;
-pub use self::kin::{MAX_DEPTH, Parent};
+pub use self::id::{JobId, JobIdError};
 pub use self::line::{Line, LineError};
-use crate::engine::{Engine, Name, Resolved};
-use crate::handler::{About, Call, Stop};
+use self::tree::JobTree;
+pub(crate) use self::tree::LentSlot;
+pub use self::tree::{MAX_DEPTH, Parent};
+use crate::engine::{Engine, Name, ResolvedHandler};
+use crate::handler::{Call, HandlerInfo, Stop};
 use crate::history::{Key, Log};
 
 /// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
@@ -67,11 +67,11 @@ pub enum State {
 
 /// What a job was made of: it does not change, and outlives the job for as long as anybody remembers it.
 #[derive(Debug)]
-pub struct Given {
+pub struct JobSpec {
     pub id: JobId,
     pub handler: Name,
     /// What the handler was when the job was bound to it.
-    pub about: Arc<About>,
+    pub about: Arc<HandlerInfo>,
     pub args: Vec<String>,
     /// What it may use and touch.
     pub policy: Policy,
@@ -100,7 +100,7 @@ pub struct End {
 #[derive(Debug, Default)]
 pub struct Control {
     /// What the caller asks for, within the handler's manifest and the operator's ceiling.
-    pub asked: Asked,
+    pub asked: PolicyRequest,
     /// Directories granted to this run, besides those of its policy.
     pub mounts: Vec<Mount>,
     /// Who asks.
@@ -129,9 +129,9 @@ pub enum StartError {
 }
 
 struct Inner {
-    given: Arc<Given>,
+    given: Arc<JobSpec>,
     engine: Engine,
-    resolved: Arc<Resolved>,
+    resolved: Arc<ResolvedHandler>,
     log: Option<Log>,
     /// Its streams that go to several sinks.
     fan_outs: Vec<(OutputStream, FanOut)>,
@@ -139,7 +139,7 @@ struct Inner {
     later: Mutex<Option<Sink>>,
     usage: Arc<Usage>,
     stop: Stop,
-    kin: Kin,
+    kin: JobTree,
     /// What keeps its secrets out of what others read.
     redaction: Redaction,
     state: watch::Sender<State>,
@@ -203,7 +203,7 @@ impl Job {
     }
 
     /// What it was made of.
-    pub fn given(&self) -> &Arc<Given> {
+    pub fn spec(&self) -> &Arc<JobSpec> {
         &self.0.given
     }
 
@@ -261,7 +261,7 @@ impl Job {
     }
 
     /// What it was bound to when it was made.
-    pub fn resolved(&self) -> &Resolved {
+    pub fn resolved(&self) -> &ResolvedHandler {
         &self.0.resolved
     }
 
@@ -291,7 +291,7 @@ impl Job {
         &self.0.stop
     }
 
-    pub(crate) fn kin(&self) -> &Kin {
+    pub(crate) fn kin(&self) -> &JobTree {
         &self.0.kin
     }
 

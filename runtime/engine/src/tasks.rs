@@ -35,7 +35,7 @@ pub struct Task {
 
 /// Says that something goes on, until this is dropped.
 #[derive(Debug)]
-pub struct Note {
+pub struct TaskGuard {
     noted: Arc<Mutex<Noted>>,
     number: u64,
 }
@@ -52,14 +52,14 @@ impl Tasks {
     }
 
     /// Notes what goes on for as long as the note is held.
-    pub fn note(&self, owner: &'static str, name: impl FnOnce() -> String) -> Option<Note> {
+    pub fn note(&self, owner: &'static str, name: impl FnOnce() -> String) -> Option<TaskGuard> {
         let tasks = self.noted.as_ref()?;
         let task = Task { owner, name: name(), since: Instant::now() };
         let mut noted = lock(tasks);
         noted.number += 1;
         let number = noted.number;
         noted.going.insert(number, task);
-        Some(Note { noted: tasks.clone(), number })
+        Some(TaskGuard { noted: tasks.clone(), number })
     }
 
     /// Spawns a task of `owner` on the runtime of the caller.
@@ -84,7 +84,7 @@ impl Tasks {
     }
 }
 
-impl Drop for Note {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         lock(&self.noted).going.remove(&self.number);
     }

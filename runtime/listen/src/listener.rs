@@ -9,7 +9,7 @@ mod backlog;
 mod backoff;
 mod host;
 mod inherited;
-mod socketfile;
+mod socket_file;
 mod stream;
 
 use std::io;
@@ -28,8 +28,8 @@ use self::backoff::persistently;
 pub use self::host::{Host, Which};
 use self::inherited::Adopted;
 pub use self::inherited::{Activation, InheritError, Inherited};
-use self::socketfile::SocketFile;
-pub use self::socketfile::SocketFileError;
+use self::socket_file::SocketFile;
+pub use self::socket_file::SocketFileError;
 pub use self::stream::Stream;
 use crate::listenbuffer::Listen;
 use crate::tls;
@@ -96,7 +96,7 @@ pub async fn bind(
     for host in hosts {
         match host {
             Host::Own(address @ Address::Unix(path)) => {
-                let (listener, file) = socketfile::bind(path, options.backlog, options.access)
+                let (listener, file) = socket_file::bind(path, options.backlog, options.access)
                     .map_err(|source| BindError::Unix { address: address.clone(), source })?;
                 listeners.push(Listener {
                     address: address.clone(),

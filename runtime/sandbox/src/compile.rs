@@ -22,7 +22,7 @@ pub use self::budget::CompileLimits;
 pub use self::child::confined_compiler;
 pub(super) use self::child::{Answer, Order, Ordered};
 use super::artifact::{Artifact, Receipt, filled, memory_file};
-use super::machine::Machine;
+use super::engines::Machine;
 use super::{Config, LoadError};
 
 /// Children at a time; each takes a processor and up to its limit of memory.

@@ -14,7 +14,7 @@ use wasmtime::OutOfMemory;
 use super::artifact::Receipt;
 use super::compile::{Answer, Budget, Order, Ordered};
 use super::profile::{self, Profile};
-use super::{LoadError, shape, strokes};
+use super::{LoadError, bulk_memory, complexity};
 
 /// How much the kernel prefers the daemon to it. Its parent lowers that further where it takes long.
 const NICE: i32 = 10;
@@ -67,7 +67,7 @@ fn too_little(mode: Mode, confined: &Confined) -> Option<LoadError> {
 fn compile(Ordered { kind, profile }: &Ordered, budget: Budget) -> io::Result<Answer> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
-    let made = shape::check(&wasm, &profile.features).and_then(|()| code(*kind, profile, &wasm, budget));
+    let made = complexity::check(&wasm, &profile.features).and_then(|()| code(*kind, profile, &wasm, budget));
     match made {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;
@@ -80,7 +80,7 @@ fn compile(Ordered { kind, profile }: &Ordered, budget: Budget) -> io::Result<An
 
 fn code(kind: Kind, profile: &Profile, wasm: &[u8], budget: Budget) -> Result<(Receipt, Vec<u8>), LoadError> {
     let engine = profile::compile_engine(profile).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
-    let wasm = strokes::cut(wasm).expect("its shape was checked");
+    let wasm = bulk_memory::cut(wasm).expect("its shape was checked");
     let compiled = match kind {
         Kind::Component => engine.precompile_component(&wasm),
         Kind::Module | Kind::Native => engine.precompile_module(&wasm),

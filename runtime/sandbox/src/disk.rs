@@ -8,9 +8,9 @@
 //! run leaves is never more than what was counted, whatever it overwrites, cuts or removes in between.
 
 mod filesystem;
+mod host_fs_errors;
 mod preview1;
 mod streams;
-mod underneath;
 
 use std::sync::{Arc, OnceLock};
 

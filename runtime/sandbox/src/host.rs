@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdout};
-use super::{chance, clocks};
+use super::{clocks, random};
 
 /// Bytes of randomness a guest may ask for in one call: the host makes them without yielding.
 const MAX_RANDOM: u64 = 256 << 10;
@@ -47,7 +47,7 @@ impl Host {
         let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, limits.output, call.usage.clone());
         let mut wasi = WasiCtx::builder();
         wasi.stdin(stdin).stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(MAX_RANDOM);
-        chance::set(&mut wasi, limits.random);
+        random::set(&mut wasi, limits.random);
         let slept = clocks::set(&mut wasi, limits.clock);
         wasi.arg(&call.name).args(&call.args);
         for (name, value) in call.env.iter().filter(|(name, _)| call.secrets.iter().all(|(secret, _)| secret != name)) {

@@ -11,31 +11,31 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
 mod artifact;
-mod chance;
+mod bulk_memory;
 mod clocks;
 mod compile;
 pub mod compile_child;
+mod complexity;
 mod disk;
+mod engines;
+mod epoch_ticker;
 #[cfg(any(test, fuzzing))]
-pub mod fuzzed;
-mod guests;
+pub mod fuzz_targets;
+mod guest_profiler;
+mod guest_runtime;
 mod host;
 mod limiter;
 mod linkers;
-mod machine;
 mod network;
 mod open_files;
 mod profile;
 mod program;
+mod random;
 mod run;
 mod sandbox;
 mod scratch;
-mod shape;
 mod stdio;
-mod strokes;
-mod ticker;
 mod trap;
-mod watch;
 
 pub use capstan_engine::handler_store::LoadError;
 

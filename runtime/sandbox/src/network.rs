@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use capstan_core::limits::Limits;
 use capstan_core::outcome::{NetworkLimit, Outcome};
-use capstan_core::policy::{Name, Protocol, Reach, Why};
-use capstan_core::usage::{Contact, Usage};
+use capstan_core::policy::{DenialReason, Name, Protocol, Reach};
+use capstan_core::usage::{PeerUsage, Usage};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
@@ -48,7 +48,7 @@ struct State {
     /// The names that an address was found by.
     names: HashMap<IpAddr, Vec<Name>>,
     /// Where to count what is exchanged with an address that was let through.
-    contacts: HashMap<(Protocol, SocketAddr), Arc<Contact>>,
+    contacts: HashMap<(Protocol, SocketAddr), Arc<PeerUsage>>,
     /// To whom a stream of datagrams is connected, by its place in the table of the run.
     connected: HashMap<u32, SocketAddr>,
     connections: u64,
@@ -139,7 +139,7 @@ impl Network {
     }
 
     /// Where to count what is exchanged with an address that was let through.
-    fn contact(&self, protocol: Protocol, address: SocketAddr) -> Option<Arc<Contact>> {
+    fn contact(&self, protocol: Protocol, address: SocketAddr) -> Option<Arc<PeerUsage>> {
         self.lock().contacts.get(&key(protocol, address)).cloned()
     }
 
@@ -147,7 +147,7 @@ impl Network {
     fn names(&self, name: &Name) -> bool {
         let names = self.0.reach.names(name);
         if !names {
-            self.deny(name.as_str(), &Why::NoRule.to_string());
+            self.deny(name.as_str(), &DenialReason::NoRule.to_string());
         }
         names
     }
@@ -156,7 +156,7 @@ impl Network {
     fn addresses(&self, address: IpAddr) -> bool {
         let addresses = self.0.reach.addresses(address);
         if !addresses {
-            self.deny(&address.to_string(), &Why::NoRule.to_string());
+            self.deny(&address.to_string(), &DenialReason::NoRule.to_string());
         }
         addresses
     }

@@ -14,8 +14,8 @@ use wasmtime::{
     PoolingAllocatorMetrics, Result, Strategy,
 };
 
+use super::bulk_memory;
 use super::limiter::TABLES_A_RUN;
-use super::strokes;
 
 /// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
 pub const WASMTIME_VERSION: &str = "48.0.8";
@@ -98,7 +98,7 @@ fn base(profile: &Profile, stack: usize) -> Result<Config> {
         .memory_init_cow(true)
         .guard_before_linear_memory(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
-    let version = format!("{WASMTIME_VERSION}+{}+{}", env!("CARGO_PKG_VERSION"), strokes::REVISION);
+    let version = format!("{WASMTIME_VERSION}+{}+{}", env!("CARGO_PKG_VERSION"), bulk_memory::REVISION);
     config.module_version(ModuleVersionStrategy::Custom(version))?;
     Ok(config)
 }

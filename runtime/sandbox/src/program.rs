@@ -5,17 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use capstan_core::env::Env;
 use capstan_core::manifest::Manifest;
-use capstan_core::policy::Asked;
-use capstan_engine::handler::{About, Call, Handler, HandlerFuture, Kind};
+use capstan_core::policy::PolicyRequest;
+use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, Kind};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::artifact::{Artifact, Compiled};
-use super::guests::{Budget, Pace};
+use super::engines::Machine;
+use super::guest_runtime::{Budget, Pace};
 use super::host::Host;
-use super::machine::Machine;
 use super::network::Resolver;
 use super::profile::MEMORIES_A_RUN;
 use super::{LoadError, Sandbox, run};
@@ -28,8 +28,8 @@ pub(super) struct Program {
     /// Whether it can ask for sockets.
     has_sockets: bool,
     pace: Pace,
-    about: About,
-    asked: Asked,
+    about: HandlerInfo,
+    asked: PolicyRequest,
     env: Env,
 }
 
@@ -50,7 +50,7 @@ impl Program {
         let digest = digest(&wasm);
         let artifact = sandbox.0.compiler.artifact(&machine, kind, &wasm, &digest).await?;
         let code = link(&machine, &artifact)?;
-        let about = About {
+        let about = HandlerInfo {
             kind,
             digest: Some(digest),
             size: wasm.len() as u64,
@@ -81,11 +81,11 @@ impl Code {
 }
 
 impl Handler for Program {
-    fn about(&self) -> About {
+    fn info(&self) -> HandlerInfo {
         self.about.clone()
     }
 
-    fn asked(&self) -> &Asked {
+    fn asked(&self) -> &PolicyRequest {
         &self.asked
     }
 

@@ -7,11 +7,11 @@ use capstan_core::usage::Usage;
 use capstan_engine::handler::Call;
 use wasmtime::{Result, Store, Trap};
 
+use super::guest_profiler::Watched;
 use super::host::Host;
 use super::program::{Code, Program};
 use super::scratch::Scratch;
 use super::trap;
-use super::watch::Watched;
 
 /// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free;
 /// so is the scratch directory.

@@ -9,16 +9,16 @@ use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_engine::handler::Handler;
 use capstan_engine::handler_store::LoadError;
-use capstan_engine::tasks::{Note, Tasks};
+use capstan_engine::tasks::{TaskGuard, Tasks};
 use capstan_store::Artifacts;
 
 use crate::compile::{CompileLimits, Compiler, Compiles};
-use crate::guests::Guests;
-use crate::machine::Machines;
+use crate::engines::Machines;
+use crate::epoch_ticker::Ticker;
+use crate::guest_runtime::Guests;
 use crate::network::Resolver;
 use crate::profile::{self, Profile};
 use crate::program::Program;
-use crate::ticker::Ticker;
 
 /// What a sandbox is made with.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub(crate) struct Inner {
     pub(crate) ticker: Ticker,
     /// Whether runs can be profiled.
     pub(crate) is_watched: bool,
-    _notes: [Option<Note>; 2],
+    _notes: [Option<TaskGuard>; 2],
 }
 
 impl Sandbox {

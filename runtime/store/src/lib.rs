@@ -15,7 +15,7 @@
 mod artifacts;
 mod folder;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
+pub mod fuzz_targets;
 mod programs;
 
 pub use self::artifacts::Artifacts;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use cap_std::fs::Dir;
 use capstan_core::manifest::Manifest;
-use capstan_engine::handler::About;
+use capstan_engine::handler::HandlerInfo;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -36,7 +36,7 @@ struct Digests {
 /// What is kept of a handler beside its program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    pub about: About,
+    pub about: HandlerInfo,
     pub manifest: Manifest,
     pub created: Timestamp,
 }
@@ -169,7 +169,7 @@ mod tests {
     fn record(wasm: &[u8]) -> Record {
         let digest = Some(format!("sha256:{}", hex_of(wasm)));
         let size = wasm.len() as u64;
-        let about = About { kind: Kind::Module, digest, size, description: None, usage: None };
+        let about = HandlerInfo { kind: Kind::Module, digest, size, description: None, usage: None };
         Record { about, manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(), created: Timestamp::now() }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::Outcome;
-use capstan_core::policy::{Asked, Ceiling, Rule};
+use capstan_core::policy::{Ceiling, PolicyRequest, Rule};
 use capstan_core::stream;
 use capstan_engine::engine::{Config, Engine};
 use capstan_engine::job::{Control, End};
@@ -80,9 +80,9 @@ fn read(rules: &[&str]) -> Vec<Rule> {
 }
 
 /// Runs the probe with everything that the operator allows. Returns its output and how it ended.
-async fn run(engine: &Engine, asked: Asked, args: &[&str]) -> (String, End) {
+async fn run(engine: &Engine, asked: PolicyRequest, args: &[&str]) -> (String, End) {
     let (sink, mut source) = stream::pipe(1 << 16);
-    let asked = Asked { network: Some(engine.ceiling().network.clone()), ..asked };
+    let asked = PolicyRequest { network: Some(engine.ceiling().network.clone()), ..asked };
     let job = engine.job("probe").unwrap().args(args.iter().copied()).control(Control { asked, ..Control::default() });
     let job = job.stdout(sink).build().unwrap();
     job.start().unwrap();
@@ -94,7 +94,7 @@ async fn run(engine: &Engine, asked: Asked, args: &[&str]) -> (String, End) {
 #[tokio::test]
 async fn only_names_with_a_rule_are_looked_up() {
     let engine = engine(&[&["93.184.216.34", "2606:2800::1"]], &["*.example:443", "10.0.0.0/8"]).await;
-    let resolved = async |name: &str| run(&engine, Asked::NOTHING, &["resolve", name]).await.0;
+    let resolved = async |name: &str| run(&engine, PolicyRequest::NOTHING, &["resolve", name]).await.0;
     assert_eq!(resolved("rebinds.example").await, "93.184.216.34\n2606:2800::1\n");
     assert_eq!(resolved("Rebinds.EXAMPLE.").await, "93.184.216.34\n2606:2800::1\n");
     for (name, reported) in [
@@ -119,7 +119,7 @@ async fn name_that_resolves_to_this_machine_is_denied() {
     let port = server.address.port().to_string();
     for answer in [&["127.0.0.1"][..], &["::ffff:127.0.0.1"], &["10.0.0.1", "169.254.169.254", "127.0.0.1"]] {
         let engine = engine(&[answer], &["rebinds.example", "0.0.0.0/0"]).await;
-        let (text, end) = run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
+        let (text, end) = run(&engine, PolicyRequest::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
         assert_eq!((text.as_str(), end.outcome), ("error: access-denied\n", Outcome::Exited { code: 1 }), "{answer:?}");
         let denied = &end.usage.network.unwrap().denied;
         assert_eq!(denied.len(), answer.len(), "{denied:?}");
@@ -130,13 +130,13 @@ async fn name_that_resolves_to_this_machine_is_denied() {
     }
     // The name first resolves to a remote host and then to this machine.
     let engine = engine(&[&["93.184.216.34"], &["127.0.0.1"]], &["rebinds.example:1-65535"]).await;
-    let (text, _) = run(&engine, Asked::NOTHING, &["resolve", "rebinds.example"]).await;
+    let (text, _) = run(&engine, PolicyRequest::NOTHING, &["resolve", "rebinds.example"]).await;
     assert_eq!(text, "93.184.216.34\n");
-    let (text, _) = run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
+    let (text, _) = run(&engine, PolicyRequest::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
     assert_eq!((text.as_str(), server.connections()), ("error: access-denied\n", 0));
     // If the operator allows this machine too, the name reaches it.
     let engine = self::engine(&[&["127.0.0.1"]], &["rebinds.example", &server.address.to_string()]).await;
-    assert_eq!(run(&engine, Asked::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await.0, "secret");
+    assert_eq!(run(&engine, PolicyRequest::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await.0, "secret");
 }
 
 #[tokio::test]
@@ -145,13 +145,13 @@ async fn lookup_without_a_response_ends_at_the_deadline() {
     let engine = engine_with_resolver(SilentResolver(asked.clone()), &["rebinds.example"]).await;
     // On a busy machine the guest may time out before it starts the lookup.
     eventually("a run that times out during the lookup", async || {
-        let asking = Asked { timeout: Some(Duration::from_millis(200)), ..Asked::NOTHING };
+        let asking = PolicyRequest { timeout: Some(Duration::from_millis(200)), ..PolicyRequest::NOTHING };
         let (text, end) = run(&engine, asking, &["resolve", "rebinds.example"]).await;
         assert_eq!((text.as_str(), end.outcome.kind()), ("", "timed_out"));
         (asked.load(Ordering::Relaxed) > 0).then_some(())
     })
     .await;
-    let (text, _) = run(&engine, Asked::NOTHING, &["name"]).await;
+    let (text, _) = run(&engine, PolicyRequest::NOTHING, &["name"]).await;
     assert_eq!(text, "probe\n", "the only slot must be free");
 }
 

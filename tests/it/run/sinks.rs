@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::{Outcome, OutputStream};
-use capstan_core::policy::{Asked, Ceiling};
+use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
 use capstan_engine::engine::{Config, Engine};
 use capstan_engine::handler::{Call, Native};
@@ -163,7 +163,7 @@ async fn blocked_sink_ends_at_the_deadline_and_does_not_affect_others() {
     let engine = engine();
     let (stuck, _of_stuck) = stream::pipe(1);
     let (good, of_good) = stream::pipe(64);
-    let asked = Asked { timeout: Some(Duration::from_secs(5)), ..Asked::default() };
+    let asked = PolicyRequest { timeout: Some(Duration::from_secs(5)), ..PolicyRequest::default() };
     let job = job(&engine, &["hello"]).stdout(stuck).stdout(good).control(Control { asked, ..Control::default() });
     let job = job.build().unwrap();
     job.start().unwrap();

@@ -15,14 +15,14 @@ use super::super::error::Error;
 use super::super::jobs;
 use super::super::query::Parameters;
 use super::super::request::Request;
-use super::taking;
+use super::capture;
 
 /// Answers with a profile of the next seconds, or of those until the job has ended.
 pub(in super::super) async fn profile(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let parameters = Parameters::of(&request, &["seconds"], &[])?;
-    let seconds = taking::seconds(&parameters)?;
+    let seconds = capture::seconds(&parameters)?;
     let job = going(&api, &request)?;
-    if job.given().about.kind == Kind::Native {
+    if job.spec().about.kind == Kind::Native {
         let message = format!("{} is native code: /debug/pprof/profile tells of it", job.name());
         return Err(Error::conflict(job.id(), message));
     }
@@ -37,7 +37,7 @@ pub(in super::super) async fn profile(api: Arc<Api>, request: Request) -> Result
         // It ends with the job where that is sooner.
         let _ = tokio::time::timeout(seconds, job.wait()).await;
     };
-    Ok(taking::answer(&api, &request, "application/json", over, move || taken.tell()))
+    Ok(capture::answer(&api, &request, "application/json", over, move || taken.tell()))
 }
 
 /// The job of the path, be it a service, which must not have ended.

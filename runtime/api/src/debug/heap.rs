@@ -16,18 +16,18 @@ use super::super::body::Body;
 use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
-use super::flames::Stacks;
-use super::taking::{self, Format};
+use super::capture::{self, Format};
+use super::flamegraph::Stacks;
 
 /// Answers with a profile of the next seconds.
 pub(in super::super) async fn heap(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let parameters = Parameters::of(&request, &["seconds", "format"], &[])?;
-    let (seconds, format) = (taking::seconds(&parameters)?, Format::of(&parameters)?);
+    let (seconds, format) = (capture::seconds(&parameters)?, Format::of(&parameters)?);
     let Some(control) = PROF_CTL.as_ref() else { return Err(not_built_for_it()) };
-    let only = taking::only(&api)?;
+    let only = capture::only(&api)?;
     let sampling = Sampling::start(control.clone().lock_owned().await, only)?;
     let over = tokio::time::sleep(seconds);
-    Ok(taking::answer(&api, &request, format.media_type(), over, move || sampling.tell(format)))
+    Ok(capture::answer(&api, &request, format.media_type(), over, move || sampling.tell(format)))
 }
 
 fn not_built_for_it() -> Error {

@@ -17,8 +17,8 @@ use super::super::body::Body;
 use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
-use super::flames::Stacks;
-use super::taking::{self, Format};
+use super::capture::{self, Format};
+use super::flamegraph::Stacks;
 
 /// Samples in each second of processor time; no round number, so that what recurs is not missed or met each time.
 const FREQUENCY: i32 = 99;
@@ -38,14 +38,14 @@ enum ProfileError {
 /// Answers with a profile of the next seconds.
 pub(in super::super) async fn profile(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     let parameters = Parameters::of(&request, &["seconds", "format"], &[])?;
-    let (seconds, format) = (taking::seconds(&parameters)?, Format::of(&parameters)?);
-    let only = taking::only(&api)?;
+    let (seconds, format) = (capture::seconds(&parameters)?, Format::of(&parameters)?);
+    let only = capture::only(&api)?;
     let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
     let sampling = spawn_blocking(|| Sampling::start(only)).await.map_err(|error| internal(&error))?;
     let sampling = sampling.map_err(|error| internal(&error))?;
     let over = tokio::time::sleep(seconds);
     let tell = move || sampling.tell(format).map_err(|error| error.to_string());
-    Ok(taking::answer(&api, &request, format.media_type(), over, tell))
+    Ok(capture::answer(&api, &request, format.media_type(), over, tell))
 }
 
 /// A profile that is being taken, until it is dropped.

@@ -22,7 +22,7 @@ pub(in super::super) async fn tasks(api: Arc<Api>, request: Request) -> Result<R
     }
     let now = Timestamp::now();
     for job in api.engine.jobs() {
-        let age = now.duration_since(job.given().created).as_secs_f64().max(0.0);
+        let age = now.duration_since(job.spec().created).as_secs_f64().max(0.0);
         tasks
             .push((age, json!({"owner": "engine", "name": job.name(), "job": job.id(), "state": job.state().token()})));
     }

@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use super::super::Api;
 use super::super::body::Body;
 use super::super::error::Error;
+use super::super::peer::{Client, Presence};
 use super::super::query::Parameters;
 use super::super::request::Request;
 use super::super::run::{framed, name_job};
 use super::super::upgrade::Upgrade;
 use super::super::websocket;
-use super::super::wire::{Client, Presence};
 use super::logs::{Telling, streams};
 use super::{find, going};
 

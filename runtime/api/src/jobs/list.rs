@@ -13,7 +13,7 @@ use super::super::body::{self, Body};
 use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
-use super::told::Told;
+use super::view::Told;
 
 /// Jobs of a page, where nobody says how many.
 const LIMIT: usize = 100;

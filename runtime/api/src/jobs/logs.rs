@@ -13,12 +13,12 @@ use serde_json::json;
 
 use super::super::Api;
 use super::super::body::{self, Body};
+use super::super::disconnect::{Client, Pieces};
 use super::super::error::Error;
-use super::super::live::{Client, Pieces};
-use super::super::pace::{self, Reading};
 use super::super::query::Parameters;
 use super::super::request::Request;
 use super::super::run::framed;
+use super::super::timeouts::{self, Reading};
 use super::find;
 
 /// The stream of a frame that tells what is missing.
@@ -57,7 +57,7 @@ pub(in super::super) async fn logs(api: Arc<Api>, request: Request) -> Result<Re
     let (pieces, body) = Client::of(&request).answer(());
     api.tasks.spawn("api", "follower of a job's log", telling.follow(follower, record, pieces));
     let mut response = body::typed(StatusCode::OK, content_type, body);
-    pace::read_as(&mut response, Reading::Follows);
+    timeouts::read_as(&mut response, Reading::Follows);
     Ok(response)
 }
 

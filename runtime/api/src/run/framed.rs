@@ -5,7 +5,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use capstan_core::stream::Source;
-use capstan_engine::job::{End, Given, Job};
+use capstan_engine::job::{End, Job, JobSpec};
 use capstan_engine::tasks::Tasks;
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
@@ -13,8 +13,8 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::super::body::{self, Body};
-use super::super::live::{Client, Leave, Pieces};
-use super::super::pace::{self, Reading};
+use super::super::disconnect::{Client, Leave, Pieces};
+use super::super::timeouts::{self, Reading};
 
 /// What a client accepts to get frames.
 pub(in super::super) const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
@@ -34,7 +34,7 @@ pub(super) fn answer(tasks: &Tasks, job: &Job, stdout: Source, stderr: Source, c
     let (pieces, body) = client.answer(Leave::of(job));
     tasks.spawn("api", "answer of a run, framed", tell(job.clone(), stdout, stderr, pieces));
     let mut response = body::typed(StatusCode::OK, MEDIA_TYPE, body);
-    pace::read_as(&mut response, Reading::Run(job.clone()));
+    timeouts::read_as(&mut response, Reading::Run(job.clone()));
     response
 }
 
@@ -53,7 +53,7 @@ async fn tell(job: Job, mut stdout: Source, mut stderr: Source, pieces: Pieces) 
     }
     let end = job.wait().await;
     // A client that has left needs no end.
-    let _ = pieces.send(Ok(Frame::data(outcome(job.given(), &end)))).await;
+    let _ = pieces.send(Ok(Frame::data(outcome(job.spec(), &end)))).await;
 }
 
 /// One stream on its way into frames.
@@ -94,7 +94,7 @@ pub fn head(stream: u8, length: usize) -> [u8; HEAD] {
 }
 
 /// The frame that tells how a job has ended.
-pub(in super::super) fn outcome(given: &Given, end: &End) -> Bytes {
+pub(in super::super) fn outcome(given: &JobSpec, end: &End) -> Bytes {
     let mut json = json!({
         "job": given.id,
         "handler": given.handler.as_str(),

@@ -12,9 +12,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::super::Api;
 use super::super::body::{self, Abort, Body};
+use super::super::disconnect::{Client, Leave, Pieces};
 use super::super::input::InputEnd;
-use super::super::live::{Client, Leave, Pieces};
-use super::super::pace::{self, Reading};
+use super::super::timeouts::{self, Reading};
 use super::spill::{self, Spill};
 use super::{EXIT_CODE, OUTCOME};
 
@@ -50,7 +50,7 @@ pub(super) async fn answer(
     let (pieces, body) = client.answer(leave);
     api.tasks.spawn("api", "answer of a run", tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
     let mut response = body::typed(StatusCode::OK, "application/octet-stream", body);
-    pace::read_as(&mut response, Reading::Run(job.clone()));
+    timeouts::read_as(&mut response, Reading::Run(job.clone()));
     if takes_trailers {
         response.headers_mut().insert(TRAILER, HeaderValue::from_static("capstan-outcome, capstan-exit-code"));
     }

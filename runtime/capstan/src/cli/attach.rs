@@ -9,8 +9,8 @@ use clap::Args;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::client::{Client, ClientError, with_query};
-use super::ending::Ending;
 use super::error::CliError;
+use super::exit_code::Ending;
 use super::frames::{Frames, Piece};
 use super::{jobs, output, remote};
 

@@ -1,6 +1,6 @@
 //! `Client`: HTTP to one daemon, over its unix socket or TCP, with a connection for each request.
 
-mod patient;
+mod retry;
 
 use std::io;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use self::patient::Patient;
+use self::retry::Patient;
 use super::error::sentence;
 use super::frames::FrameError;
 

@@ -7,7 +7,7 @@ use capstan_confinement::Mode;
 use capstan_core::units;
 use clap::Args;
 
-use super::secure::TlsArgs;
+use super::tls::TlsArgs;
 use crate::daemon::Flags;
 
 /// What `capstan daemon` is called with.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::{Client, with_query};
 use super::error::CliError;
-use super::moment::Moment;
+use super::time::Moment;
 use super::{output, show};
 
 /// Bytes of the longest line there may be.
@@ -118,11 +118,11 @@ fn sentence(event: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use capstan_engine::events::{Event, What};
+    use capstan_engine::events::{Event, EventKind};
 
     use super::*;
 
-    fn told(what: What) -> String {
+    fn told(what: EventKind) -> String {
         let at = "2026-01-01T00:00:00.123456789Z".parse().unwrap();
         sentence(&serde_json::to_value(Event { seq: 1, at, what }).unwrap())
     }
@@ -134,29 +134,29 @@ mod tests {
         let digest = Some("sha256:0123456789abcdef".to_owned());
         for (what, line) in [
             (
-                What::HandlerPut { handler: handler(), digest, replaced: true },
+                EventKind::HandlerPut { handler: handler(), digest, replaced: true },
                 "2026-01-01T00:00:00.123Z  handler.put     wc              sha256:0123456789ab  replaced",
             ),
-            (What::HandlerRemove { handler: handler() }, "2026-01-01T00:00:00.123Z  handler.remove  wc"),
+            (EventKind::HandlerRemove { handler: handler() }, "2026-01-01T00:00:00.123Z  handler.remove  wc"),
             (
-                What::JobQueue { job, handler: handler() },
+                EventKind::JobQueue { job, handler: handler() },
                 "2026-01-01T00:00:00.123Z  job.queue       wc              00ff00ff00ff",
             ),
-            (What::DaemonStop, "2026-01-01T00:00:00.123Z  daemon.stop"),
+            (EventKind::DaemonStop, "2026-01-01T00:00:00.123Z  daemon.stop"),
             (
-                What::DaemonReload { error: Some("no".into()) },
+                EventKind::DaemonReload { error: Some("no".into()) },
                 "2026-01-01T00:00:00.123Z  daemon.reload                   no",
             ),
             (
-                What::JobStart { job, handler: handler(), parent: Some(job) },
+                EventKind::JobStart { job, handler: handler(), parent: Some(job) },
                 "2026-01-01T00:00:00.123Z  job.start       wc              00ff00ff00ff  for 00ff00ff00ff",
             ),
             (
-                What::JobEnd { job, handler: handler(), outcome: "exited".into(), exit_code: 3 },
+                EventKind::JobEnd { job, handler: handler(), outcome: "exited".into(), exit_code: 3 },
                 "2026-01-01T00:00:00.123Z  job.end         wc              00ff00ff00ff  exited 3",
             ),
             (
-                What::JobEnd { job, handler: handler(), outcome: "timed_out".into(), exit_code: 124 },
+                EventKind::JobEnd { job, handler: handler(), outcome: "timed_out".into(), exit_code: 124 },
                 "2026-01-01T00:00:00.123Z  job.end         wc              00ff00ff00ff  timed out",
             ),
         ] {

@@ -10,7 +10,7 @@ use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_core::mount::Mount;
 use capstan_core::outcome::{CancelledBy, OutputStream};
-use capstan_core::policy::{Asked, Ceiling};
+use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::handler::Handler;
@@ -18,8 +18,8 @@ use capstan_engine::job::{Control, End, Job};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 
-use super::ending::Ending;
 use super::error::CliError;
+use super::exit_code::Ending;
 use super::interrupt::Interrupt;
 use super::run::Given;
 use super::upload::Progress;
@@ -42,7 +42,10 @@ pub(super) async fn run(
     let name = handler_name(file);
     let ceiling = Limits::default().replaced(&given.asked);
     let features = given.asked.features.take();
-    let manifest = Manifest { policy: Asked { features: features.clone(), ..Asked::NOTHING }, ..Manifest::default() };
+    let manifest = Manifest {
+        policy: PolicyRequest { features: features.clone(), ..PolicyRequest::NOTHING },
+        ..Manifest::default()
+    };
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;

@@ -9,7 +9,7 @@ use hyper::header::CONTENT_TYPE;
 use super::client::{Client, ClientError, with_query};
 use super::error::CliError;
 use super::frames::{Frames, MEDIA_TYPE, Piece};
-use super::moment::Moment;
+use super::time::Moment;
 use super::{jobs, output};
 
 /// What `capstan logs` is called with.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::OutputStream;
-use capstan_core::policy::Asked;
+use capstan_core::policy::PolicyRequest;
 use capstan_core::stream::PIPE_CAPACITY;
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -17,8 +17,8 @@ use percent_encoding::utf8_percent_encode;
 use tokio_util::io::ReaderStream;
 
 use super::client::{Body, Client, ClientError, URL, request};
-use super::ending::Ending;
 use super::error::CliError;
+use super::exit_code::Ending;
 use super::frames::{FrameError, Frames, MEDIA_TYPE, Piece};
 use super::interrupt::Interrupt;
 use super::run::Given;
@@ -99,7 +99,7 @@ pub(super) async fn with_pushed<T>(
 /// The manifest of a program that needs one: features are nothing that a caller asks for.
 fn manifest(given: &Given) -> Option<Bytes> {
     let features = given.asked.features.as_ref()?;
-    let asked = Asked { features: Some(features.clone()), ..Asked::NOTHING };
+    let asked = PolicyRequest { features: Some(features.clone()), ..PolicyRequest::NOTHING };
     let manifest = toml::to_string(&Manifest { policy: asked, ..Manifest::default() });
     Some(manifest.expect("plain data").into())
 }
@@ -182,7 +182,7 @@ fn run_request(name: &str, given: &Given, body: Body) -> Result<Request<Body>, C
 fn target(name: &str, given: &Given) -> String {
     let mut query = Vec::new();
     query.extend(given.args.iter().map(|arg| format!("arg={}", utf8_percent_encode(arg, URL))));
-    if given.asked != Asked::NOTHING {
+    if given.asked != PolicyRequest::NOTHING {
         let policy = serde_json::to_string(&given.asked).expect("plain data");
         query.push(format!("policy={}", utf8_percent_encode(&policy, URL)));
     }
@@ -201,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    fn given(args: &[&str], env: &[&str], asked: Asked) -> Given {
+    fn given(args: &[&str], env: &[&str], asked: PolicyRequest) -> Given {
         let mut variables = Env::new();
         for pair in env {
             variables.set_pair(pair).unwrap();
@@ -215,7 +215,11 @@ mod tests {
 
     #[test]
     fn what_a_run_is_given_travels_encoded() {
-        let asked = Asked { timeout: Some(Duration::from_millis(1500)), memory: Some(65_536), ..Asked::default() };
+        let asked = PolicyRequest {
+            timeout: Some(Duration::from_millis(1500)),
+            memory: Some(65_536),
+            ..PolicyRequest::default()
+        };
         let request = request_of(&given(&["--top", "a&b=ü", ""], &["A=1 2", "ü=x=\n"], asked)).unwrap();
         assert_eq!(
             request.uri(),
@@ -223,15 +227,15 @@ mod tests {
         );
         let env: Vec<_> = request.headers().get_all("capstan-env").iter().collect();
         assert_eq!(env, ["A=1%202", "%C3%BC=x%3D%0A"]);
-        assert_eq!(request_of(&given(&[], &[], Asked::default())).unwrap().uri(), "/v1/handlers/a%2Fb/run");
+        assert_eq!(request_of(&given(&[], &[], PolicyRequest::default())).unwrap().uri(), "/v1/handlers/a%2Fb/run");
     }
 
     #[test]
     fn more_arguments_than_a_request_can_carry_are_refused_here() {
         let long = "x".repeat(MAX_TARGET);
-        let error = request_of(&given(&[&long], &[], Asked::default())).unwrap_err();
+        let error = request_of(&given(&[&long], &[], PolicyRequest::default())).unwrap_err();
         assert!(matches!(error, CliError::TooManyArguments(size, MAX_TARGET) if size > MAX_TARGET));
         let fits = "x".repeat(MAX_TARGET - "/v1/handlers/a%2Fb/run?arg=".len());
-        assert!(request_of(&given(&[&fits], &[], Asked::default())).is_ok());
+        assert!(request_of(&given(&[&fits], &[], PolicyRequest::default())).is_ok());
     }
 }

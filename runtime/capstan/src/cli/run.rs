@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use capstan_core::env::Env;
 use capstan_core::mount::Access;
-use capstan_core::policy::{Asked, MountAsked, Rule, SecretAsked};
+use capstan_core::policy::{MountRequest, PolicyRequest, Rule, SecretRequest};
 use capstan_core::units;
 use clap::Args;
 
 use super::client::Client;
-use super::ending::Ending;
+use super::determinism::SamenessArgs;
 use super::environment::Environment;
 use super::error::CliError;
+use super::exit_code::Ending;
 use super::interrupt::Interrupt;
 use super::paths::DirArg;
 use super::program::Target;
-use super::sameness::SamenessArgs;
 use super::{local, output, paths, program, remote, submit};
 
 /// What `capstan run` is called with.
@@ -64,7 +64,7 @@ pub(super) struct PolicyArgs {
     /// Ask the daemon for a directory or a file that its operator has named, or for a path that the operator allows, for reading, or with
     /// `:rw` for writing too. Default of GUEST: /NAME, or the path.
     #[arg(long, value_name = "NAME|PATH[::GUEST][:rw]", value_parser = mount)]
-    mount: Option<Vec<MountAsked>>,
+    mount: Option<Vec<MountRequest>>,
     /// Bytes it may write to its directories in all: 64MiB, 10kB, or bytes.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     disk: Option<u64>,
@@ -79,7 +79,7 @@ pub(super) struct PolicyArgs {
     pass_env: Option<Vec<String>>,
     /// Ask the daemon for a secret that its operator keeps. Default of VARIABLE: the name in capital letters.
     #[arg(long, value_name = "NAME[=VARIABLE]", value_parser = secret)]
-    secret: Option<Vec<SecretAsked>>,
+    secret: Option<Vec<SecretRequest>>,
     /// Let it speak to a host: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, 192.0.2.7:53/udp. May be repeated.
     #[arg(long, value_name = "RULE")]
     allow_net: Option<Vec<Rule>>,
@@ -94,16 +94,16 @@ pub(super) struct PolicyArgs {
 }
 
 impl PolicyArgs {
-    pub(super) fn asked(&self) -> Asked {
+    pub(super) fn asked(&self) -> PolicyRequest {
         let Self { timeout, cpu, memory, mount: mounts, pass_env, secret: secrets, sameness, .. } = self.clone();
         let Self { disk, files, scratch, allow_net: network, connections, traffic, .. } = self.clone();
-        let grants = Asked { mounts, pass_env, secrets, scratch, network, ..sameness.asked() };
-        Asked { timeout, cpu, memory, disk, files, connections, traffic, ..grants }
+        let grants = PolicyRequest { mounts, pass_env, secrets, scratch, network, ..sameness.asked() };
+        PolicyRequest { timeout, cpu, memory, disk, files, connections, traffic, ..grants }
     }
 }
 
 /// Reads `NAME[::GUEST][:ro|:rw]`, or the same with an absolute path in the place of the name.
-fn mount(text: &str) -> Result<MountAsked, &'static str> {
+fn mount(text: &str) -> Result<MountRequest, &'static str> {
     let (rest, access) = match text.strip_suffix(":rw") {
         Some(rest) => (rest, Access::ReadWrite),
         None => (text.strip_suffix(":ro").unwrap_or(text), Access::ReadOnly),
@@ -115,16 +115,16 @@ fn mount(text: &str) -> Result<MountAsked, &'static str> {
     }
     let name = name.to_owned();
     let (name, path) = if is_path { (None, Some(name)) } else { (Some(name), None) };
-    Ok(MountAsked { name, path, guest, access, ..MountAsked::default() })
+    Ok(MountRequest { name, path, guest, access, ..MountRequest::default() })
 }
 
 /// Reads `NAME[=VARIABLE]`.
-fn secret(text: &str) -> Result<SecretAsked, &'static str> {
+fn secret(text: &str) -> Result<SecretRequest, &'static str> {
     let (name, env) = text.split_once('=').map_or((text, None), |(name, env)| (name, Some(env.to_owned())));
     if name.is_empty() || env.as_deref() == Some("") {
         return Err("expected the name of a secret, NAME or NAME=VARIABLE");
     }
-    Ok(SecretAsked { name: name.to_owned(), env })
+    Ok(SecretRequest { name: name.to_owned(), env })
 }
 
 /// What a run is to be given, whichever way it goes.
@@ -132,7 +132,7 @@ fn secret(text: &str) -> Result<SecretAsked, &'static str> {
 pub(super) struct Given {
     pub(super) args: Vec<String>,
     pub(super) env: Env,
-    pub(super) asked: Asked,
+    pub(super) asked: PolicyRequest,
     pub(super) concurrency_key: Option<String>,
 }
 
@@ -256,16 +256,16 @@ mod tests {
 
     #[test]
     fn a_mount_is_a_name() {
-        let asked = |name: &str, guest: Option<&str>, access| MountAsked {
+        let asked = |name: &str, guest: Option<&str>, access| MountRequest {
             name: Some(name.into()),
             guest: guest.map(Into::into),
             access,
-            ..MountAsked::default()
+            ..MountRequest::default()
         };
         assert_eq!(mount("data"), Ok(asked("data", None, Access::ReadOnly)));
         assert_eq!(mount("data:rw"), Ok(asked("data", None, Access::ReadWrite)));
         assert_eq!(mount("data::/in:ro"), Ok(asked("data", Some("/in"), Access::ReadOnly)));
-        let below = MountAsked { path: Some("/srv/data".into()), ..MountAsked::default() };
+        let below = MountRequest { path: Some("/srv/data".into()), ..MountRequest::default() };
         assert_eq!(mount("/srv/data"), Ok(below));
         for text in ["", "::/in", "data::", "srv/data", "data:rx", "a:b"] {
             assert!(mount(text).is_err(), "{text}");

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use capstan_core::manifest::Manifest;
-use capstan_core::policy::Asked;
+use capstan_core::policy::PolicyRequest;
 use clap::{Args, ValueEnum};
 use schemars::schema_for;
 
@@ -35,7 +35,7 @@ impl Schema {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
         let schema = match self.of {
             Of::Manifest => schema_for!(Manifest),
-            Of::Policy => schema_for!(Asked),
+            Of::Policy => schema_for!(PolicyRequest),
         };
         output::print_json(&schema.to_value())?;
         Ok(ExitCode::SUCCESS)

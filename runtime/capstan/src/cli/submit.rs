@@ -89,7 +89,7 @@ mod tests {
     use std::time::Duration;
 
     use capstan_core::env::Env;
-    use capstan_core::policy::Asked;
+    use capstan_core::policy::PolicyRequest;
 
     use super::*;
 
@@ -97,7 +97,11 @@ mod tests {
     fn an_order_has_all_that_a_job_is_given() {
         let mut env = Env::new();
         env.set("A", "1 ü").unwrap();
-        let asked = Asked { timeout: Some(Duration::from_millis(1500)), memory: Some(65_536), ..Asked::default() };
+        let asked = PolicyRequest {
+            timeout: Some(Duration::from_millis(1500)),
+            memory: Some(65_536),
+            ..PolicyRequest::default()
+        };
         let given = Given { args: vec!["--top".into(), String::new()], env, asked, concurrency_key: Some("k".into()) };
         let expected = json!({
             "handler": "wc", "args": ["--top", ""], "env": {"A": "1 ü"}, "stdin_base64": "AP8=",

@@ -10,7 +10,7 @@ use capstan_api::Api;
 use capstan_core::env::EnvError;
 use capstan_core::mount::{GuestPathError, Mount, Opened, check_guest_path};
 use capstan_core::outcome::Outcome;
-use capstan_core::policy::{Ceiling, Offered, Prefix};
+use capstan_core::policy::{Ceiling, OfferedSecret, Prefix};
 use capstan_core::secret::{Secret, SecretError};
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::{self, Engine};
@@ -28,7 +28,7 @@ use super::confinement::Confinement;
 use super::lock::{Lock, LockError};
 use super::notify::Notify;
 use super::settings::{SecretTable, Settings};
-use super::{log, places};
+use super::{data_dirs, log};
 use crate::builtins::{self, Daemon, Facts};
 use crate::handler_store::LocalHandlerStore;
 use capstan_engine::handler_store::HandlerStoreError;
@@ -99,12 +99,12 @@ impl Boot {
         tasks: Tasks,
     ) -> Result<Self, BootError> {
         // Before anything is touched: who comes with wrong keys shall not disturb a daemon that runs.
-        let tls = tls::Server::load(&settings.tls, places::read_tls)?;
+        let tls = tls::Server::load(&settings.tls, data_dirs::read_tls)?;
         if let Some(tls) = &tls {
             tracing::info!(mutual = tls.is_mutual(), not_after = %tls.not_after(), "TCP is served over TLS");
         }
         let path = &settings.data;
-        let data = places::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
+        let data = data_dirs::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         capstan_store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         if settings.runs < settings.runs_asked {
@@ -115,7 +115,7 @@ impl Boot {
                 "fewer runs may go on at a time than asked for: raise vm.max_map_count for more"
             );
         }
-        if let Some(most) = places::max_backlog().filter(|most| settings.listening.backlog > *most) {
+        if let Some(most) = data_dirs::max_backlog().filter(|most| settings.listening.backlog > *most) {
             let asked = settings.listening.backlog;
             tracing::warn!(
                 asked,
@@ -138,7 +138,7 @@ impl Boot {
         let api = capstan_api::Settings {
             upload: settings.upload,
             spill: path.clone(),
-            debug: settings.debug.then_some(places::process_numbers as capstan_api::ProcessNumbers),
+            debug: settings.debug.then_some(data_dirs::process_numbers as capstan_api::ProcessNumbers),
             tasks: tasks.clone(),
             policy: settings.policy,
             http: settings.http,
@@ -350,19 +350,19 @@ pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
     let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::of(settings.ceiling) };
     for (name, table) in &settings.mounts {
         check_guest_path(&format!("/{name}")).map_err(|source| BootError::MountName { name: name.clone(), source })?;
-        let open = places::open_mount(&table.path);
+        let open = data_dirs::open_mount(&table.path);
         let Opened { dir, file } =
             open.map_err(|source| BootError::Mount { name: name.clone(), path: table.path.clone(), source })?;
         let (guest_path, access, quota) = (format!("/{name}"), table.access, table.quota());
         ceiling.mounts.insert(name.clone(), Mount { dir, file, guest_path, access, quota });
     }
     for table in &settings.mount_prefixes {
-        let (dir, path) = places::open_prefix(&table.path)
+        let (dir, path) = data_dirs::open_prefix(&table.path)
             .map_err(|source| BootError::MountPrefix { path: table.path.clone(), source })?;
         ceiling.prefixes.push(Prefix { path, dir, access: table.access, quota: table.quota() });
     }
     for name in &settings.pass_env {
-        match places::variable(name) {
+        match data_dirs::variable(name) {
             Some(value) => ceiling.env.set(name, value).map_err(|source| BootError::Variable { source })?,
             None => tracing::warn!(name, "a variable that may be passed on is not set, or is not text"),
         }
@@ -373,15 +373,15 @@ pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
     Ok(ceiling)
 }
 
-fn offered(name: &str, table: &SecretTable) -> Result<Offered, BootError> {
+fn offered(name: &str, table: &SecretTable) -> Result<OfferedSecret, BootError> {
     let place = table.place().expect("the settings were checked for it");
-    let read = places::read_secret(&place);
+    let read = data_dirs::read_secret(&place);
     let (bytes, is_open) = read.map_err(|source| BootError::ReadSecret { name: name.to_owned(), source })?;
     if is_open {
         tracing::warn!(name, "others than its owner may read a secret: chmod 600");
     }
     let secret = Secret::new(&bytes).map_err(|source| BootError::Secret { name: name.to_owned(), source })?;
-    Ok(Offered { secret, handlers: table.handlers.clone() })
+    Ok(OfferedSecret { secret, handlers: table.handlers.clone() })
 }
 
 /// Notes what the start is at, for those who wait.

@@ -3,7 +3,7 @@
 //! What it needs is what the configuration names: a mount, the folder of a socket, a file that is read anew at a reload. Nobody can widen that
 //! later, the daemon itself included; so a reload that names more is refused with what it names.
 
-mod named;
+mod allowlist;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,8 +12,8 @@ use std::path::Path;
 use capstan_confinement::{Confined, Mode, Needs, Rules, confine};
 use rustix::thread::CapabilitySet;
 
-use self::named::{granted, rules};
-use super::places;
+use self::allowlist::{granted, rules};
+use super::data_dirs;
 use super::settings::Settings;
 
 /// What is left to a daemon that runs as root, of what root may: to give a socket to a group, to use mounts that belong to others, and
@@ -54,7 +54,7 @@ impl Confinement {
             return Ok(Self { mode, daemon: Confined::by_others(), rules: None });
         }
         // It must be there to be named. Where it cannot be made, the start says so when it opens it.
-        drop(places::open_data(&settings.data));
+        drop(data_dirs::open_data(&settings.data));
         // Where profiles are put together; fails only where that was said before.
         drop(tempfile::env::override_temp_dir(&settings.data));
         let speaks_to_abstract = notify.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));

@@ -10,15 +10,15 @@ use std::io;
 use std::sync::Arc;
 
 use capstan_core::policy::Ceiling;
-use capstan_engine::events::What;
+use capstan_engine::events::EventKind;
 use capstan_listen::tls;
 use tokio::signal::unix::{self, SignalKind};
 
 use super::Flags;
 use super::boot::{self, Boot};
 use super::confinement::Confinement;
+use super::data_dirs;
 use super::notify::Notify;
-use super::places;
 use super::settings::Settings;
 
 /// What reads everything anew, from the moment this is made: a hangup does not end the daemon any more.
@@ -53,7 +53,7 @@ impl Reload {
             }
             notify.reloaded(if errors.is_empty() { "ready" } else { "ready; not all could be reloaded, see the log" });
             let error = (!errors.is_empty()).then(|| errors.join("; "));
-            boot.engine().events().publish(What::DaemonReload { error });
+            boot.engine().events().publish(EventKind::DaemonReload { error });
         }
     }
 
@@ -102,7 +102,7 @@ fn read(flags: Flags, started: &Settings, confinement: &Confinement) -> Result<C
 async fn tls(files: tls::Files, server: &Arc<tls::Server>) -> Result<(), String> {
     let server = server.clone();
     let loaded = tokio::task::spawn_blocking(move || {
-        let loaded = server.reload(&files, places::read_tls);
+        let loaded = server.reload(&files, data_dirs::read_tls);
         loaded.map(|()| server.not_after()).map_err(|error| error.to_string())
     });
     match loaded.await.unwrap_or_else(|error| Err(error.to_string())) {

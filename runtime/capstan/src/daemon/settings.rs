@@ -11,7 +11,7 @@ use capstan_api::{Bounds as HttpBounds, Callers, CallersError};
 use capstan_confinement::Mode;
 use capstan_core::feature::Features;
 use capstan_core::limits::Limits;
-use capstan_core::policy::{Ceiling, Excess, Rule, with_nearest};
+use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
 use capstan_engine::history::Bounds;
@@ -23,7 +23,7 @@ use capstan_sandbox::CompileLimits;
 use self::file::{File, LimitsTable, ListenTable};
 pub(super) use self::file::{MountTable, SecretTable};
 use super::Flags;
-use super::places::{self, Places};
+use super::data_dirs::{self, Places};
 
 /// Runs that may go on at a time where the operator says nothing.
 const RUNS: usize = 1000;
@@ -155,13 +155,13 @@ impl Settings {
         let file = match &flags.config {
             None => File::default(),
             Some(path) => {
-                let text =
-                    places::read_config(path).map_err(|source| SettingsError::Read { path: path.clone(), source })?;
-                let why = |error: toml::de::Error| with_nearest(&error.to_string());
+                let text = data_dirs::read_config(path)
+                    .map_err(|source| SettingsError::Read { path: path.clone(), source })?;
+                let why = |error: toml::de::Error| with_suggestion(&error.to_string());
                 toml::from_str(&text).map_err(|error| SettingsError::File { path: path.clone(), why: why(error) })?
             }
         };
-        Self::merge(flags, file, Places::of_process(), places::max_maps())
+        Self::merge(flags, file, Places::of_process(), data_dirs::max_maps())
     }
 
     fn merge(flags: Flags, file: File, places: Places, max_maps: Option<usize>) -> Result<Self, SettingsError> {

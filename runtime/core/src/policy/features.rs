@@ -1,7 +1,7 @@
 //! Features of WebAssembly: allowed by the operator, asked for by the manifest, and nothing that a caller has a say in.
 
-use super::finding::{Named, Notes};
-use super::{Asked, Ceiling, Source};
+use super::diagnostic::{Named, Notes};
+use super::{Ceiling, PolicyRequest, Source};
 use crate::feature::{Feature, Features};
 
 /// Why a caller cannot change what the code of a handler is made of.
@@ -11,7 +11,7 @@ const SHAPES_CODE: &str =
 impl Ceiling {
     /// The features that code is compiled with. One that is not allowed is denied whatever becomes of other excess: code that needs it
     /// cannot do without.
-    pub(super) fn features(&self, manifest: &Asked, caller: &Asked, notes: &mut Notes) -> Features {
+    pub(super) fn features(&self, manifest: &PolicyRequest, caller: &PolicyRequest, notes: &mut Notes) -> Features {
         let wanted: Vec<_> = manifest.features.iter().flatten().copied().collect();
         let granted = notes.granted("features", Source::Manifest, &wanted, true, |feature| {
             let allowed = self.features.contains(feature);

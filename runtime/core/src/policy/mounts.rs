@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use serde::Serialize;
 
-use super::asked::MountAsked;
-use super::finding::{Denied, Finding, Notes, Source, Verdict};
+use super::diagnostic::{Denied, Diagnostic, Notes, Source, Verdict};
+use super::request::MountRequest;
 use super::{Ceiling, size};
 use crate::mount::{Access, Mount, Opened, Quota, check_guest_path, check_guest_paths, open_beneath};
 
@@ -57,7 +57,7 @@ impl MountGrant {
         Quota { bytes: self.disk.unwrap_or(u64::MAX), files: self.files.unwrap_or(u64::MAX) }
     }
 
-    fn is_of(&self, asked: &MountAsked) -> bool {
+    fn is_of(&self, asked: &MountRequest) -> bool {
         self.name == asked.name && self.path == asked.path
     }
 }
@@ -65,7 +65,7 @@ impl MountGrant {
 impl Ceiling {
     pub(super) fn mounts(
         &self,
-        asked: [Option<&[MountAsked]>; 2],
+        asked: [Option<&[MountRequest]>; 2],
         has_scratch: bool,
         lenient: bool,
         notes: &mut Notes,
@@ -81,7 +81,7 @@ impl Ceiling {
     /// Those of `asked` that are granted, by the operator and by who stands `above`.
     fn granted(
         &self,
-        asked: &[MountAsked],
+        asked: &[MountRequest],
         above: Option<&[MountGrant]>,
         has_scratch: bool,
         (by, denies): (Source, bool),
@@ -109,7 +109,7 @@ impl Ceiling {
 
     fn grant(
         &self,
-        asked: &MountAsked,
+        asked: &MountRequest,
         above: Option<&[MountGrant]>,
         by: Source,
         notes: &mut Notes,
@@ -144,7 +144,7 @@ impl Ceiling {
     }
 
     /// What the operator grants of it at most.
-    fn most(&self, asked: &MountAsked) -> Result<(Access, Quota), String> {
+    fn most(&self, asked: &MountRequest) -> Result<(Access, Quota), String> {
         match (&asked.name, &asked.path) {
             (Some(name), None) => match self.mounts.get(name) {
                 None => Err("the operator has no mount of this name".to_owned()),
@@ -187,7 +187,7 @@ impl Ceiling {
                 let asked = format!("{} ({access})", grant.path.as_deref().unwrap_or_default());
                 let rule = format!("it cannot be opened: {error}");
                 let (by, verdict) = (Source::Caller, Verdict::Denied);
-                Err(Denied(vec![Finding { key: "mounts", by, asked, verdict, granted: None, rule }]))
+                Err(Denied(vec![Diagnostic { key: "mounts", by, asked, verdict, granted: None, rule }]))
             }
         }
     }

@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::host::Host;
 pub use self::name::{Name, NameError};
-pub use self::reach::{Reach, Why};
-use super::finding::{Named, Notes};
-use super::{Asked, Ceiling, Policy};
+pub use self::reach::{DenialReason, Reach};
+use super::diagnostic::{Named, Notes};
+use super::{Ceiling, Policy, PolicyRequest};
 
 /// One rule: a host, its ports, and a protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +171,13 @@ impl Named for Rule {
 
 impl Ceiling {
     /// The rules that a run gets: each lies within one of the operator's, and a caller's within one of the manifest's too.
-    pub(super) fn network(&self, manifest: &Asked, caller: &Asked, lenient: bool, notes: &mut Notes) -> Vec<Rule> {
+    pub(super) fn network(
+        &self,
+        manifest: &PolicyRequest,
+        caller: &PolicyRequest,
+        lenient: bool,
+        notes: &mut Notes,
+    ) -> Vec<Rule> {
         let of_operator = |asked: &Rule| match self.network.iter().any(|rule| asked.is_within(rule)) {
             true => Ok(()),
             false if self.network.is_empty() => Err("the operator grants no network".to_owned()),

@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::finding::{Named, Notes};
-use super::{Asked, Ceiling};
+use super::diagnostic::{Named, Notes};
+use super::{Ceiling, PolicyRequest};
 use crate::secret::Secret;
 
 /// A secret that the operator offers.
 #[derive(Clone, Debug)]
-pub struct Offered {
+pub struct OfferedSecret {
     pub secret: Secret,
     /// The handlers that may have it, by name; `*` for all.
     pub handlers: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Offered {
 /// A secret that is asked for, by the name that the operator gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SecretAsked {
+pub struct SecretRequest {
     /// The name of the secret in the operator's configuration.
     pub name: String,
     /// The variable in which the guest finds it. Default: the name in capital letters, with `_` for what is no letter and no digit.
@@ -33,13 +33,13 @@ pub struct SecretGrant {
     pub env: String,
 }
 
-impl Offered {
+impl OfferedSecret {
     fn is_for(&self, handler: &str) -> bool {
         self.handlers.iter().any(|allowed| allowed == "*" || allowed == handler)
     }
 }
 
-impl SecretAsked {
+impl SecretRequest {
     /// The variable in which the guest finds it.
     pub fn variable(&self) -> String {
         let default = || {
@@ -50,7 +50,7 @@ impl SecretAsked {
     }
 }
 
-impl Named for SecretAsked {
+impl Named for SecretRequest {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -61,12 +61,12 @@ impl Ceiling {
     pub(super) fn secret_grants(
         &self,
         handler: &str,
-        manifest: &Asked,
-        caller: &Asked,
+        manifest: &PolicyRequest,
+        caller: &PolicyRequest,
         lenient: bool,
         notes: &mut Notes,
     ) -> Vec<SecretGrant> {
-        let of_operator = |asked: &SecretAsked| match self.secrets.get(&asked.name) {
+        let of_operator = |asked: &SecretRequest| match self.secrets.get(&asked.name) {
             None => Err("the operator has no secret of this name".to_owned()),
             Some(offered) if !offered.is_for(handler) => Err(format!("the operator keeps it from handler {handler}")),
             Some(_) if !is_variable(&asked.variable()) => {
@@ -91,7 +91,7 @@ mod tests {
 
     /// A ceiling that offers `token` to `wc` alone and `salt` to all.
     fn ceiling() -> Ceiling {
-        let offered = |value: &str, handlers: &[&str]| Offered {
+        let offered = |value: &str, handlers: &[&str]| OfferedSecret {
             secret: Secret::new(value.as_bytes()).unwrap(),
             handlers: handlers.iter().map(|handler| (*handler).to_owned()).collect(),
         };
@@ -103,7 +103,7 @@ mod tests {
     /// What `handler` gets as which variable, with the values.
     fn given(handler: &str, manifest: &str, caller: &str) -> Result<Vec<(String, String)>, String> {
         let ceiling = ceiling();
-        let [manifest, caller] = [manifest, caller].map(|toml| toml::from_str::<Asked>(toml).unwrap());
+        let [manifest, caller] = [manifest, caller].map(|toml| toml::from_str::<PolicyRequest>(toml).unwrap());
         let policy = ceiling.judge(handler, &manifest, &caller).allowed().map_err(|denied| denied.to_string())?;
         let secrets = ceiling.grants(&policy).unwrap().secrets;
         Ok(secrets.into_iter().map(|(env, secret)| (env, secret.reveal().to_owned())).collect())
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_variable_is_the_name_in_capital_letters_unless_said() {
         let variable = |name: &str, env: Option<&str>| {
-            SecretAsked { name: name.to_owned(), env: env.map(str::to_owned) }.variable()
+            SecretRequest { name: name.to_owned(), env: env.map(str::to_owned) }.variable()
         };
         assert_eq!(variable("db-password.2", None), "DB_PASSWORD_2");
         assert_eq!(variable("db-password", Some("pass")), "pass");

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
-use super::within::{is_within_grants, is_within_limits};
+use super::intersect::{is_within_grants, is_within_limits};
 use super::*;
 use crate::feature::Feature;
 use crate::limits::Overflow;
@@ -26,7 +26,7 @@ fn granted(name: &str, guest: &str, access: Access) -> MountGrant {
     MountGrant { name: Some(name.into()), path: None, guest: guest.into(), access, disk: None, files: None }
 }
 
-fn asked(toml: &str) -> Asked {
+fn asked(toml: &str) -> PolicyRequest {
     toml::from_str(toml).unwrap()
 }
 
@@ -180,9 +180,10 @@ fn the_result_is_never_wider_than_any_source() {
         "cpu = 2\nstdout = 0\nscratch = 1\nconnections = 1",
         "cpu = 3\nfiles = 1\nscratch = 0\nconnections = 2\ntraffic = 1",
     ];
-    let said: Vec<Asked> =
+    let said: Vec<PolicyRequest> =
         limits.iter().flat_map(|limits| grants.map(|grants| asked(&format!("{limits}\n{grants}")))).collect();
-    let within = |policy: &Policy, asked: &Asked| is_within_limits(policy, asked) && is_within_grants(policy, asked);
+    let within =
+        |policy: &Policy, asked: &PolicyRequest| is_within_limits(policy, asked) && is_within_grants(policy, asked);
     for of_operator in [
         &[][..],
         &[("a", Access::ReadOnly)],

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::lanes::{Entered, Lanes, wants};
+use super::concurrency::{ConcurrencyLimits, ConcurrencyPermits, wants};
 use crate::handler::Role;
-use crate::job::{Job, Lent, StartError};
+use crate::job::{Job, LentSlot, StartError};
 
 #[derive(Debug)]
 pub(super) struct Admission {
     runs: Arc<Semaphore>,
     places: Arc<Semaphore>,
-    lanes: Lanes,
+    lanes: ConcurrencyLimits,
     most_runs: usize,
     most_queued: usize,
 }
@@ -23,9 +23,9 @@ pub(super) enum Ticket {
     /// It needs no slot.
     Free,
     /// A slot.
-    Slot(#[expect(dead_code, reason = "held for its drop")] (OwnedSemaphorePermit, Entered)),
+    Slot(#[expect(dead_code, reason = "held for its drop")] (OwnedSemaphorePermit, ConcurrencyPermits)),
     /// The slot of its parent.
-    Lent(#[expect(dead_code, reason = "held for its drop")] (Lent, Entered)),
+    LentSlot(#[expect(dead_code, reason = "held for its drop")] (LentSlot, ConcurrencyPermits)),
     /// A place in the queue, first come first served.
     Place(OwnedSemaphorePermit),
 }
@@ -33,7 +33,7 @@ pub(super) enum Ticket {
 impl Admission {
     pub(super) fn new(most_runs: usize, most_queued: usize) -> Self {
         let (runs, places) = (Arc::new(Semaphore::new(most_runs)), Arc::new(Semaphore::new(most_queued)));
-        Self { runs, places, lanes: Lanes::default(), most_runs, most_queued }
+        Self { runs, places, lanes: ConcurrencyLimits::default(), most_runs, most_queued }
     }
 
     /// A slot if one is free or lent and there is room in its lanes, else a place in the queue if one is.
@@ -46,7 +46,7 @@ impl Admission {
                 return Ok(Ticket::Slot((slot, entered)));
             }
             if let Some(lent) = job.kin().try_borrow() {
-                return Ok(Ticket::Lent((lent, entered)));
+                return Ok(Ticket::LentSlot((lent, entered)));
             }
         }
         let place = self.places.clone().try_acquire_owned();
@@ -62,7 +62,7 @@ impl Admission {
             slot = self.runs.clone().acquire_owned() => {
                 Ticket::Slot((slot.expect("the semaphore is never closed"), entered))
             }
-            lent = job.kin().borrow() => Ticket::Lent((lent, entered)),
+            lent = job.kin().borrow() => Ticket::LentSlot((lent, entered)),
         };
         drop(place);
         ticket

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::totals::{Totals, TotalsReport};
-use crate::handler::{About, Handler, Role};
+use crate::handler::{Handler, HandlerInfo, Role};
 
 /// Bytes of the longest name.
 pub const MAX_NAME: usize = 128;
@@ -23,10 +23,10 @@ pub struct Name(Arc<str>);
 
 /// What a name resolves to at one moment.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ResolvedHandler {
     name: Name,
     handler: Arc<dyn Handler>,
-    about: Arc<About>,
+    about: Arc<HandlerInfo>,
     source: Source,
     created: Timestamp,
     totals: Arc<Totals>,
@@ -79,14 +79,14 @@ pub enum RegistryError {
 /// What [`Registry::put`] did.
 #[derive(Clone, Debug)]
 pub struct Put {
-    pub resolved: Arc<Resolved>,
+    pub resolved: Arc<ResolvedHandler>,
     /// Whether it took the place of another.
     pub replaced: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Snapshot {
-    named: BTreeMap<Name, Arc<Resolved>>,
+    named: BTreeMap<Name, Arc<ResolvedHandler>>,
     /// What answers to valid names that nobody has. It has no name itself, and so is in no list.
     catch_all: Option<CatchAll>,
 }
@@ -94,7 +94,7 @@ struct Snapshot {
 #[derive(Clone, Debug)]
 struct CatchAll {
     handler: Arc<dyn Handler>,
-    about: Arc<About>,
+    about: Arc<HandlerInfo>,
     created: Timestamp,
     totals: Arc<Totals>,
 }
@@ -106,13 +106,13 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Resolved>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<ResolvedHandler>> {
         let snapshot = self.snapshot.load();
         let named = snapshot.named.get(name).cloned();
         named.or_else(|| Some(Arc::new(snapshot.catch_all.as_ref()?.resolved(Name::new(name).ok()?))))
     }
 
-    pub(crate) fn list(&self) -> Vec<Arc<Resolved>> {
+    pub(crate) fn list(&self) -> Vec<Arc<ResolvedHandler>> {
         self.snapshot.load().named.values().cloned().collect()
     }
 
@@ -123,12 +123,12 @@ impl Registry {
     /// Registers all of `bundle` under names that are free, or nothing.
     pub(crate) fn install(&self, bundle: Vec<(Name, Arc<dyn Handler>)>, source: Source) -> Result<(), RegistryError> {
         let created = Timestamp::now();
-        self.add(bundle.into_iter().map(|(name, handler)| Resolved::new(name, handler, source, created)))
+        self.add(bundle.into_iter().map(|(name, handler)| ResolvedHandler::new(name, handler, source, created)))
     }
 
     /// Registers what answers to names that nobody has; the first stays.
     pub(crate) fn install_catch_all(&self, handler: Arc<dyn Handler>) -> Result<(), RegistryError> {
-        let (about, created) = (Arc::new(handler.about()), Timestamp::now());
+        let (about, created) = (Arc::new(handler.info()), Timestamp::now());
         let catch_all = CatchAll { about, handler, created, totals: Arc::default() };
         self.change(|next| match next.catch_all {
             Some(_) => Err(RegistryError::DuplicateCatchAll),
@@ -142,10 +142,10 @@ impl Registry {
     /// Registers all of `handlers` with the times they were first registered, or nothing.
     pub(crate) fn restore(&self, handlers: Vec<(Name, Arc<dyn Handler>, Timestamp)>) -> Result<(), RegistryError> {
         let handlers = handlers.into_iter();
-        self.add(handlers.map(|(name, handler, created)| Resolved::new(name, handler, Source::Pushed, created)))
+        self.add(handlers.map(|(name, handler, created)| ResolvedHandler::new(name, handler, Source::Pushed, created)))
     }
 
-    fn add(&self, all: impl Iterator<Item = Resolved>) -> Result<(), RegistryError> {
+    fn add(&self, all: impl Iterator<Item = ResolvedHandler>) -> Result<(), RegistryError> {
         self.change(|next| {
             for resolved in all {
                 let name = resolved.name.clone();
@@ -170,7 +170,8 @@ impl Registry {
             precondition.check(&name, old)?;
             let replaced = old.is_some();
             let totals = old.map(|old| old.totals.clone()).unwrap_or_default();
-            let resolved = Resolved { totals, ..Resolved::new(name.clone(), handler, Source::Pushed, created) };
+            let resolved =
+                ResolvedHandler { totals, ..ResolvedHandler::new(name.clone(), handler, Source::Pushed, created) };
             let resolved = Arc::new(resolved);
             next.named.insert(name, resolved.clone());
             Ok(Put { resolved, replaced })
@@ -182,7 +183,11 @@ impl Registry {
         precondition.check(name, self.snapshot.load().named.get(name))
     }
 
-    pub(crate) fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<Resolved>, RegistryError> {
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        precondition: &Precondition,
+    ) -> Result<Arc<ResolvedHandler>, RegistryError> {
         self.change(|next| {
             let old = next.named.get(name).cloned().ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
             precondition.check(&old.name, Some(&old))?;
@@ -201,7 +206,7 @@ impl Registry {
 }
 
 impl Precondition {
-    fn check(&self, name: &Name, old: Option<&Arc<Resolved>>) -> Result<(), RegistryError> {
+    fn check(&self, name: &Name, old: Option<&Arc<ResolvedHandler>>) -> Result<(), RegistryError> {
         if old.is_some_and(|old| old.source == Source::Builtin) {
             return Err(RegistryError::Builtin(name.clone()));
         }
@@ -210,7 +215,7 @@ impl Precondition {
             Self::Absent => old.is_none(),
             Self::Present => old.is_some(),
             Self::Digest(digests) => {
-                old.and_then(|old| old.handler.about().digest).is_some_and(|digest| digests.contains(&digest))
+                old.and_then(|old| old.handler.info().digest).is_some_and(|digest| digests.contains(&digest))
             }
         };
         if holds { Ok(()) } else { Err(RegistryError::Precondition(name.clone())) }
@@ -218,15 +223,15 @@ impl Precondition {
 }
 
 impl CatchAll {
-    fn resolved(&self, name: Name) -> Resolved {
+    fn resolved(&self, name: Name) -> ResolvedHandler {
         let (handler, about, totals) = (self.handler.clone(), self.about.clone(), self.totals.clone());
-        Resolved { name, handler, about, source: Source::CatchAll, created: self.created, totals }
+        ResolvedHandler { name, handler, about, source: Source::CatchAll, created: self.created, totals }
     }
 }
 
-impl Resolved {
+impl ResolvedHandler {
     fn new(name: Name, handler: Arc<dyn Handler>, source: Source, created: Timestamp) -> Self {
-        let about = Arc::new(handler.about());
+        let about = Arc::new(handler.info());
         Self { name, handler, about, source, created, totals: Arc::default() }
     }
 
@@ -241,7 +246,7 @@ impl Resolved {
     }
 
     /// What it is.
-    pub fn about(&self) -> &Arc<About> {
+    pub fn info(&self) -> &Arc<HandlerInfo> {
         &self.about
     }
 
@@ -262,14 +267,14 @@ impl Resolved {
 }
 
 /// As lists have it, whoever asks for them.
-impl Serialize for Resolved {
+impl Serialize for ResolvedHandler {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Listed<'a> {
             name: &'a str,
             source: Source,
             #[serde(flatten)]
-            about: &'a About,
+            about: &'a HandlerInfo,
             created: String,
             service: bool,
             totals: TotalsReport,

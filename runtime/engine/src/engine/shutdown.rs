@@ -52,7 +52,7 @@ pub enum Unfinished {
 /// A hook came too late: it would never have been run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("shutdown has begun, and hook {0} would not be run any more")]
-pub struct TooLate(pub &'static str);
+pub struct ShutdownBegun(pub &'static str);
 
 /// What an engine needs for its end.
 #[derive(Default)]
@@ -71,16 +71,16 @@ impl Engine {
     /// was registered earlier. Hooks have 10 s in all; one that hangs is cut short so that each of the others has its share.
     ///
     /// # Errors
-    /// [`TooLate`] once shutdown has begun.
+    /// [`ShutdownBegun`] once shutdown has begun.
     pub fn on_shutdown(
         &self,
         name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), TooLate> {
+    ) -> Result<(), ShutdownBegun> {
         let mut hooks = self.0.shutdown.hooks.lock().expect("no panic while the lock is held");
         // The fence is closed before the hooks are taken, so that what is registered here is run.
         if self.is_shutting_down() {
-            return Err(TooLate(name));
+            return Err(ShutdownBegun(name));
         }
         hooks.push(Hook { name, work: Box::pin(work) });
         Ok(())
@@ -126,7 +126,7 @@ impl Engine {
         let _ = timeout(SERVICE_BOUND, ends).await;
         // A job that has ended may still be on its way out of the fence.
         let goes_on = |job: &Job| !matches!(job.state(), State::Done(_));
-        let handler = |job: &Job| job.given().handler.clone();
+        let handler = |job: &Job| job.spec().handler.clone();
         let jobs = fence.work().into_iter().filter(goes_on);
         report.unfinished.extend(jobs.map(|job| Unfinished::Job { id: job.id(), handler: handler(&job) }));
         let services = fence.services().into_iter().filter(goes_on);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use capstan_core::env::Env;
 use capstan_core::outcome::CancelledBy;
-use capstan_core::policy::{Asked, Ceiling};
+use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{self, Sink};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
@@ -185,7 +185,7 @@ async fn a_job_goes_from_created_to_running_to_done_and_is_never_run_again() {
 async fn the_deadline_holds_to_the_millisecond() {
     let engine = engine();
     engine.register("a", obedient()).unwrap();
-    let asked = Asked { timeout: Some(Duration::from_secs(3)), ..Asked::default() };
+    let asked = PolicyRequest { timeout: Some(Duration::from_secs(3)), ..PolicyRequest::default() };
     let job = engine.job("a").unwrap().control(Control { asked, ..Control::default() }).build().unwrap();
     let before = Instant::now();
     job.start().unwrap();

@@ -2,7 +2,7 @@
 
 use capstan_core::outcome::Outcome;
 
-use super::{Event, What};
+use super::{Event, EventKind};
 use crate::job::JobId;
 
 /// Which events to let through; without a wish, all.
@@ -25,7 +25,7 @@ pub enum FilterError {
     BadValue { value: String, expected: String },
 }
 
-impl What {
+impl EventKind {
     /// The tokens of all kinds.
     pub const KINDS: [&str; 7] =
         ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.reload", "daemon.stop"];
@@ -85,7 +85,7 @@ impl Filter {
             if tokens.contains(&value) { Ok(value.to_owned()) } else { Err(bad()) }
         };
         match key {
-            "event" => self.events.push(token(&What::KINDS)?),
+            "event" => self.events.push(token(&EventKind::KINDS)?),
             "outcome" => self.outcomes.push(token(&Outcome::KINDS)?),
             "handler" => self.handlers.push(value.to_owned()),
             "job" => {
@@ -126,21 +126,22 @@ mod tests {
         let filter = filter(wishes).unwrap();
         let job: JobId = JOB.parse().unwrap();
         let all = [
-            What::HandlerPut { handler: "a".into(), digest: None, replaced: false },
-            What::HandlerRemove { handler: "b".into() },
-            What::JobQueue { job, handler: "a".into() },
-            What::JobStart { job, handler: "a".into(), parent: None },
-            What::JobEnd { job, handler: "a".into(), outcome: "exited".into(), exit_code: 0 },
-            What::DaemonReload { error: None },
-            What::DaemonStop,
+            EventKind::HandlerPut { handler: "a".into(), digest: None, replaced: false },
+            EventKind::HandlerRemove { handler: "b".into() },
+            EventKind::JobQueue { job, handler: "a".into() },
+            EventKind::JobStart { job, handler: "a".into(), parent: None },
+            EventKind::JobEnd { job, handler: "a".into(), outcome: "exited".into(), exit_code: 0 },
+            EventKind::DaemonReload { error: None },
+            EventKind::DaemonStop,
         ];
-        let matches = |what: &What| filter.matches(&Event { seq: 1, at: Timestamp::UNIX_EPOCH, what: what.clone() });
-        all.iter().filter(|what| matches(what)).map(What::kind).collect()
+        let matches =
+            |what: &EventKind| filter.matches(&Event { seq: 1, at: Timestamp::UNIX_EPOCH, what: what.clone() });
+        all.iter().filter(|what| matches(what)).map(EventKind::kind).collect()
     }
 
     #[test]
     fn one_value_of_each_key_must_match() {
-        assert_eq!(matched(&[]), What::KINDS);
+        assert_eq!(matched(&[]), EventKind::KINDS);
         assert_eq!(matched(&["event=job.end"]), ["job.end"]);
         assert_eq!(matched(&["event=job.end", "event=handler.put"]), ["handler.put", "job.end"]);
         assert_eq!(matched(&["handler=a"]), ["handler.put", "job.queue", "job.start", "job.end"]);

@@ -8,7 +8,7 @@ use capstan_core::usage::UsageReport;
 use jiff::Timestamp;
 
 use super::log::Log;
-use crate::job::{End, Given, Job, State};
+use crate::job::{End, Job, JobSpec, State};
 
 /// Bytes that a record takes besides what it holds; an estimate.
 const FIXED: usize = 512;
@@ -16,7 +16,7 @@ const FIXED: usize = 512;
 /// What is known of a job.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub given: Arc<Given>,
+    pub given: Arc<JobSpec>,
     /// What it printed, where that is kept.
     pub log: Option<Log>,
     /// Bytes that it counts for, without its log.
@@ -65,7 +65,7 @@ pub struct Key {
 
 impl Record {
     pub(super) fn new(number: u64, job: &Job) -> Self {
-        let given = job.given().clone();
+        let given = job.spec().clone();
         let key = given.key.as_ref().map_or(0, |key| key.text.len());
         let rules = given.policy.network.len() * size_of::<Rule>();
         let weight = given.args.iter().map(|arg| arg.len() + size_of::<String>()).sum::<usize>() + key + FIXED + rules;

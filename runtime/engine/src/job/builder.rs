@@ -11,9 +11,9 @@ use capstan_core::stream::{self, Outlet, PIPE_CAPACITY, Sink, Source};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::kin::{Kin, MAX_DEPTH, Parent};
-use super::{Clock, Control, Given, Inner, Job, JobId, MAX_ARGS_AND_ENV, Start, State, Streams};
-use crate::engine::{Engine, Resolved};
+use super::tree::{JobTree, MAX_DEPTH, Parent};
+use super::{Clock, Control, Inner, Job, JobId, JobSpec, MAX_ARGS_AND_ENV, Start, State, Streams};
+use crate::engine::{Engine, ResolvedHandler};
 use crate::handler::{Role, Stop};
 use crate::history::Log;
 
@@ -21,7 +21,7 @@ use crate::history::Log;
 #[derive(Debug)]
 pub struct JobBuilder {
     engine: Engine,
-    resolved: Arc<Resolved>,
+    resolved: Arc<ResolvedHandler>,
     args: Vec<String>,
     env: Env,
     control: Control,
@@ -47,7 +47,7 @@ pub enum JobError {
 }
 
 impl JobBuilder {
-    pub(crate) fn new(engine: Engine, resolved: Arc<Resolved>) -> Self {
+    pub(crate) fn new(engine: Engine, resolved: Arc<ResolvedHandler>) -> Self {
         let streams = Streams { stdin: Source::empty(), stdout: Outlet::Nowhere, stderr: Outlet::Nowhere };
         let env = resolved.handler().env();
         Self {
@@ -149,7 +149,7 @@ impl JobBuilder {
             return Err(JobError::TooLarge(size));
         }
         let is_work = self.resolved.handler().role() == Role::Work;
-        let kin = Kin::of(self.parent.take(), is_work).ok_or(JobError::TooDeep)?;
+        let kin = JobTree::of(self.parent.take(), is_work).ok_or(JobError::TooDeep)?;
         let ceiling = self.engine.ceiling();
         let handler = &self.resolved;
         let policy =
@@ -170,14 +170,14 @@ impl JobBuilder {
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();
         let start = Start { env, mounts, secrets, scratch, network, streams: self.streams };
-        let given = Given {
+        let given = JobSpec {
             id: JobId::random(),
             handler: self.resolved.name().clone(),
-            about: self.resolved.about().clone(),
+            about: self.resolved.info().clone(),
             args: self.args,
             policy,
             parent: kin.parent().map(Job::id),
-            caller: kin.parent().map_or(self.control.caller, |parent| parent.given().caller.clone()),
+            caller: kin.parent().map_or(self.control.caller, |parent| parent.spec().caller.clone()),
             key: self.control.key,
             concurrency_key: self.control.concurrency_key,
             created: Timestamp::now(),

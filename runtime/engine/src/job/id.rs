@@ -12,7 +12,7 @@ pub struct JobId(u128);
 /// A text that is not the id of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a job id is 32 hexadecimal digits")]
-pub struct BadJobId;
+pub struct JobIdError;
 
 impl JobId {
     /// The id of no job.
@@ -37,13 +37,13 @@ impl fmt::Debug for JobId {
 }
 
 impl FromStr for JobId {
-    type Err = BadJobId;
+    type Err = JobIdError;
 
-    fn from_str(text: &str) -> Result<Self, BadJobId> {
+    fn from_str(text: &str) -> Result<Self, JobIdError> {
         let well_formed = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match u128::from_str_radix(text, 16) {
             Ok(id) if well_formed => Ok(Self(id)),
-            _ => Err(BadJobId),
+            _ => Err(JobIdError),
         }
     }
 }

@@ -25,10 +25,10 @@ const UNIX_DIAG_RQLEN: u16 = 4;
 
 /// The queue of a socket that listens, as long as that is open.
 #[derive(Clone, Debug)]
-pub struct Backlog(Asked);
+pub struct Backlog(PolicyRequest);
 
 #[derive(Clone, Debug)]
-enum Asked {
+enum PolicyRequest {
     Tcp(SocketAddr),
     /// By the number of its inode.
     Unix(u32),
@@ -37,26 +37,26 @@ enum Asked {
 
 impl Backlog {
     pub(super) fn of_tcp(address: Option<SocketAddr>) -> Self {
-        Self(address.map_or(Asked::Nothing, Asked::Tcp))
+        Self(address.map_or(PolicyRequest::Nothing, PolicyRequest::Tcp))
     }
 
     pub(super) fn of_unix(socket: impl AsFd) -> Self {
         let inode = rustix::fs::fstat(socket).ok().and_then(|stat| u32::try_from(stat.st_ino).ok());
-        Self(inode.map_or(Asked::Nothing, Asked::Unix))
+        Self(inode.map_or(PolicyRequest::Nothing, PolicyRequest::Unix))
     }
 
     /// The connections in it; `None` where the kernel does not tell. Takes two system calls and no wait.
     pub fn waiting(&self) -> Option<usize> {
         let question = match &self.0 {
-            Asked::Tcp(address) => tcp_question(*address),
-            Asked::Unix(inode) => unix_question(*inode),
-            Asked::Nothing => return None,
+            PolicyRequest::Tcp(address) => tcp_question(*address),
+            PolicyRequest::Unix(inode) => unix_question(*inode),
+            PolicyRequest::Nothing => return None,
         };
         let answer = ask(&question)?;
         match &self.0 {
-            Asked::Tcp(_) => word(&answer, 56),
-            Asked::Unix(_) => attribute(answer.get(16..)?, UNIX_DIAG_RQLEN),
-            Asked::Nothing => None,
+            PolicyRequest::Tcp(_) => word(&answer, 56),
+            PolicyRequest::Unix(_) => attribute(answer.get(16..)?, UNIX_DIAG_RQLEN),
+            PolicyRequest::Nothing => None,
         }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn of_what_is_not_there_nothing_is_known() {
-        assert_eq!(Backlog(Asked::Nothing).waiting(), None);
-        assert_eq!(Backlog(Asked::Unix(1)).waiting(), None);
+        assert_eq!(Backlog(PolicyRequest::Nothing).waiting(), None);
+        assert_eq!(Backlog(PolicyRequest::Unix(1)).waiting(), None);
     }
 }

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::certificates::{MaterialError, Own, Usage};
 use super::files::{Files, FilesError, Read};
-use super::material::{MaterialError, Own, Usage};
 use super::server::HTTP1;
 use super::{VERSIONS, pem, provider};
 

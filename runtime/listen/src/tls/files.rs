@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::material::MaterialError;
+use super::certificates::MaterialError;
 
 /// The files that were named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
+use super::certificates::MaterialError;
 use super::files::Source;
-use super::material::MaterialError;
 
 /// Permission bits of a key by which anyone on the machine could use it.
 const OTHERS: u32 = 0o007;

@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::crowd::Crowd;
+use super::certificates::{MaterialError, Own, Usage, check_revocations};
 use super::files::{Files, FilesError, Read, Sources};
-use super::material::{MaterialError, Own, Usage, check_revocations};
+use super::handshake_limit::Crowd;
 use super::stream::Tls;
 use super::{VERSIONS, pem, provider};
 

@@ -17,8 +17,8 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::super::host::Host;
 use super::super::open_files;
+use super::host_fs_errors::Said;
 use super::streams::{Reading, Writing};
-use super::underneath::Said;
 use super::{Disk, Full, Handle, Leads, Ledger};
 
 /// The file system of a run, with its mounts.

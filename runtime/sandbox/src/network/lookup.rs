@@ -68,7 +68,7 @@ impl Resolve for System {
 pub(super) struct Lookup(State);
 
 enum State {
-    Asked(Pin<Box<dyn Future<Output = Found> + Send>>),
+    PolicyRequest(Pin<Box<dyn Future<Output = Found> + Send>>),
     Answered(Found),
 }
 
@@ -90,7 +90,7 @@ impl Lookup {
             return Err(ErrorCode::AccessDenied);
         }
         let network = network.clone();
-        Ok(Self(State::Asked(Box::pin(async move {
+        Ok(Self(State::PolicyRequest(Box::pin(async move {
             let found = network.0.resolver.0.resolve(name.as_str()).await;
             let mut found = found.map_err(|_| ErrorCode::NameUnresolvable)?;
             found.truncate(MOST_ADDRESSES);
@@ -113,13 +113,13 @@ impl Lookup {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&mut Found> {
-        if let State::Asked(asked) = &mut self.0 {
+        if let State::PolicyRequest(asked) = &mut self.0 {
             let found = std::task::ready!(asked.as_mut().poll(cx));
             self.0 = State::Answered(found);
         }
         match &mut self.0 {
             State::Answered(found) => Poll::Ready(found),
-            State::Asked(_) => unreachable!("it has just been answered"),
+            State::PolicyRequest(_) => unreachable!("it has just been answered"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use capstan_core::usage::Contact;
+use capstan_core::usage::PeerUsage;
 use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
@@ -15,14 +15,14 @@ use super::Network;
 pub(super) struct Incoming {
     pub(super) stream: DynInputStream,
     pub(super) network: Network,
-    pub(super) contact: Arc<Contact>,
+    pub(super) contact: Arc<PeerUsage>,
 }
 
 /// What a run sends over a connection.
 pub(super) struct Outgoing {
     pub(super) stream: DynOutputStream,
     pub(super) network: Network,
-    pub(super) contact: Arc<Contact>,
+    pub(super) contact: Arc<PeerUsage>,
 }
 
 /// The error that a guest finds at the cap; it reads it as access that is denied.

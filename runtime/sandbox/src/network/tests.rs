@@ -1,6 +1,6 @@
 use std::io;
 
-use capstan_core::policy::{Asked, Ceiling, Rule};
+use capstan_core::policy::{Ceiling, PolicyRequest, Rule};
 use capstan_core::usage::NetworkReport;
 
 use super::lookup::Lookup;
@@ -21,8 +21,10 @@ impl Resolve for Fixed {
 fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let ceiling = Ceiling { network: rules.clone(), ..Ceiling::default() };
-    let policy =
-        ceiling.judge("wc", &Asked::NOTHING, &Asked { network: Some(rules), ..Asked::NOTHING }).allowed().unwrap();
+    let policy = ceiling
+        .judge("wc", &PolicyRequest::NOTHING, &PolicyRequest { network: Some(rules), ..PolicyRequest::NOTHING })
+        .allowed()
+        .unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
     Network::new(ceiling.reach(&policy, &[]), Resolver::new(Fixed(addresses)), limits, Arc::default())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use capstan_confinement::Mode;
 use capstan_core::mount::{self, Quota};
-use capstan_core::policy::{Asked, Excess};
+use capstan_core::policy::{Excess, PolicyRequest};
 use capstan_core::units;
 use capstan_engine::history::Bounds;
 use capstan_listen::listener::{self, Access};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::http::HttpTable;
 use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
-use crate::daemon::places::SecretPlace;
+use crate::daemon::data_dirs::SecretPlace;
 
 /// The configuration file. What is absent has its default; a key that is not known is an error that names it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct File {
     pub(super) tls: TlsTable,
     pub(super) limits: LimitsTable,
     /// What no job may go beyond, in the form in which manifests and callers ask.
-    pub(super) policy: Asked,
+    pub(super) policy: PolicyRequest,
     pub(super) manifests: ManifestsTable,
     pub(super) mounts: BTreeMap<String, MountTable>,
     pub(super) secrets: BTreeMap<String, SecretTable>,

@@ -20,7 +20,7 @@ pub struct Reach {
 
 /// Why an address is out of reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Why {
+pub enum DenialReason {
     #[error("no rule grants it")]
     NoRule,
     #[error("{0} addresses need a rule that names them by address")]
@@ -53,14 +53,14 @@ impl Reach {
     /// itself. `is_here` tells whether an address is one of this machine's.
     ///
     /// # Errors
-    /// [`Why`] not.
+    /// [`DenialReason`] not.
     pub fn allows<'a>(
         &self,
         protocol: Protocol,
         address: SocketAddr,
         names: &'a [Name],
         is_here: impl Fn(IpAddr) -> bool,
-    ) -> Result<Option<&'a Name>, Why> {
+    ) -> Result<Option<&'a Name>, DenialReason> {
         let ip = address.ip().to_canonical();
         let fitting =
             || self.rules.iter().filter(|rule| rule.protocol == protocol && rule.ports.contains(address.port()));
@@ -69,16 +69,16 @@ impl Reach {
         } else {
             let name = names.iter().find(|name| fitting().any(|rule| rule.host.names(name)));
             if name.is_none() && !fitting().any(|rule| rule.host.covers(ip)) {
-                return Err(Why::NoRule);
+                return Err(DenialReason::NoRule);
             }
             if let Some((_, range)) = special(IpNet::from(ip)) {
-                return Err(Why::Special(range));
+                return Err(DenialReason::Special(range));
             }
             name
         };
         let is_own = protocol == Protocol::Tcp && self.own.contains(&address.port());
         if is_own && !self.granted.contains(&SocketAddr::new(ip, address.port())) && is_here(ip) {
-            return Err(Why::Own);
+            return Err(DenialReason::Own);
         }
         Ok(name)
     }

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 use super::*;
-use crate::policy::{Asked, Ceiling, Verdict};
+use crate::policy::{Ceiling, PolicyRequest, Verdict};
 
 fn rule(text: &str) -> Rule {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -225,7 +225,7 @@ fn what_is_special_is_reached_by_its_address_only() {
         let reach = Reach::new(everything.clone(), &[], &everything);
         for names in [&names[..], &[]] {
             let why = reach.allows(Protocol::Tcp, target, names, |_| false).expect_err(special);
-            assert!(matches!(why, Why::Special(_)), "{special} {names:?}: {why}");
+            assert!(matches!(why, DenialReason::Special(_)), "{special} {names:?}: {why}");
         }
         assert!(!reach.addresses(target.ip().to_canonical()), "{special}");
         let reach = Reach::new(rules(&[named]), &[], &[]);
@@ -260,14 +260,14 @@ fn an_address_is_reached_by_a_name_that_it_was_found_by_with_the_ports_of_that_r
         reach.allows(protocol, address(target), names, |_| false).map(|name| name.map(Name::to_string))
     };
     assert_eq!(allows(Protocol::Tcp, "93.184.216.34:443", &found), Ok(Some("example.com".to_owned())));
-    assert_eq!(allows(Protocol::Tcp, "93.184.216.34:443", &[]), Err(Why::NoRule));
-    assert_eq!(allows(Protocol::Tcp, "93.184.216.34:443", &other), Err(Why::NoRule));
-    assert_eq!(allows(Protocol::Tcp, "93.184.216.34:80", &found), Err(Why::NoRule));
-    assert_eq!(allows(Protocol::Udp, "93.184.216.34:443", &found), Err(Why::NoRule));
+    assert_eq!(allows(Protocol::Tcp, "93.184.216.34:443", &[]), Err(DenialReason::NoRule));
+    assert_eq!(allows(Protocol::Tcp, "93.184.216.34:443", &other), Err(DenialReason::NoRule));
+    assert_eq!(allows(Protocol::Tcp, "93.184.216.34:80", &found), Err(DenialReason::NoRule));
+    assert_eq!(allows(Protocol::Udp, "93.184.216.34:443", &found), Err(DenialReason::NoRule));
     assert_eq!(allows(Protocol::Udp, "93.184.216.34:53", &below), Ok(Some("a.test.example".to_owned())));
     assert_eq!(allows(Protocol::Tcp, "8.8.8.8:80", &found), Ok(None));
-    assert_eq!(allows(Protocol::Tcp, "8.8.8.8:443", &[]), Err(Why::NoRule));
-    assert!(matches!(allows(Protocol::Tcp, "127.0.0.1:443", &found), Err(Why::Special("loopback"))));
+    assert_eq!(allows(Protocol::Tcp, "8.8.8.8:443", &[]), Err(DenialReason::NoRule));
+    assert!(matches!(allows(Protocol::Tcp, "127.0.0.1:443", &found), Err(DenialReason::Special("loopback"))));
     assert!(reach.names(&found[0]) && reach.names(&below[0]) && !reach.names(&other[0]));
 }
 
@@ -294,7 +294,7 @@ fn the_daemons_own_ports_are_reached_where_the_operator_names_them_with_their_ad
     }
     let reach = Reach::new(rules(&["127.0.0.1", "127.0.0.1/udp"]), &[2375], &[]);
     for (protocol, target, allowed) in [
-        (Protocol::Tcp, "127.0.0.1:2375", Err(Why::Own)),
+        (Protocol::Tcp, "127.0.0.1:2375", Err(DenialReason::Own)),
         (Protocol::Tcp, "127.0.0.1:80", Ok(None)),
         (Protocol::Udp, "127.0.0.1:2375", Ok(None)),
     ] {
@@ -337,7 +337,7 @@ fn what_is_granted_is_never_wider_than_any_source() {
         }
         reached
     };
-    let asked = |rules: Option<&Vec<Rule>>| Asked { network: rules.cloned(), ..Asked::NOTHING };
+    let asked = |rules: Option<&Vec<Rule>>| PolicyRequest { network: rules.cloned(), ..PolicyRequest::NOTHING };
     let said = || WORLD.iter().map(Some).chain([None]);
     let reaches: Vec<_> = WORLD.iter().map(|rules| (rules, reached(rules))).collect();
     let within = |inner: &[bool], outer: Option<&Vec<Rule>>| {
@@ -360,13 +360,13 @@ fn what_is_granted_is_never_wider_than_any_source() {
 
 #[test]
 fn a_rule_that_is_not_granted_is_denied_with_what_is() {
-    let asked = |texts: &[&str]| Asked { network: Some(rules(texts)), ..Asked::NOTHING };
+    let asked = |texts: &[&str]| PolicyRequest { network: Some(rules(texts)), ..PolicyRequest::NOTHING };
     let ceiling = |texts: &[&str]| Ceiling { network: rules(texts), ..Ceiling::default() };
     for (operator, manifest, caller, why) in [
-        (&[][..], Asked::NOTHING, &["example.com"][..], "the operator grants no network"),
+        (&[][..], PolicyRequest::NOTHING, &["example.com"][..], "the operator grants no network"),
         (
             &["*.example.com:443"],
-            Asked::NOTHING,
+            PolicyRequest::NOTHING,
             &["example.com:443"],
             "no rule of the operator's has all of it: *.example.com:443",
         ),
@@ -377,7 +377,8 @@ fn a_rule_that_is_not_granted_is_denied_with_what_is() {
         assert!(denied.to_string().contains(why), "{denied}");
         assert!(denied.to_string().starts_with(&format!("network {} of the caller", caller[0])), "{denied}");
     }
-    let clamped = ceiling(&["example.com"]).judge("wc", &asked(&["example.com:443", "other.example"]), &Asked::NOTHING);
+    let clamped =
+        ceiling(&["example.com"]).judge("wc", &asked(&["example.com:443", "other.example"]), &PolicyRequest::NOTHING);
     assert_eq!(clamped.policy.network, rules(&["example.com:443"]));
     assert_eq!(clamped.findings[0].verdict, Verdict::Clamped);
 }
@@ -386,8 +387,8 @@ fn a_rule_that_is_not_granted_is_denied_with_what_is() {
 fn the_first_four_of_the_operators_rules_are_told() {
     let why = |rules: &[&str]| {
         let ceiling = Ceiling { network: self::rules(rules), ..Ceiling::default() };
-        let asked = Asked { network: Some(self::rules(&["x.example"])), ..Asked::NOTHING };
-        ceiling.judge("wc", &Asked::NOTHING, &asked).findings[0].rule.clone()
+        let asked = PolicyRequest { network: Some(self::rules(&["x.example"])), ..PolicyRequest::NOTHING };
+        ceiling.judge("wc", &PolicyRequest::NOTHING, &asked).findings[0].rule.clone()
     };
     assert!(
         why(&["a.example", "b.example", "c.example", "d.example"])

@@ -1,6 +1,6 @@
 //! Jobs that jobs start.
 
-use capstan_core::stream::Lending;
+use capstan_core::stream::SharedSink;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
@@ -51,7 +51,7 @@ async fn a_child_writes_to_the_stdout_that_it_was_lent_and_does_not_close_it() {
     let outer = Native::work("prints around another", move |call: Call| {
         let engine = inside.clone();
         async move {
-            let mut stdout = Lending::new(call.stdout);
+            let mut stdout = SharedSink::new(call.stdout);
             stdout.write_all(b"outer1 ").await.unwrap();
             let child = engine.job("inner").unwrap().child_of(&call.as_parent).stdout(stdout.lend()).build().unwrap();
             child.start().unwrap();
@@ -83,7 +83,7 @@ async fn records_and_events_of_a_child_name_its_parent() {
     assert_eq!(told, [("child", Some(parent.id())), ("parent", None)]);
     let told: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|item| event(&item).what.clone()).collect();
     assert!(
-        matches!(&told[1], What::JobStart { handler, parent: Some(id), .. } if handler == "child" && *id == parent.id()),
+        matches!(&told[1], EventKind::JobStart { handler, parent: Some(id), .. } if handler == "child" && *id == parent.id()),
         "{told:?}"
     );
 }
@@ -96,7 +96,7 @@ async fn what_stops_a_parent_stops_its_children_and_theirs() {
         engine.register("grandchild", obedient()).unwrap();
         engine.register("child", keeps(&engine, "grandchild", out.clone())).unwrap();
         engine.register("parent", keeps(&engine, "child", out)).unwrap();
-        let asked = Asked { timeout, ..Asked::default() };
+        let asked = PolicyRequest { timeout, ..PolicyRequest::default() };
         let parent = engine.job("parent").unwrap().control(Control { asked, ..Control::default() }).build().unwrap();
         parent.start().unwrap();
         let descendants = [children.recv().await.unwrap(), children.recv().await.unwrap()];

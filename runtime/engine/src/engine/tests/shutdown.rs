@@ -143,7 +143,7 @@ async fn a_hook_that_comes_once_shutdown_has_begun_is_refused() {
     let order = Arc::default();
     let late = engine.clone();
     engine
-        .on_shutdown("first", async move { assert_eq!(late.on_shutdown("late", async {}), Err(TooLate("late"))) })
+        .on_shutdown("first", async move { assert_eq!(late.on_shutdown("late", async {}), Err(ShutdownBegun("late"))) })
         .unwrap();
     hook(&engine, &order, "second", Some(Duration::from_secs(1)));
     let stopping = engine.shutdown(Duration::from_secs(5));
@@ -154,8 +154,8 @@ async fn a_hook_that_comes_once_shutdown_has_begun_is_refused() {
         engine.on_shutdown("during", async {})
     };
     let (report, refused) = tokio::join!(stopping, registering);
-    assert_eq!((report, refused), (&ShutdownReport::default(), Err(TooLate("during"))));
-    assert_eq!(engine.on_shutdown("after", async {}), Err(TooLate("after")));
+    assert_eq!((report, refused), (&ShutdownReport::default(), Err(ShutdownBegun("during"))));
+    assert_eq!(engine.on_shutdown("after", async {}), Err(ShutdownBegun("after")));
     assert_eq!(*order.lock().unwrap(), ["second"]);
 }
 

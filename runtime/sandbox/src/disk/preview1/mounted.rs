@@ -7,7 +7,7 @@ use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Fdflags, Filesize,
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::super::underneath::Said;
+use super::super::host_fs_errors::Said;
 use super::super::{Full, Handle, Leads, Ledger};
 use super::{Answer, Path};
 use crate::host::Host;

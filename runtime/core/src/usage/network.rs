@@ -1,4 +1,4 @@
-//! `Contacts`: whom a run has spoken to over the network, and whom it was kept from.
+//! `NetworkUsage`: whom a run has spoken to over the network, and whom it was kept from.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,19 +12,19 @@ const MOST: usize = 64;
 
 /// Whom a run has spoken to; it takes no memory until there is somebody.
 #[derive(Debug, Default)]
-pub struct Contacts(Mutex<Known>);
+pub struct NetworkUsage(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    peers: Vec<Arc<Contact>>,
-    others: Option<Arc<Contact>>,
+    peers: Vec<Arc<PeerUsage>>,
+    others: Option<Arc<PeerUsage>>,
     denied: Vec<DenialReport>,
     other_denied: u64,
 }
 
 /// A port of a host, and what was exchanged with it.
 #[derive(Debug)]
-pub struct Contact {
+pub struct PeerUsage {
     host: Box<str>,
     port: u16,
     protocol: Protocol,
@@ -44,7 +44,7 @@ pub struct NetworkReport {
     pub peers: Vec<PeerReport>,
     /// All peers after the first 64 together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub others: Option<Exchanged>,
+    pub others: Option<Traffic>,
     /// In the order in which they were first denied.
     pub denied: Vec<DenialReport>,
     /// How often others than the first 64 were denied.
@@ -60,12 +60,12 @@ pub struct PeerReport {
     pub port: u16,
     pub protocol: Protocol,
     #[serde(flatten)]
-    pub exchanged: Exchanged,
+    pub exchanged: Traffic,
 }
 
 /// What was exchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exchanged {
+pub struct Traffic {
     /// Connections that were begun; over UDP addresses that were sent to.
     pub connections: u64,
     pub sent_bytes: u64,
@@ -81,18 +81,18 @@ pub struct DenialReport {
     pub count: u64,
 }
 
-impl Contacts {
+impl NetworkUsage {
     /// Where to count what is exchanged with a port of a host.
-    pub fn with(&self, host: &str, port: u16, protocol: Protocol) -> Arc<Contact> {
+    pub fn with(&self, host: &str, port: u16, protocol: Protocol) -> Arc<PeerUsage> {
         let mut known = self.lock();
-        let is_same = |peer: &&Arc<Contact>| *peer.host == *host && peer.port == port && peer.protocol == protocol;
+        let is_same = |peer: &&Arc<PeerUsage>| *peer.host == *host && peer.port == port && peer.protocol == protocol;
         if let Some(peer) = known.peers.iter().find(is_same) {
             return peer.clone();
         }
         if known.peers.len() == MOST {
-            return known.others.get_or_insert_with(|| Arc::new(Contact::new("", 0, Protocol::Tcp))).clone();
+            return known.others.get_or_insert_with(|| Arc::new(PeerUsage::new("", 0, Protocol::Tcp))).clone();
         }
-        let peer = Arc::new(Contact::new(host, port, protocol));
+        let peer = Arc::new(PeerUsage::new(host, port, protocol));
         known.peers.push(peer.clone());
         peer
     }
@@ -128,7 +128,7 @@ impl Contacts {
     }
 }
 
-impl Contact {
+impl PeerUsage {
     fn new(host: &str, port: u16, protocol: Protocol) -> Self {
         let [connections, sent, received] = Default::default();
         Self { host: host.into(), port, protocol, connections, sent, received }
@@ -139,8 +139,8 @@ impl Contact {
         PeerReport { host: host.to_string(), port: *port, protocol: *protocol, exchanged: self.exchanged() }
     }
 
-    fn exchanged(&self) -> Exchanged {
-        Exchanged {
+    fn exchanged(&self) -> Traffic {
+        Traffic {
             connections: self.connections.get(),
             sent_bytes: self.sent.get(),
             received_bytes: self.received.get(),
@@ -168,12 +168,12 @@ mod tests {
 
     #[test]
     fn who_asks_for_nothing_has_nothing_to_tell() {
-        assert_eq!(Contacts::default().report(), None);
+        assert_eq!(NetworkUsage::default().report(), None);
     }
 
     #[test]
     fn peers_are_told_apart_by_host_port_and_protocol() {
-        let contacts = Contacts::default();
+        let contacts = NetworkUsage::default();
         for (host, port, protocol) in
             [("a", 1, Protocol::Tcp), ("a", 2, Protocol::Tcp), ("a", 1, Protocol::Udp), ("b", 1, Protocol::Tcp)]
         {
@@ -182,7 +182,7 @@ mod tests {
         }
         let report = contacts.report().unwrap();
         assert_eq!(report.peers.len(), 4);
-        let exchanged = Exchanged { connections: 0, sent_bytes: 3, received_bytes: 4 };
+        let exchanged = Traffic { connections: 0, sent_bytes: 3, received_bytes: 4 };
         assert!(report.peers.iter().all(|peer| peer.exchanged == exchanged));
         let json = serde_json::to_value(&report.peers[2]).unwrap();
         let expected = serde_json::json!({"host": "a", "port": 1, "protocol": "udp", "connections": 0, "sent_bytes": 3, "received_bytes": 4});
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn however_many_there_are_what_is_told_is_bounded() {
-        let contacts = Contacts::default();
+        let contacts = NetworkUsage::default();
         for port in 1..=1000 {
             contacts.with("a", port, Protocol::Tcp).sent.add(1);
             contacts.deny(&format!("b:{port}/tcp"), "no rule");

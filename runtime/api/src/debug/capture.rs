@@ -12,8 +12,8 @@ use tokio::task::spawn_blocking;
 
 use super::super::Api;
 use super::super::body::{self, Abort, Body};
+use super::super::disconnect::Client;
 use super::super::error::Error;
-use super::super::live::Client;
 use super::super::query::Parameters;
 use super::super::request::Request;
 use super::debug;

@@ -3,9 +3,9 @@
 use capstan_listen::listener::Stream;
 use capstan_listen::tls::{self, HandshakeError};
 
-use super::caller::Names;
+use super::allowed_hosts::Names;
 use super::error::Error;
-use super::wire::Presence;
+use super::peer::Presence;
 
 /// The connection to speak HTTP on; `None` where it came to nothing, which its client was told as far as it listens. `names` are those that
 /// it is served under, and then also what the certificate is for.

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::request::{decoded, query};
 use super::router::{Found, find, unversioned};
-use super::run::asked;
+use super::run::request;
 
 /// Takes `METHOD TARGET` where that calls an API function. The path is then that of the route with what is named filled in, the same
 /// is called with the version before it, and a handler's name is one of the few that there can be.
@@ -55,7 +55,7 @@ fn check_query(text: &str) {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let written: Vec<_> = pairs.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
     assert_eq!(query(&written.join("&")).ok().as_ref(), Some(&pairs), "{written:?}");
-    if let Ok(asked) = asked::query(pairs) {
+    if let Ok(asked) = request::query(pairs) {
         let written = serde_json::to_string(&asked.policy).expect("plain data");
         assert_eq!(serde_json::from_str(&written).ok(), Some(asked.policy), "{text}");
     }

@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use super::pace::Pace;
+use super::timeouts::Pace;
 
 /// How long what a client still sends is taken and thrown away after its answer. A connection closed over unread input is reset, and
 /// with that the end of the answer may be lost.

@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::error::Error;
+use super::handshake;
+use super::peer::{Client, Presence};
 use super::router;
-use super::secure;
-use super::wire::{Client, Presence};
 
 /// Requests that are held at a time; whoever comes then is told to come back.
 const HELD: usize = 1024;
@@ -100,7 +100,7 @@ pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
 }
 
 async fn tell(stream: Stream, tls: Option<&Arc<tls::Server>>, refusal: &[u8]) {
-    let Some(stream) = secure::secured(stream, tls.map(Arc::as_ref), &mut None).await else { return };
+    let Some(stream) = handshake::secured(stream, tls.map(Arc::as_ref), &mut None).await else { return };
     let presence = Presence::new(stream);
     presence.send(refusal).await;
     // Who reads to the end leaves at once; who does not must not cost others their turn.

@@ -1,12 +1,12 @@
 //! What it means that a policy is not wider than what somebody asked for; for tests.
 
-use super::{Asked, MountAsked, MountGrant, Policy};
+use super::{MountGrant, MountRequest, Policy, PolicyRequest};
+use crate::determinism::{Clock, Random};
 use crate::mount::Access;
-use crate::senses::{Clock, Random};
 
 /// The limits that are numbers, by their keys. All keys are named, so that a new one is thought of here.
-pub(super) fn numbers(asked: &Asked) -> [(&'static str, Option<u128>); 13] {
-    let Asked {
+pub(super) fn numbers(asked: &PolicyRequest) -> [(&'static str, Option<u128>); 13] {
+    let PolicyRequest {
         timeout,
         cpu,
         memory,
@@ -50,9 +50,9 @@ pub(super) fn numbers(asked: &Asked) -> [(&'static str, Option<u128>); 13] {
 }
 
 /// The limits of `policy`, as if they were asked for.
-pub(super) fn limits(policy: &Policy) -> Asked {
+pub(super) fn limits(policy: &Policy) -> PolicyRequest {
     let limits = policy.limits;
-    Asked {
+    PolicyRequest {
         timeout: Some(limits.timeout),
         cpu: limits.cpu,
         memory: Some(limits.memory),
@@ -66,12 +66,12 @@ pub(super) fn limits(policy: &Policy) -> Asked {
         connections: Some(limits.connections),
         traffic: Some(limits.traffic),
         fuel: limits.fuel.and_then(|fuel| fuel.try_into().ok()),
-        ..Asked::NOTHING
+        ..PolicyRequest::NOTHING
     }
 }
 
 /// Whether `policy` has no limit above those that are `asked` for, and tells a guest no more of time and chance.
-pub(super) fn is_within_limits(policy: &Policy, asked: &Asked) -> bool {
+pub(super) fn is_within_limits(policy: &Policy, asked: &PolicyRequest) -> bool {
     let is_real = |random: Option<Random>| random.is_none_or(|random| random == Random::Real);
     let own = numbers(&limits(policy));
     own.iter()
@@ -82,7 +82,7 @@ pub(super) fn is_within_limits(policy: &Policy, asked: &Asked) -> bool {
 }
 
 /// Whether `policy` grants nothing beyond what is `asked` for, where that says anything.
-pub(super) fn is_within_grants(policy: &Policy, asked: &Asked) -> bool {
+pub(super) fn is_within_grants(policy: &Policy, asked: &PolicyRequest) -> bool {
     asked.scratch.is_none_or(|most| policy.scratch <= most)
         && asked.pass_env.as_ref().is_none_or(|asked| policy.pass_env.iter().all(|name| asked.contains(name)))
         && asked
@@ -100,8 +100,8 @@ pub(super) fn is_within_grants(policy: &Policy, asked: &Asked) -> bool {
 }
 
 /// Whether `grant` of `policy` is of a mount that is `asked` for, and no more may be put there under all paths that it is granted at.
-fn is_within_mounts(policy: &Policy, grant: &MountGrant, asked: &[MountAsked]) -> bool {
-    let is_same = |one: &&MountAsked| one.name == grant.name && one.path == grant.path && one.access >= grant.access;
+fn is_within_mounts(policy: &Policy, grant: &MountGrant, asked: &[MountRequest]) -> bool {
+    let is_same = |one: &&MountRequest| one.name == grant.name && one.path == grant.path && one.access >= grant.access;
     let asked: Vec<_> = asked.iter().filter(is_same).collect();
     let rooms = [room(asked.iter().map(|one| one.disk)), room(asked.iter().map(|one| one.files))];
     !asked.is_empty() && taken(policy, grant).iter().zip(rooms).all(|(own, most)| *own <= most)

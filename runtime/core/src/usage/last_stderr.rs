@@ -1,4 +1,4 @@
-//! `Complaint`: the end of what a run wrote to stderr, by whose last line people are told why it failed.
+//! `LastStderr`: the end of what a run wrote to stderr, by whose last line people are told why it failed.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ const KEPT: usize = 1024;
 
 /// The end of a stream; it takes no memory until something is written.
 #[derive(Debug, Default)]
-pub struct Complaint(Mutex<End>);
+pub struct LastStderr(Mutex<End>);
 
 #[derive(Debug, Default)]
 struct End {
@@ -16,7 +16,7 @@ struct End {
     cut: bool,
 }
 
-impl Complaint {
+impl LastStderr {
     /// Takes note of what is written.
     pub fn keep(&self, bytes: &[u8]) {
         let mut end = self.0.lock().expect("no panic while the lock is held");
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn last_line(pieces: &[&[u8]]) -> Option<String> {
-        let complaint = Complaint::default();
+        let complaint = LastStderr::default();
         pieces.iter().for_each(|piece| complaint.keep(piece));
         complaint.last_line()
     }
@@ -89,7 +89,7 @@ mod tests {
         let long = "x".repeat(100_000);
         let kept = format!("…{}", "x".repeat(KEPT));
         assert_eq!(last_line(&[long.as_bytes()]).as_deref(), Some(kept.as_str()));
-        let complaint = Complaint::default();
+        let complaint = LastStderr::default();
         for byte in long.bytes() {
             complaint.keep(&[byte]);
             assert!(complaint.0.lock().unwrap().bytes.len() <= 2 * KEPT);

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::body::{Abort, Body};
 use super::bounds::Bounds;
-use super::wire::Presence;
+use super::peer::Presence;
 
 /// What the client of a connection is too late with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! `Mounted`: what a run did on each of its mounts.
+//! `MountsUsage`: what a run did on each of its mounts.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +8,7 @@ use super::Counter;
 
 /// The mounts of a run, and what was done on each; empty until the run has begun, and for good where it has none.
 #[derive(Debug, Default)]
-pub struct Mounted(OnceLock<Arc<[MountUsage]>>);
+pub struct MountsUsage(OnceLock<Arc<[MountUsage]>>);
 
 /// Counters of one mount of one run.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub struct MountReport {
     pub files_made: u64,
 }
 
-impl Mounted {
+impl MountsUsage {
     /// Counters for these mounts, from now on.
     pub fn count<'a>(&self, guests: impl Iterator<Item = &'a str>) -> Arc<[MountUsage]> {
         let usages = || guests.map(|guest| MountUsage { guest: guest.to_owned(), ..MountUsage::default() }).collect();

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use wasmtime::{Engine, Result};
 
+use super::epoch_ticker::Ticker;
 use super::linkers::Linkers;
 use super::profile::{self, Profile};
-use super::ticker::Ticker;
 
 /// What runs the programs of one profile.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! `Asked`: the one form in which a policy is asked for, by the operator, a manifest or a caller.
+//! `PolicyRequest`: the one form in which a policy is asked for, by the operator, a manifest or a caller.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::SecretAsked;
+use super::SecretRequest;
 use super::network::Rule;
+use crate::determinism::{Clock, Random, Written};
 use crate::feature::Features;
 use crate::limits::Overflow;
 use crate::mount::Access;
-use crate::senses::{Clock, Random, Written};
 use crate::units::{self, Size, Time};
 
 /// What somebody wants of a policy. What is absent says nothing: it neither narrows a limit nor asks for a grant. An empty list does
@@ -19,7 +19,7 @@ use crate::units::{self, Size, Time};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Policy")]
-pub struct Asked {
+pub struct PolicyRequest {
     /// Wall clock of a run from start to end, waiting in host calls included.
     #[serde(
         deserialize_with = "units::limit_of_time",
@@ -53,13 +53,13 @@ pub struct Asked {
     pub stderr: Option<u64>,
     /// Directories of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mounts: Option<Vec<MountAsked>>,
+    pub mounts: Option<Vec<MountRequest>>,
     /// Variables of the daemon's environment that the guest gets, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass_env: Option<Vec<String>>,
     /// Secrets that the operator keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub secrets: Option<Vec<SecretAsked>>,
+    pub secrets: Option<Vec<SecretRequest>>,
     /// Jobs of the handler that may run at a time; the others wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroUsize>,
@@ -110,7 +110,7 @@ pub struct Asked {
 /// A directory or a file that is asked for: by the name that the operator gave it, or by its path on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MountAsked {
+pub struct MountRequest {
     /// The name of the mount in the operator's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -132,7 +132,7 @@ pub struct MountAsked {
     pub files: Option<u64>,
 }
 
-impl MountAsked {
+impl MountRequest {
     /// The path by which the guest knows it.
     pub fn guest_path(&self) -> String {
         let of_name = || self.name.as_ref().map(|name| format!("/{name}"));
@@ -140,7 +140,7 @@ impl MountAsked {
     }
 }
 
-impl Asked {
+impl PolicyRequest {
     /// What says nothing at all.
     pub const NOTHING: Self = Self {
         timeout: None,
@@ -183,12 +183,12 @@ mod tests {
                     [[mounts]]\nname = \"data\"\naccess = \"rw\"\n";
         let json = r#"{"timeout":5,"cpu":"1500ms","memory":1048576,"handles":3,"stdout":0,"pass_env":["TZ"],
                        "mounts":[{"name":"data","access":"rw"}]}"#;
-        let asked: Asked = toml::from_str(toml).unwrap();
+        let asked: PolicyRequest = toml::from_str(toml).unwrap();
         assert_eq!(asked, serde_json::from_str(json).unwrap());
         assert_eq!((asked.timeout, asked.cpu), (Some(Duration::from_secs(5)), Some(Duration::from_millis(1500))));
         assert_eq!(asked.mounts.as_ref().unwrap()[0].access, Access::ReadWrite);
         assert_eq!(asked, serde_json::from_value(serde_json::to_value(&asked).unwrap()).unwrap());
-        assert_eq!(toml::from_str::<Asked>("").unwrap(), Asked::NOTHING);
+        assert_eq!(toml::from_str::<PolicyRequest>("").unwrap(), PolicyRequest::NOTHING);
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
             ("random = { seed = -1 }", "seed = N"),
             ("output = \"cut\"", "truncate"),
         ] {
-            let error = toml::from_str::<Asked>(text).expect_err(text).to_string();
+            let error = toml::from_str::<PolicyRequest>(text).expect_err(text).to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
     }

@@ -3,7 +3,7 @@
 //! The generator is ChaCha with 20 rounds. Its key is the seed, little-endian, and 24 bytes of zero; stream 0 is what guests ask for where it matters, stream 1
 //! what they ask for where it does not, and stream 2 begins with the seed that hash tables get. This is written down, and stays.
 
-use capstan_core::senses::Random;
+use capstan_core::determinism::Random;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use wasmtime_wasi::WasiCtxBuilder;

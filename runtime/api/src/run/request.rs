@@ -1,11 +1,11 @@
 //! What a request asks for besides the streams: arguments, variables, limits.
 
 use capstan_core::env::Env;
-use capstan_core::policy::{self, Asked as Policy};
+use capstan_core::policy::{self, PolicyRequest as Policy};
 use capstan_core::units;
 
 use super::super::error::Error;
-use super::super::key;
+use super::super::idempotency_key;
 use super::super::request::{Request, decoded};
 
 /// The name of the header with a variable.
@@ -50,12 +50,12 @@ pub(in super::super) fn query(parameters: Vec<(String, String)>) -> Result<Asked
             "policy" => {
                 once(&key, asked.policy != Policy::NOTHING)?;
                 let read = serde_json::from_str(&value);
-                let why = |error: serde_json::Error| policy::with_nearest(&error.to_string());
+                let why = |error: serde_json::Error| policy::with_suggestion(&error.to_string());
                 asked.policy = read.map_err(|error| Error::bad_request(format!("policy: {}", why(error))))?;
             }
             "concurrency_key" => {
                 once(&key, asked.concurrency_key.is_some())?;
-                asked.concurrency_key = Some(key::checked(value)?);
+                asked.concurrency_key = Some(idempotency_key::checked(value)?);
             }
             _ => {
                 return Err(Error::bad_request(format!(

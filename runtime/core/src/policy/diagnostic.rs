@@ -1,4 +1,4 @@
-//! `Finding`: one thing that was asked for and not given, by which rule.
+//! `Diagnostic`: one thing that was asked for and not given, by which rule.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// One thing that was asked for and not given as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Diagnostic {
     /// The key of the policy that it is about.
     pub key: &'static str,
     pub by: Source,
@@ -40,13 +40,13 @@ pub enum Verdict {
 
 /// A policy that is denied: all that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied(pub Vec<Finding>);
+pub struct Denied(pub Vec<Diagnostic>);
 
 impl Denied {
     /// A scratch directory that there is no place for.
     pub(super) fn scratch(bytes: u64) -> Self {
         let (by, verdict, rule) = (Source::Caller, Verdict::Denied, "there is no place for it".to_owned());
-        Self(vec![Finding { key: "scratch", by, asked: super::size(bytes), verdict, granted: None, rule }])
+        Self(vec![Diagnostic { key: "scratch", by, asked: super::size(bytes), verdict, granted: None, rule }])
     }
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Denied {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, by, asked, rule, .. } = self;
         write!(formatter, "{key} {asked} of the {by}: {rule}")
@@ -84,10 +84,10 @@ impl fmt::Display for Source {
 
 /// What is found while a policy comes about.
 #[derive(Debug, Default)]
-pub(super) struct Notes(Vec<Finding>);
+pub(super) struct Notes(Vec<Diagnostic>);
 
 impl Notes {
-    pub(super) fn into_findings(self) -> Vec<Finding> {
+    pub(super) fn into_findings(self) -> Vec<Diagnostic> {
         self.0
     }
 
@@ -102,15 +102,15 @@ impl Notes {
         clamps: bool,
     ) {
         let (verdict, granted) = if clamps { (Verdict::Clamped, Some(granted)) } else { (Verdict::Denied, None) };
-        self.0.push(Finding { key, by, asked, verdict, granted, rule });
+        self.0.push(Diagnostic { key, by, asked, verdict, granted, rule });
     }
 
     /// A mount that is not granted: a denial where it `denies`, else it is left out.
-    pub(super) fn mount(&mut self, by: Source, asked: &super::MountAsked, denies: bool, rule: String) {
+    pub(super) fn mount(&mut self, by: Source, asked: &super::MountRequest, denies: bool, rule: String) {
         let verdict = if denies { Verdict::Denied } else { Verdict::Clamped };
         let what = asked.name.as_ref().or(asked.path.as_ref()).map_or("a mount", String::as_str);
         let asked = format!("{what} ({})", asked.access);
-        self.0.push(Finding { key: "mounts", by, asked, verdict, granted: None, rule });
+        self.0.push(Diagnostic { key: "mounts", by, asked, verdict, granted: None, rule });
     }
 
     /// Those of `asked` that `rule` allows. Of any other the finding is a denial where it `denies`, else it is left out.
@@ -128,7 +128,7 @@ impl Notes {
                 Ok(()) => granted.push(one.clone()),
                 Err(rule) => {
                     let verdict = if denies { Verdict::Denied } else { Verdict::Clamped };
-                    self.0.push(Finding { key, by, asked: one.name(), verdict, granted: None, rule });
+                    self.0.push(Diagnostic { key, by, asked: one.name(), verdict, granted: None, rule });
                 }
             }
         }

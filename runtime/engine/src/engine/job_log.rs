@@ -11,7 +11,7 @@ use crate::job::{End, Job};
 
 pub(crate) fn started(job: &Job) {
     let parent = job.parent().map(tracing::field::display);
-    let caller = job.given().caller.as_ref().map(tracing::field::display);
+    let caller = job.spec().caller.as_ref().map(tracing::field::display);
     tracing::info!(target: "capstan::job", id = %job.id(), parent, caller, "+job {}", Called(job));
 }
 

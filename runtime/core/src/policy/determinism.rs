@@ -1,7 +1,7 @@
 //! What a run learns of time and chance: whoever stands below may take precision away, and nobody gives it back.
 
 use super::Narrow;
-use crate::senses::{Clock, Random};
+use crate::determinism::{Clock, Random};
 
 impl Narrow<'_> {
     /// The vaguer of both. Where both stand, the one that is asked for: neither tells anything of the time.

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::body::{Abort, Body};
+use super::peer::{self, Presence};
 use super::request::Request;
-use super::wire::{self, Presence};
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_millis(250);
@@ -112,13 +112,13 @@ impl Live {
         let Some(connection) = &self.client.connection else { return Poll::Pending };
         while self.look.poll_tick(cx).is_ready() {
             match connection.client() {
-                wire::Client::There => {}
-                wire::Client::Gone => return Poll::Ready(Some(Err(Abort))),
-                wire::Client::SaidAll if self.client.is_answered_in_chunks && !self.probed => {
+                peer::Client::There => {}
+                peer::Client::Gone => return Poll::Ready(Some(Err(Abort))),
+                peer::Client::SaidAll if self.client.is_answered_in_chunks && !self.probed => {
                     self.probed = true;
                     connection.probe(true);
                 }
-                wire::Client::SaidAll => {}
+                peer::Client::SaidAll => {}
             }
         }
         Poll::Pending

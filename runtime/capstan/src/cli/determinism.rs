@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU64;
 
+use capstan_core::determinism::{Clock, Random};
 use capstan_core::feature::Feature;
 use capstan_core::limits::Overflow;
-use capstan_core::policy::Asked;
-use capstan_core::senses::{Clock, Random};
+use capstan_core::policy::PolicyRequest;
 use clap::Args;
 
 /// What is asked of a run that is to be the same each time.
@@ -32,16 +32,16 @@ pub(super) struct SamenessArgs {
 }
 
 impl SamenessArgs {
-    pub(super) fn asked(self) -> Asked {
+    pub(super) fn asked(self) -> PolicyRequest {
         let fixed = self.deterministic.then_some(Clock::STANDING);
         let seeded = self.deterministic.then_some(0);
-        Asked {
+        PolicyRequest {
             features: (!self.feature.is_empty()).then(|| self.feature.into_iter().collect()),
             fuel: self.fuel,
             clock: self.clock.or(fixed),
             random: self.seed.or(seeded).map(Random::Seeded),
             output: self.truncate.then_some(Overflow::Truncate),
-            ..Asked::NOTHING
+            ..PolicyRequest::NOTHING
         }
     }
 }

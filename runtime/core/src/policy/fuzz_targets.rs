@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use cap_std::fs::Dir;
 
-use super::within::{is_within_grants, is_within_limits, limits, numbers, taken};
+use super::intersect::{is_within_grants, is_within_limits, limits, numbers, taken};
 use super::*;
 use crate::manifest::Manifest;
 use crate::mount::Quota;
@@ -32,7 +32,8 @@ pub fn manifest(bytes: &[u8]) -> bool {
 pub fn policy(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut parts = text.splitn(3, PARTING).map(read);
-    let [Some(operator), Some(manifest), Some(caller)] = [(); 3].map(|()| parts.next().unwrap_or(Some(Asked::NOTHING)))
+    let [Some(operator), Some(manifest), Some(caller)] =
+        [(); 3].map(|()| parts.next().unwrap_or(Some(PolicyRequest::NOTHING)))
     else {
         return false;
     };
@@ -45,7 +46,7 @@ pub fn policy(bytes: &[u8]) -> bool {
     true
 }
 
-fn check_limits(ceiling: &Ceiling, manifest: &Asked, caller: &Asked, judgement: &Judgement) {
+fn check_limits(ceiling: &Ceiling, manifest: &PolicyRequest, caller: &PolicyRequest, judgement: &Judgement) {
     let most = numbers(&limits(&Policy { limits: ceiling.limits, ..Policy::default() }));
     let given = numbers(&limits(&judgement.policy));
     let (wanted, asked) = (numbers(manifest), numbers(caller));
@@ -61,7 +62,7 @@ fn check_limits(ceiling: &Ceiling, manifest: &Asked, caller: &Asked, judgement: 
     }
 }
 
-fn check_grants(ceiling: &Ceiling, manifest: &Asked, caller: &Asked, policy: &Policy) {
+fn check_grants(ceiling: &Ceiling, manifest: &PolicyRequest, caller: &PolicyRequest, policy: &Policy) {
     for asked in [manifest, caller] {
         assert!(is_within_limits(policy, asked) && is_within_grants(policy, asked), "{policy:?}: {asked:?}");
     }
@@ -87,20 +88,20 @@ fn check_grants(ceiling: &Ceiling, manifest: &Asked, caller: &Asked, policy: &Po
     crate::mount::check_guest_paths(guests).expect("what is granted can be shown");
 }
 
-fn read(text: &str) -> Option<Asked> {
+fn read(text: &str) -> Option<PolicyRequest> {
     let asked = match text.trim_start().starts_with('{') {
         true => serde_json::from_str(text).ok(),
         false => toml::from_str(text).ok(),
     };
     if let Some(asked) = &asked {
         let written = serde_json::to_string(asked).expect("plain data");
-        assert_eq!(serde_json::from_str::<Asked>(&written).as_ref().ok(), Some(asked), "{written}");
+        assert_eq!(serde_json::from_str::<PolicyRequest>(&written).as_ref().ok(), Some(asked), "{written}");
     }
     asked
 }
 
 /// What an operator allows who says `asked`, in the manner of a configuration: named mounts, and secrets for every handler.
-fn ceiling(asked: &Asked) -> Ceiling {
+fn ceiling(asked: &PolicyRequest) -> Ceiling {
     let mut ceiling = Ceiling::of(Limits::default().replaced(asked));
     ceiling.scratch = asked.scratch.unwrap_or(ceiling.scratch);
     ceiling.network = asked.network.clone().unwrap_or_default();
@@ -123,7 +124,7 @@ fn ceiling(asked: &Asked) -> Ceiling {
     }
     for one in asked.secrets.iter().flatten() {
         let secret = Secret::new(b"secret").expect("it is long enough");
-        ceiling.secrets.insert(one.name.clone(), Offered { secret, handlers: vec!["*".to_owned()] });
+        ceiling.secrets.insert(one.name.clone(), OfferedSecret { secret, handlers: vec!["*".to_owned()] });
     }
     ceiling
 }

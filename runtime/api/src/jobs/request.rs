@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use capstan_core::env::Env;
-use capstan_core::policy::{self, Asked as Policy};
+use capstan_core::policy::{self, PolicyRequest as Policy};
 use capstan_engine::history::Key;
 use capstan_engine::job::Line;
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::Api;
 use super::super::error::Error;
-use super::super::key;
-use super::super::reading;
+use super::super::idempotency_key;
+use super::super::read_progress;
 use super::super::request::Request;
 
 /// Bytes of the longest body. More input than fits is sent to `PUT /jobs/{id}/stdin`.
@@ -72,14 +72,14 @@ impl Asked {
             ..=SMALL => None,
             _ => Some(api.one_of_few(&api.uploads).await?),
         };
-        let key = key::of(&request.head.headers)?;
-        parse(&reading::whole(request.body, BODY, &api.settings.http).await?, key)
+        let key = idempotency_key::of(&request.head.headers)?;
+        parse(&read_progress::whole(request.body, BODY, &api.settings.http).await?, key)
     }
 }
 
 fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
     let json: Json = serde_json::from_slice(body)
-        .map_err(|error| Error::bad_request(format!("the body: {}", policy::with_nearest(&error.to_string()))))?;
+        .map_err(|error| Error::bad_request(format!("the body: {}", policy::with_suggestion(&error.to_string()))))?;
     let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
         (None, None, true) => Input::Later,
         (None, None, false) => Input::Whole(Bytes::new()),
@@ -102,10 +102,10 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
             return Err(Error::bad_request("Idempotency-Key and key are not the same"));
         }
         (Some(header), _) => Some(header),
-        (None, key) => key.map(key::checked).transpose()?,
+        (None, key) => key.map(idempotency_key::checked).transpose()?,
     };
     let key = text.map(|text| Key { text, request: Some(Sha256::digest(body).into()) });
-    let concurrency_key = json.concurrency_key.map(key::checked).transpose()?;
+    let concurrency_key = json.concurrency_key.map(idempotency_key::checked).transpose()?;
     Ok(Asked { line, stdin, policy: json.policy, key, concurrency_key })
 }
 

@@ -1,4 +1,4 @@
-//! `Overheard`: a stderr that is listened to on its way, for the last line of a run that fails.
+//! `LineCapture`: a stderr that is listened to on its way, for the last line of a run that fails.
 
 use std::io;
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use crate::usage::Usage;
 
 /// A sink, and who listens to it.
 #[derive(Debug)]
-pub struct Overheard {
+pub struct LineCapture {
     sink: Sink,
     usage: Arc<Usage>,
 }
 
-impl Overheard {
+impl LineCapture {
     pub fn new(sink: Sink, usage: Arc<Usage>) -> Self {
         Self { sink, usage }
     }
 }
 
-impl AsyncWrite for Overheard {
+impl AsyncWrite for LineCapture {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.sink).poll_write(cx, buf));
         // What nobody reads any more was said all the same.

@@ -13,7 +13,7 @@ use crate::handler::Role;
 use crate::job::{Job, JobId};
 
 #[derive(Debug, Default)]
-pub(crate) struct Fence {
+pub(crate) struct InFlight {
     inside: Mutex<Inside>,
     /// Of the work in flight, how much has not ended.
     going: AtomicUsize,
@@ -30,16 +30,16 @@ struct Inside {
 
 /// The presence of one job; dropping it takes the job out.
 #[derive(Debug)]
-pub(crate) struct Pass {
-    fence: Arc<Fence>,
+pub(crate) struct InFlightGuard {
+    fence: Arc<InFlight>,
     job: JobId,
     /// Whether it is counted among what is going on.
     goes_on: bool,
 }
 
-impl Fence {
+impl InFlight {
     /// Lets `job` in, or `None` when closed.
-    pub(crate) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<Pass> {
+    pub(crate) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<InFlightGuard> {
         let mut inside = self.inside.lock().expect("no panic while the lock is held");
         match role {
             // A question is answered at any time, and nobody waits for it.
@@ -52,7 +52,7 @@ impl Fence {
         self.work.send_replace(inside.work.len());
         let goes_on = role == Role::Work;
         self.going.fetch_add(usize::from(goes_on), Ordering::Relaxed);
-        Some(Pass { fence: self.clone(), job: job.id(), goes_on })
+        Some(InFlightGuard { fence: self.clone(), job: job.id(), goes_on })
     }
 
     /// Refuses whoever comes from now on; whether it was open.
@@ -94,7 +94,7 @@ impl Fence {
     }
 }
 
-impl Pass {
+impl InFlightGuard {
     /// Notes that the job has ended, before anybody hears of it: whoever does counts it no more.
     pub(crate) fn ended(&mut self) {
         if std::mem::take(&mut self.goes_on) {
@@ -103,7 +103,7 @@ impl Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.ended();
         self.fence.leave(self.job);

@@ -15,7 +15,7 @@ use crate::job::Job;
 
 /// All lanes; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lanes(Arc<Mutex<State>>);
+pub(super) struct ConcurrencyLimits(Arc<Mutex<State>>);
 
 /// What jobs of one handler have in common: the handler alone, or a key too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +29,8 @@ type Want = (Lane, NonZeroUsize);
 
 /// The places of a job in its lanes; dropping it leaves them.
 #[derive(Debug)]
-pub(super) struct Entered {
-    lanes: Lanes,
+pub(super) struct ConcurrencyPermits {
+    lanes: ConcurrencyLimits,
     of: Vec<Lane>,
 }
 
@@ -50,12 +50,12 @@ struct Traffic {
 #[derive(Debug)]
 struct Waiter {
     wants: Vec<Want>,
-    let_in: oneshot::Sender<Entered>,
+    let_in: oneshot::Sender<ConcurrencyPermits>,
 }
 
 /// Whoever waits; dropping it gives up.
 struct Waiting<'a> {
-    lanes: &'a Lanes,
+    lanes: &'a ConcurrencyLimits,
     wants: &'a [Want],
     number: u64,
 }
@@ -73,7 +73,7 @@ pub(super) fn wants(job: &Job) -> Vec<Want> {
 }
 
 fn own(job: &Job) -> Vec<Want> {
-    let (given, limits) = (job.given(), job.limits());
+    let (given, limits) = (job.spec(), job.limits());
     let lane = |key: Option<&str>| Lane { handler: given.handler.clone(), key: key.map(Arc::from) };
     let by_handler = limits.concurrency.map(|limit| (lane(None), limit));
     let by_key = given.concurrency_key.as_deref();
@@ -81,11 +81,11 @@ fn own(job: &Job) -> Vec<Want> {
     by_handler.into_iter().chain(by_key).collect()
 }
 
-impl Lanes {
+impl ConcurrencyLimits {
     /// Enters all lanes, where there is room in each and nobody waits before it.
-    pub(super) fn try_enter(&self, wants: &[Want]) -> Option<Entered> {
+    pub(super) fn try_enter(&self, wants: &[Want]) -> Option<ConcurrencyPermits> {
         if wants.is_empty() {
-            return Some(Entered { lanes: self.clone(), of: Vec::new() });
+            return Some(ConcurrencyPermits { lanes: self.clone(), of: Vec::new() });
         }
         let mut state = self.lock();
         let is_waited_for = |(lane, _): &Want| state.lanes.get(lane).is_some_and(|lane| !lane.waiting.is_empty());
@@ -96,7 +96,7 @@ impl Lanes {
     }
 
     /// Waits until all lanes can be entered. Cancel-safe.
-    pub(super) async fn enter(&self, wants: &[Want]) -> Entered {
+    pub(super) async fn enter(&self, wants: &[Want]) -> ConcurrencyPermits {
         if let Some(entered) = self.try_enter(wants) {
             return entered;
         }
@@ -120,17 +120,17 @@ impl Lanes {
         entered.await.expect("who waits is let in before it is forgotten")
     }
 
-    fn enter_now(&self, state: &mut State, wants: &[Want]) -> Entered {
+    fn enter_now(&self, state: &mut State, wants: &[Want]) -> ConcurrencyPermits {
         for (lane, _) in wants {
             state.lanes.entry(lane.clone()).or_default().inside += 1;
         }
-        Entered { lanes: self.clone(), of: wants.iter().map(|(lane, _)| lane.clone()).collect() }
+        ConcurrencyPermits { lanes: self.clone(), of: wants.iter().map(|(lane, _)| lane.clone()).collect() }
     }
 
     /// Lets those in who wait in `lane`, as long as there is room for the first. Gives back what was for those who have just given up: to
     /// be dropped without the lock.
     #[must_use]
-    fn advance(&self, state: &mut State, lane: &Lane) -> Vec<Entered> {
+    fn advance(&self, state: &mut State, lane: &Lane) -> Vec<ConcurrencyPermits> {
         let mut late = Vec::new();
         loop {
             let Some(traffic) = state.lanes.get_mut(lane) else { return late };
@@ -168,7 +168,7 @@ impl State {
     }
 }
 
-impl Drop for Entered {
+impl Drop for ConcurrencyPermits {
     fn drop(&mut self) {
         if self.of.is_empty() {
             return;
@@ -214,7 +214,7 @@ mod tests {
         (Lane { handler: Name::new("h").unwrap(), key }, NonZeroUsize::new(limit).unwrap())
     }
 
-    fn waiting<'a>(lanes: &'a Lanes, wants: &'a [Want]) -> BoxFuture<'a, Entered> {
+    fn waiting<'a>(lanes: &'a ConcurrencyLimits, wants: &'a [Want]) -> BoxFuture<'a, ConcurrencyPermits> {
         let mut entered = lanes.enter(wants).boxed();
         assert!((&mut entered).now_or_never().is_none(), "nobody holds it back");
         entered
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_lane_takes_as_many_as_it_may_and_the_rest_in_their_order() {
-        let (lanes, two) = (Lanes::default(), [want("", 2)]);
+        let (lanes, two) = (ConcurrencyLimits::default(), [want("", 2)]);
         let (first, second) = (lanes.try_enter(&two).unwrap(), lanes.try_enter(&two).unwrap());
         assert!(lanes.try_enter(&two).is_none());
         let (mut third, mut fourth) = (waiting(&lanes, &two), waiting(&lanes, &two));
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn all_lanes_are_entered_or_none() {
-        let lanes = Lanes::default();
+        let lanes = ConcurrencyLimits::default();
         let (both, one) = ([want("", 2), want("k", 1)], [want("", 2)]);
         let first = lanes.try_enter(&both).unwrap();
         let mut second = waiting(&lanes, &both);
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn who_waits_in_one_lane_and_then_in_another_keeps_its_place() {
-        let lanes = Lanes::default();
+        let lanes = ConcurrencyLimits::default();
         let (both, key) = ([want("", 1), want("k", 1)], [want("k", 1)]);
         let (handler, held) = (lanes.try_enter(&[want("", 1)]).unwrap(), lanes.try_enter(&key).unwrap());
         let (mut early, mut late) = (waiting(&lanes, &both), waiting(&lanes, &key));
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn who_gives_up_is_forgotten_and_holds_nobody_back() {
-        let (lanes, one, two) = (Lanes::default(), [want("", 1)], [want("", 2)]);
+        let (lanes, one, two) = (ConcurrencyLimits::default(), [want("", 1)], [want("", 2)]);
         let first = lanes.try_enter(&one).unwrap();
         let impatient = waiting(&lanes, &one);
         let mut next = waiting(&lanes, &two);
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn who_is_let_in_and_gives_up_before_it_knows_leaves_again() {
-        let (lanes, one) = (Lanes::default(), [want("", 1)]);
+        let (lanes, one) = (ConcurrencyLimits::default(), [want("", 1)]);
         let first = lanes.try_enter(&one).unwrap();
         let impatient = waiting(&lanes, &one);
         drop(first);

@@ -1,4 +1,4 @@
-//! `Lending`: a sink whose owner lets others write to it, and alone closes it.
+//! `SharedSink`: a sink whose owner lets others write to it, and alone closes it.
 //!
 //! A job hands what it lends to the jobs that it starts. Their ends close nothing: what is lent is open for as long as its owner has it, and
 //! a broken pipe from then on. Pieces of several writers come out in the order in which they were taken, each whole as far as it was
@@ -15,11 +15,11 @@ use super::Sink;
 
 /// The owner's end; dropping it closes the sink.
 #[derive(Debug)]
-pub struct Lending(Shared);
+pub struct SharedSink(Shared);
 
 /// What was lent; dropping it does nothing.
 #[derive(Debug)]
-struct Lent(Shared);
+struct LentSlot(Shared);
 
 #[derive(Clone, Debug)]
 struct Shared {
@@ -32,7 +32,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting(Mutex<Vec<Waker>>);
 
-impl Lending {
+impl SharedSink {
     /// Takes `sink` over, to write to it and to lend it.
     pub fn new(sink: Sink) -> Self {
         Self(Shared { sink: Arc::new(Mutex::new(Some(sink))), waiting: Arc::default() })
@@ -40,7 +40,7 @@ impl Lending {
 
     /// Another end of the sink, which does not close it.
     pub fn lend(&self) -> Sink {
-        Sink::new(Lent(self.0.clone()))
+        Sink::new(LentSlot(self.0.clone()))
     }
 }
 
@@ -89,7 +89,7 @@ impl Wake for Waiting {
     }
 }
 
-impl Drop for Lending {
+impl Drop for SharedSink {
     fn drop(&mut self) {
         let closed = self.0.lock().take();
         drop(closed);
@@ -97,7 +97,7 @@ impl Drop for Lending {
     }
 }
 
-impl AsyncWrite for Lending {
+impl AsyncWrite for SharedSink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0.poll(cx, |sink, cx| sink.poll_write(cx, buf))
     }
@@ -111,7 +111,7 @@ impl AsyncWrite for Lending {
     }
 }
 
-impl AsyncWrite for Lent {
+impl AsyncWrite for LentSlot {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0.poll(cx, |sink, cx| sink.poll_write(cx, buf))
     }
@@ -136,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn who_has_it_on_loan_writes_and_closes_nothing() {
         let (sink, mut source) = pipe(64);
-        let mut owner = Lending::new(sink);
+        let mut owner = SharedSink::new(sink);
         owner.write_all(b"a ").await.unwrap();
         for _ in 0..2 {
             let mut lent = owner.lend();
@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn what_its_owner_has_closed_is_a_broken_pipe_for_those_who_wait_too() {
         let (sink, mut source) = pipe(1);
-        let owner = Lending::new(sink);
+        let owner = SharedSink::new(sink);
         let mut lent = owner.lend();
         let waits = async { lent.write_all(b"more than fits").await };
         let closes = async {
@@ -170,7 +170,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn all_who_wait_for_room_get_it() {
         let (sink, mut source) = pipe(3);
-        let owner = Lending::new(sink);
+        let owner = SharedSink::new(sink);
         let mut writing = tokio::task::JoinSet::new();
         for letter in b'a'..=b'h' {
             let mut lent = owner.lend();

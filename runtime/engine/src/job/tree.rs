@@ -19,7 +19,7 @@ pub struct Parent(pub(super) Option<Job>);
 
 /// A job among its kin.
 #[derive(Debug)]
-pub(crate) struct Kin {
+pub(crate) struct JobTree {
     parent: Option<Job>,
     depth: usize,
     has_children: AtomicBool,
@@ -29,7 +29,7 @@ pub(crate) struct Kin {
 
 /// The slot of a parent; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Lent(Job);
+pub(crate) struct LentSlot(Job);
 
 impl Parent {
     /// The parent of jobs that have none.
@@ -38,7 +38,7 @@ impl Parent {
     }
 }
 
-impl Kin {
+impl JobTree {
     /// The kin of a child of `parent`, which lends its slot if it will have one; `None` where that would be too deep.
     pub(super) fn of(parent: Option<Job>, will_have_slot: bool) -> Option<Self> {
         let depth = parent.as_ref().map_or(0, |parent| parent.kin().depth + 1);
@@ -56,17 +56,17 @@ impl Kin {
     }
 
     /// The parent's slot, if it is not lent already.
-    pub(crate) fn try_borrow(&self) -> Option<Lent> {
+    pub(crate) fn try_borrow(&self) -> Option<LentSlot> {
         let parent = self.parent()?;
         parent.kin().slot.try_acquire().ok()?.forget();
-        Some(Lent(parent.clone()))
+        Some(LentSlot(parent.clone()))
     }
 
     /// Waits for the parent's slot; for ever where there is no parent. Cancel-safe.
-    pub(crate) async fn borrow(&self) -> Lent {
+    pub(crate) async fn borrow(&self) -> LentSlot {
         let Some(parent) = self.parent() else { return std::future::pending().await };
         parent.kin().slot.acquire().await.expect("the semaphore is never closed").forget();
-        Lent(parent.clone())
+        LentSlot(parent.clone())
     }
 
     /// Waits until the job has its own slot back, and lends it no more. Cancel-safe.
@@ -79,7 +79,7 @@ impl Kin {
     }
 }
 
-impl Drop for Lent {
+impl Drop for LentSlot {
     fn drop(&mut self) {
         self.0.kin().slot.add_permits(1);
     }

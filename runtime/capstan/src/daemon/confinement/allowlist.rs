@@ -9,7 +9,7 @@ use capstan_confinement::{Access, NETWORK, Rule, Rules};
 use capstan_core::mount;
 use capstan_listen::listener::{Address, Host};
 
-use crate::daemon::places::{self, SecretPlace};
+use crate::daemon::data_dirs::{self, SecretPlace};
 use crate::daemon::settings::{MountTable, SecretTable, Settings};
 
 /// What the kernel tells of this process and of the machine's processors: the runtimes and the profilers read it.
@@ -67,7 +67,7 @@ struct Named(Rules);
 impl Named {
     /// What is not there is left out: whoever needs it says so.
     fn add(&mut self, what: &str, path: &Path, access: Access) {
-        if let Some(path) = places::resolved(path) {
+        if let Some(path) = data_dirs::resolved(path) {
             self.0.paths.push(Rule { what: what.to_owned(), path, access });
         }
     }
@@ -75,7 +75,7 @@ impl Named {
     /// A file, and another that is put in its place: its folder, and that of what it leads to.
     fn file(&mut self, what: &str, path: &Path) {
         self.beside(what, path, Access::READ_FILES);
-        if let Some(path) = places::resolved(path) {
+        if let Some(path) = data_dirs::resolved(path) {
             self.beside(what, &path, Access::READ_FILES);
         }
     }
@@ -94,7 +94,7 @@ impl Named {
         match table.place() {
             Some(SecretPlace::File(path)) => self.file(&what, &path),
             Some(SecretPlace::Credential(name)) => {
-                if let Some(folder) = places::credentials() {
+                if let Some(folder) = data_dirs::credentials() {
                     self.file(&what, &folder.join(name));
                 }
             }
@@ -109,13 +109,13 @@ impl Named {
     }
 
     fn mount(&mut self, what: &str, table: &MountTable) {
-        let is_file = places::resolved(&table.path).is_some_and(|path| !places::is_folder(&path));
+        let is_file = data_dirs::resolved(&table.path).is_some_and(|path| !data_dirs::is_folder(&path));
         let writes = table.access == mount::Access::ReadWrite;
         let what = format!("{what} ({}, {})", table.path.display(), table.access);
         match (is_file, writes) {
             (true, false) => self.file(&what, &table.path),
             (true, true) => {
-                self.beside(&what, &places::resolved(&table.path).unwrap_or_default(), Access::CHANGE_FILES)
+                self.beside(&what, &data_dirs::resolved(&table.path).unwrap_or_default(), Access::CHANGE_FILES)
             }
             (false, false) => self.add(&what, &table.path, Access::READ),
             (false, true) => self.add(&what, &table.path, Access::WRITE),
@@ -139,8 +139,8 @@ impl Named {
     fn executed(&mut self) {
         self.add("the program", Path::new("/proc/self/exe"), Access::EXECUTE);
         self.add("the list of libraries", Path::new("/etc/ld.so.cache"), Access::READ_FILES);
-        let program = places::resolved(Path::new("/proc/self/exe"));
-        for library in places::executed_files().iter().filter(|file| Some(*file) != program.as_ref()) {
+        let program = data_dirs::resolved(Path::new("/proc/self/exe"));
+        for library in data_dirs::executed_files().iter().filter(|file| Some(*file) != program.as_ref()) {
             self.beside("libraries", library, Access::EXECUTE);
         }
     }

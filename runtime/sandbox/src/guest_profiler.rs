@@ -11,9 +11,9 @@ use capstan_core::usage::{Sampler, SamplerError, Usage};
 use wasmtime::component::Component;
 use wasmtime::{AsContext, Engine, GuestProfiler, Module, Store, UpdateDeadline};
 
+use super::epoch_ticker::TICK;
 use super::host::Host;
 use super::program::Code;
-use super::ticker::TICK;
 
 /// Time that may be spent on the samples of one profile. It bounds the memory too: a guest decides how deep its stack is.
 const MOST_SPENT: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use capstan_engine::handler::Kind;
 use wasmtime::{Engine, Module};
 
 use super::profile::{Profile, compile_engine};
-use super::{LoadError, program, shape, strokes};
+use super::{LoadError, bulk_memory, complexity, program};
 
 /// A profile, and the engine that would compile for it.
 type Compiler = (Profile, Engine);
@@ -32,7 +32,7 @@ pub fn module(bytes: &[u8]) -> bool {
 /// Whether `wasm` passes the shape check. The engine finds valid what that does, and nothing else; what is valid stays so when its strokes
 /// are cut; what is refused can be told to the daemon by the child that found it.
 fn passes(kind: Kind, wasm: &[u8], (profile, engine): &Compiler) -> bool {
-    let checked = shape::check(wasm, &profile.features);
+    let checked = complexity::check(wasm, &profile.features);
     let is_valid = match &checked {
         Ok(()) | Err(LoadError::TooComplex(_)) => true,
         Err(LoadError::Invalid { .. } | LoadError::FeatureDisabled(_)) => false,
@@ -44,8 +44,8 @@ fn passes(kind: Kind, wasm: &[u8], (profile, engine): &Compiler) -> bool {
         assert_eq!(validated.is_ok(), is_valid, "{profile:?}: {checked:?}, and {validated:?}");
     }
     if checked.is_ok() {
-        let cut = strokes::cut(wasm).expect("what is valid can be read");
-        let recut = shape::check(&cut, &profile.features);
+        let cut = bulk_memory::cut(wasm).expect("what is valid can be read");
+        let recut = complexity::check(&cut, &profile.features);
         assert!(matches!(recut, Ok(()) | Err(LoadError::TooComplex(_))), "{profile:?}: once cut it is {recut:?}");
     }
     if let Err(error) = &checked {
