@@ -17,6 +17,7 @@ mod attach;
 mod boot;
 mod callers;
 mod cancelled;
+mod completion_order;
 mod confine;
 mod debug;
 mod determinism;

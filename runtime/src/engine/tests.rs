@@ -1,5 +1,6 @@
 mod catch_all;
 mod children;
+mod completion;
 mod failures;
 mod log;
 mod registry;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::env::Env;
 use crate::handler::Native;
-use crate::job::{Control, JobError};
+use crate::job::{Control, JobError, State};
 use crate::outcome::CancelledBy;
 use crate::policy::{Asked, Ceiling};
 use crate::stream::{self, Sink};
