@@ -13,6 +13,7 @@ mod in_process;
 mod interrupt;
 mod jobs;
 mod mounts;
+mod path_calls;
 mod sameness;
 mod schema;
 mod through_daemon;

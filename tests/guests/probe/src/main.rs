@@ -11,6 +11,7 @@
 
 mod ask;
 mod burn;
+mod by_file;
 mod disk;
 mod net;
 mod paths;
@@ -58,6 +59,7 @@ const USAGE: &str = "usage: probe COMMAND
   leave PATH TEXT       write a file, print ok, and wait until stdin ends
 only as a component:
   raw CALL MOUNT        make a call with the path on stdin, as it is, then print ok
+  by-file MOUNT FILE    make every call that takes a directory with a file, and print what each answers
   resolve NAME          print the addresses of a host
   tcp HOST PORT TEXT    send a text over TCP to the first address that answers, and print the answer
   dial ADDR N           connect N times, and print how many connections came about
@@ -133,6 +135,7 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["race", path, count] => paths::race(path, number(count)?),
         ["hold", count, path] => paths::hold(number(count)?, path),
         ["leave", path, text] => paths::leave(path, text),
+        ["by-file", mount, file] => by_file::by_file(mount, file).ok_or(Failure::Usage)?,
         ["raw", call, mount] => paths::raw(call, mount).ok_or(Failure::Usage)?,
         ["connect", address] => net::connect(address).and_then(|()| writeln!(io::stdout(), "ok")),
         other => net::net(other).ok_or(Failure::Usage)?,
