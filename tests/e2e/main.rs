@@ -7,6 +7,7 @@ mod ask;
 mod attach;
 mod commands;
 mod detached;
+mod dir_paths;
 mod examples;
 mod follow;
 mod in_process;

@@ -33,8 +33,9 @@ pub(super) struct Run {
     /// Set a variable of the guest; without a value, the caller's own if it is set. Nothing else of the environment is handed on.
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
-    /// Grant a directory or a file, with `:ro` for reading only. In process only.
-    #[arg(long, value_name = "HOST::GUEST[:ro]")]
+    /// Grant a directory or a file, with `:ro` for reading only. The guest finds it at GUEST, by default at HOST; a relative path is below `/`
+    /// there, so `--dir .` is the root of the guest. In process only.
+    #[arg(long, value_name = "HOST[::GUEST][:ro]")]
     dir: Vec<DirArg>,
     #[command(flatten)]
     policy: PolicyArgs,
