@@ -15,6 +15,7 @@ mod interrupt;
 mod jobs;
 mod mounts;
 mod path_calls;
+mod program_name;
 mod sameness;
 mod schema;
 mod through_daemon;

@@ -13,9 +13,9 @@ async fn a_deterministic_run_prints_the_same_each_time_and_everywhere() {
     let daemon = Setup::new(CAPSTAN).start();
     let flags = ["run", "--deterministic", "--fuel", "100000000", "--outcome", "outcome.json"];
     let mut told = Vec::new();
-    daemon.client().push("probe.p2", guests::compiled("probe.p2")).await;
+    daemon.client().push("probe.p2.wasm", guests::compiled("probe.p2")).await;
     // The name that it is run under is input too: the file's in process, the handler's on a daemon.
-    let handler = Path::new("probe.p2");
+    let handler = Path::new("probe.p2.wasm");
     for (command, probe) in [(alone(), probe.as_path()), (alone(), &probe), (told_of(&daemon), handler)] {
         let finished = command.args(flags).args([probe]).args(["senses"]).stdin("").run().await.exited(0);
         let outcome: Value = serde_json::from_slice(&finished.read("outcome.json")).unwrap();

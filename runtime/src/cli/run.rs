@@ -15,7 +15,7 @@ use super::interrupt::Interrupt;
 use super::paths::DirArg;
 use super::program::Target;
 use super::sameness::SamenessArgs;
-use super::{local, output, paths, program, remote, submit};
+use super::{local, output, paths, remote, submit};
 use crate::env::Env;
 use crate::mount::Access;
 use crate::policy::{Asked, MountAsked, Rule, SecretAsked};
@@ -180,9 +180,7 @@ impl Run {
         let mut interrupt = Interrupt::listen()?;
         match target {
             Target::Handler(name) => remote::run(client, &name, &given, &mut interrupt).await,
-            Target::File(file) if daemon_named => {
-                remote::run_file(client, program::read(&file)?, &given, &mut interrupt).await
-            }
+            Target::File(file) if daemon_named => remote::run_file(client, &file, &given, &mut interrupt).await,
             Target::File(file) => {
                 let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
                 local::run(&file, given, mounts, &mut interrupt).await
