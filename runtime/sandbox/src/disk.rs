@@ -129,6 +129,9 @@ impl Disk {
 }
 
 /// Waits until the writes of a run that has stopped are done and counted, at most one second: a disk that hangs must not hold the slot.
+///
+/// These are the writes of streams, which a guest does not wait for. A call that a run was stopped in the middle of is the library's: its
+/// thread finishes it by itself, and that may be after the end of the run.
 pub(super) async fn settled(writes: &TaskTracker) {
     writes.close();
     if !writes.is_empty() {

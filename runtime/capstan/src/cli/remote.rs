@@ -64,8 +64,8 @@ pub(super) async fn run_file(
     Ok(ended.await?.unwrap_or_else(|name| Ending::stopped(None, &name)))
 }
 
-/// Reads the program in `file` and pushes it under a name that nobody else has, with the features that are `given`, does `work` with it, and removes it again however that ended. Gives the name
-/// back where the user interrupted before the work began.
+/// Reads the program in `file`, pushes it under a name that nobody else has and with the features that are `given`, does `work` with it,
+/// and removes it again however that ended. Returns the name where the user interrupted before the work began.
 ///
 /// # Errors
 /// [`CliError`]
