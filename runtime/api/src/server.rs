@@ -43,7 +43,7 @@ pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     stop.await;
     server.closed.cancel();
     acceptors.join_all().await;
-    server.api.engine.idle().await;
+    server.api.engine.wait_until_idle().await;
     server.drain().await;
 }
 

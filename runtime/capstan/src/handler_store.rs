@@ -14,9 +14,11 @@ use capstan_core::env::Env;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
-use capstan_engine::engine::{Engine, Name, Precondition, Put, RegistryError, ResolvedHandler, Source};
+use capstan_engine::engine::Engine;
+use capstan_engine::handler::HandlerName;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
+use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
 use capstan_sandbox::{Metering, Sandbox};
 use capstan_store::{Artifacts, Programs, Record, blocking};
 use jiff::Timestamp;
@@ -53,7 +55,7 @@ impl LocalHandlerStore {
     pub fn restore(&self, artifacts: &Artifacts) -> Result<usize, HandlerStoreError> {
         let (mut restored, mut digests) = (Vec::new(), HashSet::new());
         for (name, record) in self.0.programs.restore()? {
-            match (Name::new(&name), record) {
+            match (HandlerName::new(&name), record) {
                 (Ok(name), Ok(record)) => {
                     let created = record.created;
                     digests.extend(record.about.digest.clone());
@@ -74,11 +76,11 @@ impl LocalHandlerStore {
 impl HandlerStore for LocalHandlerStore {
     async fn push(
         &self,
-        name: Name,
+        name: HandlerName,
         wasm: Bytes,
         manifest: Manifest,
         only_if: &Precondition,
-    ) -> Result<(Put, Vec<Diagnostic>), HandlerStoreError> {
+    ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError> {
         self.0.engine.check_put(&name, only_if)?;
         let judgement = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &PolicyRequest::NOTHING);
         let findings = judgement.findings.clone();
@@ -98,7 +100,7 @@ impl HandlerStore for LocalHandlerStore {
             let program = Program::new(&kept, record, Some((metering, loaded)));
             Ok((kept.0.engine.put(name, program, created, &only_if)?, findings))
         };
-        self.0.engine.see_through(change).await
+        self.0.engine.run_to_completion(change).await
     }
 
     async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError> {
@@ -115,7 +117,7 @@ impl HandlerStore for LocalHandlerStore {
             blocking(move || programs.forget(&forgotten)).await?;
             Ok(engine.remove(&name, &only_if)?)
         };
-        self.0.engine.see_through(change).await
+        self.0.engine.run_to_completion(change).await
     }
 
     async fn wasm(&self, handler: &ResolvedHandler) -> Result<Option<Bytes>, StoreError> {
@@ -171,7 +173,7 @@ impl Handler for Program {
         self.record.about.clone()
     }
 
-    fn asked(&self) -> &PolicyRequest {
+    fn policy_request(&self) -> &PolicyRequest {
         &self.record.manifest.policy
     }
 

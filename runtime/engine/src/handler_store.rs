@@ -14,7 +14,8 @@ use capstan_core::policy::{Denied, Diagnostic};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Name, Precondition, Put, RegistryError, ResolvedHandler};
+use crate::handler::HandlerName;
+use crate::registry::{Precondition, PutResult, RegistryError, ResolvedHandler};
 
 /// Keeps pushed handlers.
 ///
@@ -27,17 +28,17 @@ pub trait HandlerStore: fmt::Debug + Send + Sync {
     /// [`HandlerStoreError`] says whether the program, the name, the policy or the disk is at fault.
     async fn push(
         &self,
-        name: Name,
+        name: HandlerName,
         wasm: Bytes,
         manifest: Manifest,
-        only_if: &Precondition,
-    ) -> Result<(Put, Vec<Diagnostic>), HandlerStoreError>;
+        precondition: &Precondition,
+    ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError>;
 
     /// Removes the handler `name`. Running jobs finish.
     ///
     /// # Errors
     /// [`HandlerStoreError::Registry`], [`HandlerStoreError::Store`].
-    async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError>;
+    async fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError>;
 
     /// Returns the program of `handler` as it was pushed, or `None` if it is native.
     ///

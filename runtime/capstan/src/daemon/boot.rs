@@ -15,7 +15,7 @@ use capstan_core::secret::{Secret, SecretError};
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::events::Events;
-use capstan_engine::history::History;
+use capstan_engine::history::MemoryHistory;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, GateState, Phase};
 use capstan_listen::listener::Inherited;
@@ -130,7 +130,7 @@ impl Boot {
         let scratch = capstan_sandbox::scratch_folder(&data);
         ceiling.scratch_folder = Some(scratch.map_err(|source| BootError::Scratch { path: path.clone(), source })?);
         let config = engine::Config { ceiling, runs: settings.runs, queue: settings.queue };
-        let history = Arc::new(History::new(settings.history));
+        let history = Arc::new(MemoryHistory::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
         // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
         engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");

@@ -1,11 +1,11 @@
-//! The fence: which jobs are going on, and whether more may start.
+//! [`InFlight`]: which jobs are in flight, and whether more may start.
 //!
-//! Entering and closing take the same lock, so a job is either counted or refused and none slips in between the check and the
-//! count, as one could in the ancestor.
+//! Entering and closing take the same lock. So a job is either counted or rejected, and none gets in between the check and the count, as one
+//! could in the ancestor.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
@@ -13,99 +13,104 @@ use crate::handler::Role;
 use crate::job::{Job, JobId};
 
 #[derive(Debug, Default)]
-pub(crate) struct InFlight {
-    inside: Mutex<Inside>,
-    /// Of the work in flight, how much has not ended.
-    going: AtomicUsize,
-    /// How much work is in flight, for those who wait.
-    work: watch::Sender<usize>,
+pub(super) struct InFlight {
+    jobs: Mutex<Jobs>,
+    /// The number of work jobs in flight that have not ended.
+    running: AtomicUsize,
+    /// The number of work jobs in flight, for those who wait until there are none.
+    work_count: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
-struct Inside {
-    closed: bool,
+struct Jobs {
+    is_closed: bool,
     work: HashMap<JobId, Job>,
     services: HashMap<JobId, Job>,
 }
 
-/// The presence of one job; dropping it takes the job out.
+/// Keeps one job in flight. Dropping it removes the job.
 #[derive(Debug)]
-pub(crate) struct InFlightGuard {
-    fence: Arc<InFlight>,
+pub(super) struct InFlightGuard {
+    in_flight: Arc<InFlight>,
     job: JobId,
-    /// Whether it is counted among what is going on.
-    goes_on: bool,
+    /// Whether the job is counted in [`InFlight::running`].
+    is_running: bool,
 }
 
 impl InFlight {
-    /// Lets `job` in, or `None` when closed.
-    pub(crate) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<InFlightGuard> {
-        let mut inside = self.inside.lock().expect("no panic while the lock is held");
+    /// Lets `job` in, or returns `None` if new jobs are rejected.
+    pub(super) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<InFlightGuard> {
+        let mut jobs = self.lock();
         match role {
-            // A question is answered at any time, and nobody waits for it.
+            // Queries are answered at any time, and nobody waits for them.
             Role::Query => None,
             // A child is part of the work of its parent, which may finish.
-            _ if inside.closed && !job.parent().is_some_and(|parent| inside.work.contains_key(&parent)) => return None,
-            Role::Work => inside.work.insert(job.id(), job.clone()),
-            Role::Service => inside.services.insert(job.id(), job.clone()),
+            _ if jobs.is_closed && !job.parent().is_some_and(|parent| jobs.work.contains_key(&parent)) => return None,
+            Role::Work => jobs.work.insert(job.id(), job.clone()),
+            Role::Service => jobs.services.insert(job.id(), job.clone()),
         };
-        self.work.send_replace(inside.work.len());
-        let goes_on = role == Role::Work;
-        self.going.fetch_add(usize::from(goes_on), Ordering::Relaxed);
-        Some(InFlightGuard { fence: self.clone(), job: job.id(), goes_on })
+        self.work_count.send_replace(jobs.work.len());
+        let is_running = role == Role::Work;
+        self.running.fetch_add(usize::from(is_running), Ordering::Relaxed);
+        Some(InFlightGuard { in_flight: self.clone(), job: job.id(), is_running })
     }
 
-    /// Refuses whoever comes from now on; whether it was open.
-    pub(crate) fn close(&self) -> bool {
-        !std::mem::replace(&mut self.inside.lock().expect("no panic while the lock is held").closed, true)
+    /// Rejects new jobs from now on. Returns `false` if they were rejected already.
+    pub(super) fn close(&self) -> bool {
+        !std::mem::replace(&mut self.lock().is_closed, true)
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.inside.lock().expect("no panic while the lock is held").closed
+    /// Returns whether new jobs are rejected.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
-    /// The work in flight.
-    pub(crate) fn work(&self) -> Vec<Job> {
-        self.inside.lock().expect("no panic while the lock is held").work.values().cloned().collect()
+    /// Returns the work jobs in flight.
+    pub(super) fn work(&self) -> Vec<Job> {
+        self.lock().work.values().cloned().collect()
     }
 
-    /// The services that run.
-    pub(crate) fn services(&self) -> Vec<Job> {
-        self.inside.lock().expect("no panic while the lock is held").services.values().cloned().collect()
+    /// Returns the services that run.
+    pub(super) fn services(&self) -> Vec<Job> {
+        self.lock().services.values().cloned().collect()
     }
 
-    /// How much work is going on. What has ended is not, though it may be on its way out.
-    pub(crate) fn going(&self) -> usize {
-        self.going.load(Ordering::Relaxed)
+    /// Returns the number of work jobs that have not ended. A job that has ended is not counted, even if it is still in flight.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
     }
 
     /// Waits until no work is in flight. Cancel-safe.
-    pub(crate) async fn idle(&self) {
-        let mut work = self.work.subscribe();
-        work.wait_for(|count| *count == 0).await.expect("the fence holds the sender");
+    pub(super) async fn wait_until_idle(&self) {
+        let mut work_count = self.work_count.subscribe();
+        work_count.wait_for(|count| *count == 0).await.expect("`self` holds the sender");
     }
 
     fn leave(&self, job: JobId) {
-        let mut inside = self.inside.lock().expect("no panic while the lock is held");
-        if inside.work.remove(&job).is_none() {
-            inside.services.remove(&job);
+        let mut jobs = self.lock();
+        if jobs.work.remove(&job).is_none() {
+            jobs.services.remove(&job);
         }
-        self.work.send_replace(inside.work.len());
+        self.work_count.send_replace(jobs.work.len());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().expect("no panic while the lock is held")
     }
 }
 
 impl InFlightGuard {
-    /// Notes that the job has ended, before anybody hears of it: whoever does counts it no more.
-    pub(crate) fn ended(&mut self) {
-        if std::mem::take(&mut self.goes_on) {
-            self.fence.going.fetch_sub(1, Ordering::Relaxed);
+    /// Stops counting the job as running. Called before anybody can see its end.
+    pub(super) fn set_ended(&mut self) {
+        if std::mem::take(&mut self.is_running) {
+            self.in_flight.running.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.ended();
-        self.fence.leave(self.job);
+        self.set_ended();
+        self.in_flight.leave(self.job);
     }
 }

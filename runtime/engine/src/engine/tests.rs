@@ -1,25 +1,28 @@
 mod catch_all;
 mod children;
 mod failures;
-mod log;
+mod job_log;
 mod registry;
 mod shutdown;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::task::Context;
 use std::time::Duration;
 
 use capstan_core::env::Env;
-use capstan_core::outcome::CancelledBy;
-use capstan_core::policy::{Ceiling, PolicyRequest};
+use capstan_core::outcome::{CancelledBy, Outcome};
+use capstan_core::policy::PolicyRequest;
 use capstan_core::stream::{self, Sink};
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
-use crate::handler::Native;
-use crate::job::{Control, JobError};
+use crate::handler::{Call, HandlerName, MAX_NAME, Native};
+use crate::job::{JobOptions, JobState, StartError};
+use crate::registry::{Precondition, RegistryError, Source};
 
 fn engine() -> Engine {
     Engine::new(Config { ceiling: Ceiling::default(), runs: 8, queue: 8 })
@@ -57,10 +60,10 @@ async fn the_first_of_a_name_stays() {
 #[test]
 fn names_are_checked() {
     for name in ["a", "A-1", "x.y_z", &"n".repeat(MAX_NAME)] {
-        assert!(Name::new(name).is_ok(), "{name}");
+        assert!(HandlerName::new(name).is_ok(), "{name}");
     }
     for name in ["", ".", "..", "-a", "a/b", "a\0", "a b", "é", &"n".repeat(MAX_NAME + 1)] {
-        assert!(matches!(Name::new(name), Err(RegistryError::BadName(_))), "{name}");
+        assert!(HandlerName::new(name).is_err(), "{name}");
     }
 }
 
@@ -79,7 +82,7 @@ async fn a_bundle_is_installed_whole_or_not_at_all() {
 async fn builtins_are_neither_replaced_nor_removed() {
     let engine = engine();
     engine.install(vec![("commands", exits(7))]).unwrap();
-    let name = Name::new("commands").unwrap();
+    let name = HandlerName::new("commands").unwrap();
     assert!(matches!(
         engine.put(name, exits(0), Timestamp::now(), &Precondition::None),
         Err(RegistryError::Builtin(_))
@@ -107,7 +110,7 @@ async fn running_jobs_finish_on_the_handler_they_started_with() {
     running.start().unwrap();
     let created = engine.job("a").unwrap().build().unwrap();
 
-    let put = engine.put(Name::new("a").unwrap(), exits(2), Timestamp::now(), &Precondition::Present).unwrap();
+    let put = engine.put(HandlerName::new("a").unwrap(), exits(2), Timestamp::now(), &Precondition::Present).unwrap();
     assert!(put.replaced);
     assert_eq!(run(&engine, "a").await, Outcome::Exited { code: 2 });
     engine.remove("a", &Precondition::None).unwrap();
@@ -123,7 +126,7 @@ async fn running_jobs_finish_on_the_handler_they_started_with() {
 #[test]
 fn preconditions_decide_under_the_writers_lock() {
     let engine = engine();
-    let name = || Name::new("a").unwrap();
+    let name = || HandlerName::new("a").unwrap();
     assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Present).is_err());
     assert!(!engine.put(name(), exits(0), Timestamp::now(), &Precondition::Absent).unwrap().replaced);
     assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Absent).is_err());
@@ -169,15 +172,15 @@ async fn a_job_goes_from_created_to_running_to_done_and_is_never_run_again() {
     let engine = engine();
     engine.register("a", obedient()).unwrap();
     let job = engine.job("a").unwrap().build().unwrap();
-    assert_eq!(job.state(), State::Created);
+    assert_eq!(job.state(), JobState::Created);
     job.start().unwrap();
-    assert_eq!(job.state(), State::Running);
+    assert_eq!(job.state(), JobState::Running);
     assert_eq!(engine.counts().running, 1);
     job.cancel(CancelledBy::Client);
     job.cancel(CancelledBy::Operator);
     let end = job.wait().await;
     assert_eq!(end.outcome, Outcome::Cancelled { by: CancelledBy::Client });
-    assert_eq!(job.state(), State::Done(end));
+    assert_eq!(job.state(), JobState::Done(end));
     assert_eq!(job.start(), Err(StartError::AlreadyStarted));
 }
 
@@ -186,7 +189,7 @@ async fn the_deadline_holds_to_the_millisecond() {
     let engine = engine();
     engine.register("a", obedient()).unwrap();
     let asked = PolicyRequest { timeout: Some(Duration::from_secs(3)), ..PolicyRequest::default() };
-    let job = engine.job("a").unwrap().control(Control { asked, ..Control::default() }).build().unwrap();
+    let job = engine.job("a").unwrap().options(JobOptions { policy: asked, ..JobOptions::default() }).build().unwrap();
     let before = Instant::now();
     job.start().unwrap();
     assert_eq!(job.wait().await.outcome, Outcome::TimedOut { limit: 3.0 });
@@ -217,7 +220,7 @@ async fn a_full_engine_queues_and_then_says_so() {
     }
     assert_eq!(jobs[3].start(), Err(StartError::Busy { runs: 1, queue: 2 }));
     let states = || jobs.iter().map(Job::state).collect::<Vec<_>>();
-    assert_eq!(states(), [State::Running, State::Queued, State::Queued, State::Created]);
+    assert_eq!(states(), [JobState::Running, JobState::Queued, JobState::Queued, JobState::Created]);
     assert_eq!(engine.counts().queued, 2);
 
     // A job that is stopped in the queue leaves it without having run.
@@ -225,13 +228,13 @@ async fn a_full_engine_queues_and_then_says_so() {
     assert_eq!(jobs[1].wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
     jobs[3].start().unwrap();
     for job in [&jobs[0], &jobs[2], &jobs[3]] {
-        while job.state() == State::Queued {
+        while job.state() == JobState::Queued {
             tokio::task::yield_now().await;
         }
         job.cancel(CancelledBy::Client);
         job.wait().await;
     }
-    engine.idle().await;
+    engine.wait_until_idle().await;
     assert_eq!((engine.counts().queued, engine.counts().started), (0, 3));
 }
 
@@ -256,9 +259,9 @@ async fn waiting_for_a_slot_is_counted_apart_from_running() {
 async fn what_happens_is_told_in_order() {
     let engine = engine();
     let mut events = engine.events().after(0);
-    engine.put(Name::new("a").unwrap(), exits(3), Timestamp::now(), &Precondition::None).unwrap();
+    engine.put(HandlerName::new("a").unwrap(), exits(3), Timestamp::now(), &Precondition::None).unwrap();
     run(&engine, "a").await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
     engine.remove("a", &Precondition::None).unwrap();
     let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
     let told: Vec<_> = told.iter().map(|item| serde_json::to_value(event(item)).unwrap()).collect();
@@ -301,11 +304,11 @@ fn arguments_that_no_guest_could_see_are_refused() {
     let engine = engine();
     engine.register("a", exits(0)).unwrap();
     let job = |args: Vec<String>| engine.job("a").unwrap().args(args).build();
-    assert_eq!(job(vec!["a".into(), "b\0".into()]).unwrap_err(), JobError::ArgHoldsNul(1));
-    assert!(matches!(job(vec!["x".repeat(10 << 20)]).unwrap_err(), JobError::TooLarge(_)));
+    assert_eq!(job(vec!["a".into(), "b\0".into()]).unwrap_err(), JobBuildError::ArgContainsNul(1));
+    assert!(matches!(job(vec!["x".repeat(10 << 20)]).unwrap_err(), JobBuildError::TooLarge(_)));
     let mut env = Env::new();
     env.set("A", "x".repeat(10 << 20)).unwrap();
-    assert!(matches!(engine.job("a").unwrap().env(&env).build().unwrap_err(), JobError::TooLarge(_)));
+    assert!(matches!(engine.job("a").unwrap().env(&env).build().unwrap_err(), JobBuildError::TooLarge(_)));
 }
 
 /// A log writer that keeps what it is given.
@@ -330,7 +333,7 @@ async fn the_job_log_has_the_lines_of_the_ancestor_and_the_ids_as_fields() {
     let subscriber =
         tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time().finish();
     let _log = tracing::subscriber::set_default(subscriber);
-    log::heard(&lines).await;
+    job_log::heard(&lines).await;
 
     let engine = engine();
     engine.register("x", exits(0)).unwrap();
@@ -342,7 +345,7 @@ async fn the_job_log_has_the_lines_of_the_ancestor_and_the_ids_as_fields() {
     let parent = engine.job("z").unwrap().build().unwrap();
     parent.start().unwrap();
     parent.wait().await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();

@@ -37,7 +37,7 @@ async fn whatever_has_a_name_goes_before_it_whenever_it_came() {
     let engine = engine();
     engine.register_catch_all(names_itself()).unwrap();
     assert_eq!(run(&engine, "late").await, Outcome::Exited { code: 9 });
-    engine.put(Name::new("late").unwrap(), exits(2), Timestamp::now(), &Precondition::Absent).unwrap();
+    engine.put(HandlerName::new("late").unwrap(), exits(2), Timestamp::now(), &Precondition::Absent).unwrap();
     assert_eq!(run(&engine, "late").await, Outcome::Exited { code: 2 });
     engine.remove("late", &Precondition::None).unwrap();
     assert_eq!(run(&engine, "late").await, Outcome::Exited { code: 9 });

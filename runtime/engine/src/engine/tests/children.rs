@@ -5,6 +5,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::events::EventKind;
 use crate::job::MAX_DEPTH;
 
 /// Starts `name` as its child, and ends as that does.
@@ -78,10 +79,10 @@ async fn records_and_events_of_a_child_name_its_parent() {
     let parent = engine.job("parent").unwrap().build().unwrap();
     parent.start().unwrap();
     assert_eq!(parent.wait().await.outcome, Outcome::Exited { code: 4 });
-    let records = engine.records().list(&crate::history::Filter::default(), None, 10).records;
-    let told: Vec<_> = records.iter().map(|record| (record.given.handler.as_str(), record.given.parent)).collect();
+    let records = engine.history().list(&crate::history::Filter::default(), None, 10).records;
+    let told: Vec<_> = records.iter().map(|record| (record.spec.handler.as_str(), record.spec.parent)).collect();
     assert_eq!(told, [("child", Some(parent.id())), ("parent", None)]);
-    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|item| event(&item).what.clone()).collect();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|item| event(&item).kind.clone()).collect();
     assert!(
         matches!(&told[1], EventKind::JobStart { handler, parent: Some(id), .. } if handler == "child" && *id == parent.id()),
         "{told:?}"
@@ -97,7 +98,12 @@ async fn what_stops_a_parent_stops_its_children_and_theirs() {
         engine.register("child", keeps(&engine, "grandchild", out.clone())).unwrap();
         engine.register("parent", keeps(&engine, "child", out)).unwrap();
         let asked = PolicyRequest { timeout, ..PolicyRequest::default() };
-        let parent = engine.job("parent").unwrap().control(Control { asked, ..Control::default() }).build().unwrap();
+        let parent = engine
+            .job("parent")
+            .unwrap()
+            .options(JobOptions { policy: asked, ..JobOptions::default() })
+            .build()
+            .unwrap();
         parent.start().unwrap();
         let descendants = [children.recv().await.unwrap(), children.recv().await.unwrap()];
         if timeout.is_none() {
@@ -123,7 +129,7 @@ async fn what_stops_a_child_stops_its_parent_not() {
     let child = children.recv().await.unwrap();
     child.cancel(CancelledBy::Operator);
     assert_eq!(child.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
-    assert_eq!(parent.state(), State::Running);
+    assert_eq!(parent.state(), JobState::Running);
     parent.cancel(CancelledBy::Client);
     parent.wait().await;
 }
@@ -156,7 +162,7 @@ async fn parents_that_hold_all_slots_lend_them_down_to_the_deepest_child() {
     }
     engine.register("8", exits(5)).unwrap();
     assert_eq!(run(&engine, "0").await, Outcome::Exited { code: 5 });
-    engine.idle().await;
+    engine.wait_until_idle().await;
     assert_eq!((engine.counts().free, engine.counts().started), (1, 9));
 }
 
@@ -169,7 +175,7 @@ async fn jobs_that_start_themselves_come_to_an_end() {
         async move {
             match engine.job("a").unwrap().child_of(&call.as_parent).build() {
                 Err(error) => {
-                    assert_eq!(error, JobError::TooDeep);
+                    assert_eq!(error, JobBuildError::TooDeep);
                     Outcome::Exited { code: 77 }
                 }
                 Ok(child) => {

@@ -33,5 +33,5 @@ async fn an_unknown_name_is_told_at_once_and_leaves_no_job() {
     assert_eq!(engine.job("late").unwrap_err(), RegistryError::Unknown("late".into()));
     engine.register("late", exits(0)).unwrap();
     assert_eq!(run(&engine, "late").await, Outcome::SUCCESS);
-    assert_eq!(engine.records().list(&crate::history::Filter::default(), None, 10).records.len(), 1);
+    assert_eq!(engine.history().list(&crate::history::Filter::default(), None, 10).records.len(), 1);
 }

@@ -18,7 +18,7 @@ async fn shutdown_waits_for_its_grace_and_then_cancels() {
     assert_eq!(before.elapsed().as_secs(), 10);
     assert_eq!(obedient.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
     assert_eq!(report.cancelled.len(), 2);
-    assert_eq!(report.unfinished, [Unfinished::Job { id: hung.id(), handler: Name::new("hung").unwrap() }]);
+    assert_eq!(report.unfinished, [Unfinished::Job { id: hung.id(), handler: HandlerName::new("hung").unwrap() }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,10 @@ async fn a_hook_that_comes_once_shutdown_has_begun_is_refused() {
     let order = Arc::default();
     let late = engine.clone();
     engine
-        .on_shutdown("first", async move { assert_eq!(late.on_shutdown("late", async {}), Err(ShutdownBegun("late"))) })
+        .on_shutdown(
+            "first",
+            async move { assert_eq!(late.on_shutdown("late", async {}), Err(ShutdownStarted("late"))) },
+        )
         .unwrap();
     hook(&engine, &order, "second", Some(Duration::from_secs(1)));
     let stopping = engine.shutdown(Duration::from_secs(5));
@@ -154,8 +157,8 @@ async fn a_hook_that_comes_once_shutdown_has_begun_is_refused() {
         engine.on_shutdown("during", async {})
     };
     let (report, refused) = tokio::join!(stopping, registering);
-    assert_eq!((report, refused), (&ShutdownReport::default(), Err(ShutdownBegun("during"))));
-    assert_eq!(engine.on_shutdown("after", async {}), Err(ShutdownBegun("after")));
+    assert_eq!((report, refused), (&ShutdownReport::default(), Err(ShutdownStarted("during"))));
+    assert_eq!(engine.on_shutdown("after", async {}), Err(ShutdownStarted("after")));
     assert_eq!(*order.lock().unwrap(), ["second"]);
 }
 
@@ -192,7 +195,7 @@ async fn a_service_that_does_not_end_is_named() {
     engine.job("deaf").unwrap().build().unwrap().start().unwrap();
     let before = Instant::now();
     let report = engine.shutdown(Duration::from_secs(5)).await;
-    assert_eq!(report.unfinished, [Unfinished::Service(Name::new("deaf").unwrap())]);
+    assert_eq!(report.unfinished, [Unfinished::Service(HandlerName::new("deaf").unwrap())]);
     assert_eq!(before.elapsed().as_secs(), 10);
 }
 
@@ -212,7 +215,7 @@ async fn shutdown_goes_on_where_whoever_began_it_gives_up() {
 async fn a_change_is_seen_through_or_told_of() {
     for (takes, unfinished) in [(3, vec![]), (60, vec![Unfinished::Changes(1)])] {
         let engine = engine();
-        let change = engine.see_through(tokio::time::sleep(Duration::from_secs(takes)));
+        let change = engine.run_to_completion(tokio::time::sleep(Duration::from_secs(takes)));
         // Whoever asked for it leaves.
         assert!(tokio::time::timeout(Duration::from_secs(1), change).await.is_err());
         assert_eq!(engine.shutdown(Duration::ZERO).await.unfinished, unfinished);

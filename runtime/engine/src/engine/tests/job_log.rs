@@ -13,7 +13,7 @@ pub(super) async fn heard(lines: &Lines) {
     while in_a_row < 50 {
         tracing::callsite::rebuild_interest_cache();
         run(&probe, "probe").await;
-        probe.idle().await;
+        probe.wait_until_idle().await;
         let text = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
         let both = text.contains("+job probe()") && text.contains("-job probe() = OK (0)");
         in_a_row = if both { in_a_row + 1 } else { 0 };
@@ -43,7 +43,7 @@ async fn call(engine: &Engine, name: &str, args: &[&str]) {
     let job = engine.job(name).unwrap().args(args.iter().copied()).build().unwrap();
     job.start().unwrap();
     job.wait().await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@ use futures_util::FutureExt as _;
 use super::*;
 use OutputStream::{Stderr, Stdout};
 
-fn log(budget: usize) -> (Arc<Budget>, Log) {
-    let budget = Arc::new(Budget::new(budget));
-    (budget.clone(), Log::new(budget))
+fn log(budget: usize) -> (Arc<ByteBudget>, OutputLog) {
+    let budget = Arc::new(ByteBudget::new(budget));
+    (budget.clone(), OutputLog::new(budget))
 }
 
 /// All that is there, stream by stream of each piece, and what was missed.
@@ -15,12 +15,12 @@ fn read(follower: &mut Follower) -> (String, u64) {
         match follower.try_next() {
             Next::Piece(Piece::Output { bytes, .. }) => text += std::str::from_utf8(&bytes).unwrap(),
             Next::Piece(Piece::Gap { missed: more }) => missed += more,
-            Next::Nothing | Next::End => return (text, missed),
+            Next::Pending | Next::End => return (text, missed),
         }
     }
 }
 
-fn lines(log: &Log, lines: u64, streams: &[OutputStream]) -> String {
+fn lines(log: &OutputLog, lines: u64, streams: &[OutputStream]) -> String {
     let mut follower = log.follow_last(Some(lines), None, streams);
     let mut text = String::new();
     while let Next::Piece(piece) = follower.try_next() {
@@ -69,7 +69,7 @@ fn the_oldest_is_dropped_and_readers_are_told_how_much() {
     assert_eq!(read(&mut slow), ("first".to_owned(), 0));
     let piece = "x".repeat(10_000);
     (0..500).for_each(|_| log.write(Stderr, piece.as_bytes()));
-    assert!(budget.used() <= LOG_SIZE + 2 * CHUNK, "{} bytes are kept", budget.used());
+    assert!(budget.used() <= LOG_SIZE + 2 * MAX_CHUNK, "{} bytes are kept", budget.used());
     let (text, missed) = read(&mut slow);
     assert_eq!(text.len() as u64 + missed, 5_000_000);
     assert!(text.len() > LOG_SIZE / 2, "only {} bytes are kept", text.len());
@@ -79,14 +79,14 @@ fn the_oldest_is_dropped_and_readers_are_told_how_much() {
 
 #[test]
 fn where_all_take_too_much_each_keeps_a_little() {
-    let budget = Arc::new(Budget::new(200_000));
-    let logs: Vec<_> = (0..10).map(|_| Log::new(budget.clone())).collect();
+    let budget = Arc::new(ByteBudget::new(200_000));
+    let logs: Vec<_> = (0..10).map(|_| OutputLog::new(budget.clone())).collect();
     for _ in 0..100 {
         logs.iter().for_each(|log| log.write(Stdout, &[b'x'; 4000]));
     }
-    assert!(budget.used() <= 10 * (LEAST + 2 * CHUNK), "{} bytes are kept", budget.used());
+    assert!(budget.used() <= 10 * (MIN_LOG_SIZE + 2 * MAX_CHUNK), "{} bytes are kept", budget.used());
     for log in &logs {
-        assert!(read(&mut log.follow()).0.len() > LEAST / 2, "one log paid for the others");
+        assert!(read(&mut log.follow()).0.len() > MIN_LOG_SIZE / 2, "one log paid for the others");
     }
     drop(logs);
     assert_eq!(budget.used(), 0);
@@ -147,7 +147,7 @@ fn the_end_comes_when_both_writers_are_gone() {
     let (_, log) = log(1 << 20);
     let (stdout, stderr) = (log.writer(Stdout), log.writer(Stderr));
     let mut follower = log.follow();
-    assert_eq!(follower.try_next(), Next::Nothing);
+    assert_eq!(follower.try_next(), Next::Pending);
     drop(stdout);
     assert_eq!(follower.next().now_or_never(), None);
     log.write(Stderr, b"last");

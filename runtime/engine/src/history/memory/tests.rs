@@ -5,13 +5,14 @@ use tokio::io::AsyncWriteExt as _;
 use super::*;
 use crate::engine::{Config, Engine};
 use crate::handler::{Call, Native};
-use crate::job::{Control, State};
+use crate::job::{JobOptions, JobState, StartError};
+use crate::output_log::Next;
 
 /// An engine with the handlers `exits` (0), `prints` (its first argument), and `waits` until it is stopped.
-fn engine(bounds: Bounds) -> (Engine, Arc<History>) {
-    let history = Arc::new(History::new(bounds));
+fn engine(limits: HistoryLimits) -> (Engine, Arc<MemoryHistory>) {
+    let history = Arc::new(MemoryHistory::new(limits));
     let config = Config { ceiling: Ceiling::default(), runs: 64, queue: 8 };
-    let engine = Engine::with_records(config, history.clone());
+    let engine = Engine::with_history(config, history.clone());
     engine.register("exits", Native::work("exits", |_| async { Outcome::SUCCESS })).unwrap();
     engine.register("waits", Native::work("waits", |call: Call| async move { call.stop.requested().await })).unwrap();
     let prints = |mut call: Call| async move {
@@ -36,27 +37,27 @@ async fn ended(engine: &Engine, handler: &str, args: &[&str]) -> JobId {
 }
 
 fn ids(page: &Page) -> Vec<JobId> {
-    page.records.iter().map(|record| record.given.id).collect()
+    page.records.iter().map(|record| record.spec.id).collect()
 }
 
 #[tokio::test]
 async fn a_job_is_remembered_from_its_start_to_beyond_its_end() {
-    let (engine, history) = engine(Bounds::default());
+    let (engine, history) = engine(HistoryLimits::default());
     let job = started(&engine, "waits");
     let record = history.find(job.id()).unwrap();
-    assert!(matches!(record.state(), State::Running) && record.started().is_some() && record.job().is_some());
+    assert!(matches!(record.state(), JobState::Running) && record.started().is_some() && record.job().is_some());
     job.cancel(CancelledBy::Client);
     let end = job.wait().await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
     let record = history.find(job.id()).unwrap();
-    assert_eq!(record.state(), State::Done(end));
+    assert_eq!(record.state(), JobState::Done(end));
     assert!(record.job().is_none(), "the job and its handler are held for ever");
-    assert!(record.started() >= Some(record.given.created));
+    assert!(record.started() >= Some(record.spec.created));
 }
 
 #[tokio::test]
 async fn the_first_to_end_is_the_first_to_be_forgotten() {
-    let (engine, history) = engine(Bounds { jobs: 3, ..Bounds::default() });
+    let (engine, history) = engine(HistoryLimits { jobs: 3, ..HistoryLimits::default() });
     let going = started(&engine, "waits");
     let mut done = Vec::new();
     for _ in 0..5 {
@@ -69,13 +70,13 @@ async fn the_first_to_end_is_the_first_to_be_forgotten() {
     assert!(history.find(done[0]).is_none() && history.find(going.id()).is_some());
     going.cancel(CancelledBy::Client);
     going.wait().await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
     assert!(history.find(done[2]).is_none() && history.find(going.id()).is_some());
 }
 
 #[tokio::test]
 async fn output_and_arguments_are_bounded_together() {
-    let (engine, history) = engine(Bounds { jobs: 1000, bytes: 200_000 });
+    let (engine, history) = engine(HistoryLimits { jobs: 1000, bytes: 200_000 });
     let text = "x".repeat(10_000);
     for _ in 0..100 {
         ended(&engine, "prints", &[&text]).await;
@@ -87,30 +88,30 @@ async fn output_and_arguments_are_bounded_together() {
 
 #[tokio::test]
 async fn a_hundred_thousand_jobs_leave_what_is_kept_bounded() {
-    let (engine, history) = engine(Bounds::default());
+    let (engine, history) = engine(HistoryLimits::default());
     let mut last = None;
     for number in 0..100_000 {
-        let key = Some(Key { text: number.to_string(), request: None });
-        let control = Control { key, ..Control::default() };
-        let job = engine.job("exits").unwrap().control(control).logged().build().unwrap();
+        let key = Some(IdempotencyKey { text: number.to_string(), request_digest: None });
+        let options = JobOptions { key, ..JobOptions::default() };
+        let job = engine.job("exits").unwrap().options(options).logged().build().unwrap();
         job.start().unwrap();
         last = Some(job.id());
     }
-    engine.idle().await;
-    let inside = history.lock();
+    engine.wait_until_idle().await;
+    let records = history.lock();
     assert_eq!(
-        (inside.records.len(), inside.numbers.len(), inside.keys.len(), inside.ended.len()),
+        (records.by_number.len(), records.numbers.len(), records.keys.len(), records.ended.len()),
         (1000, 1000, 1000, 1000)
     );
-    assert!(inside.numbers.contains_key(&last.unwrap()));
+    assert!(records.numbers.contains_key(&last.unwrap()));
     assert!(history.budget.used() < 2 << 20, "{} bytes are kept", history.budget.used());
 }
 
 #[tokio::test]
 async fn removing_takes_everything_and_only_of_what_has_ended() {
-    let (engine, history) = engine(Bounds::default());
+    let (engine, history) = engine(HistoryLimits::default());
     let going = started(&engine, "waits");
-    assert_eq!(history.remove(going.id()), Err(RemoveError::GoesOn(going.id())));
+    assert_eq!(history.remove(going.id()), Err(RemoveError::NotEnded(going.id())));
     going.cancel(CancelledBy::Client);
     going.wait().await;
     // Possible from the moment somebody may know of the end.
@@ -120,16 +121,16 @@ async fn removing_takes_everything_and_only_of_what_has_ended() {
         let id = ended(&engine, "prints", &["hello"]).await;
         history.remove(id).unwrap();
     }
-    engine.idle().await;
+    engine.wait_until_idle().await;
     drop(going);
-    let inside = history.lock();
-    assert_eq!((inside.records.len(), inside.numbers.len(), inside.ended.len()), (0, 0, 0));
+    let records = history.lock();
+    assert_eq!((records.by_number.len(), records.numbers.len(), records.ended.len()), (0, 0, 0));
     assert_eq!(history.budget.used(), 0);
 }
 
 #[tokio::test]
 async fn pages_join_without_loss_or_repeat() {
-    let (engine, history) = engine(Bounds::default());
+    let (engine, history) = engine(HistoryLimits::default());
     let mut all = Vec::new();
     for _ in 0..10 {
         all.push(ended(&engine, "exits", &[]).await);
@@ -156,7 +157,7 @@ async fn pages_join_without_loss_or_repeat() {
 
 #[tokio::test]
 async fn filters_look_at_handler_state_outcome_and_time() {
-    let (engine, history) = engine(Bounds::default());
+    let (engine, history) = engine(HistoryLimits::default());
     let done = ended(&engine, "exits", &[]).await;
     let going = started(&engine, "waits");
     let list = |filter: Filter| ids(&history.list(&filter, None, 10));
@@ -165,7 +166,7 @@ async fn filters_look_at_handler_state_outcome_and_time() {
     assert_eq!(list(Filter { outcome: Some("exited".into()), ..Filter::default() }), [done]);
     assert_eq!(list(Filter { outcome: Some("trapped".into()), ..Filter::default() }), []);
     assert_eq!(list(Filter { handler: Some("waits".into()), ..Filter::default() }), [going.id()]);
-    let later = history.find(going.id()).unwrap().given.created;
+    let later = history.find(going.id()).unwrap().spec.created;
     assert_eq!(list(Filter { since: Some(later), ..Filter::default() }), [going.id()]);
     assert_eq!(list(Filter { since: Some(jiff::Timestamp::MAX), ..Filter::default() }), []);
     going.cancel(CancelledBy::Client);
@@ -173,20 +174,27 @@ async fn filters_look_at_handler_state_outcome_and_time() {
 
 #[tokio::test]
 async fn a_key_makes_one_job_for_as_long_as_that_is_remembered() {
-    let (engine, history) = engine(Bounds { jobs: 2, ..Bounds::default() });
-    let submit = |request: Option<[u8; 32]>| {
-        let control = Control { key: Some(Key { text: "k".into(), request }), ..Control::default() };
-        let job = engine.job("exits").unwrap().control(control).build().unwrap();
+    let (engine, history) = engine(HistoryLimits { jobs: 2, ..HistoryLimits::default() });
+    let submit = |request_digest: Option<[u8; 32]>| {
+        let options =
+            JobOptions { key: Some(IdempotencyKey { text: "k".into(), request_digest }), ..JobOptions::default() };
+        let job = engine.job("exits").unwrap().options(options).build().unwrap();
         job.start().map(|()| job.id())
     };
     let first = submit(Some([1; 32])).unwrap();
-    assert_eq!(submit(Some([1; 32])), Err(StartError::Taken { job: first, same: true }));
-    assert_eq!(submit(Some([2; 32])), Err(StartError::Taken { job: first, same: false }));
-    assert_eq!(submit(None), Err(StartError::Taken { job: first, same: false }));
+    assert_eq!(
+        submit(Some([1; 32])),
+        Err(StartError::DuplicateKey(DuplicateKey { job: first, is_same_request: true }))
+    );
+    assert_eq!(
+        submit(Some([2; 32])),
+        Err(StartError::DuplicateKey(DuplicateKey { job: first, is_same_request: false }))
+    );
+    assert_eq!(submit(None), Err(StartError::DuplicateKey(DuplicateKey { job: first, is_same_request: false })));
     assert_eq!(engine.counts().running, 0, "a job that was not made is counted");
     history.remove(first).unwrap();
     let second = submit(None).unwrap();
-    assert_eq!(submit(None), Err(StartError::Taken { job: second, same: false }));
+    assert_eq!(submit(None), Err(StartError::DuplicateKey(DuplicateKey { job: second, is_same_request: false })));
     for _ in 0..2 {
         ended(&engine, "exits", &[]).await;
     }
@@ -195,7 +203,7 @@ async fn a_key_makes_one_job_for_as_long_as_that_is_remembered() {
 
 #[tokio::test]
 async fn of_many_with_one_key_at_once_one_is_made() {
-    let (engine, history) = engine(Bounds::default());
+    let (engine, history) = engine(HistoryLimits::default());
     std::thread::scope(|scope| {
         let runtime = tokio::runtime::Handle::current();
         for _ in 0..8 {
@@ -203,25 +211,25 @@ async fn of_many_with_one_key_at_once_one_is_made() {
             scope.spawn(move || {
                 let _entered = runtime.enter();
                 for number in 0..100 {
-                    let key = Some(Key { text: number.to_string(), request: None });
-                    let control = Control { key, ..Control::default() };
-                    let _ = engine.job("exits").unwrap().control(control).build().unwrap().start();
+                    let key = Some(IdempotencyKey { text: number.to_string(), request_digest: None });
+                    let options = JobOptions { key, ..JobOptions::default() };
+                    let _ = engine.job("exits").unwrap().options(options).build().unwrap().start();
                 }
             });
         }
     });
-    engine.idle().await;
+    engine.wait_until_idle().await;
     assert_eq!(history.list(&Filter::default(), None, 1000).records.len(), 100);
 }
 
 #[tokio::test]
 async fn a_job_that_is_stopped_in_the_queue_has_an_end_and_no_beginning() {
-    let history = Arc::new(History::new(Bounds::default()));
+    let history = Arc::new(MemoryHistory::new(HistoryLimits::default()));
     let config = Config { ceiling: Ceiling::default(), runs: 1, queue: 1 };
-    let engine = Engine::with_records(config, history.clone());
+    let engine = Engine::with_history(config, history.clone());
     engine.register("waits", Native::work("waits", |call: Call| async move { call.stop.requested().await })).unwrap();
     let (first, second) = (started(&engine, "waits"), started(&engine, "waits"));
-    assert_eq!(history.find(second.id()).unwrap().state(), State::Queued);
+    assert_eq!(history.find(second.id()).unwrap().state(), JobState::Queued);
     second.cancel(CancelledBy::Client);
     second.wait().await;
     let record = history.find(second.id()).unwrap();

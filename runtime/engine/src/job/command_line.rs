@@ -16,7 +16,7 @@ use capstan_core::env::{Env, MAX_READ};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct CommandLine {
     pub handler: String,
     pub args: Vec<String>,
     pub env: Env,
@@ -24,7 +24,7 @@ pub struct Line {
 
 /// Why a line asks for nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineError {
+pub enum CommandLineError {
     #[error("the command names no handler")]
     Empty,
     #[error("the command has a quote that is not closed")]
@@ -35,19 +35,19 @@ pub enum LineError {
     TooManyVariables,
 }
 
-impl FromStr for Line {
-    type Err = LineError;
+impl FromStr for CommandLine {
+    type Err = CommandLineError;
 
-    fn from_str(text: &str) -> Result<Self, LineError> {
+    fn from_str(text: &str) -> Result<Self, CommandLineError> {
         if text.contains('\0') {
-            return Err(LineError::HoldsNul);
+            return Err(CommandLineError::HoldsNul);
         }
         let (mut env, mut words, mut literal) = (Env::new(), Vec::new(), false);
-        for word in shell_words::split(text).map_err(|_| LineError::OpenQuote)? {
+        for word in shell_words::split(text).map_err(|_| CommandLineError::OpenQuote)? {
             match word.split_once('=') {
                 Some((name, value)) if !literal && is_variable(name) => {
                     if env.len() == MAX_READ {
-                        return Err(LineError::TooManyVariables);
+                        return Err(CommandLineError::TooManyVariables);
                     }
                     env.set(name, value).expect("the name was looked at, and nothing holds NUL");
                 }
@@ -56,7 +56,7 @@ impl FromStr for Line {
             }
         }
         let mut words = words.into_iter();
-        let handler = words.next().filter(|name| !name.is_empty()).ok_or(LineError::Empty)?;
+        let handler = words.next().filter(|name| !name.is_empty()).ok_or(CommandLineError::Empty)?;
         Ok(Self { handler, args: words.collect(), env })
     }
 }
@@ -73,7 +73,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, handler: &str, args: &[&str], env: &[(&str, &str)]) {
-        let line: Line = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let line: CommandLine = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(
             (line.handler.as_str(), line.args),
             (handler, args.iter().map(|&arg| arg.to_owned()).collect()),
@@ -118,14 +118,14 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_is_told_why() {
         for text in ["", "  \t\n", "A=1", "# only this", "--", "A=1 -- ", "''", "'' a"] {
-            assert_eq!(text.parse::<Line>(), Err(LineError::Empty), "{text:?}");
+            assert_eq!(text.parse::<CommandLine>(), Err(CommandLineError::Empty), "{text:?}");
         }
         for text in ["a 'b", "a \"b", "a b'", "a \"b\\\""] {
-            assert_eq!(text.parse::<Line>(), Err(LineError::OpenQuote), "{text:?}");
+            assert_eq!(text.parse::<CommandLine>(), Err(CommandLineError::OpenQuote), "{text:?}");
         }
-        assert_eq!("a b\0".parse::<Line>(), Err(LineError::HoldsNul));
+        assert_eq!("a b\0".parse::<CommandLine>(), Err(CommandLineError::HoldsNul));
         let many: String = (0..=MAX_READ).map(|number| format!("V{number}= ")).collect();
-        assert_eq!(format!("a {many}").parse::<Line>(), Err(LineError::TooManyVariables));
+        assert_eq!(format!("a {many}").parse::<CommandLine>(), Err(CommandLineError::TooManyVariables));
     }
 
     /// Whatever is quoted comes back as it was, behind `--` all of it.
@@ -141,7 +141,7 @@ mod tests {
             let args: Vec<String> =
                 (0..next(5)).map(|_| (0..next(8)).map(|_| alphabet[next(alphabet.len())]).collect()).collect();
             let text = format!("name K={} -- {}", shell_words::quote("a b"), shell_words::join(&args));
-            let line: Line = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let line: CommandLine = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert_eq!((line.handler.as_str(), line.args, line.env.get("K")), ("name", args, Some("a b")), "{text:?}");
         }
     }
