@@ -102,7 +102,7 @@ impl Engine {
         Self(Arc::new(Inner {
             ceiling: ArcSwap::from_pointee(config.ceiling),
             own_ports: OnceLock::new(),
-            run_metrics: RunMetrics::new(),
+            run_metrics: RunMetrics::default(),
             registry: Registry::default(),
             in_flight: Arc::default(),
             admission: Admission::new(config.runs, config.queue),

@@ -20,14 +20,17 @@ pub struct RunMetrics {
     pub phases: Labelled<1, Histogram>,
 }
 
-impl RunMetrics {
-    pub fn new() -> Self {
+impl Default for RunMetrics {
+    /// Returns metrics with all series at zero.
+    fn default() -> Self {
         Self {
             outcomes: Labelled::new(Outcome::KINDS.map(|kind| [("outcome", kind)])),
             phases: Labelled::new(["queue", "load", "instantiate", "run"].map(|phase| [("phase", phase)])),
         }
     }
+}
 
+impl RunMetrics {
     /// Counts a run that has ended. The phases `load` and `instantiate` count only if the run had them.
     pub fn record_end(&self, end: &JobEnd) {
         self.outcomes.at(end.outcome.kind_index()).inc();
@@ -55,7 +58,7 @@ mod tests {
 
     #[test]
     fn run_counts_by_outcome_and_in_the_phases_it_had() {
-        let runs = RunMetrics::new();
+        let runs = RunMetrics::default();
         let usage = UsageReport { run_seconds: 0.5, instantiate_seconds: 0.001, ..UsageReport::default() };
         runs.record_end(&end(Outcome::SUCCESS, usage));
         runs.record_end(&end(Outcome::Lost, UsageReport::default()));

@@ -44,7 +44,7 @@ pub(in super::super) async fn attach(api: Arc<Api>, mut request: Request) -> Res
     let upgrade = Upgrade::of(&mut request, PROTOCOL)?;
     let (attached, stdin) = asked.join()?;
     let (id, presence) = (attached.record.spec.id, request.presence);
-    let note = api.tasks.note("api", || format!("client attached to job {id}"));
+    let note = api.tasks.track("api", || format!("client attached to job {id}"));
     let mut response = upgrade.answer(async move |connection| {
         let _note = note;
         attached.serve(connection, stdin, presence).await;
@@ -60,7 +60,7 @@ pub(in super::super) async fn attach_messages(api: Arc<Api>, mut request: Reques
     let upgrade = websocket::upgrade(&mut request, PROTOCOL)?;
     let (attached, stdin) = asked.join()?;
     let id = attached.record.spec.id;
-    let note = api.tasks.note("api", || format!("client attached to job {id} over a WebSocket"));
+    let note = api.tasks.track("api", || format!("client attached to job {id} over a WebSocket"));
     let mut response = upgrade.answer(async move |connection| {
         let _note = note;
         messages::serve(attached, stdin, connection).await;

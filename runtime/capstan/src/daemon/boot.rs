@@ -105,7 +105,7 @@ impl Boot {
         }
         let path = &settings.data;
         let data = data_dirs::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
-        capstan_store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
+        capstan_store::check_data_dir(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         if settings.runs < settings.runs_asked {
             let (asked, runs) = (settings.runs_asked, settings.runs);

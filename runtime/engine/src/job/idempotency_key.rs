@@ -14,7 +14,7 @@ pub struct IdempotencyKey {
 
 /// A job with the same key is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("job {job} has been made under the same key")]
+#[error("job {job} already has this idempotency key")]
 pub struct DuplicateKey {
     /// The job that has the key.
     pub job: JobId,

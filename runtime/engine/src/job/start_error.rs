@@ -5,11 +5,13 @@ use super::idempotency_key::DuplicateKey;
 /// Why a job did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    #[error("job has already been started")]
+    #[error("the job has already been started")]
     AlreadyStarted,
-    #[error("the engine is shutting down")]
+    #[error("the engine is shutting down and accepts no new jobs")]
     ShuttingDown,
-    #[error("{runs} runs are going on and {queue} jobs wait, as many as may be")]
+    #[error(
+        "all {runs} slots are in use and {queue} jobs wait, which is the limit; try again later, or raise limits.runs or limits.queue"
+    )]
     Busy {
         /// The number of slots.
         runs: usize,
