@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn replay_and_live_join_without_loss_or_repeat() {
+    fn replay_and_live_events_join_without_loss_or_repeat() {
         let events = Events::new(10);
         for name in 1..=3 {
             events.publish(removed(name));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_too_slowly_is_told_what_was_missed() {
+    fn slow_subscriber_reads_gap_with_missed_count() {
         let events = Events::new(4);
         let mut slow = events.after(0);
         for name in 1..=10 {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_finds_its_place() {
+    fn since_time_starts_at_first_later_event() {
         let events = Events::new(10);
         events.publish(removed(1));
         let between = Timestamp::now();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_ends_with_the_next_event() {
+    async fn next_waits_for_next_event() {
         let events = Events::new(10);
         let mut live = events.live();
         let (item, ()) = tokio::join!(live.next(), async {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn publishers_at_once_are_put_in_one_order() {
+    fn concurrent_publishers_get_one_order() {
         let events = Events::new(100_000);
         std::thread::scope(|scope| {
             for publisher in 0..8 {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_events_are_kept_waiting_by_nobody_who_does_not_read() {
+    fn idle_subscribers_do_not_delay_a_million_events() {
         let events = Events::new(1000);
         let mut stuck: Vec<_> = (0..100).map(|_| events.live()).collect();
         for name in 0..1_000_000 {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_thousand_publishers_are_heard_in_the_order_of_their_numbers() {
+    async fn events_of_a_thousand_publishers_are_read_in_number_order() {
         let events = Events::new(DEFAULT_CAPACITY);
         let mut live = events.live();
         let mut publishers = tokio::task::JoinSet::new();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_flat_object() {
+    fn event_serializes_as_one_flat_object() {
         let events = Events::new(1);
         events.publish(removed(1));
         let Some(Item::Event(event)) = events.after(0).try_next() else { panic!("no event") };

@@ -217,12 +217,12 @@ mod tests {
 
     fn waiting<'a>(limits: &'a ConcurrencyLimits, groups: &'a [GroupLimit]) -> BoxFuture<'a, ConcurrencyPermits> {
         let mut entered = limits.enter(groups).boxed();
-        assert!((&mut entered).now_or_never().is_none(), "nobody holds it back");
+        assert!((&mut entered).now_or_never().is_none(), "it does not wait");
         entered
     }
 
     #[test]
-    fn a_lane_takes_as_many_as_it_may_and_the_rest_in_their_order() {
+    fn full_group_admits_waiters_in_order() {
         let (limits, two) = (ConcurrencyLimits::default(), [limited("", 2)]);
         let (first, second) = (limits.try_enter(&two).unwrap(), limits.try_enter(&two).unwrap());
         assert!(limits.try_enter(&two).is_none());
@@ -236,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn all_limits_are_entered_or_none() {
+    fn job_enters_all_groups_or_none() {
         let limits = ConcurrencyLimits::default();
         let (both, one) = ([limited("", 2), limited("k", 1)], [limited("", 2)]);
         let first = limits.try_enter(&both).unwrap();
         let mut second = waiting(&limits, &both);
-        // Nothing is held by who waits for the key.
+        // A job that waits for its key holds no other group.
         let other = limits.try_enter(&one).unwrap();
         drop(first);
         let second = (&mut second).now_or_never().unwrap();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_in_one_lane_and_then_in_another_keeps_its_place() {
+    fn waiter_that_moves_to_another_group_keeps_its_position() {
         let limits = ConcurrencyLimits::default();
         let (both, key) = ([limited("", 1), limited("k", 1)], [limited("k", 1)]);
         let (handler, held) = (limits.try_enter(&[limited("", 1)]).unwrap(), limits.try_enter(&key).unwrap());
@@ -266,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_is_forgotten_and_holds_nobody_back() {
+    fn waiter_that_gives_up_is_removed_and_blocks_no_other() {
         let (limits, one, two) = (ConcurrencyLimits::default(), [limited("", 1)], [limited("", 2)]);
         let first = limits.try_enter(&one).unwrap();
-        let impatient = waiting(&limits, &one);
+        let waiter = waiting(&limits, &one);
         let mut next = waiting(&limits, &two);
-        drop(impatient);
+        drop(waiter);
         drop((&mut next).now_or_never().unwrap());
         for _ in 0..1000 {
             drop(waiting(&limits, &one));
@@ -282,12 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn who_is_let_in_and_gives_up_before_it_knows_leaves_again() {
+    fn waiter_admitted_while_giving_up_leaves_the_group() {
         let (limits, one) = (ConcurrencyLimits::default(), [limited("", 1)]);
         let first = limits.try_enter(&one).unwrap();
-        let impatient = waiting(&limits, &one);
+        let waiter = waiting(&limits, &one);
         drop(first);
-        drop(impatient);
+        drop(waiter);
         assert!(limits.lock().groups.is_empty());
     }
 }

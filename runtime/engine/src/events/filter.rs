@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_of_each_key_must_match() {
+    fn filter_matches_one_value_of_each_key() {
         assert_eq!(matched(&[]), EventKind::TOKENS);
         assert_eq!(matched(&["event=job.end"]), ["job.end"]);
         assert_eq!(matched(&["event=job.end", "event=handler.put"]), ["handler.put", "job.end"]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_condition_is_named() {
+    fn invalid_condition_error_names_the_fault() {
         for (condition, named) in [
             ("job.end", "job.end"),
             ("", "KEY=VALUE"),

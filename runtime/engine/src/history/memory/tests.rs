@@ -8,7 +8,7 @@ use crate::handler::{Call, Native};
 use crate::job::{JobOptions, JobState, StartError};
 use crate::output_log::Next;
 
-/// An engine with the handlers `exits` (0), `prints` (its first argument), and `waits` until it is stopped.
+/// Returns an engine with the handlers `exits` (with 0), `prints` (its first argument) and `waits` (until it is stopped).
 fn engine(limits: HistoryLimits) -> (Engine, Arc<MemoryHistory>) {
     let history = Arc::new(MemoryHistory::new(limits));
     let config = Config { ceiling: Ceiling::default(), runs: 64, queue: 8 };
@@ -41,7 +41,7 @@ fn ids(page: &Page) -> Vec<JobId> {
 }
 
 #[tokio::test]
-async fn a_job_is_remembered_from_its_start_to_beyond_its_end() {
+async fn job_is_recorded_from_start_to_beyond_end() {
     let (engine, history) = engine(HistoryLimits::default());
     let job = started(&engine, "waits");
     let record = history.find(job.id()).unwrap();
@@ -51,43 +51,43 @@ async fn a_job_is_remembered_from_its_start_to_beyond_its_end() {
     engine.wait_until_idle().await;
     let record = history.find(job.id()).unwrap();
     assert_eq!(record.state(), JobState::Done(end));
-    assert!(record.job().is_none(), "the job and its handler are held for ever");
+    assert!(record.job().is_none(), "the record of an ended job holds the job and its handler");
     assert!(record.started() >= Some(record.spec.created));
 }
 
 #[tokio::test]
-async fn the_first_to_end_is_the_first_to_be_forgotten() {
+async fn first_job_to_end_is_dropped_first() {
     let (engine, history) = engine(HistoryLimits { jobs: 3, ..HistoryLimits::default() });
-    let going = started(&engine, "waits");
+    let running = started(&engine, "waits");
     let mut done = Vec::new();
     for _ in 0..5 {
         done.push(ended(&engine, "exits", &[]).await);
     }
-    let mut expected = vec![going.id()];
+    let mut expected = vec![running.id()];
     expected.extend(&done[2..]);
     expected.reverse();
     assert_eq!(ids(&history.list(&Filter::default(), None, 10)), expected);
-    assert!(history.find(done[0]).is_none() && history.find(going.id()).is_some());
-    going.cancel(CancelledBy::Client);
-    going.wait().await;
+    assert!(history.find(done[0]).is_none() && history.find(running.id()).is_some());
+    running.cancel(CancelledBy::Client);
+    running.wait().await;
     engine.wait_until_idle().await;
-    assert!(history.find(done[2]).is_none() && history.find(going.id()).is_some());
+    assert!(history.find(done[2]).is_none() && history.find(running.id()).is_some());
 }
 
 #[tokio::test]
-async fn output_and_arguments_are_bounded_together() {
+async fn output_and_arguments_share_one_limit() {
     let (engine, history) = engine(HistoryLimits { jobs: 1000, bytes: 200_000 });
     let text = "x".repeat(10_000);
     for _ in 0..100 {
         ended(&engine, "prints", &[&text]).await;
     }
-    assert!(history.budget.used() <= 200_000, "{} bytes are kept", history.budget.used());
-    let kept = history.list(&Filter::default(), None, 1000).records.len();
-    assert!((5..20).contains(&kept), "{kept} jobs are kept");
+    assert!(history.budget.used() <= 200_000, "{} bytes are stored", history.budget.used());
+    let stored = history.list(&Filter::default(), None, 1000).records.len();
+    assert!((5..20).contains(&stored), "{stored} jobs are stored");
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_jobs_leave_what_is_kept_bounded() {
+async fn records_stay_bounded_after_a_hundred_thousand_jobs() {
     let (engine, history) = engine(HistoryLimits::default());
     let mut last = None;
     for number in 0..100_000 {
@@ -104,25 +104,25 @@ async fn a_hundred_thousand_jobs_leave_what_is_kept_bounded() {
         (1000, 1000, 1000, 1000)
     );
     assert!(records.numbers.contains_key(&last.unwrap()));
-    assert!(history.budget.used() < 2 << 20, "{} bytes are kept", history.budget.used());
+    assert!(history.budget.used() < 2 << 20, "{} bytes are stored", history.budget.used());
 }
 
 #[tokio::test]
-async fn removing_takes_everything_and_only_of_what_has_ended() {
+async fn remove_deletes_all_data_of_ended_jobs_only() {
     let (engine, history) = engine(HistoryLimits::default());
-    let going = started(&engine, "waits");
-    assert_eq!(history.remove(going.id()), Err(RemoveError::NotEnded(going.id())));
-    going.cancel(CancelledBy::Client);
-    going.wait().await;
-    // Possible from the moment somebody may know of the end.
-    assert_eq!(history.remove(going.id()), Ok(()));
-    assert_eq!(history.remove(going.id()), Err(RemoveError::Unknown(going.id())));
+    let running = started(&engine, "waits");
+    assert_eq!(history.remove(running.id()), Err(RemoveError::NotEnded(running.id())));
+    running.cancel(CancelledBy::Client);
+    running.wait().await;
+    // A client may remove the record as soon as it sees the end.
+    assert_eq!(history.remove(running.id()), Ok(()));
+    assert_eq!(history.remove(running.id()), Err(RemoveError::Unknown(running.id())));
     for _ in 0..10 {
         let id = ended(&engine, "prints", &["hello"]).await;
         history.remove(id).unwrap();
     }
     engine.wait_until_idle().await;
-    drop(going);
+    drop(running);
     let records = history.lock();
     assert_eq!((records.by_number.len(), records.numbers.len(), records.ended.len()), (0, 0, 0));
     assert_eq!(history.budget.used(), 0);
@@ -139,41 +139,41 @@ async fn pages_join_without_loss_or_repeat() {
     all.reverse();
     let filter = Filter { handler: Some("exits".into()), ..Filter::default() };
     for limit in [1, 3, 5, 10, 11] {
-        let (mut seen, mut before) = (Vec::new(), None);
+        let (mut listed, mut before) = (Vec::new(), None);
         loop {
             let page = history.list(&filter, before, limit);
             assert!(page.records.len() <= limit);
-            seen.extend(ids(&page));
-            // What comes while somebody turns pages is not on them.
+            listed.extend(ids(&page));
+            // Jobs that are started between two pages are not on them.
             ended(&engine, "prints", &["x"]).await;
             before = page.next;
             if before.is_none() {
                 break;
             }
         }
-        assert_eq!(seen, all, "{limit}");
+        assert_eq!(listed, all, "{limit}");
     }
 }
 
 #[tokio::test]
-async fn filters_look_at_handler_state_outcome_and_time() {
+async fn filter_matches_handler_state_outcome_and_time() {
     let (engine, history) = engine(HistoryLimits::default());
     let done = ended(&engine, "exits", &[]).await;
-    let going = started(&engine, "waits");
+    let running = started(&engine, "waits");
     let list = |filter: Filter| ids(&history.list(&filter, None, 10));
-    assert_eq!(list(Filter { state: Some("running".into()), ..Filter::default() }), [going.id()]);
+    assert_eq!(list(Filter { state: Some("running".into()), ..Filter::default() }), [running.id()]);
     assert_eq!(list(Filter { state: Some("done".into()), ..Filter::default() }), [done]);
     assert_eq!(list(Filter { outcome: Some("exited".into()), ..Filter::default() }), [done]);
     assert_eq!(list(Filter { outcome: Some("trapped".into()), ..Filter::default() }), []);
-    assert_eq!(list(Filter { handler: Some("waits".into()), ..Filter::default() }), [going.id()]);
-    let later = history.find(going.id()).unwrap().spec.created;
-    assert_eq!(list(Filter { since: Some(later), ..Filter::default() }), [going.id()]);
+    assert_eq!(list(Filter { handler: Some("waits".into()), ..Filter::default() }), [running.id()]);
+    let later = history.find(running.id()).unwrap().spec.created;
+    assert_eq!(list(Filter { since: Some(later), ..Filter::default() }), [running.id()]);
     assert_eq!(list(Filter { since: Some(jiff::Timestamp::MAX), ..Filter::default() }), []);
-    going.cancel(CancelledBy::Client);
+    running.cancel(CancelledBy::Client);
 }
 
 #[tokio::test]
-async fn a_key_makes_one_job_for_as_long_as_that_is_remembered() {
+async fn key_makes_one_job_while_it_is_recorded() {
     let (engine, history) = engine(HistoryLimits { jobs: 2, ..HistoryLimits::default() });
     let submit = |request_digest: Option<[u8; 32]>| {
         let options =
@@ -191,7 +191,7 @@ async fn a_key_makes_one_job_for_as_long_as_that_is_remembered() {
         Err(StartError::DuplicateKey(DuplicateKey { job: first, is_same_request: false }))
     );
     assert_eq!(submit(None), Err(StartError::DuplicateKey(DuplicateKey { job: first, is_same_request: false })));
-    assert_eq!(engine.counts().running, 0, "a job that was not made is counted");
+    assert_eq!(engine.counts().running, 0, "a job that was not started is counted");
     history.remove(first).unwrap();
     let second = submit(None).unwrap();
     assert_eq!(submit(None), Err(StartError::DuplicateKey(DuplicateKey { job: second, is_same_request: false })));
@@ -202,7 +202,7 @@ async fn a_key_makes_one_job_for_as_long_as_that_is_remembered() {
 }
 
 #[tokio::test]
-async fn of_many_with_one_key_at_once_one_is_made() {
+async fn concurrent_starts_with_one_key_make_one_job() {
     let (engine, history) = engine(HistoryLimits::default());
     std::thread::scope(|scope| {
         let runtime = tokio::runtime::Handle::current();
@@ -223,7 +223,7 @@ async fn of_many_with_one_key_at_once_one_is_made() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_stopped_in_the_queue_has_an_end_and_no_beginning() {
+async fn job_cancelled_in_queue_has_end_and_no_start() {
     let history = Arc::new(MemoryHistory::new(HistoryLimits::default()));
     let config = Config { ceiling: Ceiling::default(), runs: 1, queue: 1 };
     let engine = Engine::with_history(config, history.clone());
