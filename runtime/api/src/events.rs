@@ -108,9 +108,11 @@ async fn tell(engine: Engine, mut subscription: Subscription, wanted: Wanted, pi
         if pieces.is_closed() {
             return;
         }
+        // Looked at before the events are read: one that comes in between is still sent.
+        let last = engine.events().last();
         let item = match subscription.try_next() {
             Some(item) => item,
-            None if is_last || wanted.is_over(engine.events().last()) => return,
+            None if is_last || wanted.is_over(last) => return,
             None => tokio::select! {
                 biased;
                 item = subscription.next() => item,

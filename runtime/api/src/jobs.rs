@@ -9,7 +9,7 @@ mod logs;
 mod request;
 mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use capstan_core::outcome::CancelledBy;
@@ -20,6 +20,7 @@ use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) use self::attach::{attach, attach_messages};
 pub(super) use self::cursor::Cursors;
@@ -147,6 +148,9 @@ pub(super) async fn cancel(api: Arc<Api>, request: Request) -> Result<Response<B
     } else {
         let place = api.graces.clone().try_acquire_owned();
         let place = place.map_err(|_| Error::busy("too many jobs are in their time of grace"))?;
+        let place = GracePlace(Arc::new(Mutex::new(Some(place))));
+        // The task learns of the end after others have.
+        job.hold_until_end(place.clone());
         api.tasks.spawn("api", "cancellation after a time of grace", async move {
             let _place = place;
             // It may end by itself until then.
@@ -155,6 +159,16 @@ pub(super) async fn cancel(api: Arc<Api>, request: Request) -> Result<Response<B
         });
     }
     Ok(body::json(StatusCode::ACCEPTED, &Told::new(&record)))
+}
+
+/// A place among the jobs in their time of grace. It is free once one of its clones is dropped: when the grace is over, or when the job ends.
+#[derive(Clone)]
+struct GracePlace(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Drop for GracePlace {
+    fn drop(&mut self) {
+        self.0.lock().expect("no panic while the lock is held").take();
+    }
 }
 
 /// `POST /jobs/{id}/kill`: ends it now.

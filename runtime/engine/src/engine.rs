@@ -3,6 +3,24 @@
 //! This file has the engine's data and what can be read of it. The calls that change it are in files of their own, as further `impl Engine`
 //! blocks: `handlers` (register and resolve), `job_builder` (describe and build a job), `start` (start a job and take it to its end) and
 //! `shutdown`. They use `admission` and `concurrency` (who may run), `in_flight` (what runs) and `job_log`.
+//!
+//! # Nothing is published before it is recorded
+//!
+//! A client that sees the end of a job, in whatever way, may act on it at once: start the next job, read the metrics, remove the record.
+//! So the end of every job takes these steps, in this order:
+//!
+//! 1. **Release.** The handler's future is dropped, and with it the streams, files, sockets and memory of the run. Children have ended. The
+//!    slot, the position in the queue, the permits of the concurrency limits and the guards of [`Job::hold_until_end`] are free, and the job
+//!    is no longer among those that run ([`Engine::counts`], [`Engine::jobs`]).
+//! 2. **Count.** The metrics of runs and the totals of the handler include it, and the job log has its line.
+//! 3. **Publish.** The event, the record ([`HistoryStore::record_end`]) and the state ([`Job::wait`], [`Job::state`]) change as one step,
+//!    under the lock of the events. A client that reads one of the three finds the other two. Responses, trailers, frames and `attach` wait
+//!    for the state.
+//! 4. **Leave.** The job is no longer in flight: [`Engine::wait_until_idle`] and [`Engine::wait_until_drained`] return after the last event.
+//!
+//! Steps 1 and 2 are in `take_to_end` and `count_and_publish_end`, step 3 is in `publish_end`, all in the file `start`. A job that is
+//! rejected because the engine shuts down was never admitted. It has a line in the job log before its state is published, and nothing else.
+//! The start of a job follows the same rule: it is logged and counted, and then event and state change as one step.
 
 mod admission;
 mod concurrency;
@@ -131,7 +149,7 @@ impl Engine {
         &self.0.run_metrics
     }
 
-    /// Returns the jobs in flight, including services.
+    /// Returns the jobs in flight, including services, but none whose end anybody has seen.
     pub fn jobs(&self) -> Vec<Job> {
         self.0.in_flight.work().into_iter().chain(self.0.in_flight.services()).collect()
     }

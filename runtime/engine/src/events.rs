@@ -61,6 +61,14 @@ impl Events {
 
     /// Numbers and stores an event. Returns its number.
     pub fn publish(&self, kind: EventKind) -> u64 {
+        self.publish_with(kind, || ())
+    }
+
+    /// Numbers and stores an event, and calls `also` before anybody can read the event. A caller that sees the effect of `also` finds the
+    /// event too.
+    ///
+    /// `also` runs under the lock of the events. It must not wait, and must not read or publish events.
+    pub(crate) fn publish_with(&self, kind: EventKind, also: impl FnOnce()) -> u64 {
         let mut ring = self.lock();
         let seq = *self.0.last.borrow() + 1;
         if ring.len() == self.0.capacity {
@@ -69,7 +77,9 @@ impl Events {
         // If the clock is set back, the times of events still increase.
         let at = ring.back().map_or(Timestamp::MIN, |last| last.at).max(Timestamp::now());
         ring.push_back(Arc::new(Event { seq, at, kind }));
+        // Subscribers that this wakes wait for the lock.
         self.0.last.send_replace(seq);
+        also();
         seq
     }
 

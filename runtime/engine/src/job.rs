@@ -92,6 +92,8 @@ struct Inner {
     /// What the run takes over when it starts. The start that takes it succeeds.
     inputs: Mutex<Option<RunInputs>>,
     phase: Mutex<Phase>,
+    /// The guards that are dropped at the end, or `None` once the job has ended.
+    guards: Mutex<Option<Vec<Box<dyn Send>>>>,
 }
 
 /// Since when the job is queued or running.
@@ -120,6 +122,7 @@ impl Job {
             state: watch::Sender::new(JobState::Created),
             inputs: Mutex::new(Some(inputs)),
             phase: Mutex::new(Phase::Created),
+            guards: Mutex::new(Some(Vec::new())),
         }))
     }
 
@@ -250,7 +253,8 @@ impl Job {
 
     /// Moves the job from `Created` to `Queued` if `admit` succeeds, and returns the call for its handler.
     ///
-    /// If several calls run at once, one succeeds. After [`StartError::ShuttingDown`] the job has ended.
+    /// If several calls run at once, one succeeds. After [`StartError::ShuttingDown`] nobody can start the job any more, and the caller ends
+    /// it.
     pub(crate) fn enqueue<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
         let mut inputs = self.0.inputs.lock().expect("no panic while the lock is held");
         if inputs.is_none() {
@@ -261,7 +265,6 @@ impl Job {
             Err(error) => {
                 if error == StartError::ShuttingDown {
                     *inputs = None;
-                    self.finish(Outcome::Refused { why: error.to_string() });
                 }
                 return Err(error);
             }
@@ -282,8 +285,21 @@ impl Job {
         self.0.state.send_replace(JobState::Running);
     }
 
-    pub(crate) fn finish(&self, outcome: Outcome) -> JobEnd {
+    /// Holds `guard` until the job has stopped, and drops it before anybody can see the end. If the job has ended, drops it at once.
+    ///
+    /// Use it for what is counted while the job is in flight. A task that waits for the end instead would wake up after others have seen
+    /// the end.
+    pub fn hold_until_end(&self, guard: impl Send + 'static) {
+        if let Some(guards) = &mut *self.lock_guards() {
+            guards.push(Box::new(guard));
+        }
+    }
+
+    /// Releases what the job still holds and returns its end. Nobody can see the end before [`Job::set_done`].
+    pub(crate) fn close(&self, outcome: Outcome) -> JobEnd {
         drop(self.take_stdin());
+        let guards = self.lock_guards().take();
+        drop(guards);
         for (stream, error) in self.sink_errors() {
             tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
         }
@@ -292,9 +308,14 @@ impl Job {
             false => self.0.redaction.mask(&line).into(),
         };
         let error = state::failure_line(&outcome, &self.0.usage).map(redact);
-        let end = JobEnd { outcome, error, at: Timestamp::now(), usage: self.usage() };
-        self.0.state.send_replace(JobState::Done(end.clone()));
-        end
+        JobEnd { outcome, error, at: Timestamp::now(), usage: self.usage() }
+    }
+
+    /// Publishes `end` to those who wait for it. By now it is counted and recorded; see [`engine`](crate::engine).
+    pub(crate) fn set_done(&self, end: JobEnd) {
+        self.0.state.send_replace(JobState::Done(end));
+        // A client may have returned its stdin after it was closed.
+        drop(self.take_stdin());
     }
 
     fn call(&self, inputs: RunInputs) -> Call {
@@ -319,6 +340,10 @@ impl Job {
 
     fn lock_stdin(&self) -> MutexGuard<'_, Option<Sink>> {
         self.0.stdin.lock().expect("no panic while the lock is held")
+    }
+
+    fn lock_guards(&self) -> MutexGuard<'_, Option<Vec<Box<dyn Send>>>> {
+        self.0.guards.lock().expect("no panic while the lock is held")
     }
 
     fn lock_phase(&self) -> MutexGuard<'_, Phase> {

@@ -15,17 +15,20 @@ use crate::job::{Job, JobId};
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     jobs: Mutex<Jobs>,
-    /// The number of work jobs in flight that have not ended.
+    /// The number of work jobs that have not ended.
     running: AtomicUsize,
-    /// The number of work jobs in flight, for those who wait until there are none.
-    work_count: watch::Sender<usize>,
+    /// [`Jobs::work_guards`], for those who wait until it is zero.
+    work_guards: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Jobs {
     is_closed: bool,
+    /// Work jobs that have not ended.
     work: HashMap<JobId, Job>,
     services: HashMap<JobId, Job>,
+    /// The number of work jobs whose guard is not dropped, including those that have ended.
+    work_guards: usize,
 }
 
 /// Keeps one job in flight. Dropping it removes the job.
@@ -33,8 +36,9 @@ struct Jobs {
 pub(super) struct InFlightGuard {
     in_flight: Arc<InFlight>,
     job: JobId,
-    /// Whether the job is counted in [`InFlight::running`].
-    is_running: bool,
+    is_work: bool,
+    /// Whether the job is listed and counted as running.
+    is_listed: bool,
 }
 
 impl InFlight {
@@ -49,10 +53,11 @@ impl InFlight {
             Role::Work => jobs.work.insert(job.id(), job.clone()),
             Role::Service => jobs.services.insert(job.id(), job.clone()),
         };
-        self.work_count.send_replace(jobs.work.len());
-        let is_running = role == Role::Work;
-        self.running.fetch_add(usize::from(is_running), Ordering::Relaxed);
-        Some(InFlightGuard { in_flight: self.clone(), job: job.id(), is_running })
+        let is_work = role == Role::Work;
+        jobs.work_guards += usize::from(is_work);
+        self.work_guards.send_replace(jobs.work_guards);
+        self.running.fetch_add(usize::from(is_work), Ordering::Relaxed);
+        Some(InFlightGuard { in_flight: self.clone(), job: job.id(), is_work, is_listed: true })
     }
 
     /// Rejects new jobs from now on. Returns `false` if they were rejected already.
@@ -65,33 +70,25 @@ impl InFlight {
         self.lock().is_closed
     }
 
-    /// Returns the work jobs in flight.
+    /// Returns the work jobs that have not ended.
     pub(super) fn work(&self) -> Vec<Job> {
         self.lock().work.values().cloned().collect()
     }
 
-    /// Returns the services that run.
+    /// Returns the services that have not ended.
     pub(super) fn services(&self) -> Vec<Job> {
         self.lock().services.values().cloned().collect()
     }
 
-    /// Returns the number of work jobs that have not ended. A job that has ended is not counted, even if it is still in flight.
+    /// Returns the number of work jobs that have not ended. A job that has ended is not counted, even if its guard is not dropped yet.
     pub(super) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Waits until no work is in flight. Cancel-safe.
+    /// Waits until the guards of all work jobs are dropped. Cancel-safe.
     pub(super) async fn wait_until_idle(&self) {
-        let mut work_count = self.work_count.subscribe();
-        work_count.wait_for(|count| *count == 0).await.expect("`self` holds the sender");
-    }
-
-    fn leave(&self, job: JobId) {
-        let mut jobs = self.lock();
-        if jobs.work.remove(&job).is_none() {
-            jobs.services.remove(&job);
-        }
-        self.work_count.send_replace(jobs.work.len());
+        let mut work_guards = self.work_guards.subscribe();
+        work_guards.wait_for(|count| *count == 0).await.expect("`self` holds the sender");
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {
@@ -100,17 +97,25 @@ impl InFlight {
 }
 
 impl InFlightGuard {
-    /// Stops counting the job as running. Called before anybody can see its end.
+    /// Stops listing the job and counting it as running. Called before anybody can see its end.
     pub(super) fn set_ended(&mut self) {
-        if std::mem::take(&mut self.is_running) {
-            self.in_flight.running.fetch_sub(1, Ordering::Relaxed);
+        if !std::mem::take(&mut self.is_listed) {
+            return;
         }
+        let mut jobs = self.in_flight.lock();
+        let job = if self.is_work { jobs.work.remove(&self.job) } else { jobs.services.remove(&self.job) };
+        // Drop the job without the lock.
+        drop(jobs);
+        drop(job);
+        self.in_flight.running.fetch_sub(usize::from(self.is_work), Ordering::Relaxed);
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.set_ended();
-        self.in_flight.leave(self.job);
+        let mut jobs = self.in_flight.lock();
+        jobs.work_guards -= usize::from(self.is_work);
+        self.in_flight.work_guards.send_replace(jobs.work_guards);
     }
 }

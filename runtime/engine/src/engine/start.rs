@@ -1,4 +1,4 @@
-//! Starts jobs and takes them to their end.
+//! Starts jobs and takes them to their end, in the order that [`engine`](super) describes.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::in_flight::InFlightGuard;
 use super::{Engine, Inner, job_log};
 use crate::events::EventKind;
 use crate::handler::{Call, Role};
-use crate::job::{Job, JobEnd, JobState, StartError, StartJob};
+use crate::job::{Job, JobEnd, StartError, StartJob};
 
 impl StartJob for Inner {
     fn start_job(self: Arc<Self>, job: &Job) -> Result<(), StartError> {
@@ -32,10 +32,10 @@ impl Engine {
             }
             Ok((guard, permit))
         });
-        if admitted.as_ref().err() == Some(&StartError::ShuttingDown)
-            && let JobState::Done(end) = job.state()
-        {
+        if let Err(error @ StartError::ShuttingDown) = &admitted {
+            let end = job.close(Outcome::Refused { why: error.to_string() });
             job_log::log_end(job, &end);
+            job.set_done(end);
         }
         let (call, (guard, permit)) = admitted?;
         let (engine, job) = (self.clone(), job.clone());
@@ -56,24 +56,23 @@ impl Engine {
             Permit::Queued(position) => tokio::select! {
                 biased;
                 outcome = call.stop.requested() => {
-                    // Close the streams before anybody can see the end.
+                    // `select!` has dropped the position in the queue.
                     drop(call);
                     guard.set_ended();
-                    let end = job.finish(outcome);
-                    job_log::log_end(job, &end);
-                    self.publish_end(job, &end);
+                    self.publish_end(job, job.close(outcome));
                     return;
                 }
                 permit = self.0.admission.wait_for_slot(job, position) => permit,
             },
             permit => permit,
         };
-        job.set_running();
         job_log::log_start(job);
         if is_work(job) {
             self.0.started.fetch_add(1, Ordering::Relaxed);
             let (handler, parent) = (job.name().to_owned(), job.parent());
-            self.0.events.publish(EventKind::JobStart { job: job.id(), handler, parent });
+            self.0.events.publish_with(EventKind::JobStart { job: job.id(), handler, parent }, || job.set_running());
+        } else {
+            job.set_running();
         }
         let outcome = run(job, call).await;
         if job.tree().has_children() {
@@ -83,28 +82,40 @@ impl Engine {
                 job.tree().reclaim_slot().await;
             }
         }
-        // A client that sees the end may start the next job. By then the slot is free, and the job is no longer counted.
         drop(permit);
         guard.set_ended();
-        let end = job.finish(outcome);
+        self.count_and_publish_end(job, outcome);
+        drop(guard);
+    }
+
+    /// Counts a job whose run is over and which holds nothing any more, and then publishes its end.
+    fn count_and_publish_end(&self, job: &Job, outcome: Outcome) {
+        let end = job.close(outcome);
         if is_work(job) {
             self.0.run_metrics.record_end(&end);
             job.resolved().totals().add(&end.outcome, &end.usage);
         }
-        job_log::log_end(job, &end);
-        self.publish_end(job, &end);
-        drop(guard);
+        self.publish_end(job, end);
     }
 
-    /// Records the end of a job in the history and publishes it as an event.
-    fn publish_end(&self, job: &Job, end: &JobEnd) {
-        if is_recorded(job) {
-            self.0.history.record_end(job, end);
-        }
-        if is_work(job) {
-            let (handler, outcome) = (job.name().to_owned(), end.outcome.kind().to_owned());
-            let exit_code = end.outcome.exit_code();
-            self.0.events.publish(EventKind::JobEnd { job: job.id(), handler, outcome, exit_code });
+    /// Publishes the end of a job, which has been counted, as an event, as a record and as the job's state, in one step.
+    fn publish_end(&self, job: &Job, end: JobEnd) {
+        job_log::log_end(job, &end);
+        let event = is_work(job).then(|| EventKind::JobEnd {
+            job: job.id(),
+            handler: job.name().to_owned(),
+            outcome: end.outcome.kind().to_owned(),
+            exit_code: end.outcome.exit_code(),
+        });
+        let publish = || {
+            if is_recorded(job) {
+                self.0.history.record_end(job, &end);
+            }
+            job.set_done(end);
+        };
+        match event {
+            Some(event) => _ = self.0.events.publish_with(event, publish),
+            None => publish(),
         }
     }
 }

@@ -1,5 +1,6 @@
 mod catch_all;
 mod children;
+mod completion;
 mod failures;
 mod job_log;
 mod registry;
@@ -7,7 +8,7 @@ mod shutdown;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use capstan_core::env::Env;

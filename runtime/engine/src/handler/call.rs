@@ -23,7 +23,7 @@ pub struct Call {
     pub job: JobId,
     /// The job as the parent of others, for [`JobBuilder::child_of`](crate::engine::JobBuilder::child_of).
     pub as_parent: Parent,
-    /// The name that the handler was called by.
+    /// What the guest finds before its arguments: the name of the handler, unless its manifest gives another.
     pub name: String,
     /// The arguments, without the name.
     pub args: Vec<String>,
