@@ -243,7 +243,7 @@ mod tests {
             panic!("it is taken for a clean stop")
         };
         assert_eq!(failure.exit_code(), 1);
-        let told = "it did not stop cleanly: 2 changes were not seen through; shutdown hook lock did not end; \
+        let told = "it did not stop cleanly: 2 changes of handlers did not finish; shutdown hook lock did not end; \
                     shutdown hook cache panicked";
         assert_eq!(failure.to_string(), told);
     }

@@ -16,7 +16,9 @@
 //! | layer | files |
 //! |---|---|
 //! | names and ids | `handler/name`, `job/id` |
-//! | plain descriptions | `handler/info` ([`HandlerInfo`](handler::HandlerInfo), [`Role`](handler::Role)), `job/spec` ([`JobSpec`](job::JobSpec)), `job/state` ([`JobEnd`](job::JobEnd)), `job/idempotency_key`, `job/command_line`, `events/kind` |
+//! | descriptions of handlers | `handler/info` ([`HandlerInfo`](handler::HandlerInfo), [`Role`](handler::Role)) |
+//! | descriptions of jobs | `job/spec` ([`JobSpec`](job::JobSpec)), `job/state` ([`JobEnd`](job::JobEnd)), `job/idempotency_key`, `job/command_line` |
+//! | descriptions of events | `events/kind` |
 //! | mechanisms without jobs | `job/stop`, `job/tree` ([`Parent`](job::Parent)), [`output_log`], [`events`], [`metrics`], [`tasks`] |
 //! | handlers | [`handler`] (the trait, [`Call`](handler::Call), [`Native`](handler::Native)), then [`registry`] |
 //! | jobs | [`job`]: the state machine and the streams of a [`Job`](job::Job), bound to a resolved handler |
@@ -29,7 +31,7 @@
 //! - A [`Call`](handler::Call) holds its job as the parent of others, but is a layer below jobs. It holds a `TreeNode`, which the job
 //!   implements.
 //!
-//! [`HistoryStore`](history::HistoryStore) records jobs in memory. A durable store belongs beside it, above the plain descriptions:
+//! [`HistoryStore`](history::HistoryStore) records jobs in memory. A durable store belongs beside it, above the descriptions:
 //! [`JobSpec`](job::JobSpec), [`JobEnd`](job::JobEnd), [`JobId`](job::JobId) and [`IdempotencyKey`](job::IdempotencyKey) hold no job, handler
 //! or engine.
 

@@ -19,7 +19,7 @@ pub struct Filter {
 pub enum FilterError {
     #[error("{0:?} is not of the form KEY=VALUE")]
     NoValue(String),
-    #[error("{0:?} is not a filter key; use event, handler, job or outcome")]
+    #[error("{0:?} is not a filter key; the keys are event, handler, job and outcome")]
     UnknownKey(String),
     #[error("{value:?} is not {expected}")]
     BadValue { value: String, expected: String },
@@ -111,7 +111,7 @@ mod tests {
         for (condition, named) in [
             ("job.end", "job.end"),
             ("", "KEY=VALUE"),
-            ("evnet=job.end", "\"evnet\" is not a filter key; use event, handler, job or outcome"),
+            ("evnet=job.end", "\"evnet\" is not a filter key; the keys are event, handler, job and outcome"),
             ("event=job.ended", "handler.put"),
             ("job=1", "id of a job"),
             ("outcome=ok", "exited"),
