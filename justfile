@@ -16,8 +16,13 @@ build *args:
 jobs *args:
     jobs/build {{ args }}
 
+# Build the binary that is released: optimised and stripped, with its debug information beside it.
+dist:
+    packaging/dist
+
 # Start a daemon, push the first-party jobs, stream real input through them, and stop the daemon.
-demo *args: build jobs
+demo *args: jobs
+    cargo build --package capstan --no-default-features
     jobs/demo {{ args }}
 
 # Run the command, for example `./just run daemon` or `./just run info`.
@@ -74,6 +79,10 @@ lint *args:
 # Build the documentation. A broken link is an error.
 doc *args:
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items {{ args }}
+
+# Check that no crate can reach what its layer must not know, for example that the engine has neither hyper nor wasmtime.
+boundaries:
+    tests/boundaries
 
 # Check the licences, sources and duplicates of the dependencies.
 deny: _cargo-deny
