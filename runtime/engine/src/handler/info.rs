@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandlerInfo {
     pub kind: Kind,
+    /// The SHA-256 of the program, as `sha256:HEX`. Native handlers have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Bytes of the program; 0 for native handlers.
+    /// The size of the program in bytes, or 0 for native handlers.
     pub size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// One line that shows how the handler is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
 }
