@@ -20,6 +20,7 @@ pub(in super::super) async fn profile(_api: Arc<Api>, _request: Request) -> Resu
 }
 
 fn unavailable(code: &'static str) -> Error {
-    let message = "this daemon was built without profilers; build it with `--features profiling`, as `./just dist` does";
+    let message =
+        "this daemon was built without profilers; build it with `--features profiling`, as `./just dist` does";
     Error::new(StatusCode::NOT_IMPLEMENTED, code, message)
 }

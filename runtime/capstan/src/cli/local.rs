@@ -82,30 +82,18 @@ pub(super) async fn run(
         _ => None,
     };
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
-<<<<<<< HEAD
-    engine.register(&name, handler).map_err(|error| refuse(&error))?;
-    let (ends, streams) = Ends::new();
-    let options = JobOptions { policy: given.asked, mounts, ..JobOptions::default() };
-    let job = engine.job(&name).map_err(|error| refuse(&error))?.args(given.args).env(&given.env).options(options);
-=======
     engine.register(&name, handler).map_err(|error| program_error(&error))?;
     let (caller, streams) = stream_pipes();
-    let control = Control { asked: spec.policy, mounts, ..Control::default() };
-    let job = engine.job(&name).map_err(|error| program_error(&error))?.args(spec.args).env(&spec.env).control(control);
->>>>>>> r-cli
+    let options = JobOptions { policy: spec.policy, mounts, ..JobOptions::default() };
+    let job = engine.job(&name).map_err(|error| program_error(&error))?.args(spec.args).env(&spec.env).options(options);
     let job = job.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).build();
     let job = job.map_err(|error| program_error(&error))?;
     job.start().map_err(|error| program_error(&error))?;
     let end = caller.pass_through(&job, interrupt).await?;
     let id = Some(job.id().to_string());
     Ok(match end {
-<<<<<<< HEAD
         Some(JobEnd { outcome, error, usage, .. }) => {
-            Ending { error: error.map(Into::into), ..Ending::new(id, &name, outcome, Some(usage)) }
-=======
-        Some(End { outcome, error, usage, .. }) => {
             RunReport { error: error.map(Into::into), ..RunReport::new(id, &name, outcome, Some(usage)) }
->>>>>>> r-cli
         }
         None => RunReport::stopped(id, &name),
     })
@@ -134,22 +122,12 @@ fn stream_pipes() -> (CallerStreams, JobStreams) {
     (caller, JobStreams { stdin, stdout, stderr })
 }
 
-<<<<<<< HEAD
-    /// Passes the process's own streams through until the job has ended and all of its output is written. Cancels the job when the
-    /// user interrupts, when stdin cannot be read, and when nobody reads the output any more; `None` where the user interrupts twice.
-    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<JobEnd>, CliError> {
-        let input = output::forward(tokio::io::stdin(), self.stdin);
-        let stdout =
-            async { output::forward(self.stdout, tokio::io::stdout()).await.map_err(output::to(OutputStream::Stdout)) };
-        let stderr =
-            async { output::forward(self.stderr, tokio::io::stderr()).await.map_err(output::to(OutputStream::Stderr)) };
-=======
 impl CallerStreams {
     /// Passes the streams of this process through until the job has ended and all of its output is written.
     ///
     /// Cancels the job if the user interrupts, if stdin cannot be read, or if the output cannot be written. Returns `None` if the user
     /// interrupts twice.
-    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<End>, CliError> {
+    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<JobEnd>, CliError> {
         let input = output::copy(tokio::io::stdin(), self.stdin);
         let stdout = async {
             output::copy(self.stdout, tokio::io::stdout()).await.map_err(output::output_error(OutputStream::Stdout))
@@ -157,7 +135,6 @@ impl CallerStreams {
         let stderr = async {
             output::copy(self.stderr, tokio::io::stderr()).await.map_err(output::output_error(OutputStream::Stderr))
         };
->>>>>>> r-cli
         let output = async { tokio::try_join!(stdout, stderr).map(drop) };
         tokio::pin!(input, output);
         let (mut is_reading_stdin, mut is_writing_output, mut is_interrupted) = (true, true, false);
