@@ -1,6 +1,6 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-# Tools that recipes install for themselves live in the target folder, so that `clean` removes them too.
+# Recipes install their tools into the target directory, so that `clean` removes these too.
 tools := justfile_directory() / "target/tools"
 export PATH := tools / "bin:" + env("PATH")
 
@@ -12,28 +12,33 @@ default:
 build *args:
     cargo build --workspace {{ args }}
 
-# Compile the guest programs to target/guests; what has not changed is taken from the cache.
+# Compile the guest programs to target/guests. Unchanged programs come from the cache.
 jobs *args:
     jobs/build {{ args }}
 
-# Start a daemon, push the first-party jobs, stream real input through them, and stop it.
-demo *args: build jobs
+# Build the binary that is released: optimised and stripped, with its debug information beside it.
+dist:
+    packaging/dist
+
+# Start a daemon, push the first-party jobs, stream real input through them, and stop the daemon.
+demo *args: jobs
+    cargo build --package capstan --no-default-features
     jobs/demo {{ args }}
 
 # Run the command, for example `./just run daemon` or `./just run info`.
 run *args:
     cargo run --quiet --package capstan --bin capstan -- {{ args }}
 
-# Run all tests: unit (those of guests too), documentation, integration and end to end.
+# Run all tests: unit tests (also those of guests), documentation, integration and end-to-end tests.
 test *args: (jobs "--test")
     cargo test --workspace {{ args }}
 
-# Check the units of packaging/ with systemd's own tool, and that their command line starts a daemon.
+# Check the units of packaging/ with systemd's own tool, and check that their command line starts a daemon.
 units: jobs
-    @command -v systemd-analyze >/dev/null || { echo "units: systemd-analyze is not installed, so systemd has not checked them" >&2; exit 1; }
+    @command -v systemd-analyze >/dev/null || { echo "units: cannot check the units: systemd-analyze is not installed; install systemd" >&2; exit 1; }
     cargo test --package capstan --test e2e -- units:: --nocapture
 
-# Run the integration tests against daemons that refuse to start with less than full confinement.
+# Run the integration tests with daemons that refuse to start without full confinement.
 strict *args: (jobs "--test")
     CAPSTAN_TEST_CONFINE=strict cargo test --package capstan --test it {{ args }}
 
@@ -41,19 +46,19 @@ strict *args: (jobs "--test")
 e2e *args: jobs
     cargo test --package capstan --test e2e {{ args }}
 
-# Measure requests a second against a bare server, processes, and a crowd, under the profile of the tests.
+# Measure requests per second, also of a bare server and of native processes, and many guests at once, with the profile of the tests.
 bench *args: build jobs
     cargo bench --profile dev --package capstan --bench requests {{ args }}
 
-# Run 200,000 jobs of all kinds, and see that memory, files and threads end where they began.
+# Run 200,000 jobs of all kinds, and check that memory, files and threads do not grow.
 soak *args: build jobs
     cargo bench --profile dev --package capstan --bench soak {{ args }}
 
-# Fuzz a target of tests/fuzz with a nightly toolchain, for example `./just fuzz frames 10m`; without a target, list them.
+# Fuzz a target of tests/fuzz with a nightly toolchain, for example `./just fuzz frames 10m`. Without a target, list the targets.
 fuzz *args:
     tests/fuzz/run {{ args }}
 
-# Change the sources where limits and grants are decided, one thing at a time, and list what no unit test notices.
+# Change the code that decides limits and grants, in one place at a time, and list the changes that no unit test notices.
 mutants *args: _cargo-mutants
     cargo mutants --package capstan --output target {{ args }}
 
@@ -67,24 +72,28 @@ fmt-check:
     cargo fmt --all --check
     cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 
-# Run clippy over everything; a warning is an error.
+# Run clippy on everything. A warning is an error.
 lint *args:
     cargo clippy --workspace --all-targets {{ args }} -- -D warnings
 
-# Build the documentation; a broken link is an error.
+# Build the documentation. A broken link is an error.
 doc *args:
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items {{ args }}
 
-# Check the dependencies' licences, sources and duplicates.
+# Check that no crate can reach what its layer must not know, for example that the engine has neither hyper nor wasmtime.
+boundaries:
+    tests/boundaries
+
+# Check the licences, sources and duplicates of the dependencies.
 deny: _cargo-deny
     cargo deny --workspace check bans licenses sources
     cargo deny --manifest-path tests/fuzz/Cargo.toml check bans licenses sources
 
-# Run every gate as CI does, and print the time of each.
+# Run all stages of CI, and print the time of each.
 ci *args:
     .ci/run {{ args }}
 
-# Remove everything that was built, the installed tools included.
+# Remove everything that was built, and the installed tools.
 clean:
     cargo clean
 

@@ -6,6 +6,7 @@
 mod attach;
 mod commands;
 mod detached;
+mod dir_paths;
 mod examples;
 mod handlers;
 mod in_process;
@@ -13,6 +14,8 @@ mod interrupt;
 mod jobs;
 mod logs_and_events;
 mod mounts;
+mod path_calls;
+mod program_name;
 mod run_flags;
 mod schema;
 mod systemd_units;

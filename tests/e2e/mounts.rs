@@ -129,7 +129,7 @@ async fn invalid_mounts_are_rejected() {
         "/dev/null::/data".to_owned(),
         "/nowhere::/data".to_owned(),
         "no-guest-path".to_owned(),
-        format!("{}::data", granted.path("data").display()),
+        format!("{}::../data", granted.path("data").display()),
         format!("{}::/a/../data", granted.path("data").display()),
     ] {
         let finished = command()

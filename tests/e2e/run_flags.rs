@@ -13,9 +13,9 @@ async fn deterministic_run_prints_the_same_in_process_and_on_a_daemon() {
     let daemon = Setup::new(CAPSTAN).start();
     let flags = ["run", "--deterministic", "--fuel", "100000000", "--outcome", "outcome.json"];
     let mut results = Vec::new();
-    daemon.client().push("probe.p2", guests::compiled("probe.p2")).await;
+    daemon.client().push("probe.p2.wasm", guests::compiled("probe.p2")).await;
     // The name of the program is input too: the file name in process, the handler name on a daemon.
-    let handler = Path::new("probe.p2");
+    let handler = Path::new("probe.p2.wasm");
     for (command, probe) in [(command(), probe.as_path()), (command(), &probe), (command_for(&daemon), handler)] {
         let finished = command.args(flags).args([probe]).args(["senses"]).stdin("").run().await.assert_exit_code(0);
         let outcome: Value = serde_json::from_slice(&finished.read("outcome.json")).unwrap();

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 mod attach;
 mod cancellation;
+mod completion_order;
 mod concurrency;
 mod events;
 mod history;

@@ -1,12 +1,17 @@
 //! `/debug/`: what a daemon in debug mode reports of its own process. These routes exist only with `--debug`.
 
 mod capture;
+#[cfg(feature = "profiling")]
 mod flamegraph;
 mod guest;
+#[cfg(feature = "profiling")]
 mod heap;
 pub(crate) mod mode;
+#[cfg(feature = "profiling")]
 mod profile;
 mod tasks;
+#[cfg(not(feature = "profiling"))]
+mod without_profiling;
 
 use std::sync::Arc;
 
@@ -14,9 +19,13 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, json};
 
 pub(super) use self::guest::profile as guest_profile;
+#[cfg(feature = "profiling")]
 pub(super) use self::heap::heap;
+#[cfg(feature = "profiling")]
 pub(super) use self::profile::profile;
 pub(super) use self::tasks::tasks;
+#[cfg(not(feature = "profiling"))]
+pub(super) use self::without_profiling::{heap, profile};
 use super::body::{self, Body};
 use super::error::Error;
 use super::query::Parameters;

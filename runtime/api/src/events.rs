@@ -114,9 +114,11 @@ async fn send_events(engine: Engine, mut subscription: Subscription, selection: 
         if frames.is_closed() {
             return;
         }
+        // Read before the subscription, so that an event that is published in between is still sent.
+        let last = engine.events().last();
         let item = match subscription.try_next() {
             Some(item) => item,
-            None if is_drained || selection.is_complete(engine.events().last()) => return,
+            None if is_drained || selection.is_complete(last) => return,
             None => tokio::select! {
                 biased;
                 item = subscription.next() => item,

@@ -134,7 +134,9 @@ pub(super) async fn cancel(state: Arc<ApiState>, request: Request) -> Result<Res
         job.cancel(CancelledBy::Client);
     } else {
         let permit = state.slots.grace_period()?;
-        state.tasks.spawn("api", "cancellation after a time of grace", async move {
+        // Held by the job too, because the task learns of its end later than other waiters.
+        job.hold_until_end(permit.clone());
+        state.tasks.spawn("api", "cancellation after a grace period", async move {
             let _permit = permit;
             // The job may end on its own within the grace period.
             let _ = tokio::time::timeout(grace, job.wait()).await;
@@ -165,7 +167,7 @@ pub(super) async fn stdin(state: Arc<ApiState>, request: Request) -> Result<Resp
     })?;
     let target = job.clone();
     // A task of its own, so that a disconnected client does not stop the copy: the guest must not take a part for the whole input.
-    let copying = state.tasks.spawn("api", "input of a job", async move {
+    let copying = state.tasks.spawn("api", "stdin of a job", async move {
         tokio::select! {
             is_complete = stdin::copy(request.body, sink, &target) => is_complete,
             _ = target.wait() => false,

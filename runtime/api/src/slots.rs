@@ -1,6 +1,6 @@
 //! `Slots`: limits on what requests and jobs may hold in memory at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,7 +46,7 @@ impl Slots {
     /// # Errors
     /// [`Error`], 429 `busy`, where no slot becomes free in time.
     pub(crate) async fn upload(&self) -> Result<OwnedSemaphorePermit, Error> {
-        acquire(&self.uploads, "request bodies", UPLOADS).await
+        acquire(&self.uploads, "large request bodies", UPLOADS).await
     }
 
     /// Waits up to 30 s for a slot to hold a program in memory for a client. Cancel-safe.
@@ -54,7 +54,7 @@ impl Slots {
     /// # Errors
     /// [`Error`], 429 `busy`, where no slot becomes free in time.
     pub(crate) async fn download(&self) -> Result<OwnedSemaphorePermit, Error> {
-        acquire(&self.downloads, "programs", DOWNLOADS).await
+        acquire(&self.downloads, "program downloads", DOWNLOADS).await
     }
 
     /// Counts `stdin` as in memory until its last clone is dropped: a job may wait in the queue with it.
@@ -76,13 +76,24 @@ impl Slots {
     /// Takes a slot for a job in its grace period.
     ///
     /// # Errors
-    /// [`Error`], 429 `busy`, where as many jobs as may be are in theirs.
-    pub(crate) fn grace_period(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.grace_periods.clone().try_acquire_owned().map_err(|_| {
+    /// [`Error`], 429 `busy`, where 1024 jobs are in their grace period already.
+    pub(crate) fn grace_period(&self) -> Result<GracePeriodPermit, Error> {
+        let permit = self.grace_periods.clone().try_acquire_owned().map_err(|_| {
             Error::busy(format!(
                 "{GRACE_PERIODS} jobs are in their grace period, which is the limit; try again, or without grace"
             ))
-        })
+        })?;
+        Ok(GracePeriodPermit(Arc::new(Mutex::new(Some(permit)))))
+    }
+}
+
+/// The slot of a job in its grace period. Dropping any of its clones frees it: the grace period is over, or the job has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct GracePeriodPermit(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Drop for GracePeriodPermit {
+    fn drop(&mut self) {
+        self.0.lock().expect("no panic while the lock is held").take();
     }
 }
 
@@ -91,7 +102,7 @@ async fn acquire(slots: &Arc<Semaphore>, what: &str, limit: usize) -> Result<Own
     let permit = permit.map_err(|_| {
         let waited = SLOT_TIMEOUT.as_secs();
         Error::busy(format!(
-            "the limit of {limit} large {what} in transfer is reached, and none ended within {waited} s; try again"
+            "the limit of {limit} {what} at a time is reached, and none finished within {waited} s; try again"
         ))
     })?;
     Ok(permit.expect("the semaphore is never closed"))

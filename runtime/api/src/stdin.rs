@@ -34,7 +34,7 @@ impl StdinBody {
             return end;
         };
         let (job, end_guard) = (job.clone(), end.clone().drop_guard());
-        tasks.spawn("api", "input of a run", async move {
+        tasks.spawn("api", "stdin of a run", async move {
             tokio::select! {
                 _ = copy(body, sink, &job) => {}
                 // The task must end with the run even if the client neither sends anything nor ends its body.

@@ -112,7 +112,7 @@ fn any_other_system_call_ends_the_process() {
         return;
     }
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "confine::tests::any_other_system_call_ends_the_process", "--test-threads=1"])
+        .args(["--exact", "tests::any_other_system_call_ends_the_process", "--test-threads=1"])
         .env(FILTERED, "1")
         .output()
         .unwrap();

@@ -18,6 +18,9 @@ pub struct Manifest {
     pub description: Option<String>,
     /// How it is called, in the manner of a synopsis.
     pub usage: Option<String>,
+    /// The name that its runs find before their arguments, as `argv[0]`. Default: the name of the handler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub argv0: Option<String>,
     /// What its runs may use and touch, within what the operator allows.
     // Manifests of earlier versions have it as `limits`.
     #[serde(alias = "limits")]
@@ -38,7 +41,12 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] with line, column and the offending text.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        toml::from_str(text).map_err(|error| ManifestError(policy::with_suggestion(&error.to_string())))
+        let manifest: Self =
+            toml::from_str(text).map_err(|error| ManifestError(policy::with_suggestion(&error.to_string())))?;
+        if manifest.argv0.as_ref().is_some_and(|argv0| argv0.contains('\0')) {
+            return Err(ManifestError("argv0 holds NUL, which no guest could see".to_owned()));
+        }
+        Ok(manifest)
     }
 }
 
@@ -57,7 +65,15 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_known_is_named() {
-        for text in ["nmae = \"x\"", "[policy]\nmemroy = 1", "policy = 3", "[env]\nTOP = 3", "= ="] {
+        for text in [
+            "nmae = \"x\"",
+            "argv0 = \"a\\u0000b\"",
+            "argv0 = 3",
+            "[policy]\nmemroy = 1",
+            "policy = 3",
+            "[env]\nTOP = 3",
+            "= =",
+        ] {
             assert!(Manifest::parse(text).is_err(), "{text}");
         }
         assert!(Manifest::parse("nmae = \"x\"").unwrap_err().to_string().contains("nmae"));

@@ -78,6 +78,8 @@ pub enum GuestPathError {
         "{0:?} is no path for a guest: it must be absolute, without `.`, `..`, NUL, and anything empty between `/`"
     )]
     Malformed(String),
+    #[error("{0:?} leads out of the root of the guest: it has more `..` than directories before them")]
+    Outside(String),
     #[error("{0:?} is there twice")]
     Twice(String),
     #[error("{inner:?} lies in {outer:?}, which is a mount itself")]
@@ -191,6 +193,41 @@ pub fn check_guest_paths<'a>(paths: impl IntoIterator<Item = (&'a str, bool)>) -
     Ok(())
 }
 
+/// The path under which a guest finds what was asked for as `asked`. One that is relative is resolved against `/`, as programs resolve the
+/// names that they open: `data` is `/data`, and `.` is `/`.
+///
+/// # Errors
+/// [`GuestPathError::Malformed`], [`GuestPathError::Outside`]
+pub fn guest_path(asked: &str) -> Result<String, GuestPathError> {
+    match asked {
+        "" => Err(GuestPathError::Malformed(asked.into())),
+        absolute if absolute.starts_with('/') => check_guest_path(absolute).map(|()| absolute.to_owned()),
+        relative => resolved(relative),
+    }
+}
+
+/// The path under which a guest finds what is at `host` for the user, where the user gives no other: the same, resolved against `/`.
+///
+/// # Errors
+/// [`GuestPathError::Malformed`], [`GuestPathError::Outside`]
+pub fn guest_path_of_host(host: &str) -> Result<String, GuestPathError> {
+    if host.is_empty() { Err(GuestPathError::Malformed(host.into())) } else { resolved(host) }
+}
+
+/// `path` without `.`, `..` and anything empty, below `/`.
+fn resolved(path: &str) -> Result<String, GuestPathError> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop().ok_or_else(|| GuestPathError::Outside(path.into()))?,
+            part if part.contains('\0') => return Err(GuestPathError::Malformed(path.into())),
+            part => parts.push(part),
+        }
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
 /// Checks one path under which a guest may find a mount.
 ///
 /// # Errors
@@ -228,6 +265,42 @@ mod tests {
         for path in ["/", "/a", "/a/b", "/..a", "/a b", "/ü"] {
             assert_eq!(check_guest_path(path), Ok(()), "{path:?}");
         }
+    }
+
+    #[test]
+    fn relative_guest_path_is_resolved_against_the_root() {
+        for (asked, expected) in [
+            (".", "/"),
+            ("./", "/"),
+            ("data", "/data"),
+            ("data/", "/data"),
+            ("./x/y", "/x/y"),
+            ("x//y/.", "/x/y"),
+            ("x/../y", "/y"),
+            ("x/..", "/"),
+            ("..x", "/..x"),
+        ] {
+            assert_eq!(guest_path(asked).as_deref(), Ok(expected), "{asked:?}");
+            assert_eq!(guest_path_of_host(asked).as_deref(), Ok(expected), "{asked:?}");
+            assert_eq!(check_guest_path(expected), Ok(()), "{expected:?}");
+        }
+        for asked in ["..", "../x", "x/../../y", "./.."] {
+            assert_eq!(guest_path(asked), Err(GuestPathError::Outside(asked.into())));
+            assert_eq!(guest_path_of_host(asked), Err(GuestPathError::Outside(asked.into())));
+        }
+        for asked in ["", "a\0b"] {
+            assert_eq!(guest_path(asked), Err(GuestPathError::Malformed(asked.into())));
+            assert_eq!(guest_path_of_host(asked), Err(GuestPathError::Malformed(asked.into())));
+        }
+    }
+
+    #[test]
+    fn absolute_guest_path_is_taken_as_it_is_and_one_of_the_host_is_resolved() {
+        assert_eq!(guest_path("/a/b").as_deref(), Ok("/a/b"));
+        assert_eq!(guest_path("/a/../b"), Err(GuestPathError::Malformed("/a/../b".into())));
+        assert_eq!(guest_path_of_host("/a/../b/").as_deref(), Ok("/b"));
+        assert_eq!(guest_path_of_host("/").as_deref(), Ok("/"));
+        assert_eq!(guest_path_of_host("/.."), Err(GuestPathError::Outside("/..".into())));
     }
 
     #[test]

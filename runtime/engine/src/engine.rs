@@ -1,6 +1,23 @@
 //! `Engine`: the registry of handlers and the life of the daemon.
 //!
 //! It finds what a name resolves to, starts jobs behind a fence, and bounds each by its deadline. Its end is in [`shutdown`].
+//!
+//! # Nothing is published before it is recorded
+//!
+//! Whoever sees that a job has ended, in whatever way, may act on it at once: start the next job, read the metrics, remove the record.
+//! So the end of every job takes these steps, in this order:
+//!
+//! 1. **Release.** The handler's future is dropped, and with it the streams, files, sockets and memory of the run. Children have ended. The
+//!    slot, the place in the queue, the places of the concurrency limits and the guards of [`Job::hold_until_end`] are free, and the job is
+//!    no longer among those that run ([`Engine::counts`], [`Engine::jobs`]).
+//! 2. **Count.** The metrics of runs and the totals of the handler include it, and the job log has its line.
+//! 3. **Publish.** The event, the record ([`Records::end`]) and the state ([`Job::wait`], [`Job::state`]) change as one step, under the lock of
+//!    the events: a client that reads one of the three finds the other two. Responses, trailers, frames and `attach` wait for the state.
+//! 4. **Leave.** The job leaves the fence: [`Engine::idle`] and [`Engine::drained`] return after the last event.
+//!
+//! Steps 1 and 2 are in `Engine::carry_out` and `Engine::conclude`, step 3 is in `Engine::publish_end`. A job that is refused because the
+//! engine shuts down was never let in; it has a line in the job log before its state is published, and nothing else. The start of a job
+//! follows the same rule: it is logged and counted, and then event and state change as one step.
 
 mod admission;
 mod concurrency;
@@ -33,7 +50,7 @@ pub use self::totals::{Totals, TotalsReport};
 use crate::events::{self, EventKind, Events};
 use crate::handler::{Call, Handler, Role};
 use crate::history::{Bounds, History, HistoryStore};
-use crate::job::{End, Job, JobBuilder, StartError, State};
+use crate::job::{End, Job, JobBuilder, StartError};
 use crate::metrics::Runs;
 
 /// Jobs that may wait for a slot, by default.
@@ -229,7 +246,7 @@ impl Engine {
         &self.0.records
     }
 
-    /// The jobs that go on, services among them.
+    /// The jobs that go on, services among them; none whose end anybody has seen.
     pub fn jobs(&self) -> Vec<Job> {
         self.0.fence.work().into_iter().chain(self.0.fence.services()).collect()
     }
@@ -296,10 +313,10 @@ impl Engine {
             }
             Ok((pass, ticket))
         });
-        if begun.as_ref().err() == Some(&StartError::ShuttingDown)
-            && let State::Done(end) = job.state()
-        {
+        if let Err(error @ StartError::ShuttingDown) = &begun {
+            let end = job.sum_up(Outcome::Refused { why: error.to_string() });
             job_log::ended(job, &end);
+            job.set_done(end);
         }
         let (call, (pass, ticket)) = begun?;
         let (engine, job) = (self.clone(), job.clone());
@@ -320,24 +337,23 @@ impl Engine {
             Ticket::Place(place) => tokio::select! {
                 biased;
                 outcome = call.stop.requested() => {
-                    // Its streams are closed before anybody hears of the end.
+                    // `select!` has dropped the place in the queue.
                     drop(call);
                     pass.ended();
-                    let end = job.finish(outcome);
-                    job_log::ended(job, &end);
-                    self.tell_end(job, &end);
+                    self.publish_end(job, job.sum_up(outcome));
                     return;
                 }
                 slot = self.0.admission.turn(job, place) => slot,
             },
             ticket => ticket,
         };
-        job.set_running();
         job_log::started(job);
         if is_work(job) {
             self.0.started.fetch_add(1, Ordering::Relaxed);
             let (handler, parent) = (job.name().to_owned(), job.parent());
-            self.0.events.publish(EventKind::JobStart { job: job.id(), handler, parent });
+            self.0.events.publish_with(EventKind::JobStart { job: job.id(), handler, parent }, || job.set_running());
+        } else {
+            job.set_running();
         }
         let outcome = run(job, call).await;
         if job.kin().has_children() {
@@ -347,28 +363,40 @@ impl Engine {
                 job.kin().take_back().await;
             }
         }
-        // Whoever sees the end may start the next: the slot is free by then, and the job is not counted any more.
         drop(ticket);
         pass.ended();
-        let end = job.finish(outcome);
+        self.conclude(job, outcome);
+        drop(pass);
+    }
+
+    /// Counts a job whose run is over and that holds nothing any more, and then publishes its end.
+    fn conclude(&self, job: &Job, outcome: Outcome) {
+        let end = job.sum_up(outcome);
         if is_work(job) {
             self.0.runs.ended(&end);
             job.resolved().totals().add(&end);
         }
-        job_log::ended(job, &end);
-        self.tell_end(job, &end);
-        drop(pass);
+        self.publish_end(job, end);
     }
 
-    /// Tells those who remember and those who watch that a job has ended.
-    fn tell_end(&self, job: &Job, end: &End) {
-        if is_recorded(job) {
-            self.0.records.end(job, end);
-        }
-        if is_work(job) {
-            let (handler, outcome) = (job.name().to_owned(), end.outcome.kind().to_owned());
-            let exit_code = end.outcome.exit_code();
-            self.0.events.publish(EventKind::JobEnd { job: job.id(), handler, outcome, exit_code });
+    /// Shows the end of a job, which has been counted, to those who remember, watch and wait: to all of them at once.
+    fn publish_end(&self, job: &Job, end: End) {
+        job_log::ended(job, &end);
+        let event = is_work(job).then(|| EventKind::JobEnd {
+            job: job.id(),
+            handler: job.name().to_owned(),
+            outcome: end.outcome.kind().to_owned(),
+            exit_code: end.outcome.exit_code(),
+        });
+        let publish = || {
+            if is_recorded(job) {
+                self.0.records.end(job, &end);
+            }
+            job.set_done(end);
+        };
+        match event {
+            Some(event) => _ = self.0.events.publish_with(event, publish),
+            None => publish(),
         }
     }
 }

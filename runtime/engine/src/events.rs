@@ -107,6 +107,13 @@ impl Events {
 
     /// Numbers and keeps `what`; returns its number.
     pub fn publish(&self, what: EventKind) -> u64 {
+        self.publish_with(what, || ())
+    }
+
+    /// Numbers and keeps `what`, and does `also` before anybody can read the event. Whoever sees that `also` was done finds the event.
+    ///
+    /// `also` runs under the lock of the events: it must not wait, and must not read or publish events.
+    pub(crate) fn publish_with(&self, what: EventKind, also: impl FnOnce()) -> u64 {
         let mut ring = self.0.ring.lock().expect("no panic while the lock is held");
         let seq = *self.0.last.borrow() + 1;
         if ring.len() == self.0.capacity {
@@ -115,7 +122,9 @@ impl Events {
         // A clock that was put back does not put events out of their order.
         let at = ring.back().map_or(Timestamp::MIN, |last| last.at).max(Timestamp::now());
         ring.push_back(Arc::new(Event { seq, at, what }));
+        // Those who are woken here wait for the lock.
         self.0.last.send_replace(seq);
+        also();
         seq
     }
 

@@ -56,6 +56,7 @@ pub struct Call {
     pub job: JobId,
     /// The job as the parent of others, for [`JobBuilder::child_of`](crate::job::JobBuilder::child_of).
     pub as_parent: Parent,
+    /// What the guest finds before its arguments: the name of the handler, unless its manifest gives another.
     pub name: String,
     pub args: Vec<String>,
     pub env: Env,

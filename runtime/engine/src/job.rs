@@ -146,6 +146,8 @@ struct Inner {
     /// What the run takes over when it starts; who takes it has won the start.
     start: Mutex<Option<Start>>,
     clock: Mutex<Clock>,
+    /// What is dropped at the end; nothing once that has come.
+    held: Mutex<Option<Vec<Box<dyn Send>>>>,
 }
 
 /// Since when the job is where it is.
@@ -295,7 +297,8 @@ impl Job {
         &self.0.kin
     }
 
-    /// Queues the job if it was created and `admit` lets it in; of concurrent calls one wins. A refusal for good ends it.
+    /// Queues the job if it was created and `admit` lets it in; of concurrent calls one wins. After a refusal for good
+    /// nobody can start it any more, and the caller ends it.
     pub(crate) fn begin<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
         let mut start = self.0.start.lock().expect("no panic while the lock is held");
         if start.is_none() {
@@ -306,7 +309,6 @@ impl Job {
             Err(error) => {
                 if error == StartError::ShuttingDown {
                     *start = None;
-                    self.finish(Outcome::Refused { why: error.to_string() });
                 }
                 return Err(error);
             }
@@ -327,8 +329,21 @@ impl Job {
         self.0.state.send_replace(State::Running);
     }
 
-    pub(crate) fn finish(&self, outcome: Outcome) -> End {
+    /// Keeps `guard` until the job has stopped, and drops it before anybody can see that.
+    ///
+    /// Use it for whatever is counted for as long as the job goes on, instead of a task that waits for the end: that one wakes up after
+    /// others have seen the end. Where the job has ended already, the guard is dropped at once.
+    pub fn hold_until_end(&self, guard: impl Send + 'static) {
+        if let Some(held) = &mut *self.0.held.lock().expect("no panic while the lock is held") {
+            held.push(Box::new(guard));
+        }
+    }
+
+    /// Closes what the job still holds, and sums up its end, which nobody can see before [`Job::set_done`].
+    pub(crate) fn sum_up(&self, outcome: Outcome) -> End {
         drop(self.take_stdin());
+        let held = self.0.held.lock().expect("no panic while the lock is held").take();
+        drop(held);
         for (stream, error) in self.sink_errors() {
             tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
         }
@@ -337,9 +352,14 @@ impl Job {
             false => self.0.redaction.mask(&error).into(),
         };
         let error = error(&outcome, &self.0.usage).map(mask);
-        let end = End { outcome, error, at: Timestamp::now(), usage: self.usage() };
-        self.0.state.send_replace(State::Done(end.clone()));
-        end
+        End { outcome, error, at: Timestamp::now(), usage: self.usage() }
+    }
+
+    /// Shows `end` to those who wait for it. By now everything is counted and recorded; see [`engine`](crate::engine).
+    pub(crate) fn set_done(&self, end: End) {
+        self.0.state.send_replace(State::Done(end));
+        // A client may have given it back since it was closed.
+        drop(self.take_stdin());
     }
 
     fn call(&self, start: Start) -> Call {

@@ -13,15 +13,20 @@ mod preview1;
 mod streams;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use capstan_core::mount::{Mount, Quota};
 use capstan_core::outcome::{DiskLimit, Outcome, Room};
 use capstan_core::usage::{MountUsage, Usage};
+use tokio_util::task::TaskTracker;
 
 pub(super) use self::filesystem::HasFilesystem;
 use self::preview1::Listing;
 pub(super) use self::preview1::add_to_linker;
+
+/// How long the end of a run waits for writes that are on their way to a file.
+const SETTLE_BOUND: Duration = Duration::from_secs(1);
 
 /// The mounts of one run.
 pub(super) struct Disk {
@@ -49,6 +54,8 @@ struct Ledger {
     usage: Arc<[MountUsage]>,
     /// What was denied first.
     denied: OnceLock<Outcome>,
+    /// Writes of streams that a thread still works on.
+    writes: TaskTracker,
 }
 
 struct OneMount {
@@ -90,7 +97,7 @@ impl Disk {
         let preopened = (0..mounts.len()).map(|mount| Some(Handle { mount, size: 0 }));
         let handles = [None; 3].into_iter().chain(preopened).collect();
         Some(Self {
-            ledger: Arc::new(Ledger { quota, mounts, usage, denied: OnceLock::new() }),
+            ledger: Arc::new(Ledger { quota, mounts, usage, denied: OnceLock::new(), writes: TaskTracker::new() }),
             handles,
             listing: None,
         })
@@ -99,6 +106,11 @@ impl Disk {
     /// What was denied first, if anything was.
     pub(super) fn denied(&self) -> Option<&Outcome> {
         self.ledger.denied.get()
+    }
+
+    /// What the streams of the run have sent off; see [`settled`].
+    pub(super) fn writes(&self) -> TaskTracker {
+        self.ledger.writes.clone()
     }
 
     fn handle(&self, number: u32) -> Option<Handle> {
@@ -113,6 +125,17 @@ impl Disk {
             self.handles.resize(at + 1, None);
         }
         self.handles[at] = handle;
+    }
+}
+
+/// Waits until the writes of a run that has stopped are done and counted, at most one second: a disk that hangs must not hold the slot.
+///
+/// These are the writes of streams, which a guest does not wait for. A call that a run was stopped in the middle of is the library's: its
+/// thread finishes it by itself, and that may be after the end of the run.
+pub(super) async fn settled(writes: &TaskTracker) {
+    writes.close();
+    if !writes.is_empty() {
+        let _ = tokio::time::timeout(SETTLE_BOUND, writes.wait()).await;
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Program {
     about: HandlerInfo,
     asked: PolicyRequest,
     env: Env,
+    /// What its runs are called, where that is not the name of the handler.
+    argv0: Option<String>,
 }
 
 /// What a run instantiates.
@@ -58,8 +60,8 @@ impl Program {
             usage: manifest.usage,
         };
         let has_sockets = code.has_sockets(&machine.engine);
-        let (asked, env) = (manifest.policy, manifest.env);
-        Ok(Self { sandbox, machine, code, has_sockets, pace: Pace::default(), about, asked, env })
+        let Manifest { policy: asked, env, argv0, .. } = manifest;
+        Ok(Self { sandbox, machine, code, has_sockets, pace: Pace::default(), about, asked, env, argv0 })
     }
 
     /// What its names are looked up with, where it can ask for any.
@@ -93,7 +95,10 @@ impl Handler for Program {
         self.env.clone()
     }
 
-    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
+    fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {
+        if let Some(argv0) = &self.argv0 {
+            call.name.clone_from(argv0);
+        }
         Box::pin(async move {
             let program = self.clone();
             let budget = Budget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };

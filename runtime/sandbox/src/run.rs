@@ -7,6 +7,7 @@ use capstan_core::usage::Usage;
 use capstan_engine::handler::Call;
 use wasmtime::{Result, Store, Trap};
 
+use super::disk::{self, Disk};
 use super::guest_profiler::Watched;
 use super::host::Host;
 use super::program::{Code, Program};
@@ -38,6 +39,7 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
     };
     let (stdout, stderr) = (host.stdout.clone(), host.stderr.clone());
     let network = host.network().ok().cloned();
+    let writes = host.disk.as_ref().map(Disk::writes);
     let sandbox = &program.sandbox.0;
     let _ticking = sandbox.ticker.hold();
     let mut store = host.into_store(&program.machine.engine, limits.hostcall);
@@ -75,6 +77,10 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
     // The guest has stopped. What it had touched of its memory takes the kernel a tenth of a microsecond for each KiB.
     let stopped = Instant::now();
     drop(store);
+    if let Some(writes) = &writes {
+        // What the guest wrote is in the file, and counted, before anybody sees the end.
+        disk::settled(writes).await;
+    }
     usage.release.add_time(stopped.elapsed());
     outcome
 }

@@ -32,7 +32,7 @@ const MAX_PAYLOAD: usize = 64 << 10;
 /// Responds with frames of the output of `job`, as it is written.
 pub(super) fn respond(tasks: &Tasks, job: &Job, stdout: Source, stderr: Source, client: Client) -> Response<Body> {
     let (frames, body) = client.stream_response(CancelOnDisconnect::new(job));
-    tasks.spawn("api", "answer of a run, framed", send_frames(job.clone(), stdout, stderr, frames));
+    tasks.spawn("api", "framed response of a run", send_frames(job.clone(), stdout, stderr, frames));
     let mut response = body::response(StatusCode::OK, MEDIA_TYPE, body);
     timeouts::set_response_kind(&mut response, ResponseKind::Run(job.clone()));
     response

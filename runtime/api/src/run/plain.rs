@@ -49,7 +49,7 @@ pub(super) async fn respond(
     }
     let (frames, body) = client.stream_response(cancel_on_disconnect);
     let sending = send_output(job.clone(), buffer.freeze(), stdout, frames, accepts_trailers);
-    state.tasks.spawn("api", "answer of a run", sending);
+    state.tasks.spawn("api", "response of a run", sending);
     let mut response = body::response(StatusCode::OK, "application/octet-stream", body);
     timeouts::set_response_kind(&mut response, ResponseKind::Run(job.clone()));
     if accepts_trailers {

@@ -35,7 +35,7 @@ pub(super) struct Spill {
 pub(super) fn through(tasks: &Tasks, stdout: Source, spill: Spill, job: &Job) -> Source {
     let (sink, source) = stream::pipe(PIPE_CAPACITY);
     let job = job.clone();
-    tasks.spawn("api", "output of a run that nobody reads yet", async move {
+    tasks.spawn("api", "unread output of a run", async move {
         if let Err(error) = copy(stdout, sink, spill).await {
             tracing::error!(job = %job.id(), %error, "cannot spill the output of a run to a file, so the run is ended");
             job.stop().request(Outcome::HostError {

@@ -42,10 +42,8 @@ pub(super) async fn run(
     let name = handler_name(file);
     let ceiling = Limits::default().replaced(&given.asked);
     let features = given.asked.features.take();
-    let manifest = Manifest {
-        policy: PolicyRequest { features: features.clone(), ..PolicyRequest::NOTHING },
-        ..Manifest::default()
-    };
+    let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::NOTHING };
+    let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
     let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
@@ -164,7 +162,7 @@ impl Ends {
     }
 }
 
-/// The file's name without its ending, as far as a handler may be called so; the guest finds it before its arguments.
+/// The file's name without its ending, as far as a handler may be called so.
 fn handler_name(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let name = stem.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "-");

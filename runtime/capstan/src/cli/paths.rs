@@ -8,13 +8,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use capstan_core::mount::{Access, Mount, Opened, Quota};
+use capstan_core::mount::{self, Access, GuestPathError, Mount, Opened, Quota};
 use capstan_listen::tls;
 
 use super::error::CliError;
 use crate::daemon::open_mount;
 
-/// A directory or a file to grant, as `HOST::GUEST[:ro|:rw]` asks for it.
+/// A directory or a file to grant, as `HOST[::GUEST][:ro|:rw]` asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DirArg {
     host: String,
@@ -24,24 +24,33 @@ pub(super) struct DirArg {
 
 /// Why a text grants no directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected HOST::GUEST, or HOST::GUEST:ro to grant reading only")]
-pub(super) struct DirArgError;
+pub(super) enum DirArgError {
+    #[error("expected HOST or HOST::GUEST, with :ro to grant reading only; a HOST that holds a colon needs ::GUEST")]
+    Form,
+    #[error("{0}")]
+    Guest(GuestPathError),
+    #[error("{0}; give the path in the guest too: HOST::GUEST")]
+    Host(GuestPathError),
+}
 
 impl FromStr for DirArg {
     type Err = DirArgError;
 
     fn from_str(text: &str) -> Result<Self, DirArgError> {
-        let (host, rest) = text.split_once("::").ok_or(DirArgError)?;
-        let (guest, access) = match rest.rsplit_once(':') {
-            Some((guest, "ro")) => (guest, Access::ReadOnly),
-            Some((guest, "rw")) => (guest, Access::ReadWrite),
-            Some(_) => return Err(DirArgError),
-            None => (rest, Access::ReadWrite),
+        let (rest, access) = match text.strip_suffix(":ro") {
+            Some(rest) => (rest, Access::ReadOnly),
+            None => (text.strip_suffix(":rw").unwrap_or(text), Access::ReadWrite),
         };
-        if host.is_empty() || guest.is_empty() {
-            return Err(DirArgError);
+        let (host, guest) = rest.split_once("::").map_or((rest, None), |(host, guest)| (host, Some(guest)));
+        let last = guest.unwrap_or(host);
+        if host.is_empty() || last.is_empty() || last.contains(':') {
+            return Err(DirArgError::Form);
         }
-        Ok(Self { host: host.to_owned(), guest: guest.to_owned(), access })
+        let guest = match guest {
+            Some(guest) => mount::guest_path(guest).map_err(DirArgError::Guest)?,
+            None => mount::guest_path_of_host(host).map_err(DirArgError::Host)?,
+        };
+        Ok(Self { host: host.to_owned(), guest, access })
     }
 }
 
@@ -130,13 +139,38 @@ mod tests {
         check("/a::/b", "/a", "/b", Access::ReadWrite);
         check(".::/b:ro", ".", "/b", Access::ReadOnly);
         check("/a::/b:rw", "/a", "/b", Access::ReadWrite);
-        check("a:b::c", "a:b", "c", Access::ReadWrite);
+        check("a:b::c", "a:b", "/c", Access::ReadWrite);
+    }
+
+    #[test]
+    fn a_directory_without_a_guest_path_is_where_the_host_has_it() {
+        check(".", ".", "/", Access::ReadWrite);
+        check("data", "data", "/data", Access::ReadWrite);
+        check("./x/y/:ro", "./x/y/", "/x/y", Access::ReadOnly);
+        check("/abs:rw", "/abs", "/abs", Access::ReadWrite);
+        check("/", "/", "/", Access::ReadWrite);
+        check("data::data", "data", "/data", Access::ReadWrite);
+        check("data::.:ro", "data", "/", Access::ReadOnly);
+        check("../up::./in", "../up", "/in", Access::ReadWrite);
+    }
+
+    #[test]
+    fn a_guest_path_out_of_the_root_is_refused() {
+        for text in ["..", "../data", "data/../..:ro"] {
+            let error = text.parse::<DirArg>().unwrap_err();
+            assert!(matches!(error, DirArgError::Host(GuestPathError::Outside(_))), "{text}: {error}");
+            assert!(error.to_string().contains("HOST::GUEST"), "{error}");
+        }
+        let error = "data::../x".parse::<DirArg>().unwrap_err();
+        assert_eq!(error, DirArgError::Guest(GuestPathError::Outside("../x".into())));
+        let error = "data::/a/../b".parse::<DirArg>().unwrap_err();
+        assert_eq!(error, DirArgError::Guest(GuestPathError::Malformed("/a/../b".into())));
     }
 
     #[test]
     fn half_a_directory_is_refused() {
-        for text in ["", "/a", "/a:/b", "::/b", "/a::", "/a:::ro", "/a::/b:rx", "/a::/b:ro:"] {
-            assert_eq!(text.parse::<DirArg>(), Err(DirArgError), "{text}");
+        for text in ["", ":ro", "/a:/b", "::/b", "/a::", "/a:::ro", "/a::/b:rx", "/a::/b:ro:", "/a:rx"] {
+            assert_eq!(text.parse::<DirArg>(), Err(DirArgError::Form), "{text}");
         }
     }
 

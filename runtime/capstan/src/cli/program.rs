@@ -57,6 +57,11 @@ fn to_binary(path: &Path, bytes: Vec<u8>) -> Result<Bytes, CliError> {
     }
 }
 
+/// What a program that is run from a file finds as its own name: that of the file, without its folder.
+pub(super) fn argv0(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 /// The name that a file suggests for its program: the file's own without the ending.
 pub(super) fn stem(path: &Path) -> Option<&str> {
     if path == Path::new("-") { None } else { path.file_stem()?.to_str() }
@@ -65,6 +70,13 @@ pub(super) fn stem(path: &Path) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn argv0_is_the_name_of_the_file_with_its_ending() {
+        for (path, expected) in [("hello.wasm", "hello.wasm"), ("./a/b.wat", "b.wat"), ("/x/no-ending", "no-ending")] {
+            assert_eq!(argv0(Path::new(path)), expected);
+        }
+    }
 
     #[track_caller]
     fn check(word: &str, daemon_named: bool, expected: &Target) {

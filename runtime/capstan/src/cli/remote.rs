@@ -1,6 +1,7 @@
 //! A run through the daemon: stdin goes up while output and outcome come down.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::exit_code::Ending;
 use super::frames::{FrameError, Frames, MEDIA_TYPE, Piece};
 use super::interrupt::Interrupt;
 use super::run::Given;
-use super::{handlers, output, push};
+use super::{handlers, output, program, push};
 
 /// Bytes of the longest request target, a bound of HTTP libraries on both sides.
 const MAX_TARGET: usize = 65_534;
@@ -54,30 +55,31 @@ pub(super) async fn run(
 /// [`CliError`]
 pub(super) async fn run_file(
     client: &Client,
-    wasm: Bytes,
+    file: &Path,
     given: &Given,
     interrupt: &mut Interrupt,
 ) -> Result<Ending, CliError> {
     let work = async |name: &str, interrupt: &mut Interrupt| run(client, name, given, interrupt).await;
-    let ended = with_pushed(client, wasm, given, interrupt, work);
+    let ended = with_pushed(client, file, given, interrupt, work);
     Ok(ended.await?.unwrap_or_else(|name| Ending::stopped(None, &name)))
 }
 
-/// Pushes a program under a name that nobody else has, with the features that are `given`, does `work` with it, and removes it again however that ended. Gives the name
-/// back where the user interrupted before the work began.
+/// Reads the program in `file`, pushes it under a name that nobody else has and with the features that are `given`, does `work` with it,
+/// and removes it again however that ended. Returns the name where the user interrupted before the work began.
 ///
 /// # Errors
 /// [`CliError`]
 pub(super) async fn with_pushed<T>(
     client: &Client,
-    wasm: Bytes,
+    file: &Path,
     given: &Given,
     interrupt: &mut Interrupt,
     work: impl AsyncFnOnce(&str, &mut Interrupt) -> Result<T, CliError>,
 ) -> Result<Result<T, String>, CliError> {
+    let wasm = program::read(file)?;
     let name = format!("run-{:016x}", super::random());
     let pushed = tokio::select! {
-        pushed = push::put(client, &name, wasm, manifest(given)) => pushed.map(Some),
+        pushed = push::put(client, &name, wasm, Some(manifest(file, given))) => pushed.map(Some),
         () = interrupt.received() => Ok(None),
     };
     let done = match pushed? {
@@ -96,12 +98,11 @@ pub(super) async fn with_pushed<T>(
     done
 }
 
-/// The manifest of a program that needs one: features are nothing that a caller asks for.
-fn manifest(given: &Given) -> Option<Bytes> {
-    let features = given.asked.features.as_ref()?;
-    let asked = PolicyRequest { features: Some(features.clone()), ..PolicyRequest::NOTHING };
-    let manifest = toml::to_string(&Manifest { policy: asked, ..Manifest::default() });
-    Some(manifest.expect("plain data").into())
+/// What is not a matter of each run: what the program is called, and its features.
+fn manifest(file: &Path, given: &Given) -> Bytes {
+    let policy = PolicyRequest { features: given.asked.features.clone(), ..PolicyRequest::NOTHING };
+    let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
+    toml::to_string(&manifest).expect("plain data").into()
 }
 
 async fn exchange(client: &Client, name: &str, given: &Given, job: &mut Option<String>) -> Result<Ending, CliError> {

@@ -19,7 +19,7 @@ use super::exit_code::Ending;
 use super::interrupt::Interrupt;
 use super::paths::DirArg;
 use super::program::Target;
-use super::{local, output, paths, program, remote, submit};
+use super::{local, output, paths, remote, submit};
 
 /// What `capstan run` is called with.
 #[derive(Debug, Args)]
@@ -33,8 +33,9 @@ pub(super) struct Run {
     /// Set a variable of the guest; without a value, the caller's own if it is set. Nothing else of the environment is handed on.
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
-    /// Grant a directory or a file, with `:ro` for reading only. In process only.
-    #[arg(long, value_name = "HOST::GUEST[:ro]")]
+    /// Grant a directory or a file, with `:ro` for reading only. The guest finds it at GUEST, by default at HOST; a relative path is below `/`
+    /// there, so `--dir .` is the root of the guest. In process only.
+    #[arg(long, value_name = "HOST[::GUEST][:ro]")]
     dir: Vec<DirArg>,
     #[command(flatten)]
     policy: PolicyArgs,
@@ -179,9 +180,7 @@ impl Run {
         let mut interrupt = Interrupt::listen()?;
         match target {
             Target::Handler(name) => remote::run(client, &name, &given, &mut interrupt).await,
-            Target::File(file) if daemon_named => {
-                remote::run_file(client, program::read(&file)?, &given, &mut interrupt).await
-            }
+            Target::File(file) if daemon_named => remote::run_file(client, &file, &given, &mut interrupt).await,
             Target::File(file) => {
                 let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
                 local::run(&file, given, mounts, &mut interrupt).await

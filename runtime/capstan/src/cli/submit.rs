@@ -15,7 +15,7 @@ use super::error::{self, CliError};
 use super::interrupt::Interrupt;
 use super::program::Target;
 use super::run::Given;
-use super::{output, program, remote};
+use super::{output, remote};
 
 /// Bytes of stdin that are sent with a job.
 const MAX_STDIN: u64 = 1 << 20;
@@ -39,10 +39,9 @@ pub(super) async fn submit(
     let id = match target {
         Target::Handler(name) => post(client, &name, given, stdin).await?,
         Target::File(file) => {
-            let wasm = program::read(&file)?;
             let mut interrupt = Interrupt::listen()?;
             let submit = async |name: &str, _: &mut Interrupt| post(client, name, given, stdin).await;
-            match remote::with_pushed(client, wasm, given, &mut interrupt, submit).await? {
+            match remote::with_pushed(client, &file, given, &mut interrupt, submit).await? {
                 Ok(id) => id,
                 Err(_) => return Ok(ExitCode::from(error::KILLED)),
             }

@@ -136,7 +136,7 @@ impl Ceiling {
         Ok(MountGrant {
             name: asked.name.clone(),
             path: asked.path.clone(),
-            guest: asked.guest_path(),
+            guest: asked.guest_path().map_err(|error| error.to_string())?,
             access: asked.access,
             disk: least("disk", quota.bytes, asked.disk, size),
             files: least("files", quota.files, asked.files, |files| files.to_string()),

@@ -11,7 +11,7 @@ use super::network::Rule;
 use crate::determinism::{Clock, Random, Written};
 use crate::feature::Features;
 use crate::limits::Overflow;
-use crate::mount::Access;
+use crate::mount::{self, Access, GuestPathError};
 use crate::units::{self, Size, Time};
 
 /// What somebody wants of a policy. What is absent says nothing: it neither narrows a limit nor asks for a grant. An empty list does
@@ -117,7 +117,7 @@ pub struct MountRequest {
     /// In the place of a name: a path on the host, below one of those that the operator allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The path by which the guest knows it. Default: `/` and the name, or the path on the host.
+    /// The path by which the guest knows it; a relative one is resolved against `/`. Default: `/` and the name, or the path on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest: Option<String>,
     /// What the guest may do below it.
@@ -134,9 +134,12 @@ pub struct MountRequest {
 
 impl MountRequest {
     /// The path by which the guest knows it.
-    pub fn guest_path(&self) -> String {
+    ///
+    /// # Errors
+    /// [`GuestPathError`] for one that cannot be shown to a guest.
+    pub fn guest_path(&self) -> Result<String, GuestPathError> {
         let of_name = || self.name.as_ref().map(|name| format!("/{name}"));
-        self.guest.clone().or_else(of_name).or_else(|| self.path.clone()).unwrap_or_default()
+        mount::guest_path(&self.guest.clone().or_else(of_name).or_else(|| self.path.clone()).unwrap_or_default())
     }
 }
 

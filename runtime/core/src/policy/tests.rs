@@ -272,7 +272,7 @@ fn mounts_are_apart_from_each_other_and_have_one_source() {
             "[[mounts]]\nname = \"a\"\naccess = \"rw\"\n[[mounts]]\nname = \"a\"\nguest = \"/x\"\naccess = \"rw\"",
             "there twice to be written to",
         ),
-        ("[[mounts]]\nname = \"a\"\nguest = \"a\"", "no path for a guest"),
+        ("[[mounts]]\nname = \"a\"\nguest = \"../a\"", "leads out of the root"),
         ("[[mounts]]\nname = \"a\"\nguest = \"/x/../a\"", "no path for a guest"),
         ("[[mounts]]\nname = \"a\"\nguest = \"\"", "no path for a guest"),
         ("[[mounts]]\nname = \"a\"\nguest = \"/a\\u0000b\"", "no path for a guest"),

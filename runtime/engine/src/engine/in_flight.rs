@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
@@ -24,8 +24,11 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 struct Inside {
     closed: bool,
+    /// Work that has not ended.
     work: HashMap<JobId, Job>,
     services: HashMap<JobId, Job>,
+    /// How much work has not left yet; what has ended, and is on its way out, is counted.
+    present: usize,
 }
 
 /// The presence of one job; dropping it takes the job out.
@@ -33,14 +36,15 @@ struct Inside {
 pub(crate) struct InFlightGuard {
     fence: Arc<InFlight>,
     job: JobId,
-    /// Whether it is counted among what is going on.
+    is_work: bool,
+    /// Whether it is listed among what is going on.
     goes_on: bool,
 }
 
 impl InFlight {
     /// Lets `job` in, or `None` when closed.
     pub(crate) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<InFlightGuard> {
-        let mut inside = self.inside.lock().expect("no panic while the lock is held");
+        let mut inside = self.lock();
         match role {
             // A question is answered at any time, and nobody waits for it.
             Role::Query => None,
@@ -49,29 +53,30 @@ impl InFlight {
             Role::Work => inside.work.insert(job.id(), job.clone()),
             Role::Service => inside.services.insert(job.id(), job.clone()),
         };
-        self.work.send_replace(inside.work.len());
-        let goes_on = role == Role::Work;
-        self.going.fetch_add(usize::from(goes_on), Ordering::Relaxed);
-        Some(InFlightGuard { fence: self.clone(), job: job.id(), goes_on })
+        let is_work = role == Role::Work;
+        inside.present += usize::from(is_work);
+        self.work.send_replace(inside.present);
+        self.going.fetch_add(usize::from(is_work), Ordering::Relaxed);
+        Some(InFlightGuard { fence: self.clone(), job: job.id(), is_work, goes_on: true })
     }
 
     /// Refuses whoever comes from now on; whether it was open.
     pub(crate) fn close(&self) -> bool {
-        !std::mem::replace(&mut self.inside.lock().expect("no panic while the lock is held").closed, true)
+        !std::mem::replace(&mut self.lock().closed, true)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.inside.lock().expect("no panic while the lock is held").closed
+        self.lock().closed
     }
 
     /// The work in flight.
     pub(crate) fn work(&self) -> Vec<Job> {
-        self.inside.lock().expect("no panic while the lock is held").work.values().cloned().collect()
+        self.lock().work.values().cloned().collect()
     }
 
     /// The services that run.
     pub(crate) fn services(&self) -> Vec<Job> {
-        self.inside.lock().expect("no panic while the lock is held").services.values().cloned().collect()
+        self.lock().services.values().cloned().collect()
     }
 
     /// How much work is going on. What has ended is not, though it may be on its way out.
@@ -85,27 +90,30 @@ impl InFlight {
         work.wait_for(|count| *count == 0).await.expect("the fence holds the sender");
     }
 
-    fn leave(&self, job: JobId) {
-        let mut inside = self.inside.lock().expect("no panic while the lock is held");
-        if inside.work.remove(&job).is_none() {
-            inside.services.remove(&job);
-        }
-        self.work.send_replace(inside.work.len());
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().expect("no panic while the lock is held")
     }
 }
 
 impl InFlightGuard {
-    /// Notes that the job has ended, before anybody hears of it: whoever does counts it no more.
+    /// Notes that the job has ended, before anybody can see that: from now on it is neither counted nor listed.
     pub(crate) fn ended(&mut self) {
-        if std::mem::take(&mut self.goes_on) {
-            self.fence.going.fetch_sub(1, Ordering::Relaxed);
+        if !std::mem::take(&mut self.goes_on) {
+            return;
         }
+        let mut inside = self.fence.lock();
+        let gone = if self.is_work { inside.work.remove(&self.job) } else { inside.services.remove(&self.job) };
+        drop(inside);
+        drop(gone);
+        self.fence.going.fetch_sub(usize::from(self.is_work), Ordering::Relaxed);
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.ended();
-        self.fence.leave(self.job);
+        let mut inside = self.fence.lock();
+        inside.present -= usize::from(self.is_work);
+        self.fence.work.send_replace(inside.present);
     }
 }

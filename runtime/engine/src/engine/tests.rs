@@ -1,5 +1,6 @@
 mod catch_all;
 mod children;
+mod completion;
 mod failures;
 mod log;
 mod registry;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::handler::Native;
-use crate::job::{Control, JobError};
+use crate::job::{Control, JobError, State};
 
 fn engine() -> Engine {
     Engine::new(Config { ceiling: Ceiling::default(), runs: 8, queue: 8 })

@@ -196,6 +196,7 @@ impl JobBuilder {
             state: watch::Sender::new(State::Created),
             start: Mutex::new(Some(start)),
             clock: Mutex::new(Clock::Created),
+            held: Mutex::new(Some(Vec::new())),
         })))
     }
 }

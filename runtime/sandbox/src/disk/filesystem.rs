@@ -71,9 +71,18 @@ impl Filesystem<'_> {
         }
     }
 
+    /// An error where `fd` is a file, below which there is no path. The library says the same, but only after what is looked at here.
+    fn must_be_directory(&self, fd: &Fd) -> FsResult<()> {
+        match self.wasi.table.get(fd)? {
+            Descriptor::Dir(_) => Ok(()),
+            Descriptor::File(_) => Err(ErrorCode::NotDirectory.into()),
+        }
+    }
+
     /// As [`Self::count`]; an error where the mount is one file, of whose directory nothing else may be asked.
     fn in_directory(&self, fd: &Fd) -> FsResult<()> {
         self.count(fd);
+        self.must_be_directory(fd)?;
         match self.at(fd) {
             Some((ledger, mount)) if ledger.is_file(mount) => Err(ErrorCode::NotPermitted.into()),
             _ => Ok(()),
@@ -83,6 +92,7 @@ impl Filesystem<'_> {
     /// As [`Self::count`]; where the mount is one file, its name and no symlinks in the place of what is asked for.
     fn leads(&self, fd: &Fd, flags: &mut PathFlags, path: &mut String) -> FsResult<bool> {
         self.count(fd);
+        self.must_be_directory(fd)?;
         let Some((ledger, mount)) = self.at(fd) else { return Ok(false) };
         match ledger.leads(mount, path) {
             Leads::On => Ok(false),
@@ -104,20 +114,25 @@ impl Filesystem<'_> {
     /// As [`Self::in_directory`] of both; an error where they belong to different mounts, as between file systems: what is moved or linked
     /// would be counted on neither.
     fn on_one_mount(&self, from: &Fd, to: &Fd) -> FsResult<()> {
+        self.must_be_directory(from)?;
+        self.must_be_directory(to)?;
         self.in_directory(from)?;
         self.in_directory(to)?;
         let mount = |fd| self.at(fd).map(|(_, mount)| mount);
         if mount(from) == mount(to) { Ok(()) } else { Err(ErrorCode::CrossDevice.into()) }
     }
 
-    /// Whether something may be made at `path`: there is room for it, or it is there already and the library will say so.
+    /// Whether something may be made at `path`: there is room for it, or the library will say why it is not.
     async fn may_make(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
         let Some((ledger, mount)) = self.at(fd) else { return Ok(()) };
         if ledger.room(mount, Room::Files) > 0 {
             return Ok(());
         }
-        if self.wasi.stat_at(same(fd), PathFlags::empty(), path.to_owned()).await.is_ok() {
-            return Ok(());
+        match self.wasi.stat_at(same(fd), PathFlags::empty(), path.to_owned()).await {
+            Ok(_) => return Ok(()),
+            // Not for want of room: nothing can be made there.
+            Err(error) if error.downcast_ref() == Some(&ErrorCode::NotDirectory) => return Ok(()),
+            Err(_) => {}
         }
         self.at(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, Room::Files).into()))
     }

@@ -49,8 +49,9 @@ macro_rules! counted {
 macro_rules! in_directories {
     ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
         async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
-            self.in_directory($fd)?;
-            self.wasi.$name(memory, $fd, $($arg),*).await
+            self.in_directory(memory, $fd).await?;
+            let answer = self.wasi.$name(memory, $fd, $($arg),*).await;
+            self.of_directories(memory, &[$fd], answer).await
         }
     )*};
 }
@@ -159,8 +160,9 @@ impl WasiSnapshotPreview1 for Host {
         size: Size,
         cookie: Dircookie,
     ) -> Answer<Size> {
-        self.in_directory(fd)?;
-        self.list(memory, fd, room, size, cookie).await
+        self.in_directory(memory, fd).await?;
+        let listed = self.list(memory, fd, room, size, cookie).await;
+        self.of_directories(memory, &[fd], listed).await
     }
 
     async fn fd_read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Answer<Size> {
@@ -247,29 +249,32 @@ impl WasiSnapshotPreview1 for Host {
         flags: Lookupflags,
         path: Path,
     ) -> Answer<Filestat> {
-        match self.leads(memory, fd, path)? {
+        let there = match self.leads(memory, fd, path).await? {
             None => self.wasi.path_filestat_get(memory, fd, flags, path).await,
             Some(name) => {
                 let (mut own, path) = text(&name)?;
                 let flags = Lookupflags::empty();
                 self.wasi.path_filestat_get(&mut GuestMemory::Unshared(&mut own), fd, flags, path).await
             }
-        }
+        };
+        self.of_directories(memory, &[fd], there).await
     }
 
     async fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
-        self.in_directory(fd)?;
+        self.in_directory(memory, fd).await?;
         self.may_make(memory, fd, path).await?;
         let made = self.wasi.path_create_directory(memory, fd, path).await;
+        let made = self.of_directories(memory, &[fd], made).await;
         self.told(fd, Room::Files, made).await?;
         self.made(fd);
         Ok(())
     }
 
     async fn path_symlink(&mut self, memory: &mut GuestMemory<'_>, target: Path, fd: Fd, path: Path) -> Answer<()> {
-        self.in_directory(fd)?;
+        self.in_directory(memory, fd).await?;
         self.may_make(memory, fd, path).await?;
         let made = self.wasi.path_symlink(memory, target, fd, path).await;
+        let made = self.of_directories(memory, &[fd], made).await;
         self.told(fd, Room::Files, made).await?;
         self.made(fd);
         Ok(())
@@ -284,9 +289,12 @@ impl WasiSnapshotPreview1 for Host {
         to: Fd,
         to_path: Path,
     ) -> Answer<()> {
-        self.on_one_mount(from, to)?;
+        self.on_one_mount(memory, from, to).await?;
+        // Before the room is looked at: nothing is denied for want of it where nothing can be made.
+        self.must_be_directory(memory, from).await?;
         self.may_make(memory, to, to_path).await?;
         let made = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
+        let made = self.of_directories(memory, &[from, to], made).await;
         self.told(to, Room::Files, made).await?;
         self.made(to);
         Ok(())
@@ -300,8 +308,9 @@ impl WasiSnapshotPreview1 for Host {
         to: Fd,
         to_path: Path,
     ) -> Answer<()> {
-        self.on_one_mount(from, to)?;
-        self.wasi.path_rename(memory, from, from_path, to, to_path).await
+        self.on_one_mount(memory, from, to).await?;
+        let renamed = self.wasi.path_rename(memory, from, from_path, to, to_path).await;
+        self.of_directories(memory, &[from, to], renamed).await
     }
 
     async fn path_open(
@@ -316,10 +325,11 @@ impl WasiSnapshotPreview1 for Host {
         flags: Fdflags,
     ) -> Answer<Fd> {
         let Some((_, handle)) = self.at(dir) else {
-            return self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
+            let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
+            return self.of_directories(memory, &[dir], opened).await;
         };
         let mount = handle.mount;
-        let own = self.leads(memory, dir, path)?;
+        let own = self.leads(memory, dir, path).await?;
         if !open_files::is_there_room() {
             return Err(Errno::Nfile.into());
         }
@@ -328,7 +338,8 @@ impl WasiSnapshotPreview1 for Host {
             let (lookup, how) = (Lookupflags::empty(), how & !(Oflags::CREAT | Oflags::EXCL));
             let (mut own, path) = text(&name)?;
             let memory = &mut GuestMemory::Unshared(&mut own);
-            can_be_opened(self.wasi.path_filestat_get(memory, dir, lookup, path).await?.filetype)?;
+            let there = self.wasi.path_filestat_get(memory, dir, lookup, path).await;
+            can_be_opened(self.of_directories(memory, &[dir], there).await?.filetype)?;
             let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
             self.set(opened, Some(Handle { mount, size: 0 }));
             return Ok(opened);
@@ -337,7 +348,7 @@ impl WasiSnapshotPreview1 for Host {
         let makes = match self.wasi.path_filestat_get(memory, dir, lookup, path).await {
             Ok(there) => can_be_opened(there.filetype).map(|()| false)?,
             Err(error) if error.downcast_ref() == Some(&Errno::Noent) => how.contains(Oflags::CREAT),
-            Err(error) => return Err(error),
+            Err(error) => return self.of_directories(memory, &[dir], Err(error)).await,
         };
         if makes && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
             return Err(ledger.deny(mount, Room::Files).into());

@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use capstan_core::outcome::Room;
 use rustix::io::{ReadWriteFlags, pwritev2};
 use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use wasmtime_wasi::p2::{DynInputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::{Full, Ledger};
@@ -55,6 +56,8 @@ struct Sent {
     bytes: Bytes,
     /// What was counted for those that are not written yet.
     counted: u64,
+    /// Dropped last: whoever waits for it finds the bytes written or taken back.
+    _on_its_way: TaskTrackerToken,
 }
 
 impl Reading {
@@ -120,7 +123,8 @@ impl Writing {
         let counted = admitted.saturating_add(hole);
         self.ledger.wrote(self.mount, counted);
         let (ledger, file) = (self.ledger.clone(), self.file.clone());
-        let sent = Sent { ledger, mount: self.mount, file, at: self.at, bytes, counted };
+        let on_its_way = ledger.writes.token();
+        let sent = Sent { ledger, mount: self.mount, file, at: self.at, bytes, counted, _on_its_way: on_its_way };
         if let Some(at) = &mut self.at {
             *at = at.saturating_add(admitted);
             self.size = self.size.max(*at);

@@ -71,3 +71,25 @@ fn handles_are_followed_by_their_numbers() {
     disk.set(7, None);
     assert_eq!(mount(&disk, 7), None);
 }
+
+/// A guest may end while its last write is on its way: what is counted then is what is in the file, and stays so.
+#[tokio::test]
+async fn settled_writes_are_in_the_file_and_counted() {
+    use wasmtime_wasi::p2::OutputStream as _;
+
+    const SIZE: usize = 1 << 20;
+    for _ in 0..50 {
+        let disk = disk(Quota::ENDLESS, &[Quota::ENDLESS]);
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let mut stream = streams::Writing::new(disk.ledger.clone(), 0, file.clone(), Some(0));
+        stream.write(vec![b'x'; SIZE].into()).unwrap();
+        let writes = disk.writes();
+        drop(stream);
+        settled(&writes).await;
+        let counted = disk.ledger.usage[0].written_bytes.get();
+        assert_eq!(counted, file.metadata().unwrap().len());
+        // A write that no thread had begun is given up; one that had begun is finished.
+        assert!([0, SIZE as u64].contains(&counted), "{counted}");
+        assert_eq!(Arc::strong_count(&file), 1, "somebody holds the file");
+    }
+}

@@ -7,6 +7,7 @@
 
 mod ask;
 mod burn;
+mod by_file;
 mod disk;
 mod net;
 mod paths;
@@ -54,6 +55,7 @@ const USAGE: &str = "usage: probe COMMAND
   leave PATH TEXT       write a file, print ok, and wait until stdin ends
 only as a component:
   raw CALL MOUNT        make a call with the unmodified path on stdin, then print ok
+  by-file MOUNT FILE    make every call that takes a directory with a file, and print what each returns
   resolve NAME          print the addresses of a host
   tcp HOST PORT TEXT    send a text over TCP to the first address that answers, and print the answer
   dial ADDR N           connect N times, and print how many connections succeeded
@@ -129,6 +131,7 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["race", path, count] => paths::race(path, number(count)?),
         ["hold", count, path] => paths::hold(number(count)?, path),
         ["leave", path, text] => paths::leave(path, text),
+        ["by-file", mount, file] => by_file::by_file(mount, file).ok_or(Failure::Usage)?,
         ["raw", call, mount] => paths::raw(call, mount).ok_or(Failure::Usage)?,
         ["connect", address] => net::connect(address).and_then(|()| writeln!(io::stdout(), "ok")),
         other => net::net(other).ok_or(Failure::Usage)?,

@@ -47,17 +47,45 @@ impl Host {
         }
     }
 
+    /// An error where `fd` is not a directory: `notdir` for a file or a standard stream, `badf` for what is not open.
+    pub(super) async fn must_be_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
+        match self.wasi.fd_fdstat_get(memory, fd).await?.fs_filetype {
+            Filetype::Directory => Ok(()),
+            _ => Err(Errno::Notdir.into()),
+        }
+    }
+
+    /// The answer to a call that takes a path below each of `fds`. The library answers `badf` for all that is no directory; of what is open
+    /// that is not true, and Linux answers `notdir`.
+    pub(super) async fn of_directories<T>(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fds: &[Fd],
+        answer: Answer<T>,
+    ) -> Answer<T> {
+        let Err(error) = answer else { return answer };
+        if error.downcast_ref() == Some(&Errno::Badf) {
+            for fd in fds {
+                self.must_be_directory(memory, *fd).await?;
+            }
+        }
+        Err(error)
+    }
+
     /// As [`Host::count`]; an error where the mount is one file, of whose directory nothing else may be asked.
-    pub(super) fn in_directory(&self, fd: Fd) -> Answer<()> {
+    pub(super) async fn in_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
         self.count(fd);
         match self.at(fd) {
-            Some((ledger, handle)) if ledger.is_file(handle.mount) => Err(Errno::Perm.into()),
+            Some((ledger, handle)) if ledger.is_file(handle.mount) => {
+                self.must_be_directory(memory, fd).await?;
+                Err(Errno::Perm.into())
+            }
             _ => Ok(()),
         }
     }
 
     /// As [`Host::count`]; where the mount is one file, what that is called in its directory.
-    pub(super) fn leads(&self, memory: &GuestMemory<'_>, fd: Fd, path: Path) -> Answer<Option<String>> {
+    pub(super) async fn leads(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<Option<String>> {
         self.count(fd);
         let Some((ledger, handle)) = self.at(fd) else { return Ok(None) };
         if !ledger.is_file(handle.mount) {
@@ -66,7 +94,10 @@ impl Host {
         match ledger.leads(handle.mount, &memory.as_cow_str(path)?) {
             Leads::On => Ok(None),
             Leads::To(name) => Ok(Some(name)),
-            Leads::Nowhere => Err(Errno::Noent.into()),
+            Leads::Nowhere => {
+                self.must_be_directory(memory, fd).await?;
+                Err(Errno::Noent.into())
+            }
         }
     }
 
@@ -78,21 +109,31 @@ impl Host {
 
     /// As [`Self::in_directory`] of both; an error where they belong to different mounts, as between file systems: what is moved or linked
     /// would be counted on neither.
-    pub(super) fn on_one_mount(&self, from: Fd, to: Fd) -> Answer<()> {
-        self.in_directory(from)?;
-        self.in_directory(to)?;
-        let mount = |fd| self.at(fd).map(|(_, handle)| handle.mount);
-        if mount(from) == mount(to) { Ok(()) } else { Err(Errno::Xdev.into()) }
+    pub(super) async fn on_one_mount(&mut self, memory: &mut GuestMemory<'_>, from: Fd, to: Fd) -> Answer<()> {
+        self.count(from);
+        self.count(to);
+        let mounts =
+            [from, to].map(|fd| self.at(fd).map(|(ledger, handle)| (handle.mount, ledger.is_file(handle.mount))));
+        let is_file = mounts.into_iter().flatten().any(|(_, is_file)| is_file);
+        if mounts[0] == mounts[1] && !is_file {
+            return Ok(());
+        }
+        self.must_be_directory(memory, from).await?;
+        self.must_be_directory(memory, to).await?;
+        Err(if is_file { Errno::Perm } else { Errno::Xdev }.into())
     }
 
-    /// Whether something may be made at `path`: there is room for it, or it is there already and the library will say so.
+    /// Whether something may be made at `path`: there is room for it, or the library will say why it is not.
     pub(super) async fn may_make(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
         let Some((ledger, handle)) = self.at(fd) else { return Ok(()) };
         if ledger.room(handle.mount, Room::Files) > 0 {
             return Ok(());
         }
-        if self.wasi.path_filestat_get(memory, fd, Lookupflags::empty(), path).await.is_ok() {
-            return Ok(());
+        match self.wasi.path_filestat_get(memory, fd, Lookupflags::empty(), path).await {
+            Ok(_) => return Ok(()),
+            // Not for want of room: nothing can be made there.
+            Err(error) if matches!(error.downcast_ref(), Some(Errno::Badf | Errno::Notdir)) => return Ok(()),
+            Err(_) => {}
         }
         self.at(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, Room::Files).into()))
     }
