@@ -106,7 +106,7 @@ fn subscribe(events: &Events, since: Option<Position>) -> Result<Subscription, E
 async fn send_events(engine: Engine, mut subscription: Subscription, selection: Selection, frames: FrameSender) {
     let until = selection.until_time();
     let mut until = std::pin::pin!(until);
-    let mut drained = std::pin::pin!(engine.drained());
+    let mut drained = std::pin::pin!(engine.wait_until_drained());
     let mut is_drained = false;
     loop {
         // Without this, events that arrive faster than they are read, and none of which is selected, would block the thread.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use capstan_engine::engine::{Name, Precondition};
-use capstan_engine::handler::HandlerInfo;
+use capstan_engine::handler::{HandlerInfo, HandlerName};
+use capstan_engine::registry::{Precondition, RegistryError};
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub(super) async fn inspect(state: Arc<ApiState>, request: Request) -> Result<Re
 
 /// `PUT /handlers/{name}`: loads a program and registers it under the name. If anything fails, nothing changes.
 pub(super) async fn put(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    let name = Name::new(&request.handler_name()?)?;
+    let name = HandlerName::new(&request.handler_name()?).map_err(RegistryError::from)?;
     let precondition = precondition(&request.head.headers)?;
     state.engine.check_put(&name, &precondition)?;
     if state.engine.is_shutting_down() {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use capstan_core::outcome::CancelledBy;
 use capstan_core::stream::Source;
-use capstan_engine::job::{Control, JobId, Line, StartError, State};
+use capstan_engine::job::{CommandLine, DuplicateKey, JobId, JobOptions, JobState, StartError};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
@@ -44,14 +44,14 @@ pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Res
     let requested = JobRequest::read(&state, request).await?;
     // Checked first: a repeated request returns the job of the first one even where another job could not start.
     if let Some(key) = &requested.key
-        && let Err(error) = state.engine.records().check(key)
+        && let Err(duplicate) = state.engine.history().check_key(key)
     {
-        return earlier_submission(&state, error);
+        return earlier_submission(&state, duplicate.into());
     }
     let JobRequest { policy, key, concurrency_key, .. } = requested;
-    let control = Control { asked: policy, caller: Some(caller), key, concurrency_key, ..Control::default() };
-    let Line { handler, args, env } = requested.line;
-    let job = state.engine.job(&handler)?.args(args).env(&env).control(control).logged();
+    let options = JobOptions { policy, caller: Some(caller), key, concurrency_key, ..JobOptions::default() };
+    let CommandLine { handler, args, env } = requested.line;
+    let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged();
     let job = match requested.stdin {
         StdinSource::Inline(bytes) => job.stdin(Source::of(state.slots.hold_stdin(bytes)?)).build()?,
         StdinSource::Later => job.stdin_later().build()?,
@@ -65,15 +65,15 @@ pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Res
 
 /// Returns the job of an earlier request with the same key and the same body; otherwise the error.
 fn earlier_submission(state: &ApiState, error: StartError) -> Result<Response<Body>, Error> {
-    if let StartError::Taken { job, same: true } = error
-        && let Some(record) = state.engine.records().find(job)
+    if let StartError::DuplicateKey(DuplicateKey { job, is_same_request: true }) = error
+        && let Some(record) = state.engine.history().find(job)
     {
         return Ok(submission(StatusCode::OK, job, &record.state()));
     }
     Err(error.into())
 }
 
-fn submission(status: StatusCode, job: JobId, job_state: &State) -> Response<Body> {
+fn submission(status: StatusCode, job: JobId, job_state: &JobState) -> Response<Body> {
     let mut response = body::json(status, &json!({"id": job, "durable": false, "state": job_state.token()}));
     let location = HeaderValue::from_str(&format!("/v1/jobs/{job}")).expect("an id is hexadecimal");
     response.headers_mut().insert(LOCATION, location);
@@ -91,7 +91,7 @@ pub(super) async fn inspect(state: Arc<ApiState>, request: Request) -> Result<Re
 /// `DELETE /jobs/{id}`: removes a job that has ended from the history.
 pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    state.engine.records().remove(request.job_id()?)?;
+    state.engine.history().remove(request.job_id()?)?;
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 

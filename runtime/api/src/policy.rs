@@ -34,7 +34,7 @@ pub(super) async fn check(state: Arc<ApiState>, request: Request) -> Result<Resp
     })?;
     let handler = state.engine.resolve(&requested.handler)?;
     let Judgement { policy, findings } =
-        state.engine.ceiling().judge(handler.name().as_str(), handler.handler().asked(), &requested.policy);
+        state.engine.ceiling().judge(handler.name().as_str(), handler.handler().policy_request(), &requested.policy);
     let allowed = findings.iter().all(|finding| finding.verdict != Verdict::Denied);
     Ok(body::json(StatusCode::OK, &json!({"allowed": allowed, "policy": policy, "findings": findings})))
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use capstan_engine::handler::InvalidName;
 use capstan_engine::job::JobId;
+use capstan_engine::registry::RegistryError;
 use hyper::Version;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderName, TE};
@@ -35,7 +37,7 @@ impl Request {
     pub(crate) fn handler_name(&self) -> Result<String, Error> {
         percent_decode(&self.path_parameter)
             .map(Cow::into_owned)
-            .map_err(|_| capstan_engine::engine::RegistryError::BadName(self.path_parameter.clone()).into())
+            .map_err(|_| RegistryError::from(InvalidName(self.path_parameter.clone())).into())
     }
 
     /// Returns the id of the job in the path.

@@ -16,9 +16,9 @@ mod spill;
 use std::sync::Arc;
 
 use capstan_core::stream::{self, PIPE_CAPACITY};
+use capstan_engine::engine::JobBuilder;
 use capstan_engine::handler::Role;
-use capstan_engine::history::Key;
-use capstan_engine::job::{Control, Job, JobBuilder};
+use capstan_engine::job::{IdempotencyKey, Job, JobOptions};
 use hyper::Response;
 use hyper::header::ACCEPT;
 
@@ -37,13 +37,14 @@ pub(super) async fn run(state: Arc<ApiState>, request: Request) -> Result<Respon
     let (requested, name) = (RunRequest::parse(&request)?, request.handler_name()?);
     let client = Client::new(&request);
     let (is_framed, accepts_trailers) = (request.header_lists(&ACCEPT, framed::MEDIA_TYPE), request.accepts_trailers());
-    let key = idempotency_key::from_headers(&request.head.headers)?.map(|text| Key { text, request: None });
+    let key =
+        idempotency_key::from_headers(&request.head.headers)?.map(|text| IdempotencyKey { text, request_digest: None });
     let caller = Some(request.peer.caller().clone());
     let RunRequest { policy, concurrency_key, .. } = requested;
-    let control = Control { asked: policy, caller, key, concurrency_key, ..Control::default() };
+    let options = JobOptions { policy, caller, key, concurrency_key, ..JobOptions::default() };
     let (body, stdin) = StdinBody::new(request.body);
     let (stdout_sink, stdout) = stream::pipe(PIPE_CAPACITY);
-    let job = state.engine.job(&name)?.args(requested.args).env(&requested.env).control(control);
+    let job = state.engine.job(&name)?.args(requested.args).env(&requested.env).options(options);
     let job = job.stdin(stdin).stdout(stdout_sink);
     let (job, mut response) = if is_framed {
         let (stderr_sink, stderr) = stream::pipe(PIPE_CAPACITY);

@@ -44,7 +44,7 @@ pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     stop.await;
     server.closed.cancel();
     acceptors.join_all().await;
-    server.api.state.engine.idle().await;
+    server.api.state.engine.wait_until_idle().await;
     server.drain().await;
 }
 
@@ -67,7 +67,7 @@ impl Server {
         let state = &self.api.state;
         let (address, gate, policy) = (listener.address().clone(), &state.gate, state.settings.policy);
         let buffer = ListenBuffer::new(listener, gate.clone(), policy, self.closed.clone());
-        let _note = state.tasks.note("api", || format!("listener at {address}"));
+        let _listener_task = state.tasks.track("api", || format!("listener at {address}"));
         loop {
             let slot = tokio::select! {
                 slot = self.connection_slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
@@ -92,13 +92,13 @@ impl Server {
             let accepted = Accepted { names: self.served_names(&address, &stream), startup_queue };
             let served = connection::serve(self.api.clone(), stream, tls, accepted, self.draining.clone());
             let killed = self.killed.clone();
-            let note = state.tasks.note("api", || format!("connection at {address}"));
+            let task = state.tasks.track("api", || format!("connection at {address}"));
             self.connections.spawn(async move {
                 tokio::select! {
                     () = served => {}
                     () = killed.cancelled() => {}
                 }
-                drop((slot, permit, note));
+                drop((slot, permit, task));
             });
         }
         if let GateState::Failed(reason) = gate.state() {

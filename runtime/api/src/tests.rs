@@ -131,7 +131,7 @@ async fn read_to_end(connection: &mut Box<dyn Connection>) -> (String, bool) {
 }
 
 async fn wait_idle(engine: &Engine) {
-    tokio::time::timeout(Duration::from_secs(20), engine.idle()).await.expect("the run has not ended");
+    tokio::time::timeout(Duration::from_secs(20), engine.wait_until_idle()).await.expect("the run has not ended");
 }
 
 async fn wait_running(engine: &Engine) {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use capstan_engine::job::{Job, State};
+use capstan_engine::job::{Job, JobState};
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -181,7 +181,7 @@ impl ResponseProgress {
         match &self.kind {
             ResponseKind::Complete => Some(last_frame + limits.answer_timeout),
             ResponseKind::Stream => Some(last_frame + limits.stream_timeout),
-            ResponseKind::Run(job) if matches!(job.state(), State::Done(_)) => {
+            ResponseKind::Run(job) if matches!(job.state(), JobState::Done(_)) => {
                 // No timeout applied while the run lasted, so the time starts now.
                 (self.kind, self.last_frame) = (ResponseKind::Stream, Some(now));
                 Some(now + limits.stream_timeout)

@@ -22,7 +22,7 @@ pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) ->
     let parameters = Parameters::parse(&request, &["seconds"], &[])?;
     let duration = capture::parse_duration(&parameters)?;
     let job = find_running(&state, &request)?;
-    if job.spec().about.kind == Kind::Native {
+    if job.spec().handler_info.kind == Kind::Native {
         let message = format!("{} is native code; use /debug/pprof/profile to profile it", job.name());
         return Err(Error::conflict(job.id(), message));
     }

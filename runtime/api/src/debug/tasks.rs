@@ -16,7 +16,7 @@ use super::super::state::ApiState;
 pub(in super::super) async fn tasks(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
     let mut tasks = Vec::new();
-    for task in state.tasks.going() {
+    for task in state.tasks.running() {
         let view = json!({"owner": task.owner, "name": task.name});
         tasks.push((task.since.elapsed().as_secs_f64(), view));
     }

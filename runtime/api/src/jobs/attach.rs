@@ -35,10 +35,10 @@ pub(in super::super) async fn attach(state: Arc<ApiState>, mut request: Request)
     let requested = AttachRequest::parse(&state, &request)?;
     let upgrade = Upgrade::from_request(&mut request, PROTOCOL)?;
     let (attachment, stdin) = requested.attach()?;
-    let (id, peer) = (attachment.record.given.id, request.peer);
-    let note = state.tasks.note("api", || format!("client attached to job {id}"));
+    let (id, peer) = (attachment.record.spec.id, request.peer);
+    let task = state.tasks.track("api", || format!("client attached to job {id}"));
     let mut response = upgrade.respond(async move |connection| {
-        let _note = note;
+        let _task = task;
         frames::serve(attachment, stdin, connection, peer).await;
     });
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(framed::MEDIA_TYPE));
@@ -54,10 +54,10 @@ pub(in super::super) async fn attach_messages(
     let requested = AttachRequest::parse(&state, &request)?;
     let upgrade = websocket::upgrade(&mut request, PROTOCOL)?;
     let (attachment, stdin) = requested.attach()?;
-    let id = attachment.record.given.id;
-    let note = state.tasks.note("api", || format!("client attached to job {id} over a WebSocket"));
+    let id = attachment.record.spec.id;
+    let task = state.tasks.track("api", || format!("client attached to job {id} over a WebSocket"));
     let mut response = upgrade.respond(async move |connection| {
-        let _note = note;
+        let _task = task;
         messages::serve(attachment, stdin, connection).await;
     });
     headers::set_job(&mut response, id);
@@ -77,7 +77,7 @@ impl AttachRequest {
         let (stdout, stderr) = (parameters.flag("stdout")?, parameters.flag("stderr")?);
         let (stdin, logs) = (parameters.flag("stdin")?, parameters.flag("logs")?.unwrap_or(false));
         let record = find(state, request)?;
-        let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.given.id))?;
+        let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.spec.id))?;
         let streams = select_streams(stdout, stderr);
         // Without earlier output, the client starts after the last line.
         let follower = log.follow_last((!logs).then_some(0), None, &streams);
@@ -91,7 +91,7 @@ impl AttachRequest {
         // A job that has ended has no stdin, which is an error only for a client that explicitly requests it.
         let stdin = match unfinished_job(record) {
             Some(job) if self.stdin.unwrap_or(true) => Some(StdinWriter::take(job)?),
-            None if self.stdin == Some(true) => return Err(Error::job_ended(record.given.id)),
+            None if self.stdin == Some(true) => return Err(Error::job_ended(record.spec.id)),
             _ => None,
         };
         Ok((self.attachment, stdin))

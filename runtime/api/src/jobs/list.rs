@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use capstan_core::outcome::Outcome;
 use capstan_engine::history::Filter;
-use capstan_engine::job::State;
+use capstan_engine::job::JobState;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub(in super::super) async fn list(state: Arc<ApiState>, request: Request) -> Re
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let cursor = |text: &str| state.cursors.decode(text);
     let before = parameters.parse_value("cursor", "a cursor that this daemon has returned since its start", cursor)?;
-    let page = state.engine.records().list(&filter, before, limit);
+    let page = state.engine.history().list(&filter, before, limit);
     let jobs: Vec<_> = page.records.iter().map(JobView::new).collect();
     let cursor = page.next.map(|number| state.cursors.encode(number));
     Ok(body::json(StatusCode::OK, &json!({"jobs": jobs, "cursor": cursor})))
@@ -43,7 +43,7 @@ fn filter(parameters: &Parameters) -> Result<Filter, Error> {
     Ok(Filter {
         handler: parameters.get("handler").map(str::to_owned),
         outcome: token("outcome", &Outcome::KINDS)?,
-        state: token("state", &State::TOKENS)?,
+        state: token("state", &JobState::TOKENS)?,
         since: parameters.time("since")?,
     })
 }

@@ -2,8 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::outcome::OutputStream;
-use capstan_engine::history::{Piece, Record};
-use capstan_engine::job::State;
+use capstan_engine::history::Record;
+use capstan_engine::job::JobState;
+use capstan_engine::output_log::Piece;
 use serde_json::json;
 
 use super::super::run::framed;
@@ -68,7 +69,7 @@ impl LogEncoder {
     /// Encodes how the job ended. Returns no bytes without frames, and before the end.
     pub(super) fn encode_outcome(&self, record: &Record) -> Bytes {
         match record.state() {
-            State::Done(end) if self.is_framed => framed::outcome_frame(&record.given, &end),
+            JobState::Done(end) if self.is_framed => framed::outcome_frame(&record.spec, &end),
             _ => Bytes::new(),
         }
     }

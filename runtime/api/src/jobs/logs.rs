@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::outcome::OutputStream;
-use capstan_engine::history::{Follower, Next, Record};
+use capstan_engine::history::Record;
+use capstan_engine::output_log::{Follower, Next};
 use hyper::body::Frame;
 use hyper::header::ACCEPT;
 use hyper::{Response, StatusCode};
@@ -33,7 +34,7 @@ pub(in super::super) async fn logs(state: Arc<ApiState>, request: Request) -> Re
     let is_followed = parameters.flag("follow")?.unwrap_or(false);
     let has_timestamps = parameters.flag("timestamps")?.unwrap_or(false);
     let record = find(&state, &request)?;
-    let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.given.id))?;
+    let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.spec.id))?;
     let is_framed = request.header_lists(&ACCEPT, framed::MEDIA_TYPE);
     let follower = log.follow_last(tail, since, &streams);
     let encoder = LogEncoder::new(streams, is_framed, has_timestamps);
@@ -72,7 +73,7 @@ fn encode_available(mut encoder: LogEncoder, mut follower: Follower, record: &Re
     loop {
         match follower.try_next() {
             Next::Piece(piece) => output.extend_from_slice(&encoder.encode(&piece)),
-            Next::Nothing => break,
+            Next::Pending => break,
             Next::End => {
                 output.extend_from_slice(&encoder.encode_outcome(record));
                 break;

@@ -13,7 +13,7 @@ use super::super::state::ApiState;
 /// [`Error`], 404 `unknown_job`.
 pub(super) fn find(state: &ApiState, request: &Request) -> Result<Record, Error> {
     let id = request.job_id()?;
-    state.engine.records().find(id).ok_or_else(|| Error::unknown_job(&id.to_string()))
+    state.engine.history().find(id).ok_or_else(|| Error::unknown_job(&id.to_string()))
 }
 
 /// Returns the job in the path, which must not have ended, and its record.
@@ -24,7 +24,7 @@ pub(in super::super) fn find_unfinished(state: &ApiState, request: &Request) -> 
     let record = find(state, request)?;
     match unfinished_job(&record).cloned() {
         Some(job) => Ok((record, job)),
-        None => Err(Error::job_ended(record.given.id)),
+        None => Err(Error::job_ended(record.spec.id)),
     }
 }
 

@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use capstan_core::env::Env;
 use capstan_core::policy::{self, PolicyRequest};
-use capstan_engine::history::Key;
-use capstan_engine::job::Line;
+use capstan_engine::job::{CommandLine, IdempotencyKey};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -24,10 +23,10 @@ const MAX_SMALL_BODY: u64 = 64 << 10;
 /// A job to be submitted.
 #[derive(Debug)]
 pub(super) struct JobRequest {
-    pub(super) line: Line,
+    pub(super) line: CommandLine,
     pub(super) stdin: StdinSource,
     pub(super) policy: PolicyRequest,
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<IdempotencyKey>,
     pub(super) concurrency_key: Option<String>,
 }
 
@@ -104,7 +103,7 @@ fn parse(body: &[u8], header: Option<String>) -> Result<JobRequest, Error> {
             return Err(Error::bad_request("command excludes handler, args and env: use either command or these"));
         }
         (None, Some(handler), args, env) => {
-            Line { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
+            CommandLine { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
         }
         (None, None, ..) => return Err(Error::bad_request("the body needs handler or command")),
     };
@@ -117,7 +116,7 @@ fn parse(body: &[u8], header: Option<String>) -> Result<JobRequest, Error> {
         (Some(header), _) => Some(header),
         (None, key) => key.map(idempotency_key::validate).transpose()?,
     };
-    let key = text.map(|text| Key { text, request: Some(Sha256::digest(body).into()) });
+    let key = text.map(|text| IdempotencyKey { text, request_digest: Some(Sha256::digest(body).into()) });
     let concurrency_key = json.concurrency_key.map(idempotency_key::validate).transpose()?;
     Ok(JobRequest { line, stdin, policy: json.policy, key, concurrency_key })
 }
@@ -138,7 +137,7 @@ mod tests {
             r#"{"handler":"wc","args":["-l",""],"env":{"A":"1"},"stdin":"hi","policy":{"timeout":"5s","memory":65536},"key":"k"}"#,
         )
         .unwrap();
-        let Line { handler, args, env } = request.line;
+        let CommandLine { handler, args, env } = request.line;
         assert_eq!((handler.as_str(), args.as_slice()), ("wc", &["-l".to_owned(), String::new()][..]));
         assert_eq!(env.get("A"), Some("1"));
         assert_eq!(request.stdin, StdinSource::Inline("hi".into()));

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use capstan_core::stream::Source;
-use capstan_engine::job::{End, Job, JobSpec};
+use capstan_engine::job::{Job, JobEnd, JobSpec};
 use capstan_engine::tasks::Tasks;
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
@@ -94,7 +94,7 @@ pub fn frame_head(stream: u8, length: usize) -> [u8; HEAD_LENGTH] {
 }
 
 /// Returns the frame that reports how a job ended.
-pub(in super::super) fn outcome_frame(spec: &JobSpec, end: &End) -> Bytes {
+pub(in super::super) fn outcome_frame(spec: &JobSpec, end: &JobEnd) -> Bytes {
     let mut json = json!({
         "job": spec.id,
         "handler": spec.handler.as_str(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
-use capstan_engine::job::{End, Job};
+use capstan_engine::job::{Job, JobEnd};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
@@ -61,7 +61,7 @@ pub(super) async fn respond(
 /// Reads the output of a short run, and returns its end; `None` where the output exceeds the buffer.
 ///
 /// Cancel-safe: what was read is in `buffer`.
-async fn read_short_run(stdout: &mut Source, buffer: &mut BytesMut, job: &Job) -> Option<End> {
+async fn read_short_run(stdout: &mut Source, buffer: &mut BytesMut, job: &Job) -> Option<JobEnd> {
     while buffer.len() <= HEAD_BUFFER {
         // Reading a pipe does not fail.
         if matches!(stdout.read_buf(buffer).await, Ok(0) | Err(_)) {
@@ -71,7 +71,7 @@ async fn read_short_run(stdout: &mut Source, buffer: &mut BytesMut, job: &Job) -
     None
 }
 
-fn complete_response(output: Bytes, end: &End, stdin_end: &StdinEnd) -> Response<Body> {
+fn complete_response(output: Bytes, end: &JobEnd, stdin_end: &StdinEnd) -> Response<Body> {
     let mut response = body::response(StatusCode::OK, "application/octet-stream", body::full(output));
     response.headers_mut().extend(outcome_headers(end));
     if !stdin_end.is_cancelled() {
@@ -104,7 +104,7 @@ async fn send_output(job: Job, buffered: Bytes, mut stdout: Source, frames: Fram
     let _ = frames.send(last).await;
 }
 
-fn outcome_headers(end: &End) -> HeaderMap {
+fn outcome_headers(end: &JobEnd) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(OUTCOME, HeaderValue::from_static(end.outcome.kind()));
     headers.insert(EXIT_CODE, HeaderValue::from(u16::from(end.outcome.exit_code())));

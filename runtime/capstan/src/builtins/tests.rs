@@ -43,7 +43,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
             runs_ceiling: 1,
             stack: 512 << 10,
             compile: CompileLimits::default(),
-            max_upload: 1,
+            upload: 1,
             confine: Mode::Off,
             confined: Confined::by_others(),
             started: jiff::Timestamp::now(),

@@ -122,9 +122,9 @@ mod tests {
 
     use super::*;
 
-    fn told(what: EventKind) -> String {
+    fn told(kind: EventKind) -> String {
         let at = "2026-01-01T00:00:00.123456789Z".parse().unwrap();
-        sentence(&serde_json::to_value(Event { seq: 1, at, what }).unwrap())
+        sentence(&serde_json::to_value(Event { seq: 1, at, kind }).unwrap())
     }
 
     #[test]

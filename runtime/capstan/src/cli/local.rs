@@ -13,8 +13,8 @@ use capstan_core::outcome::{CancelledBy, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
-use capstan_engine::handler::Handler;
-use capstan_engine::job::{Control, End, Job};
+use capstan_engine::handler::{Handler, MAX_NAME};
+use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 
@@ -84,15 +84,15 @@ pub(super) async fn run(
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| refuse(&error))?;
     let (ends, streams) = Ends::new();
-    let control = Control { asked: given.asked, mounts, ..Control::default() };
-    let job = engine.job(&name).map_err(|error| refuse(&error))?.args(given.args).env(&given.env).control(control);
+    let options = JobOptions { policy: given.asked, mounts, ..JobOptions::default() };
+    let job = engine.job(&name).map_err(|error| refuse(&error))?.args(given.args).env(&given.env).options(options);
     let job = job.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).build();
     let job = job.map_err(|error| refuse(&error))?;
     job.start().map_err(|error| refuse(&error))?;
     let end = ends.pass_through(&job, interrupt).await?;
     let id = Some(job.id().to_string());
     Ok(match end {
-        Some(End { outcome, error, usage, .. }) => {
+        Some(JobEnd { outcome, error, usage, .. }) => {
             Ending { error: error.map(Into::into), ..Ending::new(id, &name, outcome, Some(usage)) }
         }
         None => Ending::stopped(id, &name),
@@ -124,7 +124,7 @@ impl Ends {
 
     /// Passes the process's own streams through until the job has ended and all of its output is written. Cancels the job when the
     /// user interrupts, when stdin cannot be read, and when nobody reads the output any more; `None` where the user interrupts twice.
-    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<End>, CliError> {
+    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<JobEnd>, CliError> {
         let input = output::forward(tokio::io::stdin(), self.stdin);
         let stdout =
             async { output::forward(self.stdout, tokio::io::stdout()).await.map_err(output::to(OutputStream::Stdout)) };
@@ -167,13 +167,13 @@ fn handler_name(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let name = stem.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "-");
     let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let name = &name[..name.len().min(engine::MAX_NAME)];
+    let name = &name[..name.len().min(MAX_NAME)];
     if name.is_empty() { "program".to_owned() } else { name.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
-    use capstan_engine::engine::Name;
+    use capstan_engine::handler::HandlerName;
 
     use super::*;
 
@@ -183,8 +183,8 @@ mod tests {
             [("/x/wc.wasm", "wc"), ("a b.wasm", "a-b"), ("..", "program"), ("-ü.wasm", "program"), (".a.wasm", "a")]
         {
             assert_eq!(handler_name(Path::new(file)), expected);
-            assert!(Name::new(expected).is_ok());
+            assert!(HandlerName::new(expected).is_ok());
         }
-        assert!(Name::new(&handler_name(Path::new(&"x".repeat(300)))).is_ok());
+        assert!(HandlerName::new(&handler_name(Path::new(&"x".repeat(300)))).is_ok());
     }
 }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use capstan_core::stream::Sink;
-use capstan_engine::history::{Follower, Record};
+use capstan_engine::history::Record;
 use capstan_engine::job::Job;
+use capstan_engine::output_log::Follower;
 use tokio::io::AsyncWriteExt as _;
 
 use super::super::super::error::Error;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use capstan_engine::job::State;
+use capstan_engine::job::JobState;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -101,7 +101,7 @@ async fn send(
     }
     writer.send(Message::Binary(attachment.outcome_frame().await)).await?;
     let reason = match attachment.record.state() {
-        State::Done(end) => end.outcome.to_string(),
+        JobState::Done(end) => end.outcome.to_string(),
         unfinished => unfinished.token().to_owned(),
     };
     Ok(close_frame(CloseCode::Normal, &reason))
