@@ -136,13 +136,13 @@ impl Boot {
         engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
         let api = capstan_api::Settings {
-            upload: settings.upload,
-            spill: path.clone(),
+            max_upload: settings.upload,
+            spill_folder: path.clone(),
             debug: settings.debug.then_some(data_dirs::process_numbers as capstan_api::ProcessNumbers),
             tasks: tasks.clone(),
             policy: settings.policy,
-            http: settings.http,
-            callers: settings.callers.clone().into(),
+            http_limits: settings.http,
+            allowed_hosts: settings.callers.clone().into(),
         };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
