@@ -127,8 +127,8 @@ impl Filesystem<'_> {
         if mount(from) == mount(to) { Ok(()) } else { Err(ErrorCode::CrossDevice.into()) }
     }
 
-    /// Returns an error if the quota has no room for something new at `path`. If nothing can be created there anyway, wasmtime-wasi shall
-    /// report why.
+    /// Returns an error if the quota has no room for something new at `path`. If nothing can be created there anyway, wasmtime-wasi
+    /// is called and reports why.
     async fn check_can_create(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
         let Some((ledger, mount)) = self.mount_of(fd) else { return Ok(()) };
         if ledger.remaining(mount, Room::Files) > 0 {

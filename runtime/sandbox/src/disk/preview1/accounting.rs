@@ -131,8 +131,8 @@ impl Host {
         Err(if is_file { Errno::Perm } else { Errno::Xdev }.into())
     }
 
-    /// Returns an error if the quota has no room for something new at `path`. If nothing can be created there anyway, wasmtime-wasi shall
-    /// report why.
+    /// Returns an error if the quota has no room for something new at `path`. If nothing can be created there anyway, wasmtime-wasi
+    /// is called and reports why.
     pub(super) async fn check_can_create(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
         let Some((ledger, handle)) = self.mount_of(fd) else { return Ok(()) };
         if ledger.remaining(handle.mount, Room::Files) > 0 {
