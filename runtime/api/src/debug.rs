@@ -1,11 +1,16 @@
 //! What a daemon in debug mode says of its own process. Without `--debug` nothing of it is served.
 
 mod capture;
+#[cfg(feature = "profiling")]
 mod flamegraph;
 mod guest;
+#[cfg(feature = "profiling")]
 mod heap;
+#[cfg(feature = "profiling")]
 mod profile;
 mod tasks;
+#[cfg(not(feature = "profiling"))]
+mod without_profiling;
 
 use std::sync::Arc;
 
@@ -14,9 +19,13 @@ use serde_json::{Map, json};
 use tokio::sync::Semaphore;
 
 pub(super) use self::guest::profile as guest_profile;
+#[cfg(feature = "profiling")]
 pub(super) use self::heap::heap;
+#[cfg(feature = "profiling")]
 pub(super) use self::profile::profile;
 pub(super) use self::tasks::tasks;
+#[cfg(not(feature = "profiling"))]
+pub(super) use self::without_profiling::{heap, profile};
 use super::Api;
 use super::body::{self, Body};
 use super::error::Error;

@@ -2,11 +2,13 @@
 
 use capstan_core::manifest::ManifestError;
 use capstan_core::units::UnitError;
-use capstan_engine::engine::{MAX_NAME, RegistryError};
+use capstan_engine::engine::JobBuildError;
 use capstan_engine::events::FilterError;
+use capstan_engine::handler::MAX_NAME;
 use capstan_engine::handler_store::{HandlerStoreError, LoadError, StoreError};
 use capstan_engine::history::RemoveError;
-use capstan_engine::job::{JobError, JobId, LineError, StartError};
+use capstan_engine::job::{CommandLineError, DuplicateKey, JobId, StartError};
+use capstan_engine::registry::RegistryError;
 use capstan_listen::listenbuffer::Phase;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Response, StatusCode};
@@ -207,7 +209,7 @@ impl Error {
 impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         let (status, code) = match &error {
-            RegistryError::BadName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
+            RegistryError::InvalidName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
             RegistryError::Duplicate(_) | RegistryError::DuplicateCatchAll => (StatusCode::CONFLICT, "conflict"),
             RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
             RegistryError::Unknown(name) => {
@@ -221,21 +223,21 @@ impl From<RegistryError> for Error {
     }
 }
 
-impl From<JobError> for Error {
-    fn from(error: JobError) -> Self {
+impl From<JobBuildError> for Error {
+    fn from(error: JobBuildError) -> Self {
         match error {
-            JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
-            JobError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
-            JobError::GuestPath(_) => Self::new(StatusCode::BAD_REQUEST, "bad_mount", error.to_string()),
+            JobBuildError::ArgContainsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
+            JobBuildError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
+            JobBuildError::GuestPath(_) => Self::new(StatusCode::BAD_REQUEST, "bad_mount", error.to_string()),
             // Only jobs that run have children.
-            JobError::TooDeep => Self::internal(error.to_string()),
-            JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
+            JobBuildError::TooDeep => Self::internal(error.to_string()),
+            JobBuildError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
         }
     }
 }
 
-impl From<LineError> for Error {
-    fn from(error: LineError) -> Self {
+impl From<CommandLineError> for Error {
+    fn from(error: CommandLineError) -> Self {
         Self::bad_request(format!("command: {error}"))
     }
 }
@@ -245,7 +247,7 @@ impl From<StartError> for Error {
         match error {
             StartError::ShuttingDown => Self::draining(),
             StartError::Busy { .. } => Self::busy(error.to_string()),
-            StartError::Taken { job, .. } => Self::conflict(job, error.to_string()),
+            StartError::DuplicateKey(DuplicateKey { job, .. }) => Self::conflict(job, error.to_string()),
             StartError::AlreadyStarted => Self::internal(error.to_string()),
         }
     }
@@ -255,7 +257,7 @@ impl From<RemoveError> for Error {
     fn from(error: RemoveError) -> Self {
         match error {
             RemoveError::Unknown(job) => Self::unknown_job(&job.to_string()),
-            RemoveError::GoesOn(job) => {
+            RemoveError::NotEnded(job) => {
                 Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_running", error.to_string()) }
             }
         }

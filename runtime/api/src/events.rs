@@ -100,7 +100,7 @@ fn subscription(events: &Events, since: Option<Place>) -> Result<Subscription, E
 async fn tell(engine: Engine, mut subscription: Subscription, wanted: Wanted, pieces: Pieces) {
     let over = wanted.over();
     let mut over = std::pin::pin!(over);
-    let mut drained = std::pin::pin!(engine.drained());
+    let mut drained = std::pin::pin!(engine.wait_until_drained());
     let mut is_last = false;
     loop {
         // Events that come faster than they are read, and none of which is wanted, would keep it from ever looking up.

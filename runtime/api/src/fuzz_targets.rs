@@ -1,6 +1,6 @@
 //! What stands in the first line of a request, fuzzed: the router, names and ids in paths, and queries.
 
-use capstan_engine::engine::Name;
+use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use hyper::{Method, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -42,7 +42,7 @@ fn calls(method: &Method, path: &str, is_debug: bool) -> bool {
     if let Ok(id) = name.parse::<JobId>() {
         assert_eq!(id.to_string(), name);
     }
-    if let Ok(Ok(name)) = decoded(name).map(|name| Name::new(&name)) {
+    if let Ok(Ok(name)) = decoded(name).map(|name| HandlerName::new(&name)) {
         assert!(!name.as_str().contains(['/', '%', '\0']) && !name.as_str().starts_with('.'), "{name}");
     }
     true

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use capstan_engine::engine::{Name, Precondition};
 use capstan_engine::handler::HandlerInfo;
+use capstan_engine::handler::HandlerName;
+use capstan_engine::registry::{Precondition, RegistryError};
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<
 
 /// `PUT /handlers/{name}`: loads a program and puts it under the name. Nothing changes unless all went well.
 pub(super) async fn put(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let name = Name::new(&request.handler()?)?;
+    let name = HandlerName::new(&request.handler()?).map_err(RegistryError::from)?;
     let only_if = precondition(&request.head.headers)?;
     api.engine.check_put(&name, &only_if)?;
     if api.engine.is_shutting_down() {

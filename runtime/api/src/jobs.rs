@@ -15,7 +15,7 @@ use bytes::Bytes;
 use capstan_core::outcome::CancelledBy;
 use capstan_core::stream::Source;
 use capstan_engine::history::Record;
-use capstan_engine::job::{Control, Job, JobId, Line, StartError, State};
+use capstan_engine::job::{CommandLine, DuplicateKey, Job, JobId, JobOptions, JobState, StartError};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
@@ -51,14 +51,14 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
     let asked = Asked::read(&api, request).await?;
     // Before anything else: a job that was made is told of even where another could not start.
     if let Some(key) = &asked.key
-        && let Err(taken) = api.engine.records().check(key)
+        && let Err(taken) = api.engine.history().check_key(key)
     {
-        return submitted_before(&api, taken);
+        return submitted_before(&api, taken.into());
     }
     let Asked { policy, key, concurrency_key, .. } = asked;
-    let control = Control { asked: policy, caller: Some(caller), key, concurrency_key, ..Control::default() };
-    let Line { handler, args, env } = asked.line;
-    let job = api.engine.job(&handler)?.args(args).env(&env).control(control).logged();
+    let options = JobOptions { policy, caller: Some(caller), key, concurrency_key, ..JobOptions::default() };
+    let CommandLine { handler, args, env } = asked.line;
+    let job = api.engine.job(&handler)?.args(args).env(&env).options(options).logged();
     let job = match asked.stdin {
         Input::Whole(bytes) => job.stdin(Source::of(held(&api, bytes)?)).build()?,
         Input::Later => job.stdin_later().build()?,
@@ -80,15 +80,15 @@ fn held(api: &Api, input: Bytes) -> Result<Bytes, Error> {
 
 /// Tells of the job that was made of the same request under the same key.
 fn submitted_before(api: &Api, error: StartError) -> Result<Response<Body>, Error> {
-    if let StartError::Taken { job, same: true } = error
-        && let Some(record) = api.engine.records().find(job)
+    if let StartError::DuplicateKey(DuplicateKey { job, is_same_request: true }) = error
+        && let Some(record) = api.engine.history().find(job)
     {
         return Ok(submitted(StatusCode::OK, job, &record.state()));
     }
     Err(error.into())
 }
 
-fn submitted(status: StatusCode, job: JobId, state: &State) -> Response<Body> {
+fn submitted(status: StatusCode, job: JobId, state: &JobState) -> Response<Body> {
     let mut response = body::json(status, &json!({"id": job, "durable": false, "state": state.token()}));
     let location = HeaderValue::from_str(&format!("/v1/jobs/{job}")).expect("an id is hexadecimal");
     response.headers_mut().insert(LOCATION, location);
@@ -106,7 +106,7 @@ pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<
 /// `DELETE /jobs/{id}`: forgets one that has ended.
 pub(super) async fn remove(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::of(&request, &[], &[])?;
-    api.engine.records().remove(request.job()?)?;
+    api.engine.history().remove(request.job()?)?;
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 
@@ -204,7 +204,7 @@ pub(super) async fn stdin(api: Arc<Api>, request: Request) -> Result<Response<Bo
 
 fn find(api: &Api, request: &Request) -> Result<Record, Error> {
     let id = request.job()?;
-    api.engine.records().find(id).ok_or_else(|| Error::unknown_job(&id.to_string()))
+    api.engine.history().find(id).ok_or_else(|| Error::unknown_job(&id.to_string()))
 }
 
 /// The job of the path, which must not have ended.
@@ -212,7 +212,7 @@ pub(super) fn find_going(api: &Api, request: &Request) -> Result<(Record, Job), 
     let record = find(api, request)?;
     match going(&record).cloned() {
         Some(job) => Ok((record, job)),
-        None => Err(Error::job_ended(record.given.id)),
+        None => Err(Error::job_ended(record.spec.id)),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn check(api: Arc<Api>, request: Request) -> Result<Response<Bo
         .map_err(|error| Error::bad_request(format!("the body: {}", with_suggestion(&error.to_string()))))?;
     let handler = api.engine.resolve(&asked.handler)?;
     let Judgement { policy, findings } =
-        api.engine.ceiling().judge(handler.name().as_str(), handler.handler().asked(), &asked.policy);
+        api.engine.ceiling().judge(handler.name().as_str(), handler.handler().policy_request(), &asked.policy);
     let allowed = findings.iter().all(|finding| finding.verdict != Verdict::Denied);
     Ok(body::json(StatusCode::OK, &json!({"allowed": allowed, "policy": policy, "findings": findings})))
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use capstan_engine::handler::InvalidName;
 use capstan_engine::job::JobId;
+use capstan_engine::registry::RegistryError;
 use hyper::Version;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, TE};
@@ -33,9 +35,7 @@ impl Request {
     /// # Errors
     /// [`Error`] where it is not text.
     pub(crate) fn handler(&self) -> Result<String, Error> {
-        decoded(&self.name)
-            .map(Cow::into_owned)
-            .map_err(|_| capstan_engine::engine::RegistryError::BadName(self.name.clone()).into())
+        decoded(&self.name).map(Cow::into_owned).map_err(|_| RegistryError::from(InvalidName(self.name.clone())).into())
     }
 
     /// The id of a job in the path.

@@ -16,9 +16,10 @@ mod spill;
 use std::sync::Arc;
 
 use capstan_core::stream::{self, PIPE_CAPACITY};
+use capstan_engine::engine::JobBuilder;
 use capstan_engine::handler::Role;
-use capstan_engine::history::Key;
-use capstan_engine::job::{Control, Job, JobBuilder, JobId};
+use capstan_engine::job::IdempotencyKey;
+use capstan_engine::job::{Job, JobId, JobOptions};
 use hyper::Response;
 use hyper::header::{ACCEPT, HeaderValue};
 
@@ -43,13 +44,13 @@ pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body
     let (asked, name) = (Asked::of(&request)?, request.handler()?);
     let client = Client::of(&request);
     let (is_framed, takes_trailers) = (request.lists(&ACCEPT, framed::MEDIA_TYPE), request.takes_trailers());
-    let key = idempotency_key::of(&request.head.headers)?.map(|text| Key { text, request: None });
+    let key = idempotency_key::of(&request.head.headers)?.map(|text| IdempotencyKey { text, request_digest: None });
     let caller = Some(request.presence.caller().clone());
     let Asked { policy, concurrency_key, .. } = asked;
-    let control = Control { asked: policy, caller, key, concurrency_key, ..Control::default() };
+    let options = JobOptions { policy, caller, key, concurrency_key, ..JobOptions::default() };
     let (input, stdin) = Input::of(request.body);
     let (stdout, printed) = stream::pipe(PIPE_CAPACITY);
-    let job = api.engine.job(&name)?.args(asked.args).env(&asked.env).control(control).stdin(stdin).stdout(stdout);
+    let job = api.engine.job(&name)?.args(asked.args).env(&asked.env).options(options).stdin(stdin).stdout(stdout);
     let (job, mut response) = if is_framed {
         let (stderr, complained) = stream::pipe(PIPE_CAPACITY);
         let job = start(job.stderr(stderr))?;

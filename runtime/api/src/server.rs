@@ -43,7 +43,7 @@ pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     stop.await;
     server.closed.cancel();
     acceptors.join_all().await;
-    server.api.engine.idle().await;
+    server.api.engine.wait_until_idle().await;
     server.drain().await;
 }
 
@@ -65,7 +65,7 @@ impl Server {
     async fn accept_from(self: Arc<Self>, listener: Listener) {
         let (bound, gate, policy) = (listener.address().clone(), &self.api.gate, self.api.settings.policy);
         let buffer = ListenBuffer::new(listener, gate.clone(), policy, self.closed.clone());
-        let _note = self.api.tasks.note("api", || format!("listener at {bound}"));
+        let _note = self.api.tasks.track("api", || format!("listener at {bound}"));
         loop {
             let slot = tokio::select! {
                 slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
@@ -89,7 +89,7 @@ impl Server {
             let origin = Origin { names: self.names_of(&bound, &stream), porch };
             let served = connection::serve(self.api.clone(), stream, tls, origin, self.draining.clone());
             let killed = self.killed.clone();
-            let noted = self.api.tasks.note("api", || format!("connection at {bound}"));
+            let noted = self.api.tasks.track("api", || format!("connection at {bound}"));
             self.connections.spawn(async move {
                 tokio::select! {
                     () = served => {}

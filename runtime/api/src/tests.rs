@@ -131,7 +131,7 @@ async fn rest(connection: &mut Box<dyn Connection>) -> (String, bool) {
 }
 
 async fn idle(engine: &Engine) {
-    tokio::time::timeout(Duration::from_secs(20), engine.idle()).await.expect("the run has not ended");
+    tokio::time::timeout(Duration::from_secs(20), engine.wait_until_idle()).await.expect("the run has not ended");
 }
 
 async fn running(engine: &Engine) {

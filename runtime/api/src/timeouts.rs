@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use capstan_engine::job::{Job, State};
+use capstan_engine::job::{Job, JobState};
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -175,7 +175,7 @@ impl Reader {
         match &self.reading {
             Reading::Whole => Some(handed + bounds.answer_timeout),
             Reading::Follows => Some(handed + bounds.stream_timeout),
-            Reading::Run(job) if matches!(job.state(), State::Done(_)) => {
+            Reading::Run(job) if matches!(job.state(), JobState::Done(_)) => {
                 // Whoever was patient with the run has its time from now on.
                 (self.reading, self.handed) = (Reading::Follows, Some(now));
                 Some(now + bounds.stream_timeout)

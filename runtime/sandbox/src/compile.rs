@@ -170,7 +170,7 @@ impl Compiler {
     /// Cancel-safe: dropping the future kills the child.
     async fn compile(&self, engine: &ProfileEngine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
         let _permit = self.children.acquire().await.expect("the semaphore is never closed");
-        let _listed = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
+        let _listed = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
         let code = memory_file("artifact").map_err(child::cannot_start)?;
         let program = Some(ProgramInput { kind, profile: engine.profile.clone() });

@@ -60,7 +60,7 @@ fn link_module(engine: &ProfileEngine, module: &Module) -> Result<Code, LoadErro
         return Err(LoadError::TooComplex(format!("it has {memories} memories, more than {MAX_MEMORIES_PER_RUN}")));
     }
     // The linker looks imports up for a store only. This one never runs anything.
-    let host = Host::new(Call::nothing(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let host = Host::new(Call::empty(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let mut store = Store::new(&engine.engine, host);
     let unknown: Vec<_> = module
         .imports()

@@ -59,7 +59,7 @@ impl Handler for Program {
         self.info.clone()
     }
 
-    fn asked(&self) -> &PolicyRequest {
+    fn policy_request(&self) -> &PolicyRequest {
         &self.policy
     }
 

@@ -50,11 +50,11 @@ impl Sandbox {
         let guest_runtime = GuestRuntime::start().map_err(SandboxError::Threads)?;
         let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
         let listed = [
-            tasks.note("sandbox", || "ticker of the epoch".to_owned()),
-            tasks.note("sandbox", || format!("{} guest threads", guest_runtime.thread_count())),
+            tasks.track("sandbox", || "ticker of the epoch".to_owned()),
+            tasks.track("sandbox", || format!("{} guest threads", guest_runtime.thread_count())),
         ];
         let compiler = Compiler::new(&engines.default().fingerprint, config);
-        let can_profile = tasks.are_noted();
+        let can_profile = tasks.are_tracked();
         let context = Arc::new(RunContext { guest_runtime, resolver, ticker, can_profile, _listed: listed });
         Ok(Self(Arc::new(Inner { engines, compiler, context })))
     }

@@ -22,7 +22,7 @@ pub(in super::super) async fn profile(api: Arc<Api>, request: Request) -> Result
     let parameters = Parameters::of(&request, &["seconds"], &[])?;
     let seconds = capture::seconds(&parameters)?;
     let job = going(&api, &request)?;
-    if job.spec().about.kind == Kind::Native {
+    if job.spec().handler_info.kind == Kind::Native {
         let message = format!("{} is native code: /debug/pprof/profile tells of it", job.name());
         return Err(Error::conflict(job.id(), message));
     }

@@ -16,7 +16,7 @@ use super::super::request::Request;
 pub(in super::super) async fn tasks(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::of(&request, &[], &[])?;
     let mut tasks = Vec::new();
-    for task in api.tasks.going() {
+    for task in api.tasks.running() {
         let told = json!({"owner": task.owner, "name": task.name});
         tasks.push((task.since.elapsed().as_secs_f64(), told));
     }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_core::stream::Sink;
-use capstan_engine::history::{Follower, Record};
+use capstan_engine::history::Record;
 use capstan_engine::job::Job;
+use capstan_engine::output_log::Follower;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -42,8 +43,8 @@ pub(in super::super) async fn attach(api: Arc<Api>, mut request: Request) -> Res
     let asked = Asked::of(&api, &request)?;
     let upgrade = Upgrade::of(&mut request, PROTOCOL)?;
     let (attached, stdin) = asked.join()?;
-    let (id, presence) = (attached.record.given.id, request.presence);
-    let note = api.tasks.note("api", || format!("client attached to job {id}"));
+    let (id, presence) = (attached.record.spec.id, request.presence);
+    let note = api.tasks.track("api", || format!("client attached to job {id}"));
     let mut response = upgrade.answer(async move |connection| {
         let _note = note;
         attached.serve(connection, stdin, presence).await;
@@ -58,8 +59,8 @@ pub(in super::super) async fn attach_messages(api: Arc<Api>, mut request: Reques
     let asked = Asked::of(&api, &request)?;
     let upgrade = websocket::upgrade(&mut request, PROTOCOL)?;
     let (attached, stdin) = asked.join()?;
-    let id = attached.record.given.id;
-    let note = api.tasks.note("api", || format!("client attached to job {id} over a WebSocket"));
+    let id = attached.record.spec.id;
+    let note = api.tasks.track("api", || format!("client attached to job {id} over a WebSocket"));
     let mut response = upgrade.answer(async move |connection| {
         let _note = note;
         messages::serve(attached, stdin, connection).await;
@@ -80,7 +81,7 @@ impl Asked {
         let (stdout, stderr) = (parameters.flag("stdout")?, parameters.flag("stderr")?);
         let (stdin, logs) = (parameters.flag("stdin")?, parameters.flag("logs")?.unwrap_or(false));
         let record = find(api, request)?;
-        let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.given.id))?;
+        let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.spec.id))?;
         let streams = streams(stdout, stderr);
         // Without what was printed, it begins where no line is left.
         let follower = log.follow_last((!logs).then_some(0), None, &streams);
@@ -93,7 +94,7 @@ impl Asked {
         // One that has ended has no stdin, and is fed only by who insists.
         let stdin = match going(record) {
             Some(job) if self.stdin.unwrap_or(true) => Some(Feed::of(job)?),
-            None if self.stdin == Some(true) => return Err(Error::job_ended(record.given.id)),
+            None if self.stdin == Some(true) => return Err(Error::job_ended(record.spec.id)),
             _ => None,
         };
         Ok((self.attached, stdin))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use capstan_core::outcome::Outcome;
 use capstan_engine::history::Filter;
-use capstan_engine::job::State;
+use capstan_engine::job::JobState;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
@@ -27,7 +27,7 @@ pub(in super::super) async fn list(api: Arc<Api>, request: Request) -> Result<Re
     let limit = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     let limit = parameters.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), limit)?.unwrap_or(LIMIT);
     let before = parameters.read("cursor", "one that this daemon gave", |text| api.cursors.number(text))?;
-    let page = api.engine.records().list(&filter, before, limit);
+    let page = api.engine.history().list(&filter, before, limit);
     let jobs: Vec<_> = page.records.iter().map(Told::new).collect();
     let cursor = page.next.map(|number| api.cursors.of(number));
     Ok(body::json(StatusCode::OK, &json!({"jobs": jobs, "cursor": cursor})))
@@ -41,7 +41,7 @@ fn filter(parameters: &Parameters) -> Result<Filter, Error> {
     Ok(Filter {
         handler: parameters.get("handler").map(str::to_owned),
         outcome: token("outcome", &Outcome::KINDS)?,
-        state: token("state", &State::TOKENS)?,
+        state: token("state", &JobState::TOKENS)?,
         since: parameters.time("since")?,
     })
 }

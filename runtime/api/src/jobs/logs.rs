@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::outcome::OutputStream;
-use capstan_engine::history::{Follower, Next, Piece, Record};
-use capstan_engine::job::State;
+use capstan_engine::history::Record;
+use capstan_engine::job::JobState;
+use capstan_engine::output_log::{Follower, Next, Piece};
 use hyper::body::Frame;
 use hyper::header::ACCEPT;
 use hyper::{Response, StatusCode};
@@ -46,7 +47,7 @@ pub(in super::super) async fn logs(api: Arc<Api>, request: Request) -> Result<Re
     let follow = parameters.flag("follow")?.unwrap_or(false);
     let timestamps = parameters.flag("timestamps")?.unwrap_or(false);
     let record = find(&api, &request)?;
-    let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.given.id))?;
+    let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.spec.id))?;
     let is_framed = request.lists(&ACCEPT, framed::MEDIA_TYPE);
     let follower = log.follow_last(tail, since, &streams);
     let telling = Telling { streams, is_framed, timestamps, at_line: [true; 2] };
@@ -90,7 +91,7 @@ impl Telling {
         loop {
             match follower.try_next() {
                 Next::Piece(piece) => told.extend_from_slice(&self.text(&piece)),
-                Next::Nothing => break,
+                Next::Pending => break,
                 Next::End => {
                     told.extend_from_slice(&self.end(record));
                     break;
@@ -166,7 +167,7 @@ impl Telling {
     /// How the job has ended, as a frame; nothing without frames, or before.
     pub(super) fn end(&self, record: &Record) -> Bytes {
         match record.state() {
-            State::Done(end) if self.is_framed => framed::outcome(&record.given, &end),
+            JobState::Done(end) if self.is_framed => framed::outcome(&record.spec, &end),
             _ => Bytes::new(),
         }
     }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use capstan_core::env::Env;
 use capstan_core::policy::{self, PolicyRequest as Policy};
-use capstan_engine::history::Key;
-use capstan_engine::job::Line;
+use capstan_engine::job::CommandLine;
+use capstan_engine::job::IdempotencyKey;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -24,10 +24,10 @@ const SMALL: u64 = 64 << 10;
 /// The job that is asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) line: Line,
+    pub(super) line: CommandLine,
     pub(super) stdin: Input,
     pub(super) policy: Policy,
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<IdempotencyKey>,
     pub(super) concurrency_key: Option<String>,
 }
 
@@ -93,7 +93,7 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
         (Some(command), None, None, None) => command.parse()?,
         (Some(_), ..) => return Err(Error::bad_request("command excludes handler, args and env")),
         (None, Some(handler), args, env) => {
-            Line { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
+            CommandLine { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
         }
         (None, None, ..) => return Err(Error::bad_request("the body has neither handler nor command")),
     };
@@ -104,7 +104,7 @@ fn parse(body: &[u8], header: Option<String>) -> Result<Asked, Error> {
         (Some(header), _) => Some(header),
         (None, key) => key.map(idempotency_key::checked).transpose()?,
     };
-    let key = text.map(|text| Key { text, request: Some(Sha256::digest(body).into()) });
+    let key = text.map(|text| IdempotencyKey { text, request_digest: Some(Sha256::digest(body).into()) });
     let concurrency_key = json.concurrency_key.map(idempotency_key::checked).transpose()?;
     Ok(Asked { line, stdin, policy: json.policy, key, concurrency_key })
 }
@@ -125,7 +125,7 @@ mod tests {
             r#"{"handler":"wc","args":["-l",""],"env":{"A":"1"},"stdin":"hi","policy":{"timeout":"5s","memory":65536},"key":"k"}"#,
         )
         .unwrap();
-        let Line { handler, args, env } = asked.line;
+        let CommandLine { handler, args, env } = asked.line;
         assert_eq!((handler.as_str(), args.as_slice()), ("wc", &["-l".to_owned(), String::new()][..]));
         assert_eq!(env.get("A"), Some("1"));
         assert_eq!(asked.stdin, Input::Whole("hi".into()));

@@ -5,7 +5,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::policy::Policy;
 use capstan_core::usage::UsageReport;
 use capstan_engine::history::Record;
-use capstan_engine::job::{End, JobId, State};
+use capstan_engine::job::{JobEnd, JobId, JobState};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -52,15 +52,15 @@ impl<'a> Told<'a> {
         let state = record.state();
         let token = state.token();
         let end = match state {
-            State::Done(end) => Some(end),
-            State::Created | State::Queued | State::Running => None,
+            JobState::Done(end) => Some(end),
+            JobState::Created | JobState::Queued | JobState::Running => None,
         };
         let run = Run::new(record, end);
-        let given = &record.given;
+        let given = &record.spec;
         Self {
             id: given.id,
             handler: given.handler.as_str(),
-            digest: given.about.digest.as_deref(),
+            digest: given.handler_info.digest.as_deref(),
             args: &given.args,
             parent: given.parent,
             caller: given.caller.as_ref(),
@@ -79,7 +79,7 @@ impl<'a> Told<'a> {
 }
 
 impl Run {
-    fn new(record: &Record, end: Option<End>) -> Self {
+    fn new(record: &Record, end: Option<JobEnd>) -> Self {
         let usage = record.usage();
         let (ended, outcome, error) =
             end.map_or((None, None, None), |end| (Some(end.at), Some(end.outcome), end.error));

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use capstan_core::stream::Source;
-use capstan_engine::job::{End, Job, JobSpec};
+use capstan_engine::job::{Job, JobEnd, JobSpec};
 use capstan_engine::tasks::Tasks;
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
@@ -94,7 +94,7 @@ pub fn head(stream: u8, length: usize) -> [u8; HEAD] {
 }
 
 /// The frame that tells how a job has ended.
-pub(in super::super) fn outcome(given: &JobSpec, end: &End) -> Bytes {
+pub(in super::super) fn outcome(given: &JobSpec, end: &JobEnd) -> Bytes {
     let mut json = json!({
         "job": given.id,
         "handler": given.handler.as_str(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
-use capstan_engine::job::{End, Job};
+use capstan_engine::job::{Job, JobEnd};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
@@ -58,7 +58,7 @@ pub(super) async fn answer(
 }
 
 /// Reads what a short run prints, and its end; `None` where it prints more. Cancel-safe: what was read is in `held`.
-async fn short_end(stdout: &mut Source, held: &mut BytesMut, job: &Job) -> Option<End> {
+async fn short_end(stdout: &mut Source, held: &mut BytesMut, job: &Job) -> Option<JobEnd> {
     while held.len() <= HELD {
         // A pipe is read without errors.
         if matches!(stdout.read_buf(held).await, Ok(0) | Err(_)) {
@@ -68,7 +68,7 @@ async fn short_end(stdout: &mut Source, held: &mut BytesMut, job: &Job) -> Optio
     None
 }
 
-fn whole(printed: Bytes, end: &End, input: &InputEnd) -> Response<Body> {
+fn whole(printed: Bytes, end: &JobEnd, input: &InputEnd) -> Response<Body> {
     let mut response = body::typed(StatusCode::OK, "application/octet-stream", body::whole(printed));
     response.headers_mut().extend(outcome(end));
     if !input.is_cancelled() {
@@ -101,7 +101,7 @@ async fn tell(job: Job, held: Bytes, mut stdout: Source, pieces: Pieces, takes_t
     let _ = pieces.send(last).await;
 }
 
-fn outcome(end: &End) -> HeaderMap {
+fn outcome(end: &JobEnd) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(OUTCOME, HeaderValue::from_static(end.outcome.kind()));
     headers.insert(EXIT_CODE, HeaderValue::from(u16::from(end.outcome.exit_code())));

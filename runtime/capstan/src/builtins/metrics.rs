@@ -15,7 +15,7 @@ pub(super) fn page(daemon: &Daemon) -> String {
     let Daemon { engine, gate, api, facts, .. } = daemon;
 
     page.register("requests", "Requests by route, method and class of status", api.requests().clone());
-    let runs = engine.runs();
+    let runs = engine.run_metrics();
     page.register("runs", "Runs that have ended, by outcome", runs.outcomes.clone());
     page.register("run_phase_seconds", "What runs took, by phase", runs.phases.clone());
 

@@ -14,7 +14,7 @@ use capstan_core::limits::Limits;
 use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
-use capstan_engine::history::Bounds;
+use capstan_engine::history::HistoryLimits;
 use capstan_listen::listenbuffer::{Policy, UnknownPolicy};
 use capstan_listen::listener::{self, AccessError, Address, AddressError, Host};
 use capstan_listen::tls;
@@ -86,7 +86,7 @@ pub(super) struct Settings {
     /// Bytes of the largest program that may be pushed. Default 64 MiB.
     pub(super) upload: u64,
     /// What is remembered of jobs.
-    pub(super) history: Bounds,
+    pub(super) history: HistoryLimits,
     /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
     /// What clients may take of the HTTP layer.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use capstan_engine::job::State;
+use capstan_engine::job::JobState;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -105,7 +105,7 @@ async fn tell(
     }
     to.send(Message::Binary(attached.telling.end(&attached.record))).await?;
     let reason = match attached.record.state() {
-        State::Done(end) => end.outcome.to_string(),
+        JobState::Done(end) => end.outcome.to_string(),
         going => going.token().to_owned(),
     };
     Ok(close(CloseCode::Normal, &reason))

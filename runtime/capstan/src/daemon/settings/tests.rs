@@ -18,7 +18,7 @@ fn defaults_hold_where_nothing_is_said() {
     let settings = merged(Flags::default(), "").unwrap();
     assert_eq!(texts(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
     assert_eq!(settings.ceiling, Limits::default());
-    assert_eq!((settings.history, settings.events), (Bounds::default(), events::DEFAULT_CAPACITY));
+    assert_eq!((settings.history, settings.events), (HistoryLimits::default(), events::DEFAULT_CAPACITY));
     assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
 }
 
@@ -35,7 +35,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     assert_eq!(settings.grace, Duration::from_secs(1));
 
     let settings = merged(Flags::default(), "[history]\njobs = 5\nbytes = \"1MiB\"\n[events]\nkeep = 7").unwrap();
-    assert_eq!((settings.history, settings.events), (Bounds { jobs: 5, bytes: 1 << 20 }, 7));
+    assert_eq!((settings.history, settings.events), (HistoryLimits { jobs: 5, bytes: 1 << 20 }, 7));
 
     let flags = Flags { hosts: vec!["tcp://localhost:1".into()], data: Some("/x".into()), ..Flags::default() };
     let settings = merged(flags, toml).unwrap();

@@ -2,18 +2,18 @@
 
 use super::*;
 
-/// Waits until both places in the code that write lines write them to `lines`, and leaves these empty.
+/// Waits until `lines` captures the lines of both callsites of the job log, and leaves it empty.
 ///
-/// Other tests write the same lines at the same time, to nobody. A place in the code is heard while it is being registered, and if that
-/// is for nobody it is silent from then on, until it is looked at again: so it must be heard many times in a row.
-pub(super) async fn heard(lines: &Lines) {
+/// Other tests pass the same callsites at the same time without a subscriber. If such a test registers a callsite, tracing caches that nobody
+/// is interested in it, until the cache is rebuilt. So both lines must be captured many times in a row.
+pub(super) async fn wait_until_captured(lines: &LogBuffer) {
     let probe = engine();
     probe.register("probe", exits(0)).unwrap();
     let mut in_a_row = 0;
     while in_a_row < 50 {
         tracing::callsite::rebuild_interest_cache();
         run(&probe, "probe").await;
-        probe.idle().await;
+        probe.wait_until_idle().await;
         let text = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
         let both = text.contains("+job probe()") && text.contains("-job probe() = OK (0)");
         in_a_row = if both { in_a_row + 1 } else { 0 };
@@ -21,9 +21,9 @@ pub(super) async fn heard(lines: &Lines) {
     }
 }
 
-/// What the job log says while `work` is done: the lines without the fields beside them.
+/// Returns the lines of the job log during `work`, without their fields.
 async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
-    let lines = Lines::default();
+    let lines = LogBuffer::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
@@ -33,7 +33,7 @@ async fn logged(work: impl Future<Output = ()>) -> Vec<String> {
         .without_time()
         .finish();
     let _log = tracing::subscriber::set_default(subscriber);
-    heard(&lines).await;
+    wait_until_captured(&lines).await;
     work.await;
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     text.lines().map(|line| line.split(" id=").next().unwrap().to_owned()).collect()
@@ -43,11 +43,11 @@ async fn call(engine: &Engine, name: &str, args: &[&str]) {
     let job = engine.job(name).unwrap().args(args.iter().copied()).build().unwrap();
     job.start().unwrap();
     job.wait().await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
 }
 
 #[tokio::test]
-async fn the_lines_are_those_of_the_ancestor() {
+async fn job_log_lines_are_those_of_the_ancestor() {
     let engine = engine();
     engine.register("ok", exits(0)).unwrap();
     engine.register("fails", exits(3)).unwrap();
@@ -74,14 +74,14 @@ async fn the_lines_are_those_of_the_ancestor() {
     assert_eq!(lines.await, expected);
 }
 
-/// The ancestor's line had no status where a job was not found, and none at all where it was refused.
+/// The ancestor's line had no status if a job was not found, and there was no line if it was rejected.
 #[tokio::test]
-async fn every_job_has_its_last_line_however_it_ends() {
+async fn every_job_has_an_end_line_however_it_ends() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
     engine.register("panics", Native::work("panics", |_call| async { panic!("on purpose") })).unwrap();
     let trapped = Outcome::Trapped { trap: "unreachable".into(), message: "m".into(), backtrace: vec![] };
     engine.register("traps", Native::work("traps", move |_call| std::future::ready(trapped.clone()))).unwrap();
-    engine.register("waits", obedient()).unwrap();
+    engine.register("waits", runs_until_stopped()).unwrap();
     let lines = logged(async {
         call(&engine, "panics", &[]).await;
         call(&engine, "traps", &[]).await;

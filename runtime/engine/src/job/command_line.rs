@@ -1,62 +1,63 @@
-//! A job in one line of text: `name a 'b c' KEY=value`.
+//! [`CommandLine`]: a job in one line of text, `name a 'b c' KEY=value`.
 //!
-//! Words are split and unquoted as a shell does it, which expands nothing: blanks separate, single and double quotes and the backslash
-//! keep them together, and `#` at the beginning of a word leaves out the rest of the line. Then, from left to right:
+//! Words are split and unquoted as in a shell, but nothing is expanded. Blanks separate words. Single quotes, double quotes and backslashes
+//! keep them together. A `#` at the start of a word starts a comment. Then, from left to right:
 //!
-//! - a word `NAME=value`, where `NAME` is a letter or underscore followed by letters, digits and underscores, sets a variable,
-//!   wherever it stands; of two for one name the last wins;
-//! - the first other word is the handler's name, and the others are its arguments; `--top=3` is one, since `--top` is no variable's name;
-//! - the word `--` is left out, and ends the variables: every word after it is what it would be without a `=` in it.
+//! - A word `NAME=value` sets a variable, at any position. `NAME` is a letter or underscore, followed by letters, digits and underscores. If
+//!   a variable is set twice, the last value counts.
+//! - The first other word is the handler's name, and further ones are its arguments. `--top=3` is an argument, because `--top` is not a
+//!   variable name.
+//! - The first word `--` is dropped and ends the variables: later words are the name or arguments, even if they have a `=`.
 //!
-//! The ancestor had no quotes, and took any word with a `=` in it for a variable.
+//! The ancestor had no quotes and took any word with a `=` for a variable.
 
 use std::str::FromStr;
 
 use capstan_core::env::{Env, MAX_READ};
 
-/// What a line asks for.
+/// The parts of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct CommandLine {
     pub handler: String,
     pub args: Vec<String>,
     pub env: Env,
 }
 
-/// Why a line asks for nothing.
+/// Why a text is not a command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineError {
+pub enum CommandLineError {
     #[error("the command names no handler")]
     Empty,
-    #[error("the command has a quote that is not closed")]
-    OpenQuote,
-    #[error("the command holds NUL")]
-    HoldsNul,
-    #[error("the command sets more than {MAX_READ} variables")]
+    #[error("the command has an unclosed quote or ends with a backslash")]
+    UnclosedQuote,
+    #[error("the command contains a NUL byte")]
+    ContainsNul,
+    #[error("the command sets more than {MAX_READ} variables, which is the limit")]
     TooManyVariables,
 }
 
-impl FromStr for Line {
-    type Err = LineError;
+impl FromStr for CommandLine {
+    type Err = CommandLineError;
 
-    fn from_str(text: &str) -> Result<Self, LineError> {
+    fn from_str(text: &str) -> Result<Self, CommandLineError> {
         if text.contains('\0') {
-            return Err(LineError::HoldsNul);
+            return Err(CommandLineError::ContainsNul);
         }
         let (mut env, mut words, mut literal) = (Env::new(), Vec::new(), false);
-        for word in shell_words::split(text).map_err(|_| LineError::OpenQuote)? {
+        for word in shell_words::split(text).map_err(|_| CommandLineError::UnclosedQuote)? {
             match word.split_once('=') {
                 Some((name, value)) if !literal && is_variable(name) => {
                     if env.len() == MAX_READ {
-                        return Err(LineError::TooManyVariables);
+                        return Err(CommandLineError::TooManyVariables);
                     }
-                    env.set(name, value).expect("the name was looked at, and nothing holds NUL");
+                    env.set(name, value).expect("the name is checked, and the text contains no NUL");
                 }
                 None if !literal && word == "--" => literal = true,
                 _ => words.push(word),
             }
         }
         let mut words = words.into_iter();
-        let handler = words.next().filter(|name| !name.is_empty()).ok_or(LineError::Empty)?;
+        let handler = words.next().filter(|name| !name.is_empty()).ok_or(CommandLineError::Empty)?;
         Ok(Self { handler, args: words.collect(), env })
     }
 }
@@ -73,7 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, handler: &str, args: &[&str], env: &[(&str, &str)]) {
-        let line: Line = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let line: CommandLine = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(
             (line.handler.as_str(), line.args),
             (handler, args.iter().map(|&arg| arg.to_owned()).collect()),
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ancestors_form_is_read() {
+    fn command_line_reads_form_of_the_ancestor() {
         check("name a b KEY=value", "name", &["a", "b"], &[("KEY", "value")]);
         check("  name\ta\n b ", "name", &["a", "b"], &[]);
         check("KEY=1 name OTHER=2 a", "name", &["a"], &[("KEY", "1"), ("OTHER", "2")]);
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_variable_is_an_argument() {
+    fn word_that_is_no_variable_is_argument() {
         check(
             "run --flag=3 -o=x =x 1A=2 a.b=c é=1 a-b=2",
             "run",
@@ -116,21 +117,21 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_nothing_is_told_why() {
+    fn invalid_command_line_returns_its_error() {
         for text in ["", "  \t\n", "A=1", "# only this", "--", "A=1 -- ", "''", "'' a"] {
-            assert_eq!(text.parse::<Line>(), Err(LineError::Empty), "{text:?}");
+            assert_eq!(text.parse::<CommandLine>(), Err(CommandLineError::Empty), "{text:?}");
         }
         for text in ["a 'b", "a \"b", "a b'", "a \"b\\\""] {
-            assert_eq!(text.parse::<Line>(), Err(LineError::OpenQuote), "{text:?}");
+            assert_eq!(text.parse::<CommandLine>(), Err(CommandLineError::UnclosedQuote), "{text:?}");
         }
-        assert_eq!("a b\0".parse::<Line>(), Err(LineError::HoldsNul));
+        assert_eq!("a b\0".parse::<CommandLine>(), Err(CommandLineError::ContainsNul));
         let many: String = (0..=MAX_READ).map(|number| format!("V{number}= ")).collect();
-        assert_eq!(format!("a {many}").parse::<Line>(), Err(LineError::TooManyVariables));
+        assert_eq!(format!("a {many}").parse::<CommandLine>(), Err(CommandLineError::TooManyVariables));
     }
 
-    /// Whatever is quoted comes back as it was, behind `--` all of it.
+    /// Quoted arguments after `--` are read unchanged, whatever they contain.
     #[test]
-    fn quoting_loses_nothing() {
+    fn quoted_arguments_are_read_unchanged() {
         let alphabet: Vec<char> = " \t\n'\"\\#=-$`*aKü_1".chars().collect();
         let mut state = 0x9e37_79b9_u32;
         let mut next = |below: usize| {
@@ -141,7 +142,7 @@ mod tests {
             let args: Vec<String> =
                 (0..next(5)).map(|_| (0..next(8)).map(|_| alphabet[next(alphabet.len())]).collect()).collect();
             let text = format!("name K={} -- {}", shell_words::quote("a b"), shell_words::join(&args));
-            let line: Line = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let line: CommandLine = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert_eq!((line.handler.as_str(), line.args, line.env.get("K")), ("name", args, Some("a b")), "{text:?}");
         }
     }

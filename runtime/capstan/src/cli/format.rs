@@ -1,4 +1,4 @@
-//! Numbers, times and records as people read them.
+//! Text for people: sizes, durations, ids, outcomes and tables.
 
 use capstan_core::outcome::{NetworkLimit, Outcome};
 use capstan_engine::job::JobId;
@@ -6,38 +6,38 @@ use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Digits of a job's id that a table shows.
-const SHORT: usize = 12;
+/// The number of digits of a job id in a table.
+const SHORT_ID: usize = 12;
 
-/// Bytes: `10 B`, `1.2 MiB`.
+/// Formats a number of bytes: `10 B`, `1.2 MiB`.
 pub(super) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
-/// A digest, cut to what tells it from others.
+/// Shortens a digest to its algorithm and 12 digits: `sha256:0123456789ab`.
 pub(super) fn digest(digest: &str) -> &str {
     let end = digest.find(':').map_or(0, |colon| colon + 1) + 12;
     digest.get(..end).unwrap_or(digest)
 }
 
-/// A text of one line and at most `count` characters, with the sign of an omission where it was longer.
-pub(super) fn first(count: usize, text: &str) -> String {
+/// Returns the first line of `text`, at most `max_chars` characters. An ellipsis at the end shows that something is missing.
+pub(super) fn truncate_line(max_chars: usize, text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    if line.len() == text.trim_end().len() && line.chars().count() <= count {
+    if line.len() == text.trim_end().len() && line.chars().count() <= max_chars {
         return line.to_owned();
     }
-    let cut: String = line.chars().take(count.saturating_sub(1)).collect();
-    cut.trim_end().to_owned() + "…"
+    let start: String = line.chars().take(max_chars.saturating_sub(1)).collect();
+    start.trim_end().to_owned() + "…"
 }
 
-/// The first digits of a job's id, which tell it from others.
-pub(super) fn short(id: JobId) -> String {
+/// Returns the first 12 digits of a job id.
+pub(super) fn short_id(id: JobId) -> String {
     let mut text = id.to_string();
-    text.truncate(SHORT);
+    text.truncate(SHORT_ID);
     text
 }
 
-/// An outcome in a few words: `exited 0`, `trapped unreachable`, `timed out`.
+/// Formats an outcome in a few words: `exited 0`, `trapped unreachable`, `timed out`.
 pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("exited {code}"),
@@ -46,16 +46,16 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Cancelled { by } => format!("cancelled by {by}"),
         Outcome::NetworkCap { what: NetworkLimit::Connections, .. } => "connections cap".to_owned(),
         Outcome::NetworkCap { what: NetworkLimit::Traffic, .. } => "traffic cap".to_owned(),
-        other => words(other.kind()),
+        other => token_words(other.kind()),
     }
 }
 
-/// A token in words: `timed out` for `timed_out`.
-pub(super) fn words(token: &str) -> String {
+/// Replaces the underscores of a token with spaces: `timed out` for `timed_out`.
+pub(super) fn token_words(token: &str) -> String {
     token.replace('_', " ")
 }
 
-/// Seconds: `45 ms`, `1.5 s`, `1h`.
+/// Formats a number of seconds: `45 ms`, `1.5 s`, `1h`.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 1.0 {
         let millis = seconds * 1000.0;
@@ -68,7 +68,7 @@ pub(super) fn seconds(seconds: f64) -> String {
         .map_or_else(|_| format!("{seconds} s"), |duration| humantime::format_duration(duration).to_string())
 }
 
-/// How long before `now` a time was: `just now`, `5 minutes ago`. What is no time stays as it is.
+/// Formats how long before `now` a time was: `just now`, `5 minutes ago`. Returns a text that is not a time unchanged.
 pub(super) fn age(time: &str, now: Timestamp) -> String {
     let Ok(then) = time.parse::<Timestamp>() else { return time.to_owned() };
     let seconds = now.duration_since(then).as_secs();
@@ -81,7 +81,7 @@ pub(super) fn age(time: &str, now: Timestamp) -> String {
     format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }
 
-/// A table without lines, its columns two blanks apart.
+/// Formats a table without lines, with two spaces between the columns.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -95,8 +95,8 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     table.trim_fmt() + "\n"
 }
 
-/// An object as a table of two columns; the fields of an object within it follow its name and a dot.
-pub(super) fn record(value: &Value) -> String {
+/// Formats a JSON object as a table of two columns, name and value. The name of a nested field has the form `outer.inner`.
+pub(super) fn fields(value: &Value) -> String {
     let mut rows = Vec::new();
     flatten("", value, &mut rows);
     table(&[], rows)
@@ -104,23 +104,23 @@ pub(super) fn record(value: &Value) -> String {
 
 fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
+        Value::Object(object) => {
+            for (name, value) in object {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 flatten(&path, value, rows);
             }
         }
-        value => rows.push(vec![path.to_owned(), field(path.rsplit('.').next().unwrap_or(path), value)]),
+        value => rows.push(vec![path.to_owned(), field_value(path.rsplit('.').next().unwrap_or(path), value)]),
     }
 }
 
-fn field(name: &str, value: &Value) -> String {
+fn field_value(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::Array(values) => values.iter().map(|value| field(name, value)).collect::<Vec<_>>().join(", "),
+        Value::Array(values) => values.iter().map(|value| field_value(name, value)).collect::<Vec<_>>().join(", "),
         Value::Number(number) => match (name, number.as_u64(), number.as_f64()) {
             (
                 "size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload" | "disk" | "scratch" | "traffic",
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_a_fitting_unit() {
+    fn duration_is_formatted_in_fitting_unit() {
         for (value, text) in [
             (0.000_25, "0.25 ms"),
             (0.045, "45 ms"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_told_in_a_few_words() {
+    fn outcome_is_formatted_in_few_words() {
         use capstan_core::outcome::{CancelledBy, OutputStream};
         for (value, text) in [
             (Outcome::SUCCESS, "exited 0"),
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_cut() {
+    fn digest_is_shortened() {
         assert_eq!(digest("sha256:0123456789abcdef"), "sha256:0123456789ab");
         assert_eq!(digest("sha256:0123"), "sha256:0123");
     }
 
     #[test]
-    fn long_texts_are_cut_at_a_character() {
-        for (text, cut) in [
+    fn long_line_is_truncated_at_character_boundary() {
+        for (text, truncated) in [
             ("", ""),
             ("four", "four"),
             ("fünf!", "fün…"),
@@ -186,12 +186,12 @@ mod tests {
             ("a\nb", "a…"),
             ("a\n", "a"),
         ] {
-            assert_eq!(first(4, text), cut, "{text}");
+            assert_eq!(truncate_line(4, text), truncated, "{text}");
         }
     }
 
     #[test]
-    fn ages_are_rounded_down() {
+    fn age_is_rounded_down() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for (time, text) in [
             ("2026-01-02T00:00:05Z", "just now"),
@@ -205,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_flat_and_readable() {
+    fn object_is_formatted_as_flat_fields() {
         let value = serde_json::json!({
             "version": "1", "jobs": {"running": 0}, "limits": {"memory": 1024, "timeout": 0.5}, "hosts": ["a", "b"], "none": null,
         });
-        let text = record(&value);
+        let text = fields(&value);
         let expected = [
             "version         1",
             "jobs.running    0",

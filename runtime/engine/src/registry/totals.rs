@@ -1,11 +1,10 @@
-//! `Totals`: what all jobs of a handler have used together.
+//! [`Totals`]: what all jobs of a handler have used together.
 
-use capstan_core::usage::Counter;
+use capstan_core::outcome::Outcome;
+use capstan_core::usage::{Counter, UsageReport};
 use serde::Serialize;
 
-use crate::job::End;
-
-/// Counters of a handler; they stay when its program is replaced, and go with its name.
+/// The counters of a handler. They stay when its program is replaced, and go when its name is removed.
 #[derive(Debug, Default)]
 pub struct Totals {
     jobs: Counter,
@@ -18,16 +17,16 @@ pub struct Totals {
     stderr_bytes: Counter,
 }
 
-/// The counters at one moment. Times in seconds, sizes in bytes.
+/// The counters of a handler at one moment. Times are in seconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct TotalsReport {
-    /// Jobs that have ended since the daemon was started.
+    /// The number of jobs that have ended since the daemon was started.
     pub jobs: u64,
-    /// Those of them whose outcome was not exit 0.
+    /// The number of jobs whose outcome was not exit 0.
     pub failed: u64,
     pub run_seconds: f64,
     pub cpu_seconds: f64,
-    /// The most that one of them held.
+    /// The highest memory peak of all jobs.
     pub memory_peak: u64,
     pub stdin_bytes: u64,
     pub stdout_bytes: u64,
@@ -36,10 +35,9 @@ pub struct TotalsReport {
 
 impl Totals {
     /// Adds a job that has ended.
-    pub(super) fn add(&self, end: &End) {
-        let usage = &end.usage;
+    pub(crate) fn add(&self, outcome: &Outcome, usage: &UsageReport) {
         self.jobs.add(1);
-        self.failed.add(u64::from(!end.outcome.is_success()));
+        self.failed.add(u64::from(!outcome.is_success()));
         self.run.add_seconds(usage.run_seconds);
         self.cpu.add_seconds(usage.cpu_seconds);
         self.memory_peak.raise(usage.memory_peak);
@@ -48,7 +46,7 @@ impl Totals {
         self.stderr_bytes.add(usage.stderr_bytes);
     }
 
-    /// The counters now.
+    /// Returns the current counters.
     pub fn report(&self) -> TotalsReport {
         TotalsReport {
             jobs: self.jobs.get(),

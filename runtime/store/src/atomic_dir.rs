@@ -1,4 +1,4 @@
-//! A folder of files that are written whole or not at all.
+//! [`AtomicDir`]: a directory whose files are written completely or not at all.
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
@@ -6,34 +6,34 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use capstan_engine::handler_store::StoreError;
 
-/// What a name begins with while its file is being written. No handler and no digest begins with a dot.
+/// The prefix of a file's name while it is being written. No handler name and no digest starts with a dot.
 const UNFINISHED: &str = ".unfinished-";
 
-/// A folder below the data folder.
+/// A directory below the data directory. Clones are the same directory. Calls block on the disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(Arc<Dir>);
+pub(crate) struct AtomicDir(Arc<Dir>);
 
-/// Checks that the data folder is this user's alone, and readable and writable.
+/// Checks that the data directory belongs to the current user and that no other user can enter it.
 ///
 /// # Errors
-/// [`StoreError::Io`] says what is wrong with it and how to mend it.
-pub fn prepare(data: &Dir) -> Result<(), StoreError> {
+/// Returns [`StoreError::Io`], which says how to correct the directory.
+pub fn check_data_dir(data: &Dir) -> Result<(), StoreError> {
     use cap_std::fs::MetadataExt as _;
-    let metadata = data.dir_metadata().map_err(|error| StoreError::io("look", error))?;
-    let refuse = |why: String| StoreError::io("work", io::Error::other(why));
-    let me = rustix::process::geteuid().as_raw();
-    if metadata.uid() != me {
-        return Err(refuse(format!("it belongs to user {}, not to user {me}", metadata.uid())));
+    let metadata = data.dir_metadata().map_err(|error| StoreError::io("read the owner and mode", error))?;
+    let rejected = |reason: String| StoreError::io("work", io::Error::other(reason));
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user {
+        return Err(rejected(format!("it belongs to user {}, not to user {user}", metadata.uid())));
     }
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(refuse(format!("others may enter it (mode {mode:o}); `chmod 700` it")));
+        return Err(rejected(format!("other users can enter it (mode {mode:o}); run `chmod 700` on it")));
     }
     Ok(())
 }
 
-impl Folder {
-    /// The folder `name` below `data`, made if it is not there, cleared of what was never finished.
+impl AtomicDir {
+    /// Opens the directory `name` below `data`. Creates it if it does not exist, and removes files that were never finished.
     pub(super) fn open(data: &Dir, name: &str) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io(format_args!("open {name}"), error);
         if let Err(error) = data.create_dir(name)
@@ -41,23 +41,23 @@ impl Folder {
         {
             return Err(failed(error));
         }
-        let folder = Self(Arc::new(data.open_dir(name).map_err(failed)?));
-        for name in folder.names()? {
+        let dir = Self(Arc::new(data.open_dir(name).map_err(failed)?));
+        for name in dir.names()? {
             if name.starts_with(UNFINISHED) {
-                folder.remove(&name)?;
+                dir.remove(&name)?;
             }
         }
-        Ok(folder)
+        Ok(dir)
     }
 
-    /// The names in it.
+    /// Returns the names of its files.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error| StoreError::io("list files", error);
         let entries = self.0.entries().map_err(failed)?;
         entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    /// The bytes of `name`; `None` where there is no such file.
+    /// Returns the content of the file `name`, or `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let failed = |error| StoreError::io(format_args!("read {name}"), error);
         let mut file = match self.0.open(name) {
@@ -70,7 +70,7 @@ impl Folder {
         Ok(Some(bytes))
     }
 
-    /// Writes `parts` as the file `name`, in the place of what is there. On return it is on the disk.
+    /// Writes `parts` as the file `name` and replaces an existing one. The file is on the disk when this returns.
     pub(super) fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
         let unfinished = format!("{UNFINISHED}{:016x}", random());
         let written = self.write_new(&unfinished, parts).and_then(|()| {
@@ -78,13 +78,13 @@ impl Folder {
             self.sync()
         });
         written.map_err(|error| {
-            // What cannot be removed now is removed at the next start.
+            // If it cannot be removed now, the next start removes it.
             let _ = self.0.remove_file(&unfinished);
             StoreError::io(format_args!("write {name}"), error)
         })
     }
 
-    /// Removes `name`; it is no error where there is none.
+    /// Removes the file `name`. Does nothing if it does not exist.
     pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
         match self.0.remove_file(name).and_then(|()| self.sync()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -102,7 +102,7 @@ impl Folder {
         file.sync_all()
     }
 
-    /// Makes names durable: a rename is on the disk only when its folder is.
+    /// Makes renames durable: a rename is on the disk only after its directory is synced.
     fn sync(&self) -> io::Result<()> {
         self.0.open(".")?.sync_all()
     }
@@ -118,29 +118,29 @@ fn random() -> u64 {
 mod tests {
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, Dir) {
+    fn temp_data() -> (tempfile::TempDir, Dir) {
         let temp = tempfile::tempdir().unwrap();
         let data = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
         (temp, data)
     }
 
     #[test]
-    fn a_write_that_fails_leaves_what_was_there_and_nothing_else() {
-        let (temp, data) = folder();
-        let folder = Folder::open(&data, "f").unwrap();
-        folder.write("a", &[b"old"]).unwrap();
-        // A folder stands where the file should go, so that the last step fails.
-        folder.0.create_dir("b").unwrap();
-        assert!(folder.write("b", &[b"new"]).is_err());
-        assert_eq!(folder.read("a").unwrap().as_deref(), Some(&b"old"[..]));
+    fn failed_write_leaves_old_file_and_nothing_else() {
+        let (temp, data) = temp_data();
+        let dir = AtomicDir::open(&data, "f").unwrap();
+        dir.write("a", &[b"old"]).unwrap();
+        // A directory has the name of the file, so that the last step fails.
+        dir.0.create_dir("b").unwrap();
+        assert!(dir.write("b", &[b"new"]).is_err());
+        assert_eq!(dir.read("a").unwrap().as_deref(), Some(&b"old"[..]));
         assert_eq!(std::fs::read_dir(temp.path().join("f")).unwrap().count(), 2);
     }
 
     #[test]
-    fn what_is_kept_is_readable_by_its_owner_alone() {
+    fn written_file_is_readable_by_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
-        let (temp, data) = folder();
-        Folder::open(&data, "f").unwrap().write("a", &[b"x", b"y"]).unwrap();
+        let (temp, data) = temp_data();
+        AtomicDir::open(&data, "f").unwrap().write("a", &[b"x", b"y"]).unwrap();
         let file = temp.path().join("f/a");
         assert_eq!(std::fs::read(&file).unwrap(), b"xy");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

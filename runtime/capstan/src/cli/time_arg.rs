@@ -1,4 +1,4 @@
-//! `Moment`: a point in time as people write it, a time or how long ago it was.
+//! `TimeArg`: a point in time on the command line, as a timestamp or as a duration before now.
 
 use std::str::FromStr;
 
@@ -7,36 +7,36 @@ use jiff::Timestamp;
 
 /// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment(Timestamp);
+pub(super) struct TimeArg(Timestamp);
 
-/// Why a text is no point in time.
+/// Why a text is not a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time such as 2026-01-31T12:00:00Z, or how long ago: 90s, 10m, 1h 30m")]
-pub(super) struct MomentError;
+pub(super) struct TimeArgError;
 
-impl Moment {
-    /// The point in time that `text` names at `now`. A number without a unit is none: nobody knows what it counts.
-    fn read(text: &str, now: Timestamp) -> Result<Self, MomentError> {
+impl TimeArg {
+    /// Parses a timestamp, or a duration before `now`. Rejects a number without a unit, since its unit would be a guess.
+    fn parse(text: &str, now: Timestamp) -> Result<Self, TimeArgError> {
         if let Ok(time) = text.trim().parse() {
             return Ok(Self(time));
         }
         if text.trim().parse::<f64>().is_ok() {
-            return Err(MomentError);
+            return Err(TimeArgError);
         }
-        let ago = units::duration(text).map_err(|_| MomentError)?;
-        now.checked_sub(ago).map(Self).map_err(|_| MomentError)
+        let ago = units::duration(text).map_err(|_| TimeArgError)?;
+        now.checked_sub(ago).map(Self).map_err(|_| TimeArgError)
     }
 }
 
-impl FromStr for Moment {
-    type Err = MomentError;
+impl FromStr for TimeArg {
+    type Err = TimeArgError;
 
-    fn from_str(text: &str) -> Result<Self, MomentError> {
-        Self::read(text, Timestamp::now())
+    fn from_str(text: &str) -> Result<Self, TimeArgError> {
+        Self::parse(text, Timestamp::now())
     }
 }
 
-impl std::fmt::Display for Moment {
+impl std::fmt::Display for TimeArg {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(formatter)
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_itself_and_a_duration_is_ago() {
+    fn time_arg_parses_timestamps_and_durations_before_now() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for (text, time) in [
             ("2026-01-31T12:00:00.5Z", "2026-01-31T12:00:00.5Z"),
@@ -56,14 +56,14 @@ mod tests {
             ("1h 30m", "2026-01-01T22:30:00Z"),
             ("0s", "2026-01-02T00:00:00Z"),
         ] {
-            assert_eq!(Moment::read(text, now).map(|moment| moment.to_string()).as_deref(), Ok(time), "{text}");
+            assert_eq!(TimeArg::parse(text, now).map(|time| time.to_string()).as_deref(), Ok(time), "{text}");
         }
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn other_text_is_rejected() {
         for text in ["", "soon", "12", "1.5", "-5m", "2026-01-31", "900000y"] {
-            assert_eq!(text.parse::<Moment>(), Err(MomentError), "{text}");
+            assert_eq!(text.parse::<TimeArg>(), Err(TimeArgError), "{text}");
         }
     }
 }

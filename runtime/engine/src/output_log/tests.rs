@@ -3,24 +3,24 @@ use futures_util::FutureExt as _;
 use super::*;
 use OutputStream::{Stderr, Stdout};
 
-fn log(budget: usize) -> (Arc<Budget>, Log) {
-    let budget = Arc::new(Budget::new(budget));
-    (budget.clone(), Log::new(budget))
+fn log(budget: usize) -> (Arc<ByteBudget>, OutputLog) {
+    let budget = Arc::new(ByteBudget::new(budget));
+    (budget.clone(), OutputLog::new(budget))
 }
 
-/// All that is there, stream by stream of each piece, and what was missed.
+/// Reads all stored output. Returns its text and the number of bytes missed.
 fn read(follower: &mut Follower) -> (String, u64) {
     let (mut text, mut missed) = (String::new(), 0);
     loop {
         match follower.try_next() {
             Next::Piece(Piece::Output { bytes, .. }) => text += std::str::from_utf8(&bytes).unwrap(),
             Next::Piece(Piece::Gap { missed: more }) => missed += more,
-            Next::Nothing | Next::End => return (text, missed),
+            Next::Pending | Next::End => return (text, missed),
         }
     }
 }
 
-fn lines(log: &Log, lines: u64, streams: &[OutputStream]) -> String {
+fn lines(log: &OutputLog, lines: u64, streams: &[OutputStream]) -> String {
     let mut follower = log.follow_last(Some(lines), None, streams);
     let mut text = String::new();
     while let Next::Piece(piece) = follower.try_next() {
@@ -34,7 +34,7 @@ fn lines(log: &Log, lines: u64, streams: &[OutputStream]) -> String {
 }
 
 #[test]
-fn streams_stay_interleaved_as_they_were_written() {
+fn streams_stay_interleaved_as_written() {
     let (_, log) = log(1 << 20);
     log.write(Stdout, b"one ");
     log.write(Stderr, b"two ");
@@ -48,7 +48,7 @@ fn streams_stay_interleaved_as_they_were_written() {
 }
 
 #[test]
-fn what_is_added_to_a_chunk_that_was_read_is_read_too() {
+fn bytes_appended_to_read_chunk_are_read() {
     let (_, log) = log(1 << 20);
     let mut follower = log.follow();
     let mut all = String::new();
@@ -62,58 +62,58 @@ fn what_is_added_to_a_chunk_that_was_read_is_read_too() {
 }
 
 #[test]
-fn the_oldest_is_dropped_and_readers_are_told_how_much() {
+fn oldest_output_is_dropped_and_followers_read_gap() {
     let (budget, log) = log(usize::MAX);
     let mut slow = log.follow();
     log.write(Stdout, b"first");
     assert_eq!(read(&mut slow), ("first".to_owned(), 0));
     let piece = "x".repeat(10_000);
     (0..500).for_each(|_| log.write(Stderr, piece.as_bytes()));
-    assert!(budget.used() <= LOG_SIZE + 2 * CHUNK, "{} bytes are kept", budget.used());
+    assert!(budget.used() <= LOG_SIZE + 2 * MAX_CHUNK, "{} bytes are stored", budget.used());
     let (text, missed) = read(&mut slow);
     assert_eq!(text.len() as u64 + missed, 5_000_000);
-    assert!(text.len() > LOG_SIZE / 2, "only {} bytes are kept", text.len());
+    assert!(text.len() > LOG_SIZE / 2, "only {} bytes are stored", text.len());
     let (text, missed) = read(&mut log.follow());
     assert_eq!(text.len() as u64 + missed, 5_000_005);
 }
 
 #[test]
-fn where_all_take_too_much_each_keeps_a_little() {
-    let budget = Arc::new(Budget::new(200_000));
-    let logs: Vec<_> = (0..10).map(|_| Log::new(budget.clone())).collect();
+fn logs_over_budget_keep_their_minimum() {
+    let budget = Arc::new(ByteBudget::new(200_000));
+    let logs: Vec<_> = (0..10).map(|_| OutputLog::new(budget.clone())).collect();
     for _ in 0..100 {
         logs.iter().for_each(|log| log.write(Stdout, &[b'x'; 4000]));
     }
-    assert!(budget.used() <= 10 * (LEAST + 2 * CHUNK), "{} bytes are kept", budget.used());
+    assert!(budget.used() <= 10 * (MIN_LOG_SIZE + 2 * MAX_CHUNK), "{} bytes are stored", budget.used());
     for log in &logs {
-        assert!(read(&mut log.follow()).0.len() > LEAST / 2, "one log paid for the others");
+        assert!(read(&mut log.follow()).0.len() > MIN_LOG_SIZE / 2, "one log paid for the others");
     }
     drop(logs);
     assert_eq!(budget.used(), 0);
 }
 
 #[test]
-fn bytes_one_by_one_take_little_more_than_bytes_at_once() {
+fn single_byte_writes_take_little_extra_memory() {
     let (budget, log) = log(usize::MAX);
     (0..100_000).for_each(|_| log.write(Stdout, b"x"));
     assert_eq!(read(&mut log.follow()), ("x".repeat(100_000), 0));
-    assert!(budget.used() < LOG_SIZE, "{} bytes are kept", budget.used());
+    assert!(budget.used() < LOG_SIZE, "{} bytes are stored", budget.used());
 }
 
 #[test]
-fn what_was_discharged_is_not_counted_and_is_still_read() {
+fn discharged_log_is_not_counted_and_still_readable() {
     let (budget, log) = log(1 << 20);
     let mut follower = log.follow();
-    log.write(Stdout, b"kept");
+    log.write(Stdout, b"stored");
     log.discharge();
     assert_eq!(budget.used(), 0);
-    assert_eq!(read(&mut follower).0, "kept");
+    assert_eq!(read(&mut follower).0, "stored");
     drop((log, follower));
     assert_eq!(budget.used(), 0);
 }
 
 #[test]
-fn the_last_lines_are_those_of_the_streams_that_are_asked_for() {
+fn last_lines_are_those_of_the_requested_streams() {
     let (_, log) = log(1 << 20);
     log.write(Stdout, b"a\nb");
     log.write(Stderr, b"x\ny\n");
@@ -130,11 +130,11 @@ fn the_last_lines_are_those_of_the_streams_that_are_asked_for() {
 }
 
 #[test]
-fn a_time_finds_its_place() {
+fn follow_since_time_starts_at_first_later_chunk() {
     let (_, log) = log(1 << 20);
     log.write(Stdout, b"old");
     let Next::Piece(Piece::Output { at: old, .. }) = log.follow().try_next() else { panic!("nothing is there") };
-    // A chunk of its own, whatever the time.
+    // Another stream starts a chunk of its own, whatever the time.
     log.write(Stderr, b"new");
     let from = |since| read(&mut log.follow_last(None, Some(since), &[Stdout, Stderr])).0;
     assert_eq!(from(old), "oldnew");
@@ -143,11 +143,11 @@ fn a_time_finds_its_place() {
 }
 
 #[test]
-fn the_end_comes_when_both_writers_are_gone() {
+fn log_ends_when_both_writers_are_dropped() {
     let (_, log) = log(1 << 20);
     let (stdout, stderr) = (log.writer(Stdout), log.writer(Stderr));
     let mut follower = log.follow();
-    assert_eq!(follower.try_next(), Next::Nothing);
+    assert_eq!(follower.try_next(), Next::Pending);
     drop(stdout);
     assert_eq!(follower.next().now_or_never(), None);
     log.write(Stderr, b"last");
@@ -157,7 +157,7 @@ fn the_end_comes_when_both_writers_are_gone() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_next_piece_and_with_the_end() {
+async fn next_waits_for_next_piece_or_end() {
     let (_, log) = log(1 << 20);
     let writer = log.writer(Stdout);
     let mut follower = log.follow();
