@@ -55,8 +55,8 @@ pub(super) fn page(daemon: &Daemon) -> String {
 
     // It is there before the gate opens, and so before anybody can ask.
     if let Some(sandbox) = daemon.sandbox.get() {
-        let compiler = sandbox.compiles();
-        page.register("compilers", "Children that compile now", gauge(compiler.going));
+        let compiler = sandbox.compile_stats();
+        page.register("compilers", "Children that compile now", gauge(compiler.running));
         page.register("compiles", "Programs that a load asked for, by what came of it", compiler.results);
         page.register("pool_slots_used", "Slots of the pools that runs use now", gauges("pool", sandbox.slots_used()));
     }
