@@ -60,7 +60,7 @@ pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<B
     let Line { handler, args, env } = asked.line;
     let job = api.engine.job(&handler)?.args(args).env(&env).control(control).logged();
     let job = match asked.stdin {
-        Input::Whole(bytes) => job.stdin(Source::of(held(&api, bytes)?)).build()?,
+        Input::Whole(bytes) => job.stdin(Source::from_bytes(held(&api, bytes)?)).build()?,
         Input::Later => job.stdin_later().build()?,
     };
     refuse_service(&job)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use hyper::{Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
@@ -19,7 +19,7 @@ const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=u
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Requests by route, method and class of status.
-pub(crate) type Counts = Labelled<3, Counter>;
+pub(crate) type Counts = StaticFamily<3, Counter>;
 
 /// Counts the requests of a table of routes.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Requests {
         let all = routes.chain([("other", "unknown")]);
         let labels =
             all.flat_map(|(method, path)| CLASSES.map(|class| [("method", method), ("path", path), ("status", class)]));
-        Self(Labelled::new(labels.collect::<Vec<_>>()))
+        Self(StaticFamily::new(labels.collect::<Vec<_>>()))
     }
 
     /// Counts an answer of the route at this place of the table, or of none.
@@ -62,7 +62,7 @@ mod tests {
         requests.count(Some(1), StatusCode::NOT_FOUND);
         requests.count(None, StatusCode::NOT_FOUND);
         let count =
-            |method, path, class| requests.counts().of(&[("method", method), ("path", path), ("status", class)]).get();
+            |method, path, class| requests.counts().get(&[("method", method), ("path", path), ("status", class)]).get();
         assert_eq!((count("PUT", "/b", "2xx"), count("PUT", "/b", "4xx")), (1, 1));
         assert_eq!((count("GET", "/a", "2xx"), count("other", "unknown", "4xx")), (0, 1));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::policy::{Judgement, PolicyRequest, Verdict, with_suggestion};
+use capstan_core::policy::{Evaluation, PolicyRequest, Verdict, with_suggestion};
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -32,8 +32,8 @@ pub(super) async fn check(api: Arc<Api>, request: Request) -> Result<Response<Bo
     let asked: Json = serde_json::from_slice(&body)
         .map_err(|error| Error::bad_request(format!("the body: {}", with_suggestion(&error.to_string()))))?;
     let handler = api.engine.resolve(&asked.handler)?;
-    let Judgement { policy, findings } =
-        api.engine.ceiling().judge(handler.name().as_str(), handler.handler().asked(), &asked.policy);
+    let Evaluation { policy, findings } =
+        api.engine.ceiling().evaluate(handler.name().as_str(), handler.handler().asked(), &asked.policy);
     let allowed = findings.iter().all(|finding| finding.verdict != Verdict::Denied);
     Ok(body::json(StatusCode::OK, &json!({"allowed": allowed, "policy": policy, "findings": findings})))
 }

@@ -37,7 +37,7 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 
     /// What its manifest asks for, within the operator's ceiling.
     fn asked(&self) -> &PolicyRequest {
-        static NOTHING: PolicyRequest = PolicyRequest::NOTHING;
+        static NOTHING: PolicyRequest = PolicyRequest::EMPTY;
         &NOTHING
     }
 

@@ -30,7 +30,7 @@ use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
 use capstan_core::policy::{Policy, PolicyRequest, Reach};
 use capstan_core::secret::{Redaction, Secret};
-use capstan_core::stream::{FanOut, Outlet, Sink, SinkError, Source};
+use capstan_core::stream::{FanOut, OutputTarget, Sink, SinkError, Source};
 use capstan_core::usage::{Sampler, Usage, UsageReport};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -170,8 +170,8 @@ struct Start {
 #[derive(Debug)]
 struct Streams {
     stdin: Source,
-    stdout: Outlet,
-    stderr: Outlet,
+    stdout: OutputTarget,
+    stderr: OutputTarget,
 }
 
 impl Job {
@@ -286,7 +286,7 @@ impl Job {
 
     /// What samples its run, in debug mode and while a guest runs.
     pub fn sampler(&self) -> Option<Arc<dyn Sampler>> {
-        self.0.usage.sampling.sampler()
+        self.0.usage.sampler.get()
     }
 
     pub fn stop(&self) -> &Stop {
@@ -387,7 +387,9 @@ impl Job {
 fn error(outcome: &Outcome, usage: &Usage) -> Option<Box<str>> {
     let text = match outcome {
         outcome if outcome.is_success() => return None,
-        Outcome::Exited { code } => usage.complaint.last_line().unwrap_or_else(|| format!("exited with status {code}")),
+        Outcome::Exited { code } => {
+            usage.last_stderr.last_line().unwrap_or_else(|| format!("exited with status {code}"))
+        }
         // Capstan ended it, and knows why better than what it said last.
         other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use capstan_confinement::Mode;
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use capstan_engine::handler::Kind;
 use capstan_engine::tasks::Tasks;
 use capstan_store::{Artifacts, blocking};
@@ -37,7 +37,7 @@ pub(super) struct Compiler {
     children: Semaphore,
     kept: Option<Artifacts>,
     going: Mutex<HashMap<Key, Weak<Going>>>,
-    results: Labelled<1, Counter>,
+    results: StaticFamily<1, Counter>,
 }
 
 /// What came of a load that nobody else was at: the place is that in [`RESULTS`].
@@ -58,7 +58,7 @@ pub struct Compiles {
     /// Children that compile now.
     pub going: usize,
     /// What came of programs that were asked for.
-    pub results: Labelled<1, Counter>,
+    pub results: StaticFamily<1, Counter>,
 }
 
 /// A program, and what its code must be made with.
@@ -85,7 +85,7 @@ impl Compiler {
             children: Semaphore::new(CHILDREN),
             kept: config.artifacts,
             going: Mutex::default(),
-            results: Labelled::new(RESULTS.map(|result| [("result", result)])),
+            results: StaticFamily::new(RESULTS.map(|result| [("result", result)])),
         }
     }
 

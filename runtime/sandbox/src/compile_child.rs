@@ -6,7 +6,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use capstan_confinement::{Confined, Mode, confine_compiler};
+use capstan_confinement::{ConfinementReport, Mode, confine_compiler};
 use capstan_engine::handler::Kind;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::OutOfMemory;
@@ -58,10 +58,9 @@ fn bind(Budget { cpu, memory }: Budget) -> rustix::io::Result<()> {
 }
 
 /// That less was given up than was demanded.
-fn too_little(mode: Mode, confined: &Confined) -> Option<LoadError> {
-    let is_too_little = mode == Mode::Strict && !confined.lacks.is_empty();
-    is_too_little
-        .then(|| LoadError::Unavailable(format!("the compiler is not confined: {}", confined.lacks.join("; "))))
+fn too_little(mode: Mode, confined: &ConfinementReport) -> Option<LoadError> {
+    let is_too_little = mode == Mode::Strict && !confined.gaps.is_empty();
+    is_too_little.then(|| LoadError::Unavailable(format!("the compiler is not confined: {}", confined.gaps.join("; "))))
 }
 
 fn compile(Ordered { kind, profile }: &Ordered, budget: Budget) -> io::Result<Answer> {

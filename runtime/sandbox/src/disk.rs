@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use cap_std::fs::Dir;
 use capstan_core::mount::{Mount, Quota};
-use capstan_core::outcome::{DiskLimit, Outcome, Room};
+use capstan_core::outcome::{DiskLimit, DiskResource, Outcome};
 use capstan_core::usage::{MountUsage, Usage};
 use tokio_util::task::TaskTracker;
 
@@ -86,11 +86,11 @@ impl Disk {
         if mounts.is_empty() {
             return None;
         }
-        let usage = usage.mounts.count(mounts.iter().map(|mount| mount.guest_path.as_str()));
+        let usage = usage.mounts.register(mounts.iter().map(|mount| mount.guest_path.as_str()));
         let one = |mount: &Mount| OneMount {
             dir: mount.dir.clone(),
             quota: mount.quota,
-            file: mount.file.clone().and_then(|own| Some([mount.shown().1?.to_owned(), own])),
+            file: mount.file.clone().and_then(|own| Some([mount.guest_directory().1?.to_owned(), own])),
         };
         let mounts: Vec<_> = mounts.iter().map(one).collect();
         // Preview 1 numbers them in this order, after its three streams.
@@ -155,7 +155,7 @@ impl Ledger {
 
     /// Takes back what was counted and then not written.
     fn unwritten(&self, mount: usize, bytes: u64) {
-        self.usage[mount].written_bytes.take_back(bytes);
+        self.usage[mount].written_bytes.subtract(bytes);
     }
 
     fn made(&self, mount: usize) {
@@ -163,40 +163,40 @@ impl Ledger {
     }
 
     /// Bytes for which there is room: on the mount itself, and in all.
-    fn rooms(&self, mount: usize, room: Room) -> [u64; 2] {
+    fn rooms(&self, mount: usize, room: DiskResource) -> [u64; 2] {
         let used = |usage: &MountUsage| match room {
-            Room::Bytes => usage.written_bytes.get(),
-            Room::Files => usage.files_made.get(),
+            DiskResource::Bytes => usage.written_bytes.get(),
+            DiskResource::Files => usage.files_made.get(),
         };
-        let own = self.mounts[mount].quota.of(room).saturating_sub(used(&self.usage[mount]));
-        let all = self.quota.of(room).saturating_sub(self.usage.iter().map(used).sum());
+        let own = self.mounts[mount].quota.get(room).saturating_sub(used(&self.usage[mount]));
+        let all = self.quota.get(room).saturating_sub(self.usage.iter().map(used).sum());
         [own, all]
     }
 
-    fn room(&self, mount: usize, room: Room) -> u64 {
+    fn room(&self, mount: usize, room: DiskResource) -> u64 {
         let [own, all] = self.rooms(mount, room);
         own.min(all)
     }
 
     /// How many of `asked` bytes may be written to a file that grows by `hole` bytes besides.
     fn admit(&self, mount: usize, asked: u64, hole: u64) -> Result<u64, Full> {
-        let room = self.room(mount, Room::Bytes).saturating_sub(hole);
+        let room = self.room(mount, DiskResource::Bytes).saturating_sub(hole);
         if asked > 0 && room == 0 {
-            return Err(self.deny(mount, Room::Bytes));
+            return Err(self.deny(mount, DiskResource::Bytes));
         }
         Ok(asked.min(room))
     }
 
     /// Notes that something was denied for want of room.
-    fn deny(&self, mount: usize, room: Room) -> Full {
+    fn deny(&self, mount: usize, room: DiskResource) -> Full {
         let [own, all] = self.rooms(mount, room);
         let (quota, mount) = if own < all {
             (self.mounts[mount].quota, Some(self.usage[mount].guest.clone()))
         } else {
             (self.quota, None)
         };
-        let by = DiskLimit::Policy { limit: quota.of(room), mount };
-        let _ = self.denied.set(Outcome::DiskCap { what: room, by });
+        let by = DiskLimit::Policy { limit: quota.get(room), mount };
+        let _ = self.denied.set(Outcome::DiskCap { resource: room, by });
         Full
     }
 

@@ -64,7 +64,7 @@ impl Watched {
             is_wanted: AtomicBool::new(false),
             taken: Mutex::new(None),
         });
-        usage.sampling.offer(watch.clone());
+        usage.sampler.set(watch.clone());
         Self { watch, usage: usage.clone() }
     }
 
@@ -82,7 +82,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.usage.sampling.withdraw();
+        self.usage.sampler.clear();
     }
 }
 
@@ -103,10 +103,10 @@ impl Watch {
 }
 
 impl Sampler for Watch {
-    fn begin(&self) -> Result<(), SamplerError> {
+    fn start(&self) -> Result<(), SamplerError> {
         let mut taken = self.lock();
         if taken.is_some() {
-            return Err(SamplerError::Begun);
+            return Err(SamplerError::AlreadyStarted);
         }
         let profiler = match &self.program {
             Watchable::Module(module) => {
@@ -124,15 +124,15 @@ impl Sampler for Watch {
         Ok(())
     }
 
-    fn end(&self) -> Result<Vec<u8>, SamplerError> {
+    fn finish(&self) -> Result<Vec<u8>, SamplerError> {
         self.is_wanted.store(false, Ordering::Relaxed);
-        let taken = self.lock().take().ok_or(SamplerError::NotBegun)?;
+        let taken = self.lock().take().ok_or(SamplerError::NotStarted)?;
         let mut json = Vec::new();
         taken.profiler.finish(&mut json).map_err(|error| SamplerError::Failed(format!("{error:#}")))?;
         Ok(json)
     }
 
-    fn abandon(&self) {
+    fn cancel(&self) {
         self.is_wanted.store(false, Ordering::Relaxed);
         self.lock().take();
     }

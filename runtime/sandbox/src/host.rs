@@ -59,7 +59,7 @@ impl Host {
         for mount in &call.mounts {
             // The library opens mounts by path; this path names the open directory itself, whatever has become of its name.
             let path = format!("/proc/self/fd/{}", mount.dir.as_raw_fd());
-            wasi.preopened_dir(path, mount.shown().0, permissions(mount.access))?;
+            wasi.preopened_dir(path, mount.guest_directory().0, permissions(mount.access))?;
         }
         let quota = Quota { bytes: limits.disk, files: limits.files };
         let disk = Disk::new(&call.mounts, quota, &call.usage);

@@ -88,7 +88,7 @@ impl Network {
             NetworkLimit::Traffic => self.0.limits.traffic,
         };
         match outcome {
-            Outcome::Exited { code: 1.. } | Outcome::Trapped { .. } => Outcome::NetworkCap { what, limit },
+            Outcome::Exited { code: 1.. } | Outcome::Trapped { .. } => Outcome::NetworkCap { resource: what, limit },
             other => other,
         }
     }
@@ -131,7 +131,7 @@ impl Network {
             self.deny(&target(), "there have been as many connections as there may be");
             return false;
         }
-        let contact = self.0.usage.network.with(&host, key.1.port(), protocol);
+        let contact = self.0.usage.network.peer(&host, key.1.port(), protocol);
         contact.connections.add(1);
         state.connections += 1;
         state.contacts.insert(key, contact);
@@ -145,7 +145,7 @@ impl Network {
 
     /// Whether `name` may be looked up.
     fn names(&self, name: &Name) -> bool {
-        let names = self.0.reach.names(name);
+        let names = self.0.reach.allows_lookup(name);
         if !names {
             self.deny(name.as_str(), &DenialReason::NoRule.to_string());
         }
@@ -154,7 +154,7 @@ impl Network {
 
     /// Whether `address` may stand in the place of a name.
     fn addresses(&self, address: IpAddr) -> bool {
-        let addresses = self.0.reach.addresses(address);
+        let addresses = self.0.reach.has_rule_for(address);
         if !addresses {
             self.deny(&address.to_string(), &DenialReason::NoRule.to_string());
         }
@@ -193,7 +193,7 @@ impl Network {
     }
 
     fn deny(&self, target: &str, why: &str) {
-        self.0.usage.network.deny(target, why);
+        self.0.usage.network.record_denial(target, why);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

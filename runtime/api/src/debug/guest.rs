@@ -30,8 +30,8 @@ pub(in super::super) async fn profile(api: Arc<Api>, request: Request) -> Result
     let sampler = job.sampler().ok_or_else(begun)?;
     let begin = spawn_blocking(|| Taken::begin(sampler)).await.map_err(|error| Error::internal(error.to_string()))?;
     let taken = begin.map_err(|error| match error {
-        SamplerError::Begun => Error::conflict(job.id(), error.to_string()),
-        SamplerError::NotBegun | SamplerError::Failed(_) => Error::internal(error.to_string()),
+        SamplerError::AlreadyStarted => Error::conflict(job.id(), error.to_string()),
+        SamplerError::NotStarted | SamplerError::Failed(_) => Error::internal(error.to_string()),
     })?;
     let over = async move {
         // It ends with the job where that is sooner.
@@ -54,21 +54,21 @@ struct Taken(Option<Arc<dyn Sampler>>);
 
 impl Taken {
     fn begin(sampler: Arc<dyn Sampler>) -> Result<Self, SamplerError> {
-        sampler.begin()?;
+        sampler.start()?;
         Ok(Self(Some(sampler)))
     }
 
     fn tell(mut self) -> Result<Bytes, String> {
         // From here on another may be begun, which is not this one's to end.
         let sampler = self.0.take().expect("it is taken once");
-        sampler.end().map(Bytes::from).map_err(|error| error.to_string())
+        sampler.finish().map(Bytes::from).map_err(|error| error.to_string())
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(sampler) = self.0.take() {
-            sampler.abandon();
+            sampler.cancel();
         }
     }
 }

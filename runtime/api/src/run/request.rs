@@ -48,7 +48,7 @@ pub(in super::super) fn query(parameters: Vec<(String, String)>) -> Result<Asked
                 asked.policy.memory = Some(units::size_limit(&value)?);
             }
             "policy" => {
-                once(&key, asked.policy != Policy::NOTHING)?;
+                once(&key, asked.policy != Policy::EMPTY)?;
                 let read = serde_json::from_str(&value);
                 let why = |error: serde_json::Error| policy::with_suggestion(&error.to_string());
                 asked.policy = read.map_err(|error| Error::bad_request(format!("policy: {}", why(error))))?;

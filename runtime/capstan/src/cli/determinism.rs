@@ -33,7 +33,7 @@ pub(super) struct SamenessArgs {
 
 impl SamenessArgs {
     pub(super) fn asked(self) -> PolicyRequest {
-        let fixed = self.deterministic.then_some(Clock::STANDING);
+        let fixed = self.deterministic.then_some(Clock::DEFAULT_FIXED);
         let seeded = self.deterministic.then_some(0);
         PolicyRequest {
             features: (!self.feature.is_empty()).then(|| self.feature.into_iter().collect()),
@@ -41,7 +41,7 @@ impl SamenessArgs {
             clock: self.clock.or(fixed),
             random: self.seed.or(seeded).map(Random::Seeded),
             output: self.truncate.then_some(Overflow::Truncate),
-            ..PolicyRequest::NOTHING
+            ..PolicyRequest::EMPTY
         }
     }
 }

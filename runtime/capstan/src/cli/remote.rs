@@ -100,7 +100,7 @@ pub(super) async fn with_pushed<T>(
 
 /// What is not a matter of each run: what the program is called, and its features.
 fn manifest(file: &Path, given: &Given) -> Bytes {
-    let policy = PolicyRequest { features: given.asked.features.clone(), ..PolicyRequest::NOTHING };
+    let policy = PolicyRequest { features: given.asked.features.clone(), ..PolicyRequest::EMPTY };
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     toml::to_string(&manifest).expect("plain data").into()
 }
@@ -183,7 +183,7 @@ fn run_request(name: &str, given: &Given, body: Body) -> Result<Request<Body>, C
 fn target(name: &str, given: &Given) -> String {
     let mut query = Vec::new();
     query.extend(given.args.iter().map(|arg| format!("arg={}", utf8_percent_encode(arg, URL))));
-    if given.asked != PolicyRequest::NOTHING {
+    if given.asked != PolicyRequest::EMPTY {
         let policy = serde_json::to_string(&given.asked).expect("plain data");
         query.push(format!("policy={}", utf8_percent_encode(&policy, URL)));
     }

@@ -115,7 +115,7 @@ impl Log {
     /// The same, which keeps out what is secret.
     pub(crate) fn redacted(&self, stream: OutputStream, redaction: &Redaction) -> Writer {
         let mut writer = self.writer(stream);
-        writer.redactor = (!redaction.is_empty()).then(|| redaction.begin());
+        writer.redactor = (!redaction.is_empty()).then(|| redaction.redactor());
         writer
     }
 
@@ -290,7 +290,7 @@ impl AsyncWrite for Writer {
         match &mut self.redactor {
             None => self.log.write(self.stream, bytes),
             Some(redactor) => {
-                let shown = redactor.pass(bytes);
+                let shown = redactor.redact(bytes);
                 self.log.write(self.stream, &shown);
             }
         }
@@ -309,7 +309,7 @@ impl AsyncWrite for Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(redactor) = &mut self.redactor {
-            let held = redactor.rest();
+            let held = redactor.finish();
             self.log.write(self.stream, &held);
         }
         self.log.lock().writers -= 1;

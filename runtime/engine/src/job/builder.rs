@@ -7,7 +7,7 @@ use capstan_core::mount::{GuestPathError, check_guest_paths};
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::{Denied, Grants, SCRATCH};
 use capstan_core::secret::Redaction;
-use capstan_core::stream::{self, Outlet, PIPE_CAPACITY, Sink, Source};
+use capstan_core::stream::{self, OutputTarget, PIPE_CAPACITY, Sink, Source};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -48,7 +48,7 @@ pub enum JobError {
 
 impl JobBuilder {
     pub(crate) fn new(engine: Engine, resolved: Arc<ResolvedHandler>) -> Self {
-        let streams = Streams { stdin: Source::empty(), stdout: Outlet::Nowhere, stderr: Outlet::Nowhere };
+        let streams = Streams { stdin: Source::empty(), stdout: OutputTarget::Discard, stderr: OutputTarget::Discard };
         let env = resolved.handler().env();
         Self {
             engine,
@@ -106,14 +106,14 @@ impl JobBuilder {
     /// fails is taken out and told of in [`Job::sink_errors`]. Readers that may be too slow have a [`stream::Tap`].
     #[must_use]
     pub fn stdout(mut self, stdout: Sink) -> Self {
-        self.streams.stdout = self.streams.stdout.and(stdout);
+        self.streams.stdout = self.streams.stdout.add(stdout);
         self
     }
 
     /// Where stderr goes, as [`JobBuilder::stdout`].
     #[must_use]
     pub fn stderr(mut self, stderr: Sink) -> Self {
-        self.streams.stderr = self.streams.stderr.and(stderr);
+        self.streams.stderr = self.streams.stderr.add(stderr);
         self
     }
 
@@ -153,19 +153,19 @@ impl JobBuilder {
         let ceiling = self.engine.ceiling();
         let handler = &self.resolved;
         let policy =
-            ceiling.judge(handler.name().as_str(), handler.handler().asked(), &self.control.asked).allowed()?;
+            ceiling.evaluate(handler.name().as_str(), handler.handler().asked(), &self.control.asked).into_policy()?;
         let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
         let network = ceiling.reach(&policy, self.engine.own_ports());
         mounts.append(&mut self.control.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
         check_guest_paths(scratch.iter().map(|_| (SCRATCH, false)).chain(paths))?;
         env.extend(&self.env);
-        let redaction = Redaction::of(secrets.iter().map(|(_, secret)| secret.clone()));
+        let redaction = Redaction::new(secrets.iter().map(|(_, secret)| secret.clone()));
         if let Some(log) = self.log.clone() {
             let sink = |stream| Sink::new(log.redacted(stream, &redaction));
             self = self.stdout(sink(OutputStream::Stdout)).stderr(sink(OutputStream::Stderr));
         }
-        let of = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
+        let of = |stream, outlet: &OutputTarget| outlet.fan_out().map(|fan_out| (stream, fan_out));
         let Streams { stdout, stderr, .. } = &self.streams;
         let fan_outs = [of(OutputStream::Stdout, stdout), of(OutputStream::Stderr, stderr)].into_iter().flatten();
         let fan_outs = fan_outs.collect();

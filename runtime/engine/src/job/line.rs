@@ -12,7 +12,7 @@
 
 use std::str::FromStr;
 
-use capstan_core::env::{Env, MAX_READ};
+use capstan_core::env::{Env, MAX_VARIABLES};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum LineError {
     OpenQuote,
     #[error("the command holds NUL")]
     HoldsNul,
-    #[error("the command sets more than {MAX_READ} variables")]
+    #[error("the command sets more than {MAX_VARIABLES} variables")]
     TooManyVariables,
 }
 
@@ -46,7 +46,7 @@ impl FromStr for Line {
         for word in shell_words::split(text).map_err(|_| LineError::OpenQuote)? {
             match word.split_once('=') {
                 Some((name, value)) if !literal && is_variable(name) => {
-                    if env.len() == MAX_READ {
+                    if env.len() == MAX_VARIABLES {
                         return Err(LineError::TooManyVariables);
                     }
                     env.set(name, value).expect("the name was looked at, and nothing holds NUL");
@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(text.parse::<Line>(), Err(LineError::OpenQuote), "{text:?}");
         }
         assert_eq!("a b\0".parse::<Line>(), Err(LineError::HoldsNul));
-        let many: String = (0..=MAX_READ).map(|number| format!("V{number}= ")).collect();
+        let many: String = (0..=MAX_VARIABLES).map(|number| format!("V{number}= ")).collect();
         assert_eq!(format!("a {many}").parse::<Line>(), Err(LineError::TooManyVariables));
     }
 

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use capstan_confinement::{Confined, Mode};
+use capstan_confinement::{ConfinementReport, Mode};
 use capstan_engine::handler::Kind;
 use rustix::process::{Pid, Signal};
 use serde::de::DeserializeOwned;
@@ -44,14 +44,18 @@ pub(crate) struct Ordered {
     pub(crate) profile: Profile,
 }
 
-/// What the child answers on its stderr: a [`Receipt`], whose code goes to its stdout, or [`Confined`] where it compiled nothing.
+/// What the child answers on its stderr: a [`Receipt`], whose code goes to its stdout, or [`ConfinementReport`] where it compiled nothing.
 pub(crate) type Answer<T = Receipt> = Result<T, LoadError>;
 
 /// What a child of `program` gives up before it compiles, told by one that compiles nothing. Cancel-safe: dropping the future kills it.
 ///
 /// # Errors
 /// [`LoadError::Unavailable`] where there would be no child to compile, under [`Mode::Strict`] also where it would give up less than all.
-pub async fn confined_compiler(program: &Path, limits: CompileLimits, confine: Mode) -> Result<Confined, LoadError> {
+pub async fn confined_compiler(
+    program: &Path,
+    limits: CompileLimits,
+    confine: Mode,
+) -> Result<ConfinementReport, LoadError> {
     let order = Order { budget: limits.of(0), confine, program: None };
     let [input, output] = ["wasm", "artifact"].map(memory_file);
     answer(program, &order, input.map_err(unavailable)?, output.map_err(unavailable)?).await

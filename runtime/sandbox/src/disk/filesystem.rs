@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use rustix::io::Errno;
 use wasmtime::Result as Trappable;
 use wasmtime::component::{HasData, Linker, Resource};
@@ -125,7 +125,7 @@ impl Filesystem<'_> {
     /// Whether something may be made at `path`: there is room for it, or the library will say why it is not.
     async fn may_make(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
         let Some((ledger, mount)) = self.at(fd) else { return Ok(()) };
-        if ledger.room(mount, Room::Files) > 0 {
+        if ledger.room(mount, DiskResource::Files) > 0 {
             return Ok(());
         }
         match self.wasi.stat_at(same(fd), PathFlags::empty(), path.to_owned()).await {
@@ -134,11 +134,11 @@ impl Filesystem<'_> {
             Err(error) if error.downcast_ref() == Some(&ErrorCode::NotDirectory) => return Ok(()),
             Err(_) => {}
         }
-        self.at(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, Room::Files).into()))
+        self.at(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, DiskResource::Files).into()))
     }
 
     /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
-    async fn told<T>(&mut self, fd: &Fd, what: Room, answer: FsResult<T>) -> FsResult<T> {
+    async fn told<T>(&mut self, fd: &Fd, what: DiskResource, answer: FsResult<T>) -> FsResult<T> {
         let Err(error) = answer else { return answer };
         let said = match error.downcast_ref() {
             Some(ErrorCode::InsufficientSpace) => Said::Full,
@@ -270,12 +270,12 @@ impl HostDescriptor for Filesystem<'_> {
         let Some((_, mount)) = self.at(&fd) else { return self.wasi.set_size(fd, size).await };
         let growth = size.saturating_sub(self.wasi.stat(same(&fd)).await?.size);
         if let Some((ledger, mount)) = self.at(&fd)
-            && growth > ledger.room(mount, Room::Bytes)
+            && growth > ledger.room(mount, DiskResource::Bytes)
         {
-            return Err(ledger.deny(mount, Room::Bytes).into());
+            return Err(ledger.deny(mount, DiskResource::Bytes).into());
         }
         let resized = self.wasi.set_size(same(&fd), size).await;
-        self.told(&fd, Room::Bytes, resized).await?;
+        self.told(&fd, DiskResource::Bytes, resized).await?;
         if let Some(disk) = &mut self.disk {
             disk.ledger.wrote(mount, growth);
             disk.set(fd.rep(), Some(Handle { mount, size }));
@@ -301,7 +301,7 @@ impl HostDescriptor for Filesystem<'_> {
             bytes.truncate(usize::try_from(admitted).unwrap_or(usize::MAX));
         }
         let written = self.wasi.write(same(&fd), bytes, offset).await;
-        let written = self.told(&fd, Room::Bytes, written).await?;
+        let written = self.told(&fd, DiskResource::Bytes, written).await?;
         if let Some(disk) = &mut self.disk
             && written > 0
         {
@@ -317,7 +317,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.in_directory(&fd)?;
         self.may_make(&fd, &path).await?;
         let made = self.wasi.create_directory_at(same(&fd), path).await;
-        self.told(&fd, Room::Files, made).await?;
+        self.told(&fd, DiskResource::Files, made).await?;
         self.made(&fd);
         Ok(())
     }
@@ -326,7 +326,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.in_directory(&fd)?;
         self.may_make(&fd, &path).await?;
         let made = self.wasi.symlink_at(same(&fd), target, path).await;
-        self.told(&fd, Room::Files, made).await?;
+        self.told(&fd, DiskResource::Files, made).await?;
         self.made(&fd);
         Ok(())
     }
@@ -342,7 +342,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.on_one_mount(&from, &to)?;
         self.may_make(&to, &to_path).await?;
         let made = self.wasi.link_at(from, flags, from_path, same(&to), to_path).await;
-        self.told(&to, Room::Files, made).await?;
+        self.told(&to, DiskResource::Files, made).await?;
         self.made(&to);
         Ok(())
     }
@@ -390,11 +390,13 @@ impl HostDescriptor for Filesystem<'_> {
             Err(error) if error.downcast_ref() == Some(&ErrorCode::NoEntry) => how.contains(OpenFlags::CREATE),
             Err(error) => return Err(error),
         };
-        if makes && let Some((ledger, _)) = self.at(&fd).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
-            return Err(ledger.deny(mount, Room::Files).into());
+        if makes
+            && let Some((ledger, _)) = self.at(&fd).filter(|(ledger, _)| ledger.room(mount, DiskResource::Files) == 0)
+        {
+            return Err(ledger.deny(mount, DiskResource::Files).into());
         }
         let opened = self.wasi.open_at(same(&fd), lookup, path, how, flags).await;
-        let opened = self.told(&fd, Room::Files, opened).await?;
+        let opened = self.told(&fd, DiskResource::Files, opened).await?;
         if makes {
             self.made(&fd);
         }

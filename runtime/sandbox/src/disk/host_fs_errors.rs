@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use capstan_core::outcome::{DiskLimit, FileSystemLimit, Outcome, Room};
+use capstan_core::outcome::{DiskLimit, DiskResource, FileSystemLimit, Outcome};
 use capstan_store::blocking;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ pub(super) enum Said {
 
 impl Ledger {
     /// Notes what a call for room has failed of, where that is what the file system of a mount has to give. Gives whether it is a quota.
-    pub(super) async fn call_failed(&self, mount: usize, what: Room, said: Said) -> bool {
+    pub(super) async fn call_failed(&self, mount: usize, what: DiskResource, said: Said) -> bool {
         match said {
             Said::Full => self.has_no_more(mount, what, FileSystemLimit::Full),
             Said::Broken if self.quota_is_spent(mount).await => {
@@ -35,16 +35,16 @@ impl Ledger {
     }
 
     /// Notes that the file system of a mount has no more to give.
-    fn has_no_more(&self, mount: usize, what: Room, file_system: FileSystemLimit) {
+    fn has_no_more(&self, mount: usize, what: DiskResource, file_system: FileSystemLimit) {
         let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
-        let _ = self.denied.set(Outcome::DiskCap { what, by });
+        let _ = self.denied.set(Outcome::DiskCap { resource: what, by });
     }
 
     /// Notes the same where it is what a write has failed of.
     pub(super) fn write_failed(&self, mount: usize, error: &io::Error) {
         match Errno::from_io_error(error) {
-            Some(Errno::NOSPC) => self.has_no_more(mount, Room::Bytes, FileSystemLimit::Full),
-            Some(Errno::DQUOT) => self.has_no_more(mount, Room::Bytes, FileSystemLimit::Quota),
+            Some(Errno::NOSPC) => self.has_no_more(mount, DiskResource::Bytes, FileSystemLimit::Full),
+            Some(Errno::DQUOT) => self.has_no_more(mount, DiskResource::Bytes, FileSystemLimit::Quota),
             _ => {}
         }
     }

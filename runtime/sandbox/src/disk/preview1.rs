@@ -5,7 +5,7 @@
 mod listing;
 mod mounted;
 
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use wasmtime::Result as Trappable;
 use wasmtime_wasi::p1::types::{
     Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
@@ -199,7 +199,7 @@ impl WasiSnapshotPreview1 for Host {
             let (mut part, buffers) = part(memory, buffers, write.admitted)?;
             self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await
         };
-        let written = self.told(fd, Room::Bytes, written).await?;
+        let written = self.told(fd, DiskResource::Bytes, written).await?;
         self.wrote(fd, &write, written);
         Ok(written)
     }
@@ -220,7 +220,7 @@ impl WasiSnapshotPreview1 for Host {
             let (mut part, buffers) = part(memory, buffers, write.admitted)?;
             self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await
         };
-        let written = self.told(fd, Room::Bytes, written).await?;
+        let written = self.told(fd, DiskResource::Bytes, written).await?;
         self.wrote(fd, &write, written);
         Ok(written)
     }
@@ -230,11 +230,11 @@ impl WasiSnapshotPreview1 for Host {
         self.count(fd);
         let growth = size.saturating_sub(self.wasi.fd_filestat_get(memory, fd).await?.size);
         let (ledger, _) = self.at(fd).ok_or(Errno::Badf)?;
-        if growth > ledger.room(handle.mount, Room::Bytes) {
-            return Err(ledger.deny(handle.mount, Room::Bytes).into());
+        if growth > ledger.room(handle.mount, DiskResource::Bytes) {
+            return Err(ledger.deny(handle.mount, DiskResource::Bytes).into());
         }
         let resized = self.wasi.fd_filestat_set_size(memory, fd, size).await;
-        self.told(fd, Room::Bytes, resized).await?;
+        self.told(fd, DiskResource::Bytes, resized).await?;
         if let Some((ledger, handle)) = self.at(fd) {
             ledger.wrote(handle.mount, growth);
         }
@@ -265,7 +265,7 @@ impl WasiSnapshotPreview1 for Host {
         self.may_make(memory, fd, path).await?;
         let made = self.wasi.path_create_directory(memory, fd, path).await;
         let made = self.of_directories(memory, &[fd], made).await;
-        self.told(fd, Room::Files, made).await?;
+        self.told(fd, DiskResource::Files, made).await?;
         self.made(fd);
         Ok(())
     }
@@ -275,7 +275,7 @@ impl WasiSnapshotPreview1 for Host {
         self.may_make(memory, fd, path).await?;
         let made = self.wasi.path_symlink(memory, target, fd, path).await;
         let made = self.of_directories(memory, &[fd], made).await;
-        self.told(fd, Room::Files, made).await?;
+        self.told(fd, DiskResource::Files, made).await?;
         self.made(fd);
         Ok(())
     }
@@ -295,7 +295,7 @@ impl WasiSnapshotPreview1 for Host {
         self.may_make(memory, to, to_path).await?;
         let made = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
         let made = self.of_directories(memory, &[from, to], made).await;
-        self.told(to, Room::Files, made).await?;
+        self.told(to, DiskResource::Files, made).await?;
         self.made(to);
         Ok(())
     }
@@ -350,11 +350,13 @@ impl WasiSnapshotPreview1 for Host {
             Err(error) if error.downcast_ref() == Some(&Errno::Noent) => how.contains(Oflags::CREAT),
             Err(error) => return self.of_directories(memory, &[dir], Err(error)).await,
         };
-        if makes && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
-            return Err(ledger.deny(mount, Room::Files).into());
+        if makes
+            && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, DiskResource::Files) == 0)
+        {
+            return Err(ledger.deny(mount, DiskResource::Files).into());
         }
         let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
-        let opened = self.told(dir, Room::Files, opened).await?;
+        let opened = self.told(dir, DiskResource::Files, opened).await?;
         if makes {
             self.made(dir);
         }

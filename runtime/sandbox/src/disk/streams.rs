@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use rustix::io::{ReadWriteFlags, pwritev2};
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -135,7 +135,7 @@ impl Writing {
 
     /// For those bytes that there was no room for.
     fn rest(&self, rest: &Bytes) -> StreamResult<()> {
-        if rest.is_empty() { Ok(()) } else { Err(failed(self.ledger.deny(self.mount, Room::Bytes))) }
+        if rest.is_empty() { Ok(()) } else { Err(failed(self.ledger.deny(self.mount, DiskResource::Bytes))) }
     }
 
     /// Whether bytes are on their way; what has become of the last ones, where that is not told yet.
@@ -216,7 +216,7 @@ impl OutputStream for Writing {
             return Ok(0);
         }
         let hole = self.hole();
-        match self.ledger.room(self.mount, Room::Bytes).saturating_sub(hole) {
+        match self.ledger.room(self.mount, DiskResource::Bytes).saturating_sub(hole) {
             0 => Ok(CAPACITY),
             room => Ok(CAPACITY.min(usize::try_from(room).unwrap_or(usize::MAX))),
         }

@@ -16,12 +16,12 @@ fn disk(all: Quota, own: &[Quota]) -> Disk {
 }
 
 fn bytes(bytes: u64) -> Quota {
-    Quota { bytes, ..Quota::ENDLESS }
+    Quota { bytes, ..Quota::UNLIMITED }
 }
 
 #[test]
 fn a_write_is_admitted_to_the_last_byte_and_no_further() {
-    let disk = disk(bytes(10), &[Quota::ENDLESS]);
+    let disk = disk(bytes(10), &[Quota::UNLIMITED]);
     let ledger = &disk.ledger;
     assert_eq!(ledger.admit(0, 7, 0).unwrap(), 7);
     ledger.wrote(0, 7);
@@ -32,12 +32,12 @@ fn a_write_is_admitted_to_the_last_byte_and_no_further() {
     assert!(disk.denied().is_none(), "nothing was asked for");
     assert!(ledger.admit(0, 1, 0).is_err());
     let by = DiskLimit::Policy { limit: 10, mount: None };
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, by }));
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { resource: DiskResource::Bytes, by }));
 }
 
 #[test]
 fn what_a_file_grows_by_besides_takes_room_first() {
-    let disk = disk(bytes(10), &[Quota::ENDLESS]);
+    let disk = disk(bytes(10), &[Quota::UNLIMITED]);
     assert_eq!(disk.ledger.admit(0, 5, 8).unwrap(), 2);
     assert!(disk.ledger.admit(0, 1, 10).is_err());
     assert!(disk.ledger.admit(0, 1, u64::MAX).is_err());
@@ -45,14 +45,14 @@ fn what_a_file_grows_by_besides_takes_room_first() {
 
 #[test]
 fn the_limit_of_a_mount_and_that_of_all_hold_together() {
-    let disk = disk(bytes(10), &[bytes(4), Quota::ENDLESS]);
+    let disk = disk(bytes(10), &[bytes(4), Quota::UNLIMITED]);
     let ledger = &disk.ledger;
-    assert_eq!((ledger.room(0, Room::Bytes), ledger.room(1, Room::Bytes)), (4, 10));
+    assert_eq!((ledger.room(0, DiskResource::Bytes), ledger.room(1, DiskResource::Bytes)), (4, 10));
     ledger.wrote(0, 4);
-    assert_eq!((ledger.room(0, Room::Bytes), ledger.room(1, Room::Bytes)), (0, 6));
+    assert_eq!((ledger.room(0, DiskResource::Bytes), ledger.room(1, DiskResource::Bytes)), (0, 6));
     assert!(ledger.admit(0, 1, 0).is_err());
     let by = DiskLimit::Policy { limit: 4, mount: Some("/0".into()) };
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, by }));
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { resource: DiskResource::Bytes, by }));
     ledger.wrote(1, 6);
     assert!(ledger.admit(1, 1, 0).is_err());
     assert_eq!(disk.denied().unwrap().to_string(), "disk cap of 4 bytes on /0 reached", "the first is told");
@@ -60,7 +60,7 @@ fn the_limit_of_a_mount_and_that_of_all_hold_together() {
 
 #[test]
 fn handles_are_followed_by_their_numbers() {
-    let mut disk = disk(Quota::ENDLESS, &[Quota::ENDLESS, Quota::ENDLESS]);
+    let mut disk = disk(Quota::UNLIMITED, &[Quota::UNLIMITED, Quota::UNLIMITED]);
     let mount = |disk: &Disk, number| disk.handle(number).map(|handle| handle.mount);
     assert_eq!(
         [0, 1, 2, 3, 4, 5, 99].map(|number| mount(&disk, number)),
@@ -79,7 +79,7 @@ async fn settled_writes_are_in_the_file_and_counted() {
 
     const SIZE: usize = 1 << 20;
     for _ in 0..50 {
-        let disk = disk(Quota::ENDLESS, &[Quota::ENDLESS]);
+        let disk = disk(Quota::UNLIMITED, &[Quota::UNLIMITED]);
         let file = Arc::new(tempfile::tempfile().unwrap());
         let mut stream = streams::Writing::new(disk.ledger.clone(), 0, file.clone(), Some(0));
         stream.write(vec![b'x'; SIZE].into()).unwrap();

@@ -22,8 +22,8 @@ fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let ceiling = Ceiling { network: rules.clone(), ..Ceiling::default() };
     let policy = ceiling
-        .judge("wc", &PolicyRequest::NOTHING, &PolicyRequest { network: Some(rules), ..PolicyRequest::NOTHING })
-        .allowed()
+        .evaluate("wc", &PolicyRequest::EMPTY, &PolicyRequest { network: Some(rules), ..PolicyRequest::EMPTY })
+        .into_policy()
         .unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
     Network::new(ceiling.reach(&policy, &[]), Resolver::new(Fixed(addresses)), limits, Arc::default())
@@ -55,7 +55,7 @@ fn an_address_is_let_through_by_the_name_that_it_was_looked_up_for() {
     assert!(!network.check("93.184.216.34:443".parse().unwrap(), SocketAddrUse::UdpSend));
     let report = report(&network);
     assert_eq!((report.peers.len(), report.peers[0].host.as_str()), (1, "api.example.com"));
-    assert_eq!(report.peers[0].exchanged.connections, 2);
+    assert_eq!(report.peers[0].traffic.connections, 2);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn answers_come_from_where_something_was_sent_and_a_peer_counts_once() {
     assert!(check("8.8.8.8:53", SocketAddrUse::UdpReceive));
     assert!(!check("8.8.4.4:53", SocketAddrUse::UdpReceive) && !check("8.8.4.4:53", SocketAddrUse::UdpSend));
     assert_eq!(network.outcome(Outcome::SUCCESS), Outcome::SUCCESS);
-    let capped = Outcome::NetworkCap { what: NetworkLimit::Connections, limit: 1 };
+    let capped = Outcome::NetworkCap { resource: NetworkLimit::Connections, limit: 1 };
     assert_eq!(network.outcome(Outcome::Exited { code: 1 }), capped);
     let stopped = Outcome::MemoryDenied { limit: 1 };
     assert_eq!(network.outcome(stopped.clone()), stopped);

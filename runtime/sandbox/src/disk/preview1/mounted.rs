@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Fdflags, Filesize, Filetype, Lookupflags, Size};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
@@ -126,7 +126,7 @@ impl Host {
     /// Whether something may be made at `path`: there is room for it, or the library will say why it is not.
     pub(super) async fn may_make(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
         let Some((ledger, handle)) = self.at(fd) else { return Ok(()) };
-        if ledger.room(handle.mount, Room::Files) > 0 {
+        if ledger.room(handle.mount, DiskResource::Files) > 0 {
             return Ok(());
         }
         match self.wasi.path_filestat_get(memory, fd, Lookupflags::empty(), path).await {
@@ -135,11 +135,11 @@ impl Host {
             Err(error) if matches!(error.downcast_ref(), Some(Errno::Badf | Errno::Notdir)) => return Ok(()),
             Err(_) => {}
         }
-        self.at(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, Room::Files).into()))
+        self.at(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, DiskResource::Files).into()))
     }
 
     /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
-    pub(super) async fn told<T>(&mut self, fd: Fd, what: Room, answer: Answer<T>) -> Answer<T> {
+    pub(super) async fn told<T>(&mut self, fd: Fd, what: DiskResource, answer: Answer<T>) -> Answer<T> {
         let Err(error) = answer else { return answer };
         let said = match error.downcast_ref() {
             Some(Errno::Nospc) => Said::Full,
