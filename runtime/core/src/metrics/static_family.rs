@@ -37,6 +37,11 @@ impl<const N: usize, M> StaticFamily<N, M> {
         self.0.len()
     }
 
+    /// Returns whether the family has no metrics.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the metric at `index`, in the order of the labels given at creation.
     ///
     /// # Panics

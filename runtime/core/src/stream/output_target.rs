@@ -13,9 +13,9 @@ pub enum OutputTarget {
 }
 
 impl OutputTarget {
-    /// Adds a sink.
+    /// Returns this target with one more sink.
     #[must_use]
-    pub fn add(self, sink: Sink) -> Self {
+    pub fn with_sink(self, sink: Sink) -> Self {
         match self {
             Self::Discard => Self::One(sink),
             Self::One(first) => {

@@ -106,14 +106,14 @@ impl JobBuilder {
     /// fails is taken out and told of in [`Job::sink_errors`]. Readers that may be too slow have a [`stream::Tap`].
     #[must_use]
     pub fn stdout(mut self, stdout: Sink) -> Self {
-        self.streams.stdout = self.streams.stdout.add(stdout);
+        self.streams.stdout = self.streams.stdout.with_sink(stdout);
         self
     }
 
     /// Where stderr goes, as [`JobBuilder::stdout`].
     #[must_use]
     pub fn stderr(mut self, stderr: Sink) -> Self {
-        self.streams.stderr = self.streams.stderr.add(stderr);
+        self.streams.stderr = self.streams.stderr.with_sink(stderr);
         self
     }
 
