@@ -9,7 +9,7 @@
 //! In reading order:
 //!
 //! - [`Mode`]: how much confinement the operator wants;
-//! - [`confine`]: gives up everything except [`Requirements`];
+//! - [`confine`](fn@confine): gives up everything except [`Requirements`];
 //! - [`Rules`]: what Landlock still allows;
 //! - [`ConfinementReport`], [`ConfinementError`]: the result.
 

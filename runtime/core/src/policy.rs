@@ -1,9 +1,14 @@
 //! [`Policy`]: what a run may use and touch, and how it is computed.
 //!
 //! ```text
-//! Ceiling of the operator ──▶ PolicyRequest of the manifest ──▶ PolicyRequest of the caller ──▶ Policy, stored with the job
-//!                       each may take away, none may add                     └──────────────▶ Diagnostics: what was reduced or denied, by which rule
+//! Ceiling of the operator
+//!   └▶ PolicyRequest of the manifest
+//!        └▶ PolicyRequest of the caller
+//!             ├▶ Policy, stored with the job
+//!             └▶ Diagnostics: what was reduced or denied, and by which rule
 //! ```
+//!
+//! Each level can reduce the policy, and none can extend it:
 //!
 //! | | a limit | a grant: a mount, a variable, a secret, a network rule |
 //! |---|---|---|
