@@ -150,7 +150,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "started": format!("{:.9}", facts.started),
         "pid": std::process::id(),
         "data": facts.data,
-        "connections": {"held": daemon.api.held(), "held_at_opening": held_at_opening},
+        "connections": {"held": daemon.api.waiting(), "held_at_opening": held_at_opening},
         "handlers": counts.handlers,
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": limits,
@@ -201,7 +201,7 @@ async fn bind(hosts: &[String], daemon: &Daemon) -> Result<Vec<Listener>, (Strin
 
 /// Opens the gate, before it is waited for as well as after, and as often as is asked.
 async fn accept_connections(daemon: Arc<Daemon>) -> Outcome {
-    let held = daemon.api.held();
+    let held = daemon.api.waiting();
     if !daemon.gate.open() {
         return Outcome::Exited { code: 1 };
     }

@@ -124,8 +124,8 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let confinement = Confinement::begin(&settings, flags.config.as_deref(), supervisor.notify.as_deref())?;
     // What is still to be written is written when this is dropped.
     let _log = log::start(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
-    let tasks = if settings.debug { Tasks::noted() } else { Tasks::default() };
-    let _log_note = tasks.note("daemon", || "writer of the log".to_owned());
+    let tasks = if settings.debug { Tasks::tracked() } else { Tasks::default() };
+    let _log_note = tasks.track("daemon", || "writer of the log".to_owned());
     let control = Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -156,9 +156,9 @@ async fn live(
     tasks: Tasks,
 ) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
-    let _signals_note = tasks.note("daemon", || "watcher of signals".to_owned());
+    let _signals_note = tasks.track("daemon", || "watcher of signals".to_owned());
     let _watchdog_note =
-        supervisor.watchdog.and_then(|_| tasks.note("daemon", || "watchdog for the service manager".to_owned()));
+        supervisor.watchdog.and_then(|_| tasks.track("daemon", || "watchdog for the service manager".to_owned()));
     let reload = reload::Reload::new(flags).map_err(Failure::Signals)?;
     let notify = Notify::to(supervisor.notify.as_deref());
     notify.starting(settings.deadline);
@@ -243,7 +243,7 @@ mod tests {
             panic!("it is taken for a clean stop")
         };
         assert_eq!(failure.exit_code(), 1);
-        let told = "it did not stop cleanly: 2 changes were not seen through; shutdown hook lock did not end; \
+        let told = "it did not stop cleanly: 2 changes of handlers did not finish; shutdown hook lock did not end; \
                     shutdown hook cache panicked";
         assert_eq!(failure.to_string(), told);
     }

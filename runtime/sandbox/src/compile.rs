@@ -157,7 +157,7 @@ impl Compiler {
     /// Compiles `wasm` for `machine`. Waits for its turn. Cancel-safe: dropping the future kills the child.
     async fn compile(&self, machine: &Machine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
         let _turn = self.children.acquire().await.expect("the semaphore is never closed");
-        let _note = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
+        let _note = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled("wasm", wasm).map_err(child::unavailable)?;
         let code = memory_file("artifact").map_err(child::unavailable)?;
         let program = Some(Ordered { kind, profile: machine.profile.clone() });

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
-use capstan_engine::handler::Stop;
+use capstan_engine::job::Stop;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 

@@ -87,7 +87,7 @@ impl Handler for Program {
         self.about.clone()
     }
 
-    fn asked(&self) -> &PolicyRequest {
+    fn policy_request(&self) -> &PolicyRequest {
         &self.asked
     }
 
@@ -165,7 +165,7 @@ fn link_module(machine: &Machine, module: &Module) -> Result<Code, LoadError> {
         return Err(LoadError::TooComplex(format!("{memories} memories, more than {MEMORIES_A_RUN}")));
     }
     // The linker answers for a store only; this one never runs anything.
-    let host = Host::new(Call::nothing(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let host = Host::new(Call::empty(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let mut store = Store::new(&machine.engine, host);
     let unknown: Vec<_> = module
         .imports()

@@ -95,11 +95,11 @@ impl Sandbox {
         let guests = Guests::start().map_err(SandboxError::Threads)?;
         let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
         let notes = [
-            tasks.note("sandbox", || "ticker of the epoch".to_owned()),
-            tasks.note("sandbox", || format!("{} guest threads", guests.threads())),
+            tasks.track("sandbox", || "ticker of the epoch".to_owned()),
+            tasks.track("sandbox", || format!("{} guest threads", guests.threads())),
         ];
         let compiler = Compiler::new(&machines.default().fingerprint, config);
-        let is_watched = tasks.are_noted();
+        let is_watched = tasks.are_tracked();
         Ok(Self(Arc::new(Inner { machines, compiler, guests, resolver, ticker, is_watched, _notes: notes })))
     }
 

@@ -15,7 +15,7 @@ use capstan_core::secret::{Secret, SecretError};
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::events::Events;
-use capstan_engine::history::History;
+use capstan_engine::history::MemoryHistory;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, GateState, Phase};
 use capstan_listen::listener::Inherited;
@@ -105,7 +105,7 @@ impl Boot {
         }
         let path = &settings.data;
         let data = data_dirs::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
-        capstan_store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
+        capstan_store::check_data_dir(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         if settings.runs < settings.runs_asked {
             let (asked, runs) = (settings.runs_asked, settings.runs);
@@ -130,19 +130,19 @@ impl Boot {
         let scratch = capstan_sandbox::scratch_folder(&data);
         ceiling.scratch_folder = Some(scratch.map_err(|source| BootError::Scratch { path: path.clone(), source })?);
         let config = engine::Config { ceiling, runs: settings.runs, queue: settings.queue };
-        let history = Arc::new(History::new(settings.history));
+        let history = Arc::new(MemoryHistory::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
         // The first hook is the last to be run: nobody else gets the folder before everything that uses it has ended.
         engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
         let api = capstan_api::Settings {
-            upload: settings.upload,
-            spill: path.clone(),
+            max_upload: settings.upload,
+            spill_folder: path.clone(),
             debug: settings.debug.then_some(data_dirs::process_numbers as capstan_api::ProcessNumbers),
             tasks: tasks.clone(),
             policy: settings.policy,
-            http: settings.http,
-            callers: settings.callers.clone().into(),
+            http_limits: settings.http,
+            allowed_hosts: settings.callers.clone().into(),
         };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),

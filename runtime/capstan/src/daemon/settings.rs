@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capstan_api::{Bounds as HttpBounds, Callers, CallersError};
+use capstan_api::{AllowedHosts, AllowedHostsError, HttpLimits};
 use capstan_confinement::Mode;
 use capstan_core::feature::Features;
 use capstan_core::limits::Limits;
 use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
-use capstan_engine::history::Bounds;
+use capstan_engine::history::HistoryLimits;
 use capstan_listen::listenbuffer::{Policy, UnknownPolicy};
 use capstan_listen::listener::{self, AccessError, Address, AddressError, Host};
 use capstan_listen::tls;
@@ -86,13 +86,13 @@ pub(super) struct Settings {
     /// Bytes of the largest program that may be pushed. Default 64 MiB.
     pub(super) upload: u64,
     /// What is remembered of jobs.
-    pub(super) history: Bounds,
+    pub(super) history: HistoryLimits,
     /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
     /// What clients may take of the HTTP layer.
-    pub(super) http: HttpBounds,
+    pub(super) http: HttpLimits,
     /// Who may call over TCP besides the daemon's own names. Default nobody.
-    pub(super) callers: Callers,
+    pub(super) callers: AllowedHosts,
     /// What the daemon gives up at its start. Default: what it can.
     pub(super) confine: Mode,
     pub(super) debug: bool,
@@ -141,7 +141,7 @@ pub(super) enum SettingsError {
     #[error("http.{key} = {} is not from 1 ms to 1 day", humantime::format_duration(*value))]
     HttpTime { key: &'static str, value: Duration },
     #[error("http: {0}")]
-    Callers(#[from] CallersError),
+    Callers(#[from] AllowedHostsError),
     #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
     History(usize),
 }

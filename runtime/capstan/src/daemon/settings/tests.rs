@@ -18,7 +18,7 @@ fn defaults_hold_where_nothing_is_said() {
     let settings = merged(Flags::default(), "").unwrap();
     assert_eq!(texts(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
     assert_eq!(settings.ceiling, Limits::default());
-    assert_eq!((settings.history, settings.events), (Bounds::default(), events::DEFAULT_CAPACITY));
+    assert_eq!((settings.history, settings.events), (HistoryLimits::default(), events::DEFAULT_CAPACITY));
     assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
 }
 
@@ -35,7 +35,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     assert_eq!(settings.grace, Duration::from_secs(1));
 
     let settings = merged(Flags::default(), "[history]\njobs = 5\nbytes = \"1MiB\"\n[events]\nkeep = 7").unwrap();
-    assert_eq!((settings.history, settings.events), (Bounds { jobs: 5, bytes: 1 << 20 }, 7));
+    assert_eq!((settings.history, settings.events), (HistoryLimits { jobs: 5, bytes: 1 << 20 }, 7));
 
     let flags = Flags { hosts: vec!["tcp://localhost:1".into()], data: Some("/x".into()), ..Flags::default() };
     let settings = merged(flags, toml).unwrap();
@@ -174,10 +174,10 @@ fn what_cannot_be_is_refused() {
 #[test]
 fn what_clients_may_take_of_http_is_told_by_the_file() {
     let http = |toml: &str| merged(Flags::default(), &format!("[http]\n{toml}"));
-    assert_eq!(http("").unwrap().http, HttpBounds::default());
+    assert_eq!(http("").unwrap().http, HttpLimits::default());
     let toml = "connections = 100\nstreams = 8\nhead = \"8KiB\"\nheaders = 32\nhead_timeout = \"1s\"\nidle_timeout = \"2s\"\n\
                 body_timeout = \"3s\"\nbody_rate = 0\nanswer_timeout = \"4s\"\nstream_timeout = \"1h\"\n";
-    let bounds = HttpBounds {
+    let bounds = HttpLimits {
         connections: 100,
         connections_per_peer: 100,
         streams: 8,
@@ -210,5 +210,8 @@ fn what_clients_may_take_of_http_is_told_by_the_file() {
         assert!(error.contains(named), "{toml}: {error}");
     }
     let listed = http("origins = [\"https://app.example\"]\nnames = [\"build.example\"]").unwrap();
-    assert_eq!(listed.callers, Callers::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap());
+    assert_eq!(
+        listed.callers,
+        AllowedHosts::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap()
+    );
 }
