@@ -1,6 +1,6 @@
 //! The page of metrics, in the text format that Prometheus reads.
 
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use capstan_listen::listenbuffer::GateState;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -74,6 +74,6 @@ fn gauge(value: usize) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> Labelled<1, ConstGauge<i64>> {
-    Labelled::with(values.map(|(value, now)| ([(label, value)], gauge(now))))
+fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> StaticFamily<1, ConstGauge<i64>> {
+    StaticFamily::from_metrics(values.map(|(value, now)| ([(label, value)], gauge(now))))
 }

@@ -230,7 +230,7 @@ impl Settings {
             deadline,
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
-            ceiling: Limits::default().replaced(&asked),
+            ceiling: Limits::default().overridden_by(&asked),
             excess: file.manifests.excess,
             mounts: file.mounts,
             mount_prefixes: file.mount_prefixes,
