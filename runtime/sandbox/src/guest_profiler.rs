@@ -106,7 +106,7 @@ impl RunSampler {
 }
 
 impl Sampler for RunSampler {
-    fn begin(&self) -> Result<(), SamplerError> {
+    fn start(&self) -> Result<(), SamplerError> {
         let mut recording = self.lock();
         if recording.is_some() {
             return Err(SamplerError::AlreadyStarted);
@@ -127,7 +127,7 @@ impl Sampler for RunSampler {
         Ok(())
     }
 
-    fn end(&self) -> Result<Vec<u8>, SamplerError> {
+    fn finish(&self) -> Result<Vec<u8>, SamplerError> {
         self.is_recording.store(false, Ordering::Relaxed);
         let recording = self.lock().take().ok_or(SamplerError::NotStarted)?;
         let mut json = Vec::new();
@@ -135,7 +135,7 @@ impl Sampler for RunSampler {
         Ok(json)
     }
 
-    fn abandon(&self) {
+    fn cancel(&self) {
         self.is_recording.store(false, Ordering::Relaxed);
         self.lock().take();
     }

@@ -90,7 +90,7 @@ impl Network {
             NetworkLimit::Traffic => self.0.limits.traffic,
         };
         match outcome {
-            Outcome::Exited { code: 1.. } | Outcome::Trapped { .. } => Outcome::NetworkCap { what, limit },
+            Outcome::Exited { code: 1.. } | Outcome::Trapped { .. } => Outcome::NetworkCap { resource: what, limit },
             other => other,
         }
     }

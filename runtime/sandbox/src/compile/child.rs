@@ -32,7 +32,11 @@ const PANIC_EXIT_CODE: i32 = 101;
 ///
 /// # Errors
 /// [`LoadError::Unavailable`] if the child cannot start, and under [`Mode::Strict`] also if it is not fully confined.
-pub async fn confined_compiler(compiler: &Path, limits: CompileLimits, confine: Mode) -> Result<ConfinementReport, LoadError> {
+pub async fn confined_compiler(
+    compiler: &Path,
+    limits: CompileLimits,
+    confine: Mode,
+) -> Result<ConfinementReport, LoadError> {
     let request = CompileRequest { budget: limits.budget_for(0), confine, program: None };
     let [input, output] = ["wasm", "artifact"].map(memory_file);
     run(compiler, &request, input.map_err(cannot_start)?, output.map_err(cannot_start)?).await

@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use capstan_core::outcome::{FileSystemLimit, DiskResource};
+use capstan_core::outcome::{DiskResource, FileSystemLimit};
 use capstan_store::blocking;
 use rustix::fs::OFlags;
 use rustix::io::Errno;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
 use capstan_core::mount::{Mount, Quota};
-use capstan_core::outcome::{DiskLimit, FileSystemLimit, Outcome, DiskResource};
+use capstan_core::outcome::{DiskLimit, DiskResource, FileSystemLimit, Outcome};
 use capstan_core::usage::{MountUsage, Usage};
 use tokio_util::task::TaskTracker;
 
@@ -57,7 +57,10 @@ impl Ledger {
         let entry = |mount: &Mount| MountEntry {
             dir: mount.dir.clone(),
             quota: mount.quota,
-            file: mount.file.clone().and_then(|host| Some(FileNames { guest: mount.guest_directory().1?.to_owned(), host })),
+            file: mount
+                .file
+                .clone()
+                .and_then(|host| Some(FileNames { guest: mount.guest_directory().1?.to_owned(), host })),
         };
         let mounts = mounts.iter().map(entry).collect();
         Self { quota, mounts, usage, denied: OnceLock::new(), writes: TaskTracker::new() }
@@ -136,14 +139,14 @@ impl Ledger {
             (self.quota, None)
         };
         let by = DiskLimit::Policy { limit: quota.get(resource), mount };
-        let _ = self.denied.set(Outcome::DiskCap { what: resource, by });
+        let _ = self.denied.set(Outcome::DiskCap { resource: resource, by });
         QuotaExceeded
     }
 
     /// Records that the file system of a mount is full, or that its own quota is used up.
     pub(super) fn record_exhausted(&self, mount: usize, resource: DiskResource, file_system: FileSystemLimit) {
         let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
-        let _ = self.denied.set(Outcome::DiskCap { what: resource, by });
+        let _ = self.denied.set(Outcome::DiskCap { resource: resource, by });
     }
 
     /// Resolves a path of the guest, which is relative to a directory of the mount.

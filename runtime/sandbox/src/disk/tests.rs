@@ -35,7 +35,7 @@ fn write_is_admitted_up_to_last_byte_of_quota() {
     assert!(disk.denied().is_none(), "nothing was requested");
     assert!(ledger.admit_write(0, 1, 0).is_err());
     let by = DiskLimit::Policy { limit: 10, mount: None };
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: DiskResource::Bytes, by }));
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { resource: DiskResource::Bytes, by }));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn quota_of_mount_and_total_quota_both_apply() {
     assert_eq!((ledger.remaining(0, DiskResource::Bytes), ledger.remaining(1, DiskResource::Bytes)), (0, 6));
     assert!(ledger.admit_write(0, 1, 0).is_err());
     let by = DiskLimit::Policy { limit: 4, mount: Some("/0".into()) };
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: DiskResource::Bytes, by }));
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { resource: DiskResource::Bytes, by }));
     ledger.count_written(1, 6);
     assert!(ledger.admit_write(1, 1, 0).is_err());
     assert_eq!(disk.denied().unwrap().to_string(), "disk cap of 4 bytes on /0 reached", "the first denial stays");

@@ -23,7 +23,7 @@ fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
     let ceiling = Ceiling { network: rules.clone(), ..Ceiling::default() };
     let policy = ceiling
         .evaluate("wc", &PolicyRequest::EMPTY, &PolicyRequest { network: Some(rules), ..PolicyRequest::EMPTY })
-        .allowed()
+        .into_policy()
         .unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
     Network::new(ceiling.reach(&policy, &[]), Resolver::new(FixedResolver(addresses)), limits, Arc::default())
@@ -77,7 +77,7 @@ fn udp_receives_only_from_peers_it_sent_to_and_counts_each_once() {
     assert!(check("8.8.8.8:53", SocketAddrUse::UdpReceive));
     assert!(!check("8.8.4.4:53", SocketAddrUse::UdpReceive) && !check("8.8.4.4:53", SocketAddrUse::UdpSend));
     assert_eq!(network.or_network_cap(Outcome::SUCCESS), Outcome::SUCCESS);
-    let capped = Outcome::NetworkCap { what: NetworkLimit::Connections, limit: 1 };
+    let capped = Outcome::NetworkCap { resource: NetworkLimit::Connections, limit: 1 };
     assert_eq!(network.or_network_cap(Outcome::Exited { code: 1 }), capped);
     let denied = Outcome::MemoryDenied { limit: 1 };
     assert_eq!(network.or_network_cap(denied.clone()), denied);
