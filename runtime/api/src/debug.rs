@@ -9,6 +9,8 @@ mod heap;
 pub(crate) mod mode;
 #[cfg(feature = "profiling")]
 mod profile;
+#[cfg(feature = "profiling")]
+mod profiler;
 mod tasks;
 #[cfg(not(feature = "profiling"))]
 mod without_profiling;

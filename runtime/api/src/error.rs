@@ -87,11 +87,6 @@ impl Error {
         Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "conflict", message) }
     }
 
-    pub(crate) fn profiler_in_use() -> Self {
-        let message = "another profile is being taken, and a daemon takes one at a time; try again when it is finished";
-        Self::new(StatusCode::CONFLICT, "conflict", message)
-    }
-
     pub(crate) fn too_large(limit: u64) -> Self {
         let message = format!("the body is larger than the limit of {limit} bytes");
         Self { closes_connection: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }

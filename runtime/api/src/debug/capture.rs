@@ -1,4 +1,4 @@
-//! What all profiles have in common: a duration, a format, and a response that is cancelled when its client disconnects.
+//! What all profiles have in common: a duration, and a response that is cancelled when its client disconnects.
 //!
 //! The head of the response is sent at once, so that a client that disconnects is noticed.
 
@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::super::body::{self, Aborted, Body};
@@ -21,47 +20,12 @@ use super::super::state::ApiState;
 const DEFAULT_SECONDS: u64 = 30;
 const MAX_SECONDS: u64 = 300;
 
-/// The format of a profile of the daemon.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Format {
-    /// For `pprof`. The default.
-    Protobuf,
-    FlameGraph,
-}
-
-impl Format {
-    /// Reads the parameter `format`.
-    pub(super) fn parse(parameters: &Parameters) -> Result<Self, Error> {
-        let format = parameters.parse_value("format", "pprof or flamegraph", |text| match text {
-            "pprof" => Some(Self::Protobuf),
-            "flamegraph" => Some(Self::FlameGraph),
-            _ => None,
-        });
-        Ok(format?.unwrap_or(Self::Protobuf))
-    }
-
-    pub(super) fn media_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/octet-stream",
-            Self::FlameGraph => "image/svg+xml",
-        }
-    }
-}
-
 /// Reads the parameter `seconds`.
 pub(super) fn parse_duration(parameters: &Parameters) -> Result<Duration, Error> {
     let expected = format!("a whole number from 1 to {MAX_SECONDS}");
     let parse = |text: &str| text.parse().ok().filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
     let seconds = parameters.parse_value("seconds", &expected, parse)?;
     Ok(Duration::from_secs(seconds.unwrap_or(DEFAULT_SECONDS)))
-}
-
-/// Takes the profiler of the daemon, which takes one profile at a time.
-///
-/// # Errors
-/// [`Error`]: 409 `conflict` while another profile is taken; 404 without debug mode.
-pub(super) fn acquire_profiler(state: &ApiState) -> Result<OwnedSemaphorePermit, Error> {
-    state.debug_mode()?.profiler.clone().try_acquire_owned().map_err(|_| Error::profiler_in_use())
 }
 
 /// Responds with the profile that `finish` returns, which is called once `captured` completes.

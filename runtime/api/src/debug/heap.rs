@@ -16,15 +16,16 @@ use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
 use super::super::state::ApiState;
-use super::capture::{self, Format};
+use super::capture;
 use super::flamegraph::Stacks;
+use super::profiler::{self, Format};
 
 /// Responds with a profile of the requested duration.
 pub(in super::super) async fn heap(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     let parameters = Parameters::parse(&request, &["seconds", "format"], &[])?;
     let (duration, format) = (capture::parse_duration(&parameters)?, Format::parse(&parameters)?);
     let Some(control) = PROF_CTL.as_ref() else { return Err(unavailable()) };
-    let permit = capture::acquire_profiler(&state)?;
+    let permit = profiler::acquire_profiler(&state)?;
     let profile = HeapProfile::start(control.clone().lock_owned().await, permit)?;
     let captured = tokio::time::sleep(duration);
     Ok(capture::respond(&state, &request, format.media_type(), captured, move || profile.finish(format)))

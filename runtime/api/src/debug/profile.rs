@@ -16,8 +16,9 @@ use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
 use super::super::state::ApiState;
-use super::capture::{self, Format};
+use super::capture;
 use super::flamegraph::Stacks;
+use super::profiler::{self, Format};
 
 /// Samples in each second of CPU time. Not a round number, so that periodic work is neither always missed nor always hit.
 const FREQUENCY: i32 = 99;
@@ -38,7 +39,7 @@ enum ProfileError {
 pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     let parameters = Parameters::parse(&request, &["seconds", "format"], &[])?;
     let (duration, format) = (capture::parse_duration(&parameters)?, Format::parse(&parameters)?);
-    let permit = capture::acquire_profiler(&state)?;
+    let permit = profiler::acquire_profiler(&state)?;
     let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
     let started = spawn_blocking(|| CpuProfile::start(permit)).await.map_err(|error| internal(&error))?;
     let profile = started.map_err(|error| internal(&error))?;

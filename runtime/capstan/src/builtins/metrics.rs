@@ -1,6 +1,6 @@
 //! The page of metrics, in the text format that Prometheus reads.
 
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use capstan_listen::listenbuffer::GateState;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -55,8 +55,8 @@ pub(super) fn page(daemon: &Daemon) -> String {
 
     // It is there before the gate opens, and so before anybody can ask.
     if let Some(sandbox) = daemon.sandbox.get() {
-        let compiler = sandbox.compiles();
-        page.register("compilers", "Children that compile now", gauge(compiler.going));
+        let compiler = sandbox.compile_stats();
+        page.register("compilers", "Children that compile now", gauge(compiler.running));
         page.register("compiles", "Programs that a load asked for, by what came of it", compiler.results);
         page.register("pool_slots_used", "Slots of the pools that runs use now", gauges("pool", sandbox.slots_used()));
     }
@@ -74,6 +74,6 @@ fn gauge(value: usize) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> Labelled<1, ConstGauge<i64>> {
-    Labelled::with(values.map(|(value, now)| ([(label, value)], gauge(now))))
+fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> StaticFamily<1, ConstGauge<i64>> {
+    StaticFamily::from_metrics(values.map(|(value, now)| ([(label, value)], gauge(now))))
 }

@@ -45,7 +45,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
             compile: CompileLimits::default(),
             upload: 1,
             confine: Mode::Off,
-            confined: Confined::by_others(),
+            confined: ConfinementReport::inherited(),
             started: jiff::Timestamp::now(),
             log_lines_dropped: || 0,
         },

@@ -206,7 +206,7 @@ impl Settings {
         if !(1..=MOST_RUNS).contains(&runs_asked) {
             return Err(SettingsError::Runs(runs_asked));
         }
-        let runs_ceiling = max_maps.map_or(MOST_RUNS, |maps| capstan_sandbox::runs_within(maps).min(MOST_RUNS));
+        let runs_ceiling = max_maps.map_or(MOST_RUNS, |maps| capstan_sandbox::max_runs_for_maps(maps).min(MOST_RUNS));
         let queue = queue.unwrap_or(engine::DEFAULT_QUEUE);
         if queue > MOST_QUEUED {
             return Err(SettingsError::Queue(queue));
@@ -230,7 +230,7 @@ impl Settings {
             deadline,
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
-            ceiling: Limits::default().replaced(&asked),
+            ceiling: Limits::default().overridden_by(&asked),
             excess: file.manifests.excess,
             mounts: file.mounts,
             mount_prefixes: file.mount_prefixes,
