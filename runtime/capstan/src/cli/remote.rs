@@ -196,8 +196,8 @@ fn target(name: &str, spec: &JobSpec) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::client::empty_body;
     use super::*;
+    use crate::cli::client::empty_body;
     use capstan_core::env::Env;
 
     fn job_spec(args: &[&str], env: &[&str], policy: PolicyRequest) -> JobSpec {
