@@ -139,14 +139,14 @@ impl Ledger {
             (self.quota, None)
         };
         let by = DiskLimit::Policy { limit: quota.get(resource), mount };
-        let _ = self.denied.set(Outcome::DiskCap { resource: resource, by });
+        let _ = self.denied.set(Outcome::DiskCap { resource, by });
         QuotaExceeded
     }
 
     /// Records that the file system of a mount is full, or that its own quota is used up.
     pub(super) fn record_exhausted(&self, mount: usize, resource: DiskResource, file_system: FileSystemLimit) {
         let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
-        let _ = self.denied.set(Outcome::DiskCap { resource: resource, by });
+        let _ = self.denied.set(Outcome::DiskCap { resource, by });
     }
 
     /// Resolves a path of the guest, which is relative to a directory of the mount.
