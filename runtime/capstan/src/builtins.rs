@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use capstan_api::Api;
-use capstan_confinement::{Confined, Mode};
+use capstan_confinement::{ConfinementReport, Mode};
 use capstan_core::outcome::Outcome;
 use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Call, Handler, Native};
@@ -42,7 +42,7 @@ pub(crate) struct Daemon {
     /// Connections that waited when the gate opened, where the kernel tells.
     pub(crate) held_at_opening: OnceLock<Option<usize>>,
     /// What compilers give up, once that was asked.
-    pub(crate) confined_compiler: OnceLock<Confined>,
+    pub(crate) confined_compiler: OnceLock<ConfinementReport>,
     pub(crate) facts: Facts,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Facts {
     pub(crate) upload: u64,
     /// What was to be given up at the start, and what was.
     pub(crate) confine: Mode,
-    pub(crate) confined: Confined,
+    pub(crate) confined: ConfinementReport,
     pub(crate) started: jiff::Timestamp,
     /// Lines of the log that were dropped because nobody took them fast enough.
     pub(crate) log_lines_dropped: fn() -> u64,
@@ -150,7 +150,7 @@ async fn info(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
         "started": format!("{:.9}", facts.started),
         "pid": std::process::id(),
         "data": facts.data,
-        "connections": {"held": daemon.api.held(), "held_at_opening": held_at_opening},
+        "connections": {"held": daemon.api.waiting(), "held_at_opening": held_at_opening},
         "handlers": counts.handlers,
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": limits,
@@ -201,7 +201,7 @@ async fn bind(hosts: &[String], daemon: &Daemon) -> Result<Vec<Listener>, (Strin
 
 /// Opens the gate, before it is waited for as well as after, and as often as is asked.
 async fn accept_connections(daemon: Arc<Daemon>) -> Outcome {
-    let held = daemon.api.held();
+    let held = daemon.api.waiting();
     if !daemon.gate.open() {
         return Outcome::Exited { code: 1 };
     }

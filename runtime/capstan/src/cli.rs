@@ -271,7 +271,7 @@ impl Cli {
             Command::Daemon(daemon) => Ok(crate::daemon::run(daemon.flags(global.host, global.tls))),
             Command::Run(ClientCommand { host, args }) => {
                 let daemon = host.resolve(global.host, environment)?;
-                let client = client(&daemon, global.tls, environment)?;
+                let client = create_client(&daemon, global.tls, environment)?;
                 block_on(args.run(client, daemon.is_explicit, environment))?
             }
             Command::Push(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
@@ -313,11 +313,11 @@ impl HostArg {
 
     /// Returns a client of that daemon.
     fn client(self, global: GlobalArgs, environment: &Environment) -> Result<Client, CliError> {
-        client(&self.resolve(global.host, environment)?, global.tls, environment)
+        create_client(&self.resolve(global.host, environment)?, global.tls, environment)
     }
 }
 
-fn client(daemon: &DaemonAddress, tls: TlsArgs, environment: &Environment) -> Result<Client, CliError> {
+fn create_client(daemon: &DaemonAddress, tls: TlsArgs, environment: &Environment) -> Result<Client, CliError> {
     let tls = tls.client(&daemon.address, environment)?;
     Ok(Client::new(daemon.address.clone(), tls))
 }

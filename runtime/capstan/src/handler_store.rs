@@ -82,9 +82,9 @@ impl HandlerStore for LocalHandlerStore {
         only_if: &Precondition,
     ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError> {
         self.0.engine.check_put(&name, only_if)?;
-        let judgement = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &PolicyRequest::NOTHING);
-        let findings = judgement.findings.clone();
-        let policy = judgement.allowed()?;
+        let evaluation = self.0.engine.ceiling().evaluate(name.as_str(), &manifest.policy, &PolicyRequest::EMPTY);
+        let findings = evaluation.findings.clone();
+        let policy = evaluation.into_policy()?;
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
         let record = HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() };

@@ -1,6 +1,6 @@
 //! The page of metrics, in the text format that Prometheus reads.
 
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use capstan_listen::listenbuffer::GateState;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -14,7 +14,7 @@ pub(super) fn page(daemon: &Daemon) -> String {
     let mut page = Registry::with_prefix("capstan");
     let Daemon { engine, gate, api, facts, .. } = daemon;
 
-    page.register("requests", "Requests by route, method and class of status", api.requests().clone());
+    page.register("requests", "Requests by route, method and class of status", api.request_counts().clone());
     let runs = engine.run_metrics();
     page.register("runs", "Runs that have ended, by outcome", runs.outcomes.clone());
     page.register("run_phase_seconds", "What runs took, by phase", runs.phases.clone());
@@ -29,7 +29,7 @@ pub(super) fn page(daemon: &Daemon) -> String {
     let state = gate.state();
     let states = [("open", GateState::Open == state), ("shut", state.is_shut()), ("failed", is_failed(&state))];
     page.register("gate", "1 for the state that the gate is in", gauges("state", states.map(|(s, is)| (s, is.into()))));
-    if let Some(held) = api.held() {
+    if let Some(held) = api.waiting() {
         page.register("connections_held", "Connections that wait to be accepted, or for the gate", gauge(held));
     }
     if let Some(tls) = &daemon.tls {
@@ -74,6 +74,6 @@ fn gauge(value: usize) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> Labelled<1, ConstGauge<i64>> {
-    Labelled::with(values.map(|(value, now)| ([(label, value)], gauge(now))))
+fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> StaticFamily<1, ConstGauge<i64>> {
+    StaticFamily::from_metrics(values.map(|(value, now)| ([(label, value)], gauge(now))))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use capstan_api::{Bounds, Settings};
+use capstan_api::{HttpLimits, Settings};
 use capstan_core::policy::Ceiling;
 use capstan_core::stream;
 use capstan_engine::engine::{self, DEFAULT_QUEUE};
@@ -19,13 +19,13 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
     let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
     let settings = Settings {
-        upload: 1,
-        spill: folder.to_owned(),
+        max_upload: 1,
+        spill_folder: folder.to_owned(),
         debug: None,
         tasks: Tasks::default(),
         policy: Policy::Hold,
-        http: Bounds::default(),
-        callers: Arc::default(),
+        http_limits: HttpLimits::default(),
+        allowed_hosts: Arc::default(),
     };
     let daemon = Arc::new(Daemon {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),
@@ -45,7 +45,7 @@ fn daemon(folder: &Path) -> Arc<Daemon> {
             compile: CompileLimits::default(),
             upload: 1,
             confine: Mode::Off,
-            confined: Confined::by_others(),
+            confined: ConfinementReport::inherited(),
             started: jiff::Timestamp::now(),
             log_lines_dropped: || 0,
         },

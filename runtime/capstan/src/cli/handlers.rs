@@ -19,7 +19,7 @@ const MAX_DESCRIPTION: usize = 56;
 /// The command line of `capstan handlers`.
 #[derive(Debug, Args)]
 pub(super) struct Handlers {
-    /// Print the response of the daemon as JSON.
+    /// Print the response of the daemon as JSON [default: a table]
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -28,16 +28,16 @@ pub(super) struct Handlers {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List all handlers. This is the default.
+    /// List all handlers (the default)
     Ls,
-    /// Show everything that the daemon knows about a handler.
+    /// Show everything that the daemon knows about a handler
     Inspect {
-        /// The name of the handler.
+        /// Name of the handler
         name: String,
     },
-    /// Remove handlers. Their running jobs continue to the end.
+    /// Remove handlers; their running jobs continue to the end
     Rm {
-        /// The names of the handlers. If one cannot be removed, the others still are.
+        /// Names of the handlers. If one cannot be removed, the others still are
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },

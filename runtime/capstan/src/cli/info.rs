@@ -12,7 +12,7 @@ use super::output;
 /// The command line of `capstan info`.
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// Print the response of the daemon as JSON.
+    /// Print the response of the daemon as JSON [default: a table]
     #[arg(long)]
     json: bool,
 }

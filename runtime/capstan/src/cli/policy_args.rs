@@ -32,7 +32,7 @@ pub(super) struct PolicyArgs {
     memory: Option<u64>,
     /// Mount of the daemon to grant, read-only unless `:rw`. May be repeated [default: none]
     ///
-    /// NAME is a [mounts.NAME] of the daemon's configuration, PATH an absolute path that its [[mount_prefixes]] allow. The guest sees it
+    /// NAME is a `[mounts.NAME]` of the daemon's configuration, PATH an absolute path that its `[[mount_prefixes]]` allow. The guest sees it
     /// at GUEST, by default /NAME or PATH. Only through the daemon; for a run in process use --dir. Example: --mount data::/in:rw
     #[arg(long, value_name = "NAME|PATH[::GUEST][:rw]", value_parser = parse_mount)]
     mount: Option<Vec<MountRequest>>,
@@ -52,7 +52,7 @@ pub(super) struct PolicyArgs {
     pass_env: Option<Vec<String>>,
     /// Secret of the daemon to grant as a variable. May be repeated [default: none]
     ///
-    /// NAME is a [secrets.NAME] of the daemon's configuration. VARIABLE is by default the name in capital letters. Only through the daemon.
+    /// NAME is a `[secrets.NAME]` of the daemon's configuration. VARIABLE is by default the name in capital letters. Only through the daemon.
     /// Example: --secret db-password=PGPASSWORD
     #[arg(long, value_name = "NAME[=VARIABLE]", value_parser = parse_secret)]
     secret: Option<Vec<SecretRequest>>,

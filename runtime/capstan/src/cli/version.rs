@@ -14,7 +14,7 @@ use super::output;
 /// The command line of `capstan version`.
 #[derive(Debug, Args)]
 pub(super) struct Version {
-    /// Print both versions as JSON. `server` is null if no daemon can be reached.
+    /// Print both versions as JSON, with `server` null if no daemon can be reached [default: a table]
     #[arg(long)]
     json: bool,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use capstan_api::Api;
 use capstan_core::env::EnvError;
-use capstan_core::mount::{GuestPathError, Mount, Opened, check_guest_path};
+use capstan_core::mount::{GuestPathError, Mount, MountSource, check_guest_path};
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Ceiling, OfferedSecret, Prefix};
 use capstan_core::secret::{Secret, SecretError};
@@ -136,13 +136,13 @@ impl Boot {
         engine.on_shutdown("lock", async move { drop(lock) }).expect("nobody else has the engine yet");
         let gate = Gate::new();
         let api = capstan_api::Settings {
-            upload: settings.upload,
-            spill: path.clone(),
+            max_upload: settings.upload,
+            spill_folder: path.clone(),
             debug: settings.debug.then_some(data_dirs::process_numbers as capstan_api::ProcessNumbers),
             tasks: tasks.clone(),
             policy: settings.policy,
-            http: settings.http,
-            callers: settings.callers.clone().into(),
+            http_limits: settings.http,
+            allowed_hosts: settings.callers.clone().into(),
         };
         let daemon = Arc::new(Daemon {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
@@ -347,11 +347,11 @@ impl BootError {
 pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, BootError> {
     let (excess, scratch) = (settings.excess, settings.scratch);
     let (network, features) = (settings.network.clone(), settings.features.clone());
-    let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::of(settings.ceiling) };
+    let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::with_limits(settings.ceiling) };
     for (name, table) in &settings.mounts {
         check_guest_path(&format!("/{name}")).map_err(|source| BootError::MountName { name: name.clone(), source })?;
         let open = data_dirs::open_mount(&table.path);
-        let Opened { dir, file } =
+        let MountSource { dir, file } =
             open.map_err(|source| BootError::Mount { name: name.clone(), path: table.path.clone(), source })?;
         let (guest_path, access, quota) = (format!("/{name}"), table.access, table.quota());
         ceiling.mounts.insert(name.clone(), Mount { dir, file, guest_path, access, quota });

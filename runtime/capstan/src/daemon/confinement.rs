@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use capstan_confinement::{Confined, Mode, Needs, Rules, confine};
+use capstan_confinement::{ConfinementReport, Mode, Requirements, Rules, confine};
 use rustix::thread::CapabilitySet;
 
 use self::allowlist::{granted, rules};
@@ -27,7 +27,7 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 #[derive(Clone, Debug)]
 pub(super) struct Confinement {
     mode: Mode,
-    daemon: Confined,
+    daemon: ConfinementReport,
     /// What is left, where Landlock keeps it.
     rules: Option<Rules>,
 }
@@ -51,25 +51,28 @@ impl Confinement {
     pub(super) fn begin(settings: &Settings, config: Option<&Path>, notify: Option<&OsStr>) -> Result<Self, TooLittle> {
         let mode = settings.confine;
         if mode == Mode::Off {
-            return Ok(Self { mode, daemon: Confined::by_others(), rules: None });
+            return Ok(Self { mode, daemon: ConfinementReport::inherited(), rules: None });
         }
         // It must be there to be named. Where it cannot be made, the start says so when it opens it.
         drop(data_dirs::open_data(&settings.data));
         // Where profiles are put together; fails only where that was said before.
         drop(tempfile::env::override_temp_dir(&settings.data));
-        let speaks_to_abstract = notify.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));
-        let needs =
-            Needs { capabilities: KEPT, rules: Rules { speaks_to_abstract, ..rules(settings, config) }, calls: None };
+        let allows_abstract_sockets = notify.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));
+        let needs = Requirements {
+            capabilities: KEPT,
+            rules: Rules { allows_abstract_sockets, ..rules(settings, config) },
+            syscalls: None,
+        };
         let daemon = confine(&needs);
-        if mode == Mode::Strict && !daemon.lacks.is_empty() {
-            return Err(TooLittle(daemon.lacks.join("; ")));
+        if mode == Mode::Strict && !daemon.gaps.is_empty() {
+            return Err(TooLittle(daemon.gaps.join("; ")));
         }
         let rules = (daemon.landlock > 0).then_some(needs.rules);
         Ok(Self { mode, daemon, rules })
     }
 
     /// What the daemon itself has given up.
-    pub(super) fn daemon(&self) -> &Confined {
+    pub(super) fn daemon(&self) -> &ConfinementReport {
         &self.daemon
     }
 
@@ -80,15 +83,15 @@ impl Confinement {
     pub(super) fn check(&self, settings: &Settings) -> Result<(), GivenUp> {
         let Some(held) = &self.rules else { return Ok(()) };
         let wanted = granted(settings);
-        let lacking = held.lacking(&wanted);
+        let lacking = held.missing(&wanted);
         if lacking.is_empty() { Ok(()) } else { Err(GivenUp(Vec::from_iter(lacking).join(", "))) }
     }
 
     /// Tells in the log what was given up by the daemon, and what by its compilers.
-    pub(super) fn tell(&self, compiler: &Confined) {
-        let Confined { no_new_privs, landlock, seccomp, .. } = self.daemon;
+    pub(super) fn tell(&self, compiler: &ConfinementReport) {
+        let ConfinementReport { no_new_privs, landlock, seccomp, .. } = self.daemon;
         let capabilities = self.daemon.capabilities.join(" ");
-        let lacks = [&self.daemon.lacks[..], &compiler.lacks].concat().join("; ");
+        let lacks = [&self.daemon.gaps[..], &compiler.gaps].concat().join("; ");
         tracing::info!(
             mode = ?self.mode,
             no_new_privs,

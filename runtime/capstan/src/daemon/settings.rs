@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capstan_api::{Bounds as HttpBounds, Callers, CallersError};
+use capstan_api::{AllowedHosts, AllowedHostsError, HttpLimits};
 use capstan_confinement::Mode;
 use capstan_core::feature::Features;
 use capstan_core::limits::Limits;
@@ -90,9 +90,9 @@ pub(super) struct Settings {
     /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
     /// What clients may take of the HTTP layer.
-    pub(super) http: HttpBounds,
+    pub(super) http: HttpLimits,
     /// Who may call over TCP besides the daemon's own names. Default nobody.
-    pub(super) callers: Callers,
+    pub(super) callers: AllowedHosts,
     /// What the daemon gives up at its start. Default: what it can.
     pub(super) confine: Mode,
     pub(super) debug: bool,
@@ -141,7 +141,7 @@ pub(super) enum SettingsError {
     #[error("http.{key} = {} is not from 1 ms to 1 day", humantime::format_duration(*value))]
     HttpTime { key: &'static str, value: Duration },
     #[error("http: {0}")]
-    Callers(#[from] CallersError),
+    Callers(#[from] AllowedHostsError),
     #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
     History(usize),
 }
@@ -230,7 +230,7 @@ impl Settings {
             deadline,
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
-            ceiling: Limits::default().replaced(&asked),
+            ceiling: Limits::default().overridden_by(&asked),
             excess: file.manifests.excess,
             mounts: file.mounts,
             mount_prefixes: file.mount_prefixes,

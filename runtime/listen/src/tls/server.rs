@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use rustls::ServerConfig;
@@ -36,7 +36,7 @@ pub(super) const HTTP1: &[u8] = b"http/1.1";
 const RESULTS: [&str; 5] = ["done", "failed", "plain", "late", "crowded"];
 
 /// Handshakes by what became of them.
-pub(crate) type Counts = Labelled<1, Counter>;
+pub(crate) type Counts = StaticFamily<1, Counter>;
 
 /// TLS for all TCP listeners of a daemon.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Server {
             material: ArcSwap::from_pointee(material),
             is_mutual: files.is_mutual(),
             crowd: Crowd::new(HANDSHAKES),
-            counts: Labelled::new(RESULTS.map(|result| [("result", result)])),
+            counts: StaticFamily::new(RESULTS.map(|result| [("result", result)])),
         })))
     }
 

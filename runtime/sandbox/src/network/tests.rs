@@ -22,8 +22,8 @@ fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let ceiling = Ceiling { network: rules.clone(), ..Ceiling::default() };
     let policy = ceiling
-        .judge("wc", &PolicyRequest::NOTHING, &PolicyRequest { network: Some(rules), ..PolicyRequest::NOTHING })
-        .allowed()
+        .evaluate("wc", &PolicyRequest::EMPTY, &PolicyRequest { network: Some(rules), ..PolicyRequest::EMPTY })
+        .into_policy()
         .unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
     Network::new(ceiling.reach(&policy, &[]), Resolver::new(FixedResolver(addresses)), limits, Arc::default())
@@ -55,7 +55,7 @@ fn address_is_allowed_by_name_that_it_was_looked_up_for() {
     assert!(!network.check("93.184.216.34:443".parse().unwrap(), SocketAddrUse::UdpSend));
     let report = report(&network);
     assert_eq!((report.peers.len(), report.peers[0].host.as_str()), (1, "api.example.com"));
-    assert_eq!(report.peers[0].exchanged.connections, 2);
+    assert_eq!(report.peers[0].traffic.connections, 2);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn udp_receives_only_from_peers_it_sent_to_and_counts_each_once() {
     assert!(check("8.8.8.8:53", SocketAddrUse::UdpReceive));
     assert!(!check("8.8.4.4:53", SocketAddrUse::UdpReceive) && !check("8.8.4.4:53", SocketAddrUse::UdpSend));
     assert_eq!(network.or_network_cap(Outcome::SUCCESS), Outcome::SUCCESS);
-    let capped = Outcome::NetworkCap { what: NetworkLimit::Connections, limit: 1 };
+    let capped = Outcome::NetworkCap { resource: NetworkLimit::Connections, limit: 1 };
     assert_eq!(network.or_network_cap(Outcome::Exited { code: 1 }), capped);
     let denied = Outcome::MemoryDenied { limit: 1 };
     assert_eq!(network.or_network_cap(denied.clone()), denied);

@@ -29,7 +29,7 @@ pub(super) fn granted(settings: &Settings) -> Rules {
     }
     if !settings.network.is_empty() {
         named.names(NETWORK);
-        named.0.connects = true;
+        named.0.allows_tcp_connect = true;
         // A socket of a guest is bound before it is connected.
         named.0.ports.insert(0);
     }
@@ -68,7 +68,7 @@ impl Named {
     /// What is not there is left out: whoever needs it says so.
     fn add(&mut self, what: &str, path: &Path, access: Access) {
         if let Some(path) = data_dirs::resolved(path) {
-            self.0.paths.push(Rule { what: what.to_owned(), path, access });
+            self.0.paths.push(Rule { purpose: what.to_owned(), path, access });
         }
     }
 

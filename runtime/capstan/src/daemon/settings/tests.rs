@@ -174,10 +174,10 @@ fn what_cannot_be_is_refused() {
 #[test]
 fn what_clients_may_take_of_http_is_told_by_the_file() {
     let http = |toml: &str| merged(Flags::default(), &format!("[http]\n{toml}"));
-    assert_eq!(http("").unwrap().http, HttpBounds::default());
+    assert_eq!(http("").unwrap().http, HttpLimits::default());
     let toml = "connections = 100\nstreams = 8\nhead = \"8KiB\"\nheaders = 32\nhead_timeout = \"1s\"\nidle_timeout = \"2s\"\n\
                 body_timeout = \"3s\"\nbody_rate = 0\nanswer_timeout = \"4s\"\nstream_timeout = \"1h\"\n";
-    let bounds = HttpBounds {
+    let bounds = HttpLimits {
         connections: 100,
         connections_per_peer: 100,
         streams: 8,
@@ -210,5 +210,8 @@ fn what_clients_may_take_of_http_is_told_by_the_file() {
         assert!(error.contains(named), "{toml}: {error}");
     }
     let listed = http("origins = [\"https://app.example\"]\nnames = [\"build.example\"]").unwrap();
-    assert_eq!(listed.callers, Callers::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap());
+    assert_eq!(
+        listed.callers,
+        AllowedHosts::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap()
+    );
 }
