@@ -1,7 +1,6 @@
 //! [`Compiler`]: compiles programs in a child process that can be killed, because one small upload can make a compiler use minutes and
 //! gigabytes.
 
-mod budget;
 mod child;
 mod protocol;
 
@@ -19,12 +18,11 @@ use capstan_store::{Artifacts, blocking};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
-pub(super) use self::budget::CompileBudget;
-pub use self::budget::CompileLimits;
 pub use self::child::confined_compiler;
 pub(super) use self::protocol::{CompileRequest, CompileResponse, ProgramInput};
 use super::LoadError;
 use super::artifact::{Artifact, Receipt, filled_memory_file, memory_file};
+use super::compile_limits::CompileLimits;
 use super::config::Config;
 use super::engines::ProfileEngine;
 

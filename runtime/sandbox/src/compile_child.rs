@@ -12,7 +12,8 @@ use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::OutOfMemory;
 
 use super::artifact::Receipt;
-use super::compile::{CompileBudget, CompileRequest, CompileResponse, ProgramInput};
+use super::compile::{CompileRequest, CompileResponse, ProgramInput};
+use super::compile_limits::CompileBudget;
 use super::profile::{self, Profile};
 use super::{LoadError, bulk_memory, complexity};
 

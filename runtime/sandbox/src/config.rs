@@ -7,7 +7,7 @@ use capstan_core::limits::Limits;
 use capstan_engine::tasks::Tasks;
 use capstan_store::Artifacts;
 
-use crate::compile::CompileLimits;
+use crate::compile_limits::CompileLimits;
 use crate::network::Resolver;
 
 /// The settings of a [`Sandbox`](crate::Sandbox).

@@ -20,6 +20,7 @@ mod artifact;
 mod bulk_memory;
 mod compile;
 pub mod compile_child;
+mod compile_limits;
 mod complexity;
 mod engines;
 mod kind;
@@ -52,7 +53,8 @@ pub mod fuzz_targets;
 
 pub use capstan_engine::handler_store::LoadError;
 
-pub use self::compile::{CompileLimits, CompileStats, confined_compiler};
+pub use self::compile::{CompileStats, confined_compiler};
+pub use self::compile_limits::CompileLimits;
 pub use self::config::Config;
 pub use self::network::{Resolve, Resolver};
 pub use self::profile::{DEFAULT_STACK, Metering, WASMTIME_VERSION, max_runs_for_maps};

@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
 
 use super::protocol::{CompileRequest, CompileResponse};
-use super::{CompileBudget, CompileLimits};
 use crate::LoadError;
 use crate::artifact::memory_file;
+use crate::compile_limits::{CompileBudget, CompileLimits};
 
 /// How long a child runs before it gets the lowest priority. Most programs are compiled by then, even on a busy machine.
 const LOWEST_PRIORITY_AFTER: Duration = Duration::from_secs(5);

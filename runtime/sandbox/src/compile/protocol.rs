@@ -4,9 +4,9 @@ use capstan_confinement::Mode;
 use capstan_engine::handler::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::CompileBudget;
 use crate::LoadError;
 use crate::artifact::Receipt;
+use crate::compile_limits::CompileBudget;
 use crate::profile::Profile;
 
 /// The request to the child: JSON in its only argument.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::LoadError;
+use super::LoadError;
 
 /// How many seconds the daemon waits for a child for each second of CPU time that the child may use. A child has a low priority, and a busy
 /// machine is no fault of the program. So this timeout ends only a child that is stopped.
