@@ -7,7 +7,7 @@ use std::time::Duration;
 use capstan_engine::engine::Engine;
 use capstan_engine::handler_store::HandlerStore;
 use capstan_engine::tasks::Tasks;
-use capstan_listen::listenbuffer::{Gate, Policy};
+use capstan_listen::listenbuffer::{Gate, StartupPolicy};
 use capstan_listen::listener::Backlog;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -61,7 +61,7 @@ pub struct Settings {
     /// Where is noted what goes on.
     pub tasks: Tasks,
     /// What becomes of connections while the gate is shut. Default: the kernel holds them.
-    pub policy: Policy,
+    pub policy: StartupPolicy,
     /// What clients may take of the HTTP layer.
     pub http: Bounds,
     /// Who may call over TCP besides the daemon's own names.

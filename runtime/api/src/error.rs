@@ -7,7 +7,7 @@ use capstan_engine::events::FilterError;
 use capstan_engine::handler_store::{HandlerStoreError, LoadError, StoreError};
 use capstan_engine::history::RemoveError;
 use capstan_engine::job::{JobError, JobId, LineError, StartError};
-use capstan_listen::listenbuffer::Phase;
+use capstan_listen::listenbuffer::StartupPhase;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -34,7 +34,7 @@ pub(crate) struct Error {
     /// The job that it is about.
     job: Option<Box<JobId>>,
     /// What the start is at.
-    phase: Option<Phase>,
+    phase: Option<StartupPhase>,
     /// What is left of the request is not read: the connection ends with the answer.
     close: bool,
 }
@@ -140,7 +140,7 @@ impl Error {
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
     }
 
-    pub(crate) fn booting(phase: Phase) -> Self {
+    pub(crate) fn booting(phase: StartupPhase) -> Self {
         Self { phase: Some(phase), ..Self::starting(&format!("the daemon starts: {phase}")) }
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn secured(stream: Stream, tls: Option<&tls::Server>, names: &m
                 }
                 // The alert is read only if the connection is not reset over what the client has sent after its mistake.
                 HandshakeError::Failed { stream, .. } => Presence::new(Stream::Tcp(stream)).close().await,
-                HandshakeError::Gone | HandshakeError::Late | HandshakeError::Crowded => {}
+                HandshakeError::Disconnected | HandshakeError::TimedOut | HandshakeError::Evicted => {}
             }
             None
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_listen::listenbuffer::{GateState, ListenBuffer, Policy};
+use capstan_listen::listenbuffer::{GateState, ListenBuffer, StartupPolicy};
 use capstan_listen::listener::{Address, Listener, Stream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -72,7 +72,7 @@ impl Server {
                 () = self.closed.cancelled() => break,
             };
             let Ok(stream) = buffer.accept().await else { break };
-            let early = policy == Policy::Answer && gate.state() != GateState::Open;
+            let early = policy == StartupPolicy::Answer && gate.state() != GateState::Open;
             let porch = early.then(|| self.api.porch.clone());
             let tls = buffer.listener().tls().cloned();
             let place = stream.peer().map(|peer| self.peers.place(peer.ip())).transpose();

@@ -87,7 +87,7 @@ pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
     let all = async {
         loop {
             // All that may be open at a time; the next are taken when these are gone.
-            let some: Vec<_> = buffer.held().collect();
+            let some: Vec<_> = buffer.drain().collect();
             if some.is_empty() {
                 return;
             }
@@ -109,7 +109,7 @@ async fn tell(stream: Stream, tls: Option<&Arc<tls::Server>>, refusal: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use capstan_listen::listenbuffer::Phase;
+    use capstan_listen::listenbuffer::StartupPhase;
     use hyper::Request;
     use tokio::net::UnixStream;
 
@@ -143,8 +143,8 @@ mod tests {
     async fn who_asks_how_the_start_goes_is_told_and_takes_no_place() {
         let gate = Gate::new();
         let porch = Porch::with_places(gate.clone(), 0);
-        for phase in [Phase::Binding, Phase::Loading, Phase::Installing] {
-            gate.enter(phase);
+        for phase in [StartupPhase::Binding, StartupPhase::Loading, StartupPhase::Installing] {
+            gate.set_phase(phase);
             for path in ["/_ping", "/_ready", "/v1/_ping", "/v1/_ready?x=y"] {
                 let told = asking(&porch).pass(path).await.unwrap_err();
                 assert!(told.contains("503") && told.contains(&format!(r#""phase":"{phase}""#)), "{told}");

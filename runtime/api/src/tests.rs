@@ -13,9 +13,9 @@ use capstan_engine::engine;
 use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Call, Native};
 use capstan_engine::tasks::Tasks;
-use capstan_listen::listenbuffer::Phase;
-use capstan_listen::listenbuffer::{Gate, Policy};
-use capstan_listen::listener::{self, Address, Inherited};
+use capstan_listen::listenbuffer::StartupPhase;
+use capstan_listen::listenbuffer::{Gate, StartupPolicy};
+use capstan_listen::listener::{self, Address, InheritedSockets};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -41,10 +41,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 impl Served {
     /// An API behind a shut gate, on a unix socket and on TCP.
     async fn shut() -> Self {
-        Self::shut_and(Policy::Hold, Bounds::default()).await
+        Self::shut_and(StartupPolicy::Hold, Bounds::default()).await
     }
 
-    async fn shut_and(policy: Policy, http: Bounds) -> Self {
+    async fn shut_and(policy: StartupPolicy, http: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 8, queue: 0 });
@@ -54,7 +54,7 @@ impl Served {
         let gate = Gate::new();
         let addresses = [Address::Unix(path.clone()), "tcp://127.0.0.1:0".parse().unwrap()];
         let listeners =
-            listener::bind(&addresses.map(Into::into), listener::Options::default(), None, &Inherited::none())
+            listener::bind(&addresses.map(Into::into), listener::Options::default(), None, &InheritedSockets::none())
                 .await
                 .unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
@@ -234,8 +234,8 @@ async fn until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
 
 #[tokio::test]
 async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection_after_it_has_opened() {
-    let served = Served::shut_and(Policy::Answer, Bounds::default()).await;
-    served.gate.enter(Phase::Installing);
+    let served = Served::shut_and(StartupPolicy::Answer, Bounds::default()).await;
+    served.gate.set_phase(StartupPhase::Installing);
     let mut connections = served.both().await;
     for connection in &mut connections {
         ask(connection, "GET /v1/_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -260,7 +260,7 @@ async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection
 
 #[tokio::test]
 async fn who_was_held_by_the_server_is_told_why_the_gate_stays_shut() {
-    let mut served = Served::shut_and(Policy::Answer, Bounds::default()).await;
+    let mut served = Served::shut_and(StartupPolicy::Answer, Bounds::default()).await;
     let mut held = served.both().await;
     for connection in &mut held {
         ask(connection, &run("wait", "1.1")).await;

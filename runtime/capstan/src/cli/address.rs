@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use capstan_listen::listener::{Address, AddressError};
 
 use super::environment::Environment;
-use crate::daemon::Places;
+use crate::daemon::DataDirs;
 
 /// Why there is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,14 +39,14 @@ pub(super) fn choose(flag: Option<&str>, environment: &Environment) -> Result<Ch
     Ok(Choice { address, named: false })
 }
 
-fn places(environment: &Environment, is_root: bool) -> Places {
+fn places(environment: &Environment, is_root: bool) -> DataDirs {
     let folder = |name: &str| environment.filled(name).map(PathBuf::from);
     let (runtime, state, home) = (folder("XDG_RUNTIME_DIR"), folder("XDG_STATE_HOME"), folder("HOME"));
-    Places { is_root, runtime, state, home, log_filter: None }
+    DataDirs { is_root, runtime, state, home }
 }
 
 /// Where a daemon of this user listens that was told nothing.
-fn default(places: &Places) -> Result<Address, ChoiceError> {
+fn default(places: &DataDirs) -> Result<Address, ChoiceError> {
     match (places.data(), &places.runtime) {
         (None, None) => Err(ChoiceError::NoDefault),
         // The socket is in the data folder only where there is none for sockets.
