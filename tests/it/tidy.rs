@@ -1,5 +1,7 @@
 //! The invariants of the source tree: what is deliberately absent, and the project rules that the compiler cannot check.
 
+mod import_cycles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
-//! Who may call over TCP: only who names this daemon by a name that is its own.
+//! Which hosts and origins a TCP request may name.
 //!
-//! A web page can make its reader's browser send requests to any address, under a name that was made to point there. What it cannot do
-//! is lie about that name: `Host` has the name that the page used, `Origin` where the page came from. On a unix socket there are no
-//! browsers, and nothing is checked.
+//! A web page can make the browser of its reader send requests to any address, under a name that an attacker resolves to that address
+//! (DNS rebinding). The page cannot forge the name: `Host` is the name that the page used, and `Origin` is where the page came from.
+//! Requests over a unix socket do not come from browsers, so there nothing is checked.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{StatusCode, Version};
 
-use super::cors::Page;
+use super::cors::AllowedOrigin;
 use super::error::Error;
 
-/// Who may call over TCP besides the daemon's own names, as the operator lists them. Default nobody.
+/// The hosts and origins that the operator allows besides the daemon's own names. By default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Callers {
+pub struct AllowedHosts {
     names: Vec<String>,
     origins: Vec<String>,
 }
 
-/// What is no name, or no origin.
+/// Why a host or an origin cannot be allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallersError {
+pub enum AllowedHostsError {
     #[error(
         "{0:?} is not the name of a host alone, such as build.example or 192.0.2.7: no scheme, no port, no pattern"
     )]
@@ -37,123 +37,126 @@ pub enum CallersError {
     Origin(String),
 }
 
-impl Callers {
-    /// Requests may name the hosts `names`, and come from pages of `origins`.
+impl AllowedHosts {
+    /// Allows requests to the hosts `names`, and from pages of `origins`.
     ///
     /// # Errors
-    /// [`CallersError`] for what no request could match, and for patterns.
-    pub fn new(names: Vec<String>, origins: Vec<String>) -> Result<Self, CallersError> {
-        if let Some(name) = names.iter().find(|name| !is_name(name)) {
-            return Err(CallersError::Name(name.clone()));
+    /// [`AllowedHostsError`] for patterns, and for names and origins that no request can have.
+    pub fn new(names: Vec<String>, origins: Vec<String>) -> Result<Self, AllowedHostsError> {
+        if let Some(name) = names.iter().find(|name| !is_host(name)) {
+            return Err(AllowedHostsError::Name(name.clone()));
         }
         if let Some(origin) = origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(CallersError::Origin(origin.clone()));
+            return Err(AllowedHostsError::Origin(origin.clone()));
         }
         Ok(Self { names, origins })
     }
 
-    /// Whether pages of any other origin are served.
-    pub(super) fn has_pages(&self) -> bool {
+    /// Returns whether pages of any other origin are allowed.
+    pub(super) fn has_origins(&self) -> bool {
         !self.origins.is_empty()
     }
 }
 
-/// Whether this is a host and nothing else.
-fn is_name(text: &str) -> bool {
+/// Returns whether this is the name or address of a host and nothing else.
+fn is_host(text: &str) -> bool {
     let is_literal = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
         .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    is_literal || (!text.is_empty() && text.bytes().all(of_name))
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    is_literal || (!text.is_empty() && text.bytes().all(is_name_byte))
 }
 
-/// Whether this is an origin in the one form in which browsers send it.
+/// Returns whether this is an origin in the exact form in which browsers send it.
 fn is_origin(text: &str) -> bool {
-    let (own_port, host) = match text.split_once("://") {
-        Some(("http", host)) => (":80", host),
-        Some(("https", host)) => (":443", host),
+    let (default_port, authority) = match text.split_once("://") {
+        Some(("http", authority)) => (":80", authority),
+        Some(("https", authority)) => (":443", authority),
         _ => return false,
     };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
             let is_port = port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port);
-            if !is_port || host.ends_with(own_port) {
+            if !is_port || authority.ends_with(default_port) {
                 return false;
             }
-            name
+            host
         }
-        _ => host,
+        _ => authority,
     };
-    is_name(name) && !text.bytes().any(|byte| byte.is_ascii_uppercase())
+    is_host(host) && !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// The names that a TCP address is served under.
+/// The names that requests of one TCP connection may have in `Host`.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
-    /// The host as the operator wrote it.
-    pub(crate) bound: String,
-    /// Where this connection came in.
-    pub(crate) local: IpAddr,
-    /// Who else may call.
-    pub(crate) callers: Arc<Callers>,
-    /// The certificate that it came in under, where there is one: whatever that is for is a name, and no page of another has it.
+pub(crate) struct ServedNames {
+    /// The host of the listener as the operator wrote it.
+    pub(crate) bound_host: String,
+    /// The local address of the connection.
+    pub(crate) local_address: IpAddr,
+    /// The hosts and origins that are allowed besides.
+    pub(crate) allowed: Arc<AllowedHosts>,
+    /// The certificate of a TLS connection. Its names are served too: no page of another site can use them.
     pub(crate) certificate: Option<Arc<Material>>,
 }
 
-impl Names {
-    /// Refuses a request that names another host, or comes from the page of another that is not listed. Gives the page where it is.
+impl ServedNames {
+    /// Checks `Host` and `Origin` of a request. Returns the origin if it is another one that the operator allows.
     ///
     /// # Errors
     /// [`Error`], 403 `host_not_allowed`; 400 where there is no host at all.
-    pub(super) fn check(&self, head: &Parts) -> Result<Option<Page>, Error> {
-        let host = match (head.uri.authority(), one(&head.headers, &HOST)?) {
+    pub(super) fn check(&self, head: &Parts) -> Result<Option<AllowedOrigin>, Error> {
+        let host = match (head.uri.authority(), single_value(&head.headers, &HOST)?) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => host,
-            // A client of HTTP/1.0 need not say; no browser is one.
+            // HTTP/1.0 does not require it, and no browser uses HTTP/1.0.
             (None, None) if head.version < Version::HTTP_11 => return Ok(None),
-            (None, None) => return Err(Error::new(StatusCode::BAD_REQUEST, "bad_request", "the request has no Host")),
-        };
-        if !host.parse().is_ok_and(|host| self.has(&host)) {
-            return Err(Error::host_not_allowed("Host", host));
-        }
-        match one(&head.headers, &ORIGIN)? {
-            None => Ok(None),
-            Some(origin) if is_of(origin, host) => Ok(None),
-            Some(origin) if self.callers.origins.iter().any(|listed| listed == origin) => {
-                Ok(Some(Page::of(head.headers[ORIGIN].clone(), head)))
+            (None, None) => {
+                let message = "the request has no Host header; HTTP/1.1 requires one";
+                return Err(Error::new(StatusCode::BAD_REQUEST, "bad_request", message));
             }
-            Some(origin) => Err(Error::host_not_allowed("Origin", origin)),
+        };
+        if !host.parse().is_ok_and(|host| self.contains(&host)) {
+            return Err(Error::host_not_allowed("Host", host, "names"));
+        }
+        match single_value(&head.headers, &ORIGIN)? {
+            None => Ok(None),
+            Some(origin) if is_same_origin(origin, host) => Ok(None),
+            Some(origin) if self.allowed.origins.iter().any(|allowed| allowed == origin) => {
+                Ok(Some(AllowedOrigin::new(head.headers[ORIGIN].clone(), head)))
+            }
+            Some(origin) => Err(Error::host_not_allowed("Origin", origin, "origins")),
         }
     }
 
-    fn has(&self, host: &Authority) -> bool {
-        if host.as_str().contains('@') {
+    fn contains(&self, authority: &Authority) -> bool {
+        if authority.as_str().contains('@') {
             return false;
         }
-        let name = host.host();
-        let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let is_name = |own: &str| name.eq_ignore_ascii_case(own);
+        let host = authority.host();
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is_host = |name: &str| host.eq_ignore_ascii_case(name);
         let is_own = match literal.parse::<IpAddr>() {
-            Ok(ip) => ip.to_canonical().is_loopback() || ip.to_canonical() == self.local.to_canonical(),
-            Err(_) => is_name("localhost") || is_name(&self.bound),
+            Ok(ip) => ip.to_canonical().is_loopback() || ip.to_canonical() == self.local_address.to_canonical(),
+            Err(_) => is_host("localhost") || is_host(&self.bound_host),
         };
         let is_certified = || self.certificate.as_ref().is_some_and(|certificate| certificate.is_for(literal));
-        is_own || self.callers.names.iter().any(|listed| is_name(listed)) || is_certified()
+        is_own || self.allowed.names.iter().any(|allowed| is_host(allowed)) || is_certified()
     }
 }
 
-fn one<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Result<Option<&'a str>, Error> {
+fn single_value<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Result<Option<&'a str>, Error> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
         (None, _) => Ok(None),
         (Some(Ok(value)), None) => Ok(Some(value)),
-        _ => Err(Error::bad_request(format!("{name} is there twice, or is not text"))),
+        _ => Err(Error::bad_request(format!("the header {name} occurs more than once, or is not text"))),
     }
 }
 
-/// Whether a page of this origin was served under this very host and port.
-fn is_of(origin: &str, host: &str) -> bool {
+/// Returns whether a page of this origin was served under this host and port.
+fn is_same_origin(origin: &str, host: &str) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
@@ -164,17 +167,17 @@ mod tests {
 
     use super::*;
 
-    fn check(headers: &[(&str, &str)]) -> Result<Option<Page>, Error> {
-        let listed = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let callers = Callers::new(listed(&["ci.example", "192.0.2.7"]), listed(&["https://app.example"])).unwrap();
-        let (bound, local) = ("build.example".into(), "10.0.0.7".parse().unwrap());
-        let names = Names { bound, local, callers: Arc::new(callers), certificate: None };
+    fn check(headers: &[(&str, &str)]) -> Result<Option<AllowedOrigin>, Error> {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let allowed = AllowedHosts::new(owned(&["ci.example", "192.0.2.7"]), owned(&["https://app.example"])).unwrap();
+        let (bound_host, local_address) = ("build.example".into(), "10.0.0.7".parse().unwrap());
+        let names = ServedNames { bound_host, local_address, allowed: Arc::new(allowed), certificate: None };
         let request = headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
         names.check(&request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
-    fn own_names_are_served() {
+    fn check_accepts_own_and_allowed_hosts() {
         for host in [
             "localhost",
             "LOCALHOST:80",
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_not() {
+    fn check_rejects_other_hosts() {
         for host in [
             "evil.example",
             "localhost.evil.example",
@@ -210,11 +213,11 @@ mod tests {
             assert!(check(&[("host", host)]).is_err(), "{host:?} was served");
         }
         assert!(check(&[]).is_err(), "HTTP/1.1 needs a Host");
-        assert!(check(&[("host", "localhost"), ("host", "localhost")]).is_err(), "two hosts are none");
+        assert!(check(&[("host", "localhost"), ("host", "localhost")]).is_err(), "two hosts are rejected");
     }
 
     #[test]
-    fn a_page_must_be_of_the_same_host_and_port() {
+    fn check_accepts_page_of_same_host_and_port_only() {
         let from = |origin| check(&[("host", "localhost:80"), ("origin", origin)]);
         assert!(from("http://localhost:80").is_ok());
         for origin in [
@@ -230,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_an_origin_that_is_listed_is_served_and_no_other() {
+    fn check_accepts_page_of_allowed_origin_only() {
         let from = |origin| check(&[("host", "localhost:80"), ("origin", origin)]);
         assert!(from("https://app.example").unwrap().is_some());
-        assert!(from("http://localhost:80").unwrap().is_none(), "it is the daemon's own");
+        assert!(from("http://localhost:80").unwrap().is_none(), "it is the origin of the daemon itself");
         for origin in [
             "http://app.example",
             "https://app.example:8443",
@@ -247,12 +250,12 @@ mod tests {
             assert!(from(origin).is_err(), "{origin} was served");
         }
         let evil = [("host", "evil.example"), ("origin", "https://app.example")];
-        assert!(check(&evil).is_err(), "a listed page does not make up for a name that is not the daemon's");
+        assert!(check(&evil).is_err(), "an allowed origin does not permit another host");
     }
 
     #[test]
-    fn what_no_browser_sends_and_patterns_are_refused() {
-        let origins = |origin: &str| Callers::new(Vec::new(), vec![origin.to_owned()]);
+    fn new_rejects_patterns_and_origins_that_no_browser_sends() {
+        let origins = |origin: &str| AllowedHosts::new(Vec::new(), vec![origin.to_owned()]);
         for origin in ["https://app.example", "http://localhost:3000", "https://app.example:80", "http://[::1]:8080"] {
             assert!(origins(origin).is_ok(), "{origin}");
         }
@@ -275,14 +278,14 @@ mod tests {
             "ftp://app.example",
             "https://a,https://b",
         ] {
-            assert_eq!(origins(origin), Err(CallersError::Origin(origin.into())), "{origin}");
+            assert_eq!(origins(origin), Err(AllowedHostsError::Origin(origin.into())), "{origin}");
         }
-        let names = |name: &str| Callers::new(vec![name.to_owned()], Vec::new());
+        let names = |name: &str| AllowedHosts::new(vec![name.to_owned()], Vec::new());
         for name in ["build.example", "192.0.2.7", "[2001:db8::1]"] {
             assert!(names(name).is_ok(), "{name}");
         }
         for name in ["", "*", "*.example", "http://build.example", "build.example:80", "a b", "a@b", "[::1"] {
-            assert_eq!(names(name), Err(CallersError::Name(name.into())), "{name}");
+            assert_eq!(names(name), Err(AllowedHostsError::Name(name.into())), "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `Body`: what answers are made of.
+//! `Body`: the bodies of responses, and constructors of common responses.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,33 +12,33 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The body of an answer: whole, or streamed from a run.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Abort>;
+/// The body of a response: complete, or streamed from a run.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Aborted>;
 
-/// A body that ends before its end: the connection is cut, so that nobody takes it for whole.
+/// The error of a body that stops early. The connection is cut, so that no client takes the response for complete.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the answer is cut, because the run did not end well or nobody reads it")]
-pub(crate) struct Abort;
+#[error("the response is cut, because the run did not succeed or the client does not read it")]
+pub(crate) struct Aborted;
 
-/// A body of known length.
-pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-    Whole(bytes.into()).boxed_unsync()
+/// Creates a body of known length.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    FullBody(bytes.into()).boxed_unsync()
 }
 
-/// Bytes of the pieces in which a body goes out that is there whole.
-const PIECE: usize = 32 << 10;
+/// Bytes of the frames of a body of known length.
+const FRAME: usize = 32 << 10;
 
-/// What is left of a body of known length. It goes out in pieces, so that it shows how far the client has read.
-struct Whole(Bytes);
+/// The rest of a body of known length. It is sent in small frames, so that the timeouts see how far the client has read.
+struct FullBody(Bytes);
 
-impl HttpBody for Whole {
+impl HttpBody for FullBody {
     type Data = Bytes;
-    type Error = Abort;
+    type Error = Aborted;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
-        let length = PIECE.min(self.0.len());
-        let piece = self.0.split_to(length);
-        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let length = FRAME.min(self.0.len());
+        let frame = self.0.split_to(length);
+        Poll::Ready((!frame.is_empty()).then(|| Ok(Frame::data(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -50,8 +50,8 @@ impl HttpBody for Whole {
     }
 }
 
-/// `bytes`, counted for as long as anybody holds them.
-pub(crate) fn held(bytes: Bytes, permit: OwnedSemaphorePermit) -> Bytes {
+/// Returns `bytes`, whose last clone drops `permit`.
+pub(crate) fn with_permit(bytes: Bytes, permit: OwnedSemaphorePermit) -> Bytes {
     struct Held(Bytes, #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
     impl AsRef<[u8]> for Held {
         fn as_ref(&self) -> &[u8] {
@@ -61,35 +61,35 @@ pub(crate) fn held(bytes: Bytes, permit: OwnedSemaphorePermit) -> Bytes {
     Bytes::from_owner(Held(bytes, permit))
 }
 
-/// An answer of this type.
-pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+/// Creates a response with a body of this type.
+pub(crate) fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
-/// An answer in JSON.
+/// Creates a response in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    typed(status, "application/json", whole(json_line(value)))
+    response(status, "application/json", full(json_line(value)))
 }
 
-/// A line of JSON.
+/// Writes a value as one line of JSON, with the line feed.
 pub(crate) fn json_line(value: &impl Serialize) -> Bytes {
-    let mut bytes = serde_json::to_vec(value).expect("what is answered has text keys and no failing Serialize");
+    let mut bytes = serde_json::to_vec(value).expect("responses have text keys and no failing Serialize");
     bytes.push(b'\n');
     bytes.into()
 }
 
-/// An answer without a body.
+/// Creates a response without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(whole(Bytes::new()));
+    let mut response = Response::new(full(Bytes::new()));
     *response.status_mut() = status;
     response
 }
 
-/// What `OPTIONS` answers.
-pub(crate) fn allowing(methods: &str) -> Response<Body> {
+/// Creates the response to `OPTIONS`.
+pub(crate) fn options_response(methods: &str) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(ALLOW, HeaderValue::from_str(methods).expect("method names are header text"));
     response

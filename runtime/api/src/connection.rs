@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 by agreement or prior knowledge, under limits; each of its requests goes to the router.
+//! One connection: speaks HTTP/1.1, or HTTP/2 by ALPN or prior knowledge, and passes each request to the router.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -15,244 +15,255 @@ use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 
-use super::Api;
-use super::allowed_hosts::Names;
+use super::allowed_hosts::ServedNames;
+use super::api::Api;
 use super::body::Body;
-use super::bounds::Bounds;
 use super::cors;
 use super::error::Error;
 use super::handshake;
-use super::peer::{Presence, Wire};
+use super::http_limits::HttpLimits;
+use super::peer::Peer;
+use super::peer::hyper_io::PeerIo;
 use super::request::Request;
 use super::router;
-use super::startup_queue::Porch;
-use super::timeouts::{Answering, Late, Pace};
-use super::upgrade::Afterwards;
+use super::session::SessionSlot;
+use super::startup_queue::StartupQueue;
+use super::timeouts::{ActiveResponse, Timeout, TimeoutTracker};
 
-/// Bytes that hyper buffers in each direction of a connection, and of what has come for each stream of HTTP/2.
+/// Bytes that hyper buffers in each direction of a connection, and of the input of each HTTP/2 stream.
 const BUFFER: u32 = 64 << 10;
-/// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to say so.
-const PING: Duration = Duration::from_secs(20);
-const PONG: Duration = Duration::from_secs(10);
-/// Streams that a client of HTTP/2 may reset before they were looked at, and that it may make the daemon reset; beyond these the
-/// connection ends.
-const RESETS_UNSEEN: usize = 20;
-const RESETS_FORCED: usize = 1024;
-/// How long a client that has said nothing yet has to speak up once the daemon stops.
-const LAST_WORD: Duration = Duration::from_millis(100);
-/// How long a client may take for what it is told instead of being served.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Bytes of input that an HTTP/2 connection buffers for all of its streams.
+const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// How often an HTTP/2 client is pinged, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams that an HTTP/2 client may reset before they were accepted, and streams that it may cause the daemon to reset. Beyond these
+/// the connection ends.
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_LOCAL_RESETS: usize = 1024;
+/// How long a client that has sent nothing yet has for its first request once the daemon stops.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+/// How long a client may take to read why it is not served.
+const REJECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often the input of a client is checked that has sent a part of [`PREFACE`].
+const PREFACE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Where a connection came from.
+/// What depends on how a connection was accepted.
 #[derive(Debug)]
-pub(super) struct Origin {
-    /// The names that it is served under; on a unix socket any.
-    pub(super) names: Option<Names>,
-    /// Where its requests wait, if it came before the gate was open.
-    pub(super) porch: Option<Porch>,
+pub(super) struct Accepted {
+    /// The names that its requests may use. `None` on a unix socket, where they may use any.
+    pub(super) names: Option<ServedNames>,
+    /// Where its requests wait for the gate. `None` for a connection that was accepted after the gate opened.
+    pub(super) startup_queue: Option<StartupQueue>,
 }
 
-/// How a connection ended.
-enum Ended {
-    /// By what the client did, or was answered.
-    Itself,
+/// How HTTP on a connection ended.
+enum ConnectionEnd {
+    /// By the client, by a response, or by an error of the protocol.
+    Closed,
     /// Between two requests, because it was idle for too long or the daemon stops.
     Idle,
-    Late(Late),
+    TimedOut(Timeout),
 }
 
-/// Serves the requests of a connection until it ends, and what it is upgraded to by the last of them. Once `draining` is cancelled, the
-/// last is the one that goes on.
+/// Serves the requests of a connection until it ends, and then the session that the last of them upgraded it to.
+///
+/// Once `draining` is cancelled, the connection ends after the request in progress.
 pub(crate) async fn serve(
     api: Arc<Api>,
     stream: Stream,
     tls: Option<Arc<tls::Server>>,
-    mut origin: Origin,
+    mut accepted: Accepted,
     draining: CancellationToken,
 ) {
-    let Some(stream) = handshake::secured(stream, tls.as_deref(), &mut origin.names).await else { return };
-    let (presence, bounds) = (Presence::new(stream), api.settings.http);
-    tracing::debug!(caller = %presence.caller(), "connected");
-    let pace = Pace::new(bounds, presence.clone());
-    let Some(is_http2) = greeted(&presence, &pace, &draining).await else { return presence.leave() };
-    let (tasks, origin, afterwards) = (api.tasks.clone(), Arc::new(origin), Afterwards::default());
+    let Some(stream) = handshake::accept_tls(stream, tls.as_deref(), &mut accepted.names).await else { return };
+    let (peer, limits) = (Peer::new(stream), api.state.settings.http_limits);
+    tracing::debug!(caller = %peer.caller(), "connected");
+    let timeouts = TimeoutTracker::new(limits, peer.clone());
+    let Some(is_http2) = detect_http2(&peer, &timeouts, &draining).await else { return peer.close_now() };
+    let (tasks, accepted, session_slot) = (api.state.tasks.clone(), Arc::new(accepted), SessionSlot::default());
     let service = service_fn({
-        let (presence, pace, afterwards) = (presence.clone(), pace.clone(), afterwards.clone());
-        // The answer begins with the call, and not when it is first looked at.
-        move |request| answer(api.clone(), origin.clone(), presence.clone(), pace.begin(), afterwards.clone(), request)
+        let (peer, timeouts, session_slot) = (peer.clone(), timeouts.clone(), session_slot.clone());
+        // The response starts with this call, and not when its future is first polled.
+        move |request| {
+            let response = timeouts.start_response();
+            respond(api.clone(), accepted.clone(), peer.clone(), response, session_slot.clone(), request)
+        }
     });
-    let io = TokioIo::new(Wire::new(presence.clone(), pace.clone()));
-    let ended = if is_http2 {
-        pace.is_http2();
-        let connection = http2(&bounds, tasks).serve_connection(io, service);
-        until_drained(connection, |connection| connection.graceful_shutdown(), &pace, &draining).await
+    let io = TokioIo::new(PeerIo::new(peer.clone(), timeouts.clone()));
+    let end = if is_http2 {
+        timeouts.set_http2();
+        let connection = http2(&limits, tasks).serve_connection(io, service);
+        run_until_drained(connection, |connection| connection.graceful_shutdown(), &timeouts, &draining).await
     } else {
-        let connection = http1(&bounds).serve_connection(io, service).with_upgrades();
-        until_drained(connection, |connection| connection.graceful_shutdown(), &pace, &draining).await
+        let connection = http1(&limits).serve_connection(io, service).with_upgrades();
+        run_until_drained(connection, |connection| connection.graceful_shutdown(), &timeouts, &draining).await
     };
-    if let Some(session) = afterwards.take() {
+    if let Some(session) = session_slot.take() {
         session.await;
-        return presence.close().await;
+        return peer.close().await;
     }
-    match ended {
-        Ended::Itself => presence.close().await,
-        Ended::Idle => presence.leave(),
-        Ended::Late(late) => {
-            tracing::debug!(?late, "a client took too long");
-            if late == Late::Head && !is_http2 {
-                return tell_and_leave(&presence, Error::too_slow("the head of the request did not come in time"))
-                    .await;
+    match end {
+        ConnectionEnd::Closed => peer.close().await,
+        ConnectionEnd::Idle => peer.close_now(),
+        ConnectionEnd::TimedOut(timeout) => {
+            tracing::debug!(?timeout, "a client took too long");
+            if timeout == Timeout::Head && !is_http2 {
+                let limit = limits.head_timeout.as_secs_f64();
+                let message = format!("the head of the request did not arrive within {limit} s (http.head_timeout)");
+                return reject(&peer, Error::too_slow(message)).await;
             }
-            presence.reset_when_closed();
+            peer.reset_on_close();
         }
     }
 }
 
-/// Whether the client begins as HTTP/2 does; `None` where it leaves, or is too late, before that is clear.
-async fn greeted(presence: &Presence, pace: &Pace, draining: &CancellationToken) -> Option<bool> {
-    let last_word = async {
+/// Returns whether the client speaks HTTP/2; `None` where it disconnects or times out before that is clear.
+async fn detect_http2(peer: &Peer, timeouts: &TimeoutTracker, draining: &CancellationToken) -> Option<bool> {
+    let drained = async {
         draining.cancelled().await;
-        tokio::time::sleep(LAST_WORD).await;
+        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
     };
     tokio::select! {
         biased;
-        is_http2 = speaks_http2(presence) => is_http2,
-        _ = pace.late() => None,
-        () = last_word => None,
+        is_http2 = speaks_http2(peer) => is_http2,
+        _ = timeouts.expired() => None,
+        () = drained => None,
     }
 }
 
-async fn until_drained<C: Future<Output = hyper::Result<()>>>(
+async fn run_until_drained<C: Future<Output = hyper::Result<()>>>(
     connection: C,
     shut_down: fn(Pin<&mut C>),
-    pace: &Pace,
+    timeouts: &TimeoutTracker,
     draining: &CancellationToken,
-) -> Ended {
+) -> ConnectionEnd {
     let mut connection = pin!(connection);
-    let (mut drains, mut ending) = (false, Ended::Itself);
+    let (mut is_draining, mut end) = (false, ConnectionEnd::Closed);
     loop {
         tokio::select! {
-            // A request that is there already is read first, so that whoever sent it is answered and not just cut off.
+            // A request that has arrived already is read first, so that its client gets a response and is not just cut off.
             biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended in the middle of something");
-                    return Ended::Itself;
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a connection ended within a request");
+                    return ConnectionEnd::Closed;
                 }
-                return ending;
+                return end;
             }
-            () = draining.cancelled(), if !drains => drains = true,
-            late = pace.late() => match late {
-                Late::Idle => {}
-                late => return Ended::Late(late),
+            () = draining.cancelled(), if !is_draining => is_draining = true,
+            timeout = timeouts.expired() => match timeout {
+                Timeout::Idle => {}
+                timeout => return ConnectionEnd::TimedOut(timeout),
             },
         }
-        if pace.is_idle() {
-            ending = Ended::Idle;
-            pace.ends();
+        if timeouts.is_idle() {
+            end = ConnectionEnd::Idle;
+            timeouts.set_closing();
         }
         shut_down(connection.as_mut());
     }
 }
 
-async fn answer(
+async fn respond(
     api: Arc<Api>,
-    origin: Arc<Origin>,
-    presence: Arc<Presence>,
-    answering: Answering,
-    afterwards: Afterwards,
+    accepted: Arc<Accepted>,
+    peer: Arc<Peer>,
+    active_response: ActiveResponse,
+    session_slot: SessionSlot,
     request: HttpRequest<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
-    let varies = origin.names.is_some() && api.settings.callers.has_pages();
-    let (mut allowed, mut page) = (Ok(()), None);
-    match origin.names.as_ref().map(|names| names.check(&head)) {
-        Some(Ok(listed)) => page = listed,
-        Some(Err(error)) => allowed = Err(error),
+    let varies_by_origin = accepted.names.is_some() && api.state.settings.allowed_hosts.has_origins();
+    let (mut admitted, mut allowed_origin) = (Ok(()), None);
+    match accepted.names.as_ref().map(|names| names.check(&head)) {
+        Some(Ok(origin)) => allowed_origin = origin,
+        Some(Err(error)) => admitted = Err(error),
         None => {}
     }
-    if let (Ok(()), Some(porch)) = (&allowed, &origin.porch) {
-        allowed = porch.pass(&head, &presence).await;
+    if let (Ok(()), Some(queue)) = (&admitted, &accepted.startup_queue) {
+        admitted = queue.wait(&head, &peer).await;
     }
-    let request = Request { head, body, name: String::new(), presence, afterwards };
-    let mut response = router::call(api, request, allowed).await;
-    if varies {
-        cors::vary(&mut response);
+    let request = Request { head, body, path_parameter: String::new(), peer, session_slot };
+    let mut response = router::call(api.state.clone(), &api.request_counts, request, admitted).await;
+    if varies_by_origin {
+        cors::vary_by_origin(&mut response);
     }
-    if let Some(page) = page {
-        page.allow(&mut response);
+    if let Some(origin) = allowed_origin {
+        origin.allow(&mut response);
     }
-    Ok(answering.with(response))
+    Ok(active_response.track(response))
 }
 
-/// Tells a client that its address has all the connections that it may have.
-pub(super) async fn refuse(stream: Stream) {
-    tell_and_leave(&Presence::new(stream), Error::busy("too many connections come from this address")).await;
+/// Answers a client whose address has reached the limit of connections, and closes its connection.
+pub(super) async fn reject_over_limit(stream: Stream, limit: usize) {
+    let message = format!("this address has {limit} connections, which is the limit (http.connections_per_peer)");
+    reject(&Peer::new(stream), Error::busy(message)).await;
 }
 
-async fn tell_and_leave(presence: &Presence, error: Error) {
-    // Who does not listen is not waited for.
-    let _ = tokio::time::timeout(PATIENCE, presence.send(error.into_text().as_bytes())).await;
-    presence.leave();
+async fn reject(peer: &Peer, error: Error) {
+    // A client that does not read must not keep the connection open.
+    let _ = tokio::time::timeout(REJECT_TIMEOUT, peer.send(error.into_text().as_bytes())).await;
+    peer.close_now();
 }
 
-/// Whether what comes is the beginning of HTTP/2; `None` where the client leaves before that is clear.
-async fn speaks_http2(presence: &Presence) -> Option<bool> {
-    if let Some(agreed) = presence.agreed_on_http2().await {
-        return Some(agreed);
+/// Returns whether the input starts like HTTP/2; `None` where the client disconnects before that is clear.
+async fn speaks_http2(peer: &Peer) -> Option<bool> {
+    if let Some(is_http2) = peer.negotiated_http2().await {
+        return Some(is_http2);
     }
     let mut buffer = [0; PREFACE.len()];
     loop {
-        let seen = presence.peek(&mut buffer).await.ok().filter(|seen| *seen > 0)?;
-        if buffer[..seen] != PREFACE[..seen] {
+        let length = peer.peek(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        if buffer[..length] != PREFACE[..length] {
             return Some(false);
         }
-        if seen == PREFACE.len() {
+        if length == PREFACE.len() {
             return Some(true);
         }
-        // What has come is still there to be read, so there is nothing to wait for but time.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // The input was not removed, so the socket stays readable, and readiness does not show that more has arrived.
+        tokio::time::sleep(PREFACE_INTERVAL).await;
     }
 }
 
-fn http1(bounds: &Bounds) -> http1::Builder {
+fn http1(limits: &HttpLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // It is kept by `Pace`: hyper's would be the time between two requests as well.
+        // `TimeoutTracker` limits it: hyper's limit would also apply to the time between two requests.
         .header_read_timeout(None)
-        .max_headers(bounds.headers)
-        .max_header_size(bounds.head as usize)
-        .max_buf_size(BUFFER.max(bounds.head) as usize)
-        // Whether the client is still there is watched by `Presence`.
+        .max_headers(limits.headers)
+        .max_header_size(limits.head as usize)
+        .max_buf_size(BUFFER.max(limits.head) as usize)
+        // `Peer` checks whether the client is still there.
         .half_close(true);
     builder
 }
 
-fn http2(bounds: &Bounds, tasks: Tasks) -> http2::Builder<Tracked> {
-    let mut builder = http2::Builder::new(Tracked(tasks));
+fn http2(limits: &HttpLimits, tasks: Tasks) -> http2::Builder<TaskExecutor> {
+    let mut builder = http2::Builder::new(TaskExecutor(tasks));
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
-        .max_concurrent_streams(bounds.streams)
-        .max_pending_accept_reset_streams(RESETS_UNSEEN)
-        .max_local_error_reset_streams(RESETS_FORCED)
-        .max_header_list_size(bounds.head)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_header_list_size(limits.head)
         .max_send_buf_size(BUFFER as usize)
         .initial_stream_window_size(BUFFER)
-        .initial_connection_window_size(1 << 20);
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
     builder
 }
 
-/// Runs what hyper does on the side of a connection as tasks that the API owns.
+/// Spawns the tasks of hyper as tasks of the API.
 #[derive(Clone, Debug)]
-struct Tracked(Tasks);
+struct TaskExecutor(Tasks);
 
-impl<F> hyper::rt::Executor<F> for Tracked
+impl<F> hyper::rt::Executor<F> for TaskExecutor
 where
     F: Future<Output: Send> + Send + 'static,
 {

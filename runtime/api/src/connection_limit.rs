@@ -1,4 +1,4 @@
-//! `Peers`: how many connections each address has over TCP.
+//! `ConnectionLimit`: how many TCP connections each address may have.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,41 +6,41 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Counts the connections of each address.
 #[derive(Debug)]
-pub(super) struct Peers {
-    most: usize,
+pub(super) struct ConnectionLimit {
+    limit: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// The place of a connection among those of its address; dropping it gives it back.
+/// Counts one connection of an address until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    peers: Arc<Peers>,
+pub(super) struct ConnectionPermit {
+    limit: Arc<ConnectionLimit>,
     address: IpAddr,
 }
 
-/// An address has all the connections that it may have.
+/// The address already has as many connections as it may have.
 #[derive(Debug)]
-pub(super) struct Full;
+pub(super) struct LimitReached;
 
-impl Peers {
-    /// With `most` places for each.
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, counts: Mutex::default() })
+impl ConnectionLimit {
+    /// Allows `limit` connections from each address.
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, counts: Mutex::default() })
     }
 
-    /// Takes a place for a connection from `address`.
+    /// Counts a connection from `address`.
     ///
     /// # Errors
-    /// [`Full`]
-    pub(super) fn place(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
-        let address = machine(address);
+    /// [`LimitReached`]
+    pub(super) fn acquire(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionPermit, LimitReached> {
+        let address = machine_address(address);
         let mut counts = self.counts();
         let count = counts.entry(address).or_default();
-        if *count >= self.most {
-            return Err(Full);
+        if *count >= self.limit {
+            return Err(LimitReached);
         }
         *count += 1;
-        Ok(Place { peers: self.clone(), address })
+        Ok(ConnectionPermit { limit: self.clone(), address })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -48,9 +48,9 @@ impl Peers {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut counts = self.peers.counts();
+        let mut counts = self.limit.counts();
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -60,8 +60,8 @@ impl Drop for Place {
     }
 }
 
-/// What stands for the machine that has this address: over IPv6 each has a network of 64 bits to itself.
-fn machine(address: IpAddr) -> IpAddr {
+/// Returns the address that is counted: over IPv6 the network, because each machine has a network of 64 bits to itself.
+fn machine_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -73,25 +73,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_has_its_places_and_gives_them_back() {
-        let peers = Peers::new(2);
-        let place = |address: &str| peers.place(address.parse().unwrap());
-        let one = place("10.0.0.1").unwrap();
-        let other = place("::ffff:10.0.0.1").unwrap();
-        assert!(place("10.0.0.1").is_err(), "written as IPv6 it is the same");
-        let elsewhere = place("10.0.0.2").unwrap();
-        drop(one);
-        let again = place("10.0.0.1").unwrap();
-        drop((other, elsewhere, again));
-        assert!(peers.counts().is_empty(), "who has no connection takes no memory");
+    fn acquire_counts_each_address_until_permit_is_dropped() {
+        let limit = ConnectionLimit::new(2);
+        let acquire = |address: &str| limit.acquire(address.parse().unwrap());
+        let first = acquire("10.0.0.1").unwrap();
+        let second = acquire("::ffff:10.0.0.1").unwrap();
+        assert!(acquire("10.0.0.1").is_err(), "an IPv4 address written as IPv6 is the same");
+        let other_address = acquire("10.0.0.2").unwrap();
+        drop(first);
+        let third = acquire("10.0.0.1").unwrap();
+        drop((second, other_address, third));
+        assert!(limit.counts().is_empty(), "an address without connections needs no memory");
     }
 
     #[test]
-    fn a_machine_has_a_network_of_addresses() {
-        let peers = Peers::new(1);
-        let place = |address: &str| peers.place(address.parse().unwrap());
-        let _one = place("2001:db8:0:1::1").unwrap();
-        assert!(place("2001:db8:0:1:ffff::2").is_err());
-        assert!(place("2001:db8:0:2::1").is_ok());
+    fn acquire_counts_ipv6_network_as_one_address() {
+        let limit = ConnectionLimit::new(1);
+        let acquire = |address: &str| limit.acquire(address.parse().unwrap());
+        let _permit = acquire("2001:db8:0:1::1").unwrap();
+        assert!(acquire("2001:db8:0:1:ffff::2").is_err());
+        assert!(acquire("2001:db8:0:2::1").is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! An answer that goes on while something does, and the client that it is for.
+//! Streamed responses, which notice when their client disconnects.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,121 +14,122 @@ use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::body::{Abort, Body};
-use super::peer::{self, Presence};
+use super::body::{Aborted, Body};
+use super::peer::{Peer, PeerState};
 use super::request::Request;
 
-/// How often it is looked whether the client is still there.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often a waiting response checks whether its client is still there.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Where an answer is written to, piece by piece; each waits until the client has taken the one before it.
-pub(super) type Pieces = mpsc::Sender<Result<Frame<Bytes>, Abort>>;
+/// Writes a streamed response. Each frame waits until the client has read the one before it.
+pub(super) type FrameSender = mpsc::Sender<Result<Frame<Bytes>, Aborted>>;
 
 /// The client of one request.
 #[derive(Debug)]
 pub(super) struct Client {
-    connection: Option<Arc<Presence>>,
-    is_answered_in_chunks: bool,
+    /// `None` for HTTP/2.
+    peer: Option<Arc<Peer>>,
+    is_response_chunked: bool,
 }
 
-/// Cancels a run when it is dropped: its client has left. Does nothing to a run that has ended.
+/// Cancels a run on drop, because its client has disconnected. Has no effect on a run that has ended.
 #[derive(Debug)]
-pub(super) struct Leave(Job);
+pub(super) struct CancelOnDisconnect(Job);
 
 impl Client {
-    pub(super) fn of(request: &Request) -> Self {
+    pub(super) fn new(request: &Request) -> Self {
         Self {
-            // HTTP/2 tells by itself that a client has left, and its connection is not of this request alone.
-            connection: (request.head.version < Version::HTTP_2).then(|| request.presence.clone()),
-            is_answered_in_chunks: request.is_answered_in_chunks(),
+            // HTTP/2 reports a disconnected client itself, and its connection is shared by other requests.
+            peer: (request.head.version < Version::HTTP_2).then(|| request.peer.clone()),
+            is_response_chunked: request.is_response_chunked(),
         }
     }
 
-    /// An answer to this client of unknown length. Dropping it, and `guard` with it, is what a client that leaves comes to.
-    pub(super) fn answer(self, guard: impl Send + 'static) -> (Pieces, Body) {
-        let (pieces, received) = mpsc::channel(1);
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let live =
-            Live { client: self, pieces: received, look, probed: false, aborted: false, _guard: Box::new(guard) };
-        (pieces, live.boxed_unsync())
+    /// Creates the body of a response of unknown length. When the client disconnects, the body is dropped, and `guard` with it.
+    pub(super) fn stream_response(self, guard: impl Send + 'static) -> (FrameSender, Body) {
+        let (sender, frames) = mpsc::channel(1);
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let body =
+            StreamingBody { client: self, frames, check, is_probed: false, is_aborted: false, _guard: Box::new(guard) };
+        (sender, body.boxed_unsync())
     }
 }
 
-impl Leave {
-    pub(super) fn of(job: &Job) -> Self {
+impl CancelOnDisconnect {
+    pub(super) fn new(job: &Job) -> Self {
         Self(job.clone())
     }
 }
 
-impl Drop for Leave {
+impl Drop for CancelOnDisconnect {
     fn drop(&mut self) {
         self.0.cancel(CancelledBy::Client);
     }
 }
 
-struct Live {
+struct StreamingBody {
     client: Client,
-    pieces: mpsc::Receiver<Result<Frame<Bytes>, Abort>>,
-    look: Interval,
-    probed: bool,
-    aborted: bool,
+    frames: mpsc::Receiver<Result<Frame<Bytes>, Aborted>>,
+    check: Interval,
+    is_probed: bool,
+    is_aborted: bool,
     _guard: Box<dyn Send>,
 }
 
-impl HttpBody for Live {
+impl HttpBody for StreamingBody {
     type Data = Bytes;
-    type Error = Abort;
+    type Error = Aborted;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
-        let live = self.get_mut();
-        if let Some(connection) = &live.client.connection
-            && connection.probe(false)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let body = self.get_mut();
+        if let Some(peer) = &body.client.peer
+            && peer.set_probe(false)
         {
-            // The wish was taken back before anything was sent: the client is still to be asked.
-            live.probed = false;
+            // The probe was withdrawn before it was sent, so the client has yet to be probed.
+            body.is_probed = false;
         }
-        if !live.aborted {
-            match live.pieces.poll_recv(cx) {
-                Poll::Ready(Some(Err(Abort))) => live.aborted = true,
-                Poll::Ready(piece) => {
-                    if let Some(connection) = &live.client.connection {
-                        connection.sending();
+        if !body.is_aborted {
+            match body.frames.poll_recv(cx) {
+                Poll::Ready(Some(Err(Aborted))) => body.is_aborted = true,
+                Poll::Ready(frame) => {
+                    if let Some(peer) = &body.client.peer {
+                        peer.set_sending();
                     }
-                    return Poll::Ready(piece);
+                    return Poll::Ready(frame);
                 }
-                Poll::Pending => return live.poll_client(cx),
+                Poll::Pending => return body.poll_disconnect(cx),
             }
         }
-        // hyper throws away what it has not written yet when a body fails.
-        ready!(live.poll_sent(cx));
-        Poll::Ready(Some(Err(Abort)))
+        // hyper discards what it has not written yet when a body fails.
+        ready!(body.poll_flushed(cx));
+        Poll::Ready(Some(Err(Aborted)))
     }
 }
 
-impl Live {
-    /// Looks whether the client is there, for as long as there is nothing for it.
-    fn poll_client<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Abort>>> {
-        let Some(connection) = &self.client.connection else { return Poll::Pending };
-        while self.look.poll_tick(cx).is_ready() {
-            match connection.client() {
-                peer::Client::There => {}
-                peer::Client::Gone => return Poll::Ready(Some(Err(Abort))),
-                peer::Client::SaidAll if self.client.is_answered_in_chunks && !self.probed => {
-                    self.probed = true;
-                    connection.probe(true);
+impl StreamingBody {
+    /// Checks regularly whether the client is still there, while there is nothing to send.
+    fn poll_disconnect<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Aborted>>> {
+        let Some(peer) = &self.client.peer else { return Poll::Pending };
+        while self.check.poll_tick(cx).is_ready() {
+            match peer.state() {
+                PeerState::Connected => {}
+                PeerState::Disconnected => return Poll::Ready(Some(Err(Aborted))),
+                PeerState::HalfClosed if self.client.is_response_chunked && !self.is_probed => {
+                    self.is_probed = true;
+                    peer.set_probe(true);
                 }
-                peer::Client::SaidAll => {}
+                PeerState::HalfClosed => {}
             }
         }
         Poll::Pending
     }
 
-    fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
-        let Some(connection) = &self.client.connection else { return Poll::Ready(()) };
-        if !self.client.is_answered_in_chunks {
-            connection.reset_when_closed();
+    fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        let Some(peer) = &self.client.peer else { return Poll::Ready(()) };
+        if !self.client.is_response_chunked {
+            peer.reset_on_close();
         }
-        connection.poll_sent(cx)
+        peer.poll_flushed(cx)
     }
 }

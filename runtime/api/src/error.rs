@@ -1,42 +1,44 @@
-//! `Error`: the one place where what went wrong becomes a status, a stable code and a sentence.
+//! `Error`: a failure as the client sees it, with a status, a stable code and a message.
+//!
+//! [`conversions`] maps the errors of the engine to it.
 
-use capstan_core::manifest::ManifestError;
-use capstan_core::units::UnitError;
-use capstan_engine::engine::{MAX_NAME, RegistryError};
-use capstan_engine::events::FilterError;
-use capstan_engine::handler_store::{HandlerStoreError, LoadError, StoreError};
-use capstan_engine::history::RemoveError;
-use capstan_engine::job::{JobError, JobId, LineError, StartError};
+mod conversions;
+
+use capstan_engine::job::JobId;
 use capstan_listen::listenbuffer::StartupPhase;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::{self, Body};
-use super::run::{self, JOB};
-use super::websocket;
+use super::headers::{self, JOB, WEBSOCKET, WEBSOCKET_VERSION};
 
-/// Seconds after which it is worth coming back to a daemon that is full or goes away.
+/// Seconds after which a client should retry while the daemon is busy, starts or stops.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// What a caller is told instead of an answer.
-#[expect(clippy::error_impl_error, reason = "the one error of its side of the boundary: `api::error::Error`")]
+/// The most characters of an unknown job id that the message repeats. An id in a path may be as long as the head of a request.
+const MAX_ID: usize = 32;
+
+/// A failure that becomes the response to a request.
+#[expect(clippy::error_impl_error, reason = "the one error of the API: `capstan_api::error::Error`")]
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
 pub(crate) struct Error {
     status: StatusCode,
     code: &'static str,
     message: String,
-    retry: bool,
-    allow: Option<HeaderValue>,
-    /// The protocol that is to be asked for.
-    upgrade: Option<&'static str>,
-    /// The job that it is about.
+    /// Whether the response has `Retry-After`.
+    is_retryable: bool,
+    /// The methods for `Allow`.
+    allowed_methods: Option<HeaderValue>,
+    /// The protocol that the request must ask to upgrade to.
+    required_upgrade: Option<&'static str>,
+    /// The job that the error is about.
     job: Option<Box<JobId>>,
-    /// What the start is at.
+    /// The phase of the start that the daemon is in.
     phase: Option<StartupPhase>,
-    /// What is left of the request is not read: the connection ends with the answer.
-    close: bool,
+    /// Whether the connection ends with the response, because the rest of the request is not read.
+    closes_connection: bool,
 }
 
 impl Error {
@@ -45,12 +47,12 @@ impl Error {
             status,
             code,
             message: message.into(),
-            retry: false,
-            allow: None,
-            upgrade: None,
+            is_retryable: false,
+            allowed_methods: None,
+            required_upgrade: None,
             job: None,
             phase: None,
-            close: false,
+            closes_connection: false,
         }
     }
 
@@ -67,18 +69,17 @@ impl Error {
     }
 
     pub(crate) fn unknown_job(id: &str) -> Self {
-        // An id in a path may be as long as a request's head.
-        let id: String = id.chars().take(32).collect();
+        let id: String = id.chars().take(MAX_ID).collect();
         Self::new(StatusCode::NOT_FOUND, "unknown_job", format!("no job {id}"))
     }
 
     pub(crate) fn no_logs(job: JobId) -> Self {
-        let message = format!("what job {job} printed went to whoever ran it, and was not kept");
+        let message = format!("the output of job {job} was sent to the client that ran it, and was not stored");
         Self { job: Some(job.into()), ..Self::new(StatusCode::NOT_FOUND, "no_logs", message) }
     }
 
     pub(crate) fn job_ended(job: JobId) -> Self {
-        let message = format!("job {job} has ended");
+        let message = format!("job {job} has already ended");
         Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_ended", message) }
     }
 
@@ -86,71 +87,77 @@ impl Error {
         Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "conflict", message) }
     }
 
-    pub(crate) fn profiled(message: &str) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", message)
-    }
-
     pub(crate) fn too_large(limit: u64) -> Self {
-        let message = format!("the body is larger than the {limit} bytes that are taken");
-        Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
+        let message = format!("the body is larger than the limit of {limit} bytes");
+        Self { closes_connection: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 
     pub(crate) fn too_slow(message: impl Into<String>) -> Self {
-        Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message) }
+        Self { closes_connection: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message) }
     }
 
-    pub(crate) fn method_not_allowed(method: &hyper::Method, allow: &str) -> Self {
-        let message = format!("{method} is not served here; {allow} are");
+    pub(crate) fn method_not_allowed(method: &hyper::Method, allowed: &str) -> Self {
+        let message = format!("this path does not support {method}; it supports {allowed}");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        Self { allow: Some(HeaderValue::from_str(allow).expect("method names are header text")), ..error }
+        let allowed = HeaderValue::from_str(allowed).expect("method names are header text");
+        Self { allowed_methods: Some(allowed), ..error }
     }
 
     pub(crate) fn upgrade_required(protocol: &'static str) -> Self {
-        let message = format!("ask with HTTP/1.1 and the headers Connection: Upgrade and Upgrade: {protocol}");
-        Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
+        let message = format!(
+            "this path requires an upgrade: send the request with HTTP/1.1 and the headers \
+             Connection: Upgrade and Upgrade: {protocol}"
+        );
+        let error = Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
+        Self { required_upgrade: Some(protocol), ..error }
     }
 
     pub(crate) fn websocket_version() -> Self {
-        let (protocol, version) = (websocket::PROTOCOL, websocket::VERSION);
-        let message =
-            format!("version {version} of WebSocket is spoken here: ask with Sec-WebSocket-Version: {version}");
-        Self { upgrade: Some(protocol), ..Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message) }
+        let message = format!(
+            "only version {WEBSOCKET_VERSION} of WebSocket is supported: \
+             send the header Sec-WebSocket-Version: {WEBSOCKET_VERSION}"
+        );
+        let error = Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
+        Self { required_upgrade: Some(WEBSOCKET), ..error }
     }
 
-    pub(crate) fn unsupported_version(asked: &str, min: u32, max: u32) -> Self {
-        let message = format!("API version {asked} is not served; the lowest is {min} and the highest {max}");
+    pub(crate) fn unsupported_version(requested: &str, min: u32, max: u32) -> Self {
+        let message = format!("API version {requested} is not supported; the lowest is {min} and the highest {max}");
         Self::new(StatusCode::BAD_REQUEST, "unsupported_version", message)
     }
 
     pub(crate) fn tls_required() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "tls_required", "this address speaks TLS; ask with https://, or --tls-ca")
+        let message = "this address speaks TLS; use https://, or the option --tls-ca of the command";
+        Self::new(StatusCode::BAD_REQUEST, "tls_required", message)
     }
 
-    pub(crate) fn host_not_allowed(what: &str, value: &str) -> Self {
-        let message = format!("{what} {value:?} is none that this address is served under");
+    /// `key` is the key of `[http]` in the configuration that allows `value`.
+    pub(crate) fn host_not_allowed(header: &str, value: &str, key: &str) -> Self {
+        let message =
+            format!("{header} {value:?} is not allowed at this address; the operator can add it to http.{key}");
         Self::new(StatusCode::FORBIDDEN, "host_not_allowed", message)
     }
 
     pub(crate) fn service(name: &str) -> Self {
-        let message = format!("{name} is a service of the daemon, and only the daemon starts those");
+        let message = format!("{name} is a service of the daemon, and only the daemon can start it");
         Self::new(StatusCode::FORBIDDEN, "service", message)
     }
 
     pub(crate) fn starting(reason: &str) -> Self {
-        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
+        Self { is_retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
     }
 
-    pub(crate) fn booting(phase: StartupPhase) -> Self {
-        Self { phase: Some(phase), ..Self::starting(&format!("the daemon starts: {phase}")) }
+    pub(crate) fn starting_in(phase: StartupPhase) -> Self {
+        Self { phase: Some(phase), ..Self::starting(&format!("the daemon is starting: {phase}")) }
     }
 
     pub(crate) fn busy(message: impl Into<String>) -> Self {
-        Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
+        Self { is_retryable: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
     }
 
     pub(crate) fn draining() -> Self {
-        let message = "the daemon stops and takes no more work";
-        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message) }
+        let message = "the daemon is stopping and accepts no more work; try again after its restart";
+        Self { is_retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message) }
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
@@ -168,157 +175,38 @@ impl Error {
         json
     }
 
-    /// The answer that tells it, for a connection that is closed without a look at what it asked.
+    /// Formats the whole response as text, for a connection that is closed before hyper reads its request.
     pub(crate) fn into_text(self) -> String {
         let (status, body) = (self.status, format!("{}\n", self.json()));
-        let (length, retry) = (body.len(), if self.retry { "retry-after: 1\r\n" } else { "" });
+        let (length, retry) = (body.len(), if self.is_retryable { "retry-after: 1\r\n" } else { "" });
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{retry}connection: close\r\n\r\n{body}"
         )
     }
 
-    /// The answer that tells it.
+    /// Creates the response.
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = body::json(self.status, &self.json());
         let headers = response.headers_mut();
-        if self.retry {
+        if self.is_retryable {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         if let Some(job) = &self.job {
-            headers.insert(JOB, run::job_id(**job));
+            headers.insert(JOB, headers::job_id(**job));
         }
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, allow);
+        if let Some(allowed) = self.allowed_methods {
+            headers.insert(ALLOW, allowed);
         }
-        if let Some(protocol) = self.upgrade {
+        if let Some(protocol) = self.required_upgrade {
             headers.insert(UPGRADE, HeaderValue::from_static(protocol));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            if protocol == websocket::PROTOCOL {
-                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(websocket::VERSION));
+            if protocol == WEBSOCKET {
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WEBSOCKET_VERSION));
             }
         }
-        if self.close {
+        if self.closes_connection {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-}
-
-impl From<RegistryError> for Error {
-    fn from(error: RegistryError) -> Self {
-        let (status, code) = match &error {
-            RegistryError::BadName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
-            RegistryError::Duplicate(_) | RegistryError::DuplicateCatchAll => (StatusCode::CONFLICT, "conflict"),
-            RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
-            RegistryError::Unknown(name) => {
-                // A name may be as long as a request's head.
-                let name: String = name.chars().take(MAX_NAME).collect();
-                return Self::new(StatusCode::NOT_FOUND, "unknown_handler", RegistryError::Unknown(name).to_string());
-            }
-            RegistryError::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
-        };
-        Self::new(status, code, error.to_string())
-    }
-}
-
-impl From<JobError> for Error {
-    fn from(error: JobError) -> Self {
-        match error {
-            JobError::ArgHoldsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
-            JobError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
-            JobError::GuestPath(_) => Self::new(StatusCode::BAD_REQUEST, "bad_mount", error.to_string()),
-            // Only jobs that run have children.
-            JobError::TooDeep => Self::internal(error.to_string()),
-            JobError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
-        }
-    }
-}
-
-impl From<LineError> for Error {
-    fn from(error: LineError) -> Self {
-        Self::bad_request(format!("command: {error}"))
-    }
-}
-
-impl From<StartError> for Error {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::ShuttingDown => Self::draining(),
-            StartError::Busy { .. } => Self::busy(error.to_string()),
-            StartError::Taken { job, .. } => Self::conflict(job, error.to_string()),
-            StartError::AlreadyStarted => Self::internal(error.to_string()),
-        }
-    }
-}
-
-impl From<RemoveError> for Error {
-    fn from(error: RemoveError) -> Self {
-        match error {
-            RemoveError::Unknown(job) => Self::unknown_job(&job.to_string()),
-            RemoveError::GoesOn(job) => {
-                Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_running", error.to_string()) }
-            }
-        }
-    }
-}
-
-impl From<HandlerStoreError> for Error {
-    fn from(error: HandlerStoreError) -> Self {
-        match error {
-            HandlerStoreError::Load(error) => error.into(),
-            HandlerStoreError::Registry(error) => error.into(),
-            HandlerStoreError::Store(error) => error.into(),
-            HandlerStoreError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
-        }
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        let (status, code) = match &error {
-            StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
-            StoreError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
-            StoreError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        };
-        Self::new(status, code, error.to_string())
-    }
-}
-
-impl From<LoadError> for Error {
-    fn from(error: LoadError) -> Self {
-        let message = error.to_string();
-        let code = match error {
-            LoadError::NotWasm(_) | LoadError::Invalid { .. } => "invalid_module",
-            LoadError::TextFormat => "text_format",
-            LoadError::Precompiled => "precompiled",
-            LoadError::FeatureDisabled(_) => "feature_disabled",
-            LoadError::TooComplex(_) => "module_too_complex",
-            LoadError::UnknownImports(_) => "unknown_import",
-            LoadError::NotACommand(_) => "not_a_command",
-            LoadError::CompileLimit(_) => "compile_limit",
-            LoadError::Unavailable(_) => {
-                let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "compile_unavailable", message);
-                return Self { retry: true, ..error };
-            }
-        };
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
-    }
-}
-
-impl From<ManifestError> for Error {
-    fn from(error: ManifestError) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_manifest", error.to_string())
-    }
-}
-
-impl From<FilterError> for Error {
-    fn from(error: FilterError) -> Self {
-        Self::bad_request(format!("filter: {error}"))
-    }
-}
-
-impl From<UnitError> for Error {
-    fn from(error: UnitError) -> Self {
-        Self::bad_request(error.to_string())
     }
 }

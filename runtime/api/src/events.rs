@@ -1,7 +1,7 @@
-//! `GET /events`: what happened and what happens, one event a line, or as server-sent events.
+//! `GET /events`: earlier and new events, one JSON object per line, or as server-sent events.
 //!
-//! What was and what comes are read in the same way. A client that reads too slowly is told how many events it missed, and holds
-//! nobody back. The stream ends when the daemon stops, after the end of the last job.
+//! Earlier and new events are read in the same way. A client that reads too slowly gets the number of events that it missed, and blocks
+//! nobody. The stream ends when the daemon stops, after the end of the last job.
 
 use std::sync::Arc;
 
@@ -14,179 +14,185 @@ use hyper::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Api;
 use super::body::{self, Body};
-use super::disconnect::{Client, Pieces};
+use super::disconnect::{Client, FrameSender};
 use super::error::Error;
 use super::query::{self, Parameters};
 use super::request::Request;
-use super::timeouts::{self, Reading};
+use super::state::ApiState;
+use super::timeouts::{self, ResponseKind};
 
 const NDJSON: &str = "application/x-ndjson";
 const SSE: &str = "text/event-stream";
-/// The header in which a browser says how far it had come.
+/// The header with which a browser resumes a stream: the number of the last event that it received.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// What `since` and `until` may be.
-const PLACE: &str =
+/// What `since` and `until` accept.
+const POSITION: &str =
     "the number of an event, a time such as 2026-01-31T12:00:00Z, or how long ago that was, such as 10m";
 
-/// A place in the order of events.
+/// A position in the sequence of events.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum Position {
     Number(u64),
     Time(Timestamp),
 }
 
-/// Which events a client gets, and how.
-struct Wanted {
+/// Which events a client gets, and in which format.
+struct Selection {
     filter: Filter,
-    /// Nothing that happened earlier: for a time that is still to come.
+    /// Excludes earlier events. Needed for a time in the future.
     since: Option<Timestamp>,
-    until: Option<Place>,
+    until: Option<Position>,
     is_sse: bool,
 }
 
-/// Answers with events.
-pub(super) async fn events(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::of(&request, &["since", "until"], &["filter"])?;
+/// Responds with a stream of events.
+pub(super) async fn events(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let parameters = Parameters::parse(&request, &["since", "until"], &["filter"])?;
     let now = Timestamp::now();
-    let place = |key| parameters.read(key, PLACE, |text| Place::read(text, now));
-    let (since, until) = (place("since")?, place("until")?);
+    let position = |key| parameters.parse_value(key, POSITION, |text| Position::parse(text, now));
+    let (since, until) = (position("since")?, position("until")?);
     let mut filter = Filter::default();
-    parameters.all("filter").try_for_each(|wish| filter.add(wish))?;
-    let events = api.engine.events();
+    parameters.all("filter").try_for_each(|condition| filter.add(condition))?;
+    let events = state.engine.events();
     let subscription = match last_event_id(&request)? {
-        Some(number) => resumed(events, number),
-        None => subscription(events, since)?,
+        Some(number) => resume(events, number),
+        None => subscribe(events, since)?,
     };
     let since = match since {
-        Some(Place::Time(time)) => Some(time),
+        Some(Position::Time(time)) => Some(time),
         _ => None,
     };
-    let is_sse = request.lists(&ACCEPT, SSE);
-    let (pieces, body) = Client::of(&request).answer(());
-    let wanted = Wanted { filter, since, until, is_sse };
-    api.tasks.spawn("api", "follower of events", tell(api.engine.clone(), subscription, wanted, pieces));
-    let mut response = body::typed(StatusCode::OK, if is_sse { SSE } else { NDJSON }, body);
+    let is_sse = request.header_lists(&ACCEPT, SSE);
+    let (frames, body) = Client::new(&request).stream_response(());
+    let selection = Selection { filter, since, until, is_sse };
+    let sending = send_events(state.engine.clone(), subscription, selection, frames);
+    state.tasks.spawn("api", "follower of events", sending);
+    let mut response = body::response(StatusCode::OK, if is_sse { SSE } else { NDJSON }, body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    timeouts::read_as(&mut response, Reading::Follows);
+    timeouts::set_response_kind(&mut response, ResponseKind::Stream);
     Ok(response)
 }
 
-/// The number of the last event that a client has seen which comes back.
+/// Returns the number of the last event that a reconnecting client has received.
 fn last_event_id(request: &Request) -> Result<Option<u64>, Error> {
     let Some(value) = request.head.headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| Error::bad_request(format!("{LAST_EVENT_ID} is not the number of an event")))
+    number.map(Some).ok_or_else(|| {
+        Error::bad_request(format!("the header {LAST_EVENT_ID} must be the number of an event, as in the field id"))
+    })
 }
 
-/// Goes on after the event `number`. One that has not been yet is of a daemon that is gone: the client has seen nothing of this one.
-fn resumed(events: &Events, number: u64) -> Subscription {
+/// Subscribes to the events after `number`.
+///
+/// A number that does not exist yet is from an earlier daemon: the client has received nothing from this one, and gets all events.
+fn resume(events: &Events, number: u64) -> Subscription {
     events.after(if number > events.last() { 0 } else { number })
 }
 
-fn subscription(events: &Events, since: Option<Place>) -> Result<Subscription, Error> {
+fn subscribe(events: &Events, since: Option<Position>) -> Result<Subscription, Error> {
     match since {
         None => Ok(events.live()),
-        Some(Place::Time(time)) => Ok(events.since(time)),
-        Some(Place::Number(number)) if number <= events.last() => Ok(events.after(number)),
-        Some(Place::Number(number)) => {
+        Some(Position::Time(time)) => Ok(events.since(time)),
+        Some(Position::Number(number)) if number <= events.last() => Ok(events.after(number)),
+        Some(Position::Number(number)) => {
             let last = events.last();
-            Err(Error::bad_request(format!("since={number}: the last event has the number {last}")))
+            let message = format!("since={number} is beyond the last event, which has the number {last}");
+            Err(Error::bad_request(message))
         }
     }
 }
 
-async fn tell(engine: Engine, mut subscription: Subscription, wanted: Wanted, pieces: Pieces) {
-    let over = wanted.over();
-    let mut over = std::pin::pin!(over);
-    let mut drained = std::pin::pin!(engine.drained());
-    let mut is_last = false;
+async fn send_events(engine: Engine, mut subscription: Subscription, selection: Selection, frames: FrameSender) {
+    let until = selection.until_time();
+    let mut until = std::pin::pin!(until);
+    let mut drained = std::pin::pin!(engine.wait_until_drained());
+    let mut is_drained = false;
     loop {
-        // Events that come faster than they are read, and none of which is wanted, would keep it from ever looking up.
+        // Without this, events that arrive faster than they are read, and none of which is selected, would block the thread.
         tokio::task::consume_budget().await;
-        if pieces.is_closed() {
+        if frames.is_closed() {
             return;
         }
-        // Looked at before the events are read: one that comes in between is still sent.
+        // Read before the subscription, so that an event that is published in between is still sent.
         let last = engine.events().last();
         let item = match subscription.try_next() {
             Some(item) => item,
-            None if is_last || wanted.is_over(last) => return,
+            None if is_drained || selection.is_complete(last) => return,
             None => tokio::select! {
                 biased;
                 item = subscription.next() => item,
-                () = pieces.closed() => return,
-                () = &mut over => return,
+                () = frames.closed() => return,
+                () = &mut until => return,
                 () = &mut drained => {
-                    // What happened until here is still told.
-                    is_last = true;
+                    // Events that were published before this point are still sent.
+                    is_drained = true;
                     continue;
                 }
             },
         };
-        if wanted.is_beyond(&item) {
+        if selection.ends_before(&item) {
             return;
         }
-        if let Some(text) = wanted.text(&item)
-            && pieces.send(Ok(Frame::data(text))).await.is_err()
+        if let Some(text) = selection.encode(&item)
+            && frames.send(Ok(Frame::data(text))).await.is_err()
         {
             return;
         }
     }
 }
 
-impl Place {
-    fn read(text: &str, now: Timestamp) -> Option<Self> {
-        text.parse().map(Self::Number).ok().or_else(|| query::time(text, now).map(Self::Time))
+impl Position {
+    fn parse(text: &str, now: Timestamp) -> Option<Self> {
+        text.parse().map(Self::Number).ok().or_else(|| query::parse_time(text, now).map(Self::Time))
     }
 }
 
-impl Wanted {
-    /// Waits until nothing more is wanted.
-    fn over(&self) -> impl Future<Output = ()> + use<> {
+impl Selection {
+    /// Waits until the time `until`; forever where it is not a time.
+    fn until_time(&self) -> impl Future<Output = ()> + use<> {
         let until = self.until;
         async move {
             match until {
-                Some(Place::Time(time)) => {
-                    let left = time.duration_since(Timestamp::now());
-                    tokio::time::sleep(left.try_into().unwrap_or_default()).await;
+                Some(Position::Time(time)) => {
+                    let remaining = time.duration_since(Timestamp::now());
+                    tokio::time::sleep(remaining.try_into().unwrap_or_default()).await;
                 }
-                Some(Place::Number(_)) | None => std::future::pending().await,
+                Some(Position::Number(_)) | None => std::future::pending().await,
             }
         }
     }
 
-    /// Whether nothing that is wanted comes after the event `last`, which was the last.
-    fn is_over(&self, last: u64) -> bool {
-        matches!(self.until, Some(Place::Number(number)) if number <= last)
+    /// Returns whether no event after the number `last` is selected.
+    fn is_complete(&self, last: u64) -> bool {
+        matches!(self.until, Some(Position::Number(number)) if number <= last)
     }
 
-    /// Whether `item` comes after all that is wanted.
-    fn is_beyond(&self, item: &Item) -> bool {
+    /// Returns whether the selection ends before `item`.
+    fn ends_before(&self, item: &Item) -> bool {
         let Item::Event(event) = item else { return false };
         match self.until {
-            Some(Place::Number(number)) => event.seq > number,
-            Some(Place::Time(time)) => event.at > time,
+            Some(Position::Number(number)) => event.seq > number,
+            Some(Position::Time(time)) => event.at > time,
             None => false,
         }
     }
 
-    /// What is sent of `item`; nothing where it is not wanted.
-    fn text(&self, item: &Item) -> Option<Bytes> {
+    /// Encodes `item`; `None` where it is not selected.
+    fn encode(&self, item: &Item) -> Option<Bytes> {
         match item {
             Item::Event(event) if self.since.is_some_and(|since| event.at < since) => None,
             Item::Event(event) if !self.filter.matches(event) => None,
-            Item::Event(event) => Some(self.event(event)),
-            Item::Gap { missed } => Some(self.line("", &body::json_line(&json!({"gap": missed})))),
+            Item::Event(event) => Some(self.encode_event(event)),
+            Item::Gap { missed } => Some(self.encode_line("", &body::json_line(&json!({"gap": missed})))),
         }
     }
 
-    fn event(&self, event: &Event) -> Bytes {
-        self.line(&format!("id: {}\n", event.seq), &body::json_line(event))
+    fn encode_event(&self, event: &Event) -> Bytes {
+        self.encode_line(&format!("id: {}\n", event.seq), &body::json_line(event))
     }
 
-    fn line(&self, id: &str, json: &Bytes) -> Bytes {
+    fn encode_line(&self, id: &str, json: &Bytes) -> Bytes {
         if self.is_sse { [id.as_bytes(), b"data: ", json, b"\n"].concat().into() } else { json.clone() }
     }
 }

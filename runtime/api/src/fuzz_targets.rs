@@ -1,16 +1,18 @@
-//! What stands in the first line of a request, fuzzed: the router, names and ids in paths, and queries.
+//! Fuzz targets for the first line of a request: the router, names and ids in paths, and queries.
 
-use capstan_engine::engine::Name;
+use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use hyper::{Method, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::request::{decoded, query};
-use super::router::{Found, find, unversioned};
+use super::request::{parse_query, percent_decode};
+use super::router::{RouteMatch, find, unversioned};
 use super::run::request;
 
-/// Takes `METHOD TARGET` where that calls an API function. The path is then that of the route with what is named filled in, the same
-/// is called with the version before it, and a handler's name is one of the few that there can be.
+/// Routes `METHOD TARGET`, and returns whether that calls an API function.
+///
+/// Then the path must be that of the route with the parameter filled in, the versioned path must call the same function, and the name of
+/// a handler must be valid.
 pub fn routes(bytes: &[u8]) -> bool {
     let Some(blank) = bytes.iter().position(|byte| *byte == b' ') else { return false };
     let (Ok(method), Ok(target)) = (Method::from_bytes(&bytes[..blank]), Uri::try_from(&bytes[blank + 1..])) else {
@@ -22,11 +24,11 @@ pub fn routes(bytes: &[u8]) -> bool {
 
 fn calls(method: &Method, path: &str, is_debug: bool) -> bool {
     let Ok(found) = find(method, path, is_debug) else { return false };
-    let Found::Route(route, name) = found else {
-        let Found::Methods(allow) = found else { return false };
-        for allowed in allow.to_string().split(", ").filter(|allowed| *allowed != "OPTIONS") {
-            let allowed = Method::from_bytes(allowed.as_bytes()).expect("it is one of the table's");
-            assert!(matches!(find(&allowed, path, is_debug), Ok(Found::Route(..))), "{allowed} {path} is not allowed");
+    let RouteMatch::Route(route, name) = found else {
+        let RouteMatch::OtherMethods(allowed) = found else { return false };
+        for name in allowed.to_string().split(", ").filter(|name| *name != "OPTIONS") {
+            let method = Method::from_bytes(name.as_bytes()).expect("it is a method of the table");
+            assert!(matches!(find(&method, path, is_debug), Ok(RouteMatch::Route(..))), "{name} {path} is not allowed");
         }
         return false;
     };
@@ -37,27 +39,27 @@ fn calls(method: &Method, path: &str, is_debug: bool) -> bool {
     if bare == path && !path.starts_with("/debug/") {
         let versioned = format!("/v1{path}");
         let same = find(method, &versioned, is_debug);
-        assert!(matches!(same, Ok(Found::Route(same, _)) if std::ptr::eq(same, route)), "{versioned}");
+        assert!(matches!(same, Ok(RouteMatch::Route(same, _)) if std::ptr::eq(same, route)), "{versioned}");
     }
     if let Ok(id) = name.parse::<JobId>() {
         assert_eq!(id.to_string(), name);
     }
-    if let Ok(Ok(name)) = decoded(name).map(|name| Name::new(&name)) {
+    if let Ok(Ok(name)) = percent_decode(name).map(|name| HandlerName::new(&name)) {
         assert!(!name.as_str().contains(['/', '%', '\0']) && !name.as_str().starts_with('.'), "{name}");
     }
     true
 }
 
-/// A query that is read is read again when all of it is encoded; and the policy that a run takes from it is one that could be asked for
-/// in a body.
+/// A valid query must stay the same when all of it is percent-encoded, and the policy that a run takes from it must be one that a body
+/// can contain.
 fn check_query(text: &str) {
-    let Ok(pairs) = query(text) else { return };
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let written: Vec<_> = pairs.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
-    assert_eq!(query(&written.join("&")).ok().as_ref(), Some(&pairs), "{written:?}");
-    if let Ok(asked) = request::query(pairs) {
-        let written = serde_json::to_string(&asked.policy).expect("plain data");
-        assert_eq!(serde_json::from_str(&written).ok(), Some(asked.policy), "{text}");
+    let Ok(pairs) = parse_query(text) else { return };
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let encoded: Vec<_> = pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    assert_eq!(parse_query(&encoded.join("&")).ok().as_ref(), Some(&pairs), "{encoded:?}");
+    if let Ok(request) = request::parse_query(pairs) {
+        let written = serde_json::to_string(&request.policy).expect("plain data");
+        assert_eq!(serde_json::from_str(&written).ok(), Some(request.policy), "{text}");
     }
 }
 

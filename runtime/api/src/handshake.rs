@@ -1,21 +1,26 @@
-//! The beginning of a connection to an address that speaks TLS.
+//! The start of a connection to an address that speaks TLS.
 
 use capstan_listen::listener::Stream;
 use capstan_listen::tls::{self, HandshakeError};
 
-use super::allowed_hosts::Names;
+use super::allowed_hosts::ServedNames;
 use super::error::Error;
-use super::peer::Presence;
+use super::peer::Peer;
 
-/// The connection to speak HTTP on; `None` where it came to nothing, which its client was told as far as it listens. `names` are those that
-/// it is served under, and then also what the certificate is for.
-pub(super) async fn secured(stream: Stream, tls: Option<&tls::Server>, names: &mut Option<Names>) -> Option<Stream> {
+/// Performs the TLS handshake where the address speaks TLS, and returns the connection to speak HTTP on. Adds the certificate to `names`.
+///
+/// Returns `None` where the handshake fails. The client has then been sent the reason, as far as it reads it.
+pub(super) async fn accept_tls(
+    stream: Stream,
+    tls: Option<&tls::Server>,
+    names: &mut Option<ServedNames>,
+) -> Option<Stream> {
     let (stream, tls) = match (stream, tls) {
         (Stream::Tcp(stream), Some(tls)) => (stream, tls),
         (stream, _) => return Some(stream),
     };
     let caller = stream.peer_addr().ok();
-    // In a box of its own: it is large, and those who speak no TLS should not carry it.
+    // Boxed, because it is large, and connections without TLS should not pay for it.
     match Box::pin(tls.handshake(stream)).await {
         Ok(secured) => {
             if let Some(names) = names {
@@ -24,15 +29,15 @@ pub(super) async fn secured(stream: Stream, tls: Option<&tls::Server>, names: &m
             Some(Stream::Tls(Box::new(secured)))
         }
         Err(error) => {
-            tracing::debug!(?caller, %error, "no handshake");
+            tracing::debug!(?caller, %error, "TLS handshake failed");
             match error {
                 HandshakeError::Plain(stream) => {
-                    let presence = Presence::new(Stream::Tcp(stream));
-                    presence.send(Error::tls_required().into_text().as_bytes()).await;
-                    presence.close().await;
+                    let peer = Peer::new(Stream::Tcp(stream));
+                    peer.send(Error::tls_required().into_text().as_bytes()).await;
+                    peer.close().await;
                 }
-                // The alert is read only if the connection is not reset over what the client has sent after its mistake.
-                HandshakeError::Failed { stream, .. } => Presence::new(Stream::Tcp(stream)).close().await,
+                // The client can read the alert only if the connection is not reset over input that arrived after its mistake.
+                HandshakeError::Failed { stream, .. } => Peer::new(Stream::Tcp(stream)).close().await,
                 HandshakeError::Disconnected | HandshakeError::TimedOut | HandshakeError::Evicted => {}
             }
             None

@@ -1,127 +1,114 @@
-//! Jobs over HTTP: submit, list, inspect, wait, stop, feed, attach, forget.
+//! Jobs: submit, list, inspect, wait, cancel, write stdin, attach, remove.
 //!
-//! A job that is submitted goes on by itself, whether or not anybody waits; what it prints is kept, see [`logs`](mod@logs).
+//! A submitted job runs on its own, whether or not a client waits for it. Its output is stored, see [`logs`](mod@logs).
 
 mod attach;
-mod cursor;
+pub(super) mod cursors;
 mod list;
+mod log_encoder;
 mod logs;
+pub(super) mod lookup;
 mod request;
 mod view;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use capstan_core::outcome::CancelledBy;
 use capstan_core::stream::Source;
-use capstan_engine::history::Record;
-use capstan_engine::job::{Control, Job, JobId, Line, StartError, State};
+use capstan_engine::job::{CommandLine, DuplicateKey, JobId, JobOptions, JobState, StartError};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) use self::attach::{attach, attach_messages};
-pub(super) use self::cursor::Cursors;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;
-use self::request::{Asked, Input};
-use self::view::Told;
-use super::Api;
+use self::lookup::{find, find_unfinished, unfinished_job};
+use self::request::{JobRequest, StdinSource};
+use self::view::JobView;
 use super::body::{self, Body};
 use super::disconnect::Client;
 use super::error::Error;
-use super::input;
+use super::headers;
 use super::query::Parameters;
 use super::request::Request;
-use super::run::{name_job, refuse_service};
+use super::run::reject_service;
+use super::state::ApiState;
+use super::stdin;
 
-/// Bytes of the blocks in which input is counted that came with jobs, and was not let go by them.
-const INPUT_BLOCK: usize = 1024;
-/// How many blocks of it there may be: 256 MiB.
-pub(super) const INPUT_BLOCKS: usize = 256 << 10;
-/// Jobs that may be in their time of grace.
-pub(super) const GRACES: usize = 1024;
-
-/// `POST /jobs`: a job that goes on by itself.
-pub(super) async fn submit(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    Parameters::of(&request, &[], &[])?;
-    let caller = request.presence.caller().clone();
-    let asked = Asked::read(&api, request).await?;
-    // Before anything else: a job that was made is told of even where another could not start.
-    if let Some(key) = &asked.key
-        && let Err(taken) = api.engine.records().check(key)
+/// `POST /jobs`: submits a job.
+pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    let caller = request.peer.caller().clone();
+    let requested = JobRequest::read(&state, request).await?;
+    // Checked first: a repeated request returns the job of the first one even where another job could not start.
+    if let Some(key) = &requested.key
+        && let Err(duplicate) = state.engine.history().check_key(key)
     {
-        return submitted_before(&api, taken);
+        return earlier_submission(&state, duplicate.into());
     }
-    let Asked { policy, key, concurrency_key, .. } = asked;
-    let control = Control { asked: policy, caller: Some(caller), key, concurrency_key, ..Control::default() };
-    let Line { handler, args, env } = asked.line;
-    let job = api.engine.job(&handler)?.args(args).env(&env).control(control).logged();
-    let job = match asked.stdin {
-        Input::Whole(bytes) => job.stdin(Source::of(held(&api, bytes)?)).build()?,
-        Input::Later => job.stdin_later().build()?,
+    let JobRequest { policy, key, concurrency_key, .. } = requested;
+    let options = JobOptions { policy, caller: Some(caller), key, concurrency_key, ..JobOptions::default() };
+    let CommandLine { handler, args, env } = requested.line;
+    let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged();
+    let job = match requested.stdin {
+        StdinSource::Inline(bytes) => job.stdin(Source::of(state.slots.hold_stdin(bytes)?)).build()?,
+        StdinSource::Later => job.stdin_later().build()?,
     };
-    refuse_service(&job)?;
+    reject_service(&job)?;
     match job.start() {
-        Ok(()) => Ok(submitted(StatusCode::ACCEPTED, job.id(), &job.state())),
-        Err(error) => submitted_before(&api, error),
+        Ok(()) => Ok(submission(StatusCode::ACCEPTED, job.id(), &job.state())),
+        Err(error) => earlier_submission(&state, error),
     }
 }
 
-/// `input`, counted for as long as anybody holds it: a job may wait with it in the queue.
-fn held(api: &Api, input: Bytes) -> Result<Bytes, Error> {
-    let blocks = u32::try_from(input.len().div_ceil(INPUT_BLOCK)).expect("a body is bounded");
-    let room = api.input.clone().try_acquire_many_owned(blocks);
-    let room = room.map_err(|_| Error::busy("jobs that have not read their input yet hold too much of it"))?;
-    Ok(body::held(input, room))
-}
-
-/// Tells of the job that was made of the same request under the same key.
-fn submitted_before(api: &Api, error: StartError) -> Result<Response<Body>, Error> {
-    if let StartError::Taken { job, same: true } = error
-        && let Some(record) = api.engine.records().find(job)
+/// Returns the job of an earlier request with the same key and the same body; otherwise the error.
+fn earlier_submission(state: &ApiState, error: StartError) -> Result<Response<Body>, Error> {
+    if let StartError::DuplicateKey(DuplicateKey { job, is_same_request: true }) = error
+        && let Some(record) = state.engine.history().find(job)
     {
-        return Ok(submitted(StatusCode::OK, job, &record.state()));
+        return Ok(submission(StatusCode::OK, job, &record.state()));
     }
     Err(error.into())
 }
 
-fn submitted(status: StatusCode, job: JobId, state: &State) -> Response<Body> {
-    let mut response = body::json(status, &json!({"id": job, "durable": false, "state": state.token()}));
+fn submission(status: StatusCode, job: JobId, job_state: &JobState) -> Response<Body> {
+    let mut response = body::json(status, &json!({"id": job, "durable": false, "state": job_state.token()}));
     let location = HeaderValue::from_str(&format!("/v1/jobs/{job}")).expect("an id is hexadecimal");
     response.headers_mut().insert(LOCATION, location);
-    name_job(&mut response, job);
+    headers::set_job(&mut response, job);
     response
 }
 
-/// `GET /jobs/{id}`: all that is known of it.
-pub(super) async fn inspect(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    Parameters::of(&request, &[], &[])?;
-    let record = find(&api, &request)?;
-    Ok(body::json(StatusCode::OK, &Told::new(&record)))
+/// `GET /jobs/{id}`: returns a job.
+pub(super) async fn inspect(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    let record = find(&state, &request)?;
+    Ok(body::json(StatusCode::OK, &JobView::new(&record)))
 }
 
-/// `DELETE /jobs/{id}`: forgets one that has ended.
-pub(super) async fn remove(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    Parameters::of(&request, &[], &[])?;
-    api.engine.records().remove(request.job()?)?;
+/// `DELETE /jobs/{id}`: removes a job that has ended from the history.
+pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    state.engine.history().remove(request.job_id()?)?;
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 
-/// `POST /jobs/{id}/wait`: the job once it has ended, or as it is when the time is over.
+/// `POST /jobs/{id}/wait`: returns the job once it has ended, or as it is after the timeout.
 ///
-/// Whoever waits is told even where the job is removed meanwhile.
-pub(super) async fn wait(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::of(&request, &["timeout"], &[])?;
+/// Returns the job even if it is removed from the history in the meantime.
+pub(super) async fn wait(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let parameters = Parameters::parse(&request, &["timeout"], &[])?;
     let timeout = parameters.duration("timeout")?;
-    let record = find(&api, &request)?;
-    let Some(job) = going(&record).cloned() else { return Ok(body::json(StatusCode::OK, &Told::new(&record))) };
-    // The head goes out at once, so that a client that leaves is noticed; the job follows.
-    let (pieces, body) = Client::of(&request).answer(());
-    api.tasks.spawn("api", "waiter for a job's end", async move {
-        let over = async {
+    let record = find(&state, &request)?;
+    let Some(job) = unfinished_job(&record).cloned() else {
+        return Ok(body::json(StatusCode::OK, &JobView::new(&record)));
+    };
+    // The head of the response is sent at once, so that a client that disconnects is noticed. The job follows.
+    let (frames, body) = Client::new(&request).stream_response(());
+    state.tasks.spawn("api", "waiter for a job's end", async move {
+        let timed_out = async {
             match timeout {
                 Some(timeout) => tokio::time::sleep(timeout).await,
                 None => std::future::pending().await,
@@ -129,93 +116,68 @@ pub(super) async fn wait(api: Arc<Api>, request: Request) -> Result<Response<Bod
         };
         tokio::select! {
             _ = job.wait() => {}
-            () = over => {}
-            () = pieces.closed() => return,
+            () = timed_out => {}
+            () = frames.closed() => return,
         }
-        let told = body::json_line(&Told::new(&record));
-        // A client that has left needs no answer.
-        let _ = pieces.send(Ok(Frame::data(told))).await;
+        let view = body::json_line(&JobView::new(&record));
+        // It fails only where the client has disconnected.
+        let _ = frames.send(Ok(Frame::data(view))).await;
     });
-    Ok(body::typed(StatusCode::OK, "application/json", body))
+    Ok(body::response(StatusCode::OK, "application/json", body))
 }
 
-/// `POST /jobs/{id}/cancel`: ends it, after a time of grace where one is given. Answers at once.
-pub(super) async fn cancel(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let grace = Parameters::of(&request, &["grace"], &[])?.duration("grace")?.unwrap_or_default();
-    let (record, job) = find_going(&api, &request)?;
+/// `POST /jobs/{id}/cancel`: cancels a job, after a grace period if one is requested. Does not wait for its end.
+pub(super) async fn cancel(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let grace = Parameters::parse(&request, &["grace"], &[])?.duration("grace")?.unwrap_or_default();
+    let (record, job) = find_unfinished(&state, &request)?;
     if grace.is_zero() {
         job.cancel(CancelledBy::Client);
     } else {
-        let place = api.graces.clone().try_acquire_owned();
-        let place = place.map_err(|_| Error::busy("too many jobs are in their time of grace"))?;
-        let place = GracePlace(Arc::new(Mutex::new(Some(place))));
-        // The task learns of the end after others have.
-        job.hold_until_end(place.clone());
-        api.tasks.spawn("api", "cancellation after a time of grace", async move {
-            let _place = place;
-            // It may end by itself until then.
+        let permit = state.slots.grace_period()?;
+        // Held by the job too, because the task learns of its end later than other waiters.
+        job.hold_until_end(permit.clone());
+        state.tasks.spawn("api", "cancellation after a grace period", async move {
+            let _permit = permit;
+            // The job may end on its own within the grace period.
             let _ = tokio::time::timeout(grace, job.wait()).await;
             job.cancel(CancelledBy::Client);
         });
     }
-    Ok(body::json(StatusCode::ACCEPTED, &Told::new(&record)))
+    Ok(body::json(StatusCode::ACCEPTED, &JobView::new(&record)))
 }
 
-/// A place among the jobs in their time of grace. It is free once one of its clones is dropped: when the grace is over, or when the job ends.
-#[derive(Clone)]
-struct GracePlace(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
-
-impl Drop for GracePlace {
-    fn drop(&mut self) {
-        self.0.lock().expect("no panic while the lock is held").take();
-    }
-}
-
-/// `POST /jobs/{id}/kill`: ends it now.
-pub(super) async fn kill(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    Parameters::of(&request, &[], &[])?;
-    let (record, job) = find_going(&api, &request)?;
+/// `POST /jobs/{id}/kill`: cancels a job now. Does not wait for its end.
+pub(super) async fn kill(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    let (record, job) = find_unfinished(&state, &request)?;
     job.cancel(CancelledBy::Client);
-    Ok(body::json(StatusCode::ACCEPTED, &Told::new(&record)))
+    Ok(body::json(StatusCode::ACCEPTED, &JobView::new(&record)))
 }
 
-/// `PUT /jobs/{id}/stdin`: feeds a stdin that was left open, and ends it. Done once.
-pub(super) async fn stdin(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    Parameters::of(&request, &[], &[])?;
-    let (_, job) = find_going(&api, &request)?;
-    let taken = || Error::conflict(job.id(), format!("the stdin of job {} is not open, or was fed before", job.id()));
-    let sink = job.take_stdin().ok_or_else(taken)?;
-    let fed = job.clone();
-    // A task of its own: half an input must not look like a whole one, however this client leaves.
-    let feeding = api.tasks.spawn("api", "input of a job", async move {
+/// `PUT /jobs/{id}/stdin`: writes the body to the stdin of a job that was submitted with `stdin_later`, and closes it.
+pub(super) async fn stdin(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    let (_, job) = find_unfinished(&state, &request)?;
+    let sink = job.take_stdin().ok_or_else(|| {
+        let message = format!(
+            "the stdin of job {id} is not open: it was submitted without stdin_later, or its stdin has a writer already",
+            id = job.id()
+        );
+        Error::conflict(job.id(), message)
+    })?;
+    let target = job.clone();
+    // A task of its own, so that a disconnected client does not stop the copy: the guest must not take a part for the whole input.
+    let copying = state.tasks.spawn("api", "stdin of a job", async move {
         tokio::select! {
-            whole = input::pump(request.body, sink, &fed) => whole,
-            _ = fed.wait() => false,
+            is_complete = stdin::copy(request.body, sink, &target) => is_complete,
+            _ = target.wait() => false,
         }
     });
-    let whole = feeding.await.map_err(|error| Error::internal(error.to_string()))?;
+    let is_complete = copying.await.map_err(|error| Error::internal(error.to_string()))?;
     let mut response = body::empty(StatusCode::NO_CONTENT);
-    if !whole {
+    if !is_complete {
         // The rest of the request will not be read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
-}
-
-fn find(api: &Api, request: &Request) -> Result<Record, Error> {
-    let id = request.job()?;
-    api.engine.records().find(id).ok_or_else(|| Error::unknown_job(&id.to_string()))
-}
-
-/// The job of the path, which must not have ended.
-pub(super) fn find_going(api: &Api, request: &Request) -> Result<(Record, Job), Error> {
-    let record = find(api, request)?;
-    match going(&record).cloned() {
-        Some(job) => Ok((record, job)),
-        None => Err(Error::job_ended(record.given.id)),
-    }
-}
-
-fn going(record: &Record) -> Option<&Job> {
-    record.job().filter(|_| !record.has_ended())
 }

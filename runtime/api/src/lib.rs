@@ -1,51 +1,72 @@
-//! The API: HTTP on one side, the engine on the other. It translates, and decides nothing.
+//! The HTTP API of the daemon: it translates between HTTP and the [`Engine`](capstan_engine::engine::Engine), and decides nothing itself.
 //!
-//! The way of a request: [`server`] accepts its connection, [`connection`] speaks HTTP on it, [`router`] finds the API function, and
-//! that is in [`system`], [`handlers`], [`run`], [`jobs`] or [`events`]. What goes wrong becomes an answer in [`error`].
+//! The path of a request, hop by hop:
+//!
+//! 1. [`server`] accepts its connection and counts it against the connection limits; [`handshake`] speaks TLS where the address does.
+//! 2. [`connection`] speaks HTTP/1.1 or HTTP/2 on it, under the limits of [`http_limits`] and [`timeouts`]. It checks `Host` and `Origin`
+//!    ([`allowed_hosts`], [`cors`]) and holds early requests in the [`startup_queue`].
+//! 3. [`router`] finds the API function in its one table of routes, calls it, and counts the response.
+//! 4. The API function reads the request ([`request`], [`query`], [`request_body`]) and calls the engine. The functions are in [`system`],
+//!    [`metrics`], [`handlers`], [`policy`], [`run`], [`jobs`], [`events`] and [`debug`].
+//! 5. [`body`] builds the response. [`disconnect`] streams one that follows a run and notices when the client disconnects. A failure
+//!    becomes a status and a code in [`error`].
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
-mod allowed_hosts;
+// What all parts share.
 mod api;
-mod body;
-mod bounds;
+mod slots;
+mod state;
+
+// Connections.
+mod allowed_hosts;
 mod connection;
 mod connection_limit;
 mod cors;
-mod debug;
-mod disconnect;
-mod error;
-mod events;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz_targets;
-mod handlers;
 mod handshake;
-mod idempotency_key;
-mod input;
-mod jobs;
-mod metrics;
+mod http_limits;
 mod peer;
-mod policy;
-mod query;
-mod read_progress;
-mod request;
-mod router;
-mod run;
 mod server;
 mod startup_queue;
-mod system;
 mod timeouts;
+
+// Requests and responses.
+mod body;
+mod disconnect;
+mod error;
+mod headers;
+mod idempotency_key;
+mod query;
+mod request;
+mod request_body;
+mod request_counts;
+mod router;
+mod session;
+mod stdin;
 mod upgrade;
 mod upload;
 mod websocket;
 
-pub use self::allowed_hosts::{Callers, CallersError};
-pub use self::api::{Api, Settings};
-pub use self::bounds::Bounds;
-pub use self::debug::ProcessNumbers;
-pub use self::router::{MAX_VERSION, MIN_VERSION};
-pub use self::run::framed::{STDERR, STDOUT, head as frame_head};
-pub use self::server::serve;
+// API functions.
+mod debug;
+mod events;
+mod handlers;
+mod jobs;
+mod metrics;
+mod policy;
+mod run;
+mod system;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_targets;
 #[cfg(test)]
 mod tests;
+
+pub use self::allowed_hosts::{AllowedHosts, AllowedHostsError};
+pub use self::api::Api;
+pub use self::debug::mode::ProcessNumbers;
+pub use self::http_limits::HttpLimits;
+pub use self::router::{MAX_VERSION, MIN_VERSION};
+pub use self::run::framed::{STDERR, STDOUT, frame_head};
+pub use self::server::serve;
+pub use self::state::Settings;

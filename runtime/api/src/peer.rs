@@ -1,136 +1,137 @@
-//! The socket under hyper: what it reads from and writes to, and whether anybody is at the other end.
+//! `Peer`: the socket of a connection, and whether the client at its other end is still there.
 //!
-//! hyper either takes a client that has closed its writing half for gone, and cuts its answer, or does not look and lets a run go on
-//! for nobody. So it is told not to look, and [`Presence`] does. On a unix socket the kernel tells who has closed one half from who has
-//! closed both. On TCP both look the same until something is sent, which who has gone answers with a reset: so while an answer in
-//! chunks waits for its run, such a client is sent one `0`, which leads the length of the next chunk and means nothing (RFC 9112, 7.1).
+//! hyper has two modes for a client that closes its writing half. It either treats the client as disconnected and cuts the response, or
+//! it does not check, and a run continues although no client reads its output. The API uses the second mode, and `Peer` checks.
+//!
+//! On a unix socket the kernel reports whether the client has closed one half or both. On TCP both look the same until something is
+//! sent: a client that has disconnected answers that with a reset. So while a chunked response waits for its run, such a client is sent
+//! a probe, one `0`. It becomes a leading zero of the next chunk's length, which has no meaning (RFC 9112, 7.1).
+
+pub(super) mod hyper_io;
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use capstan_core::caller::Caller;
 use capstan_listen::listener::Stream;
 use futures_util::FutureExt as _;
 use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::Interest;
 
-use super::timeouts::Pace;
-
-/// How long what a client still sends is taken and thrown away after its answer. A connection closed over unread input is reset, and
-/// with that the end of the answer may be lost.
+/// How long input is read and discarded after the last response. The kernel resets a connection that is closed with unread input, and
+/// a reset may lose the end of the response.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Most reads that are taken of what has come when a connection is left.
-const READS: usize = 64;
+/// The most reads of input that has arrived when a connection is closed without waiting.
+const MAX_READS: usize = 64;
 
-/// hyper's end of a connection.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    presence: Arc<Presence>,
-    pace: Arc<Pace>,
-}
+/// Bytes of a read whose content is discarded.
+const DISCARD_BUFFER: usize = 16 << 10;
 
-/// Whether anybody is at the other end of a connection.
+/// The socket of a connection and the state of its client.
 #[derive(Debug)]
-pub(crate) struct Presence {
+pub(crate) struct Peer {
     stream: Stream,
     caller: Caller,
-    /// Whether to send what a client that is gone would answer with a reset, as soon as nothing else is waiting to be sent.
-    probe: AtomicBool,
-    /// Whether all that hyper was given is with the kernel.
-    flushed: AtomicBool,
-    flush: AtomicWaker,
+    /// Whether to send the probe as soon as nothing else waits to be sent. A client that has disconnected answers it with a reset.
+    is_probe_requested: AtomicBool,
+    /// Whether the kernel has everything that was handed to hyper.
+    is_flushed: AtomicBool,
+    flush_waker: AtomicWaker,
     /// Whether closing resets the connection.
-    reset: AtomicBool,
+    is_reset_on_close: AtomicBool,
 }
 
-/// The client of a connection.
+/// The state of the client of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Client {
-    There,
-    /// It sends nothing more. It may still read; on TCP it may be gone.
-    SaidAll,
-    Gone,
+pub(crate) enum PeerState {
+    Connected,
+    /// It sends nothing more. It may still read; on TCP it may have disconnected.
+    HalfClosed,
+    Disconnected,
 }
 
-impl Presence {
+impl Peer {
     pub(crate) fn new(stream: Stream) -> Arc<Self> {
         Arc::new(Self {
             caller: stream.caller(),
             stream,
-            probe: AtomicBool::new(false),
-            flushed: AtomicBool::new(true),
-            flush: AtomicWaker::new(),
-            reset: AtomicBool::new(false),
+            is_probe_requested: AtomicBool::new(false),
+            is_flushed: AtomicBool::new(true),
+            flush_waker: AtomicWaker::new(),
+            is_reset_on_close: AtomicBool::new(false),
         })
     }
 
-    /// Who the client is.
+    /// Returns who the client is.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Waits for the first byte where it was agreed on before whether that is HTTP/2, and tells what; `None` where it was not.
-    pub(crate) async fn agreed_on_http2(&self) -> Option<bool> {
+    /// Waits for the first byte of a TLS connection, and returns whether the handshake agreed on HTTP/2. `None` without TLS.
+    pub(crate) async fn negotiated_http2(&self) -> Option<bool> {
         let Stream::Tls(stream) = &self.stream else { return None };
-        // Where the connection ends instead, whoever reads is told.
+        // If the connection ends instead, the next read reports it.
         while stream.try_fill().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             && self.stream.ready(Interest::READABLE).await.is_ok()
         {}
         Some(stream.is_http2())
     }
 
-    /// How the client is, as far as is known. Costs no system call.
-    pub(crate) fn client(&self) -> Client {
+    /// Returns the state of the client, as far as it is known. Makes no system call.
+    pub(crate) fn state(&self) -> PeerState {
         match self.stream.ready(Interest::READABLE | Interest::WRITABLE).now_or_never() {
-            Some(Ok(ready)) if ready.is_write_closed() => Client::Gone,
-            Some(Ok(ready)) if ready.is_read_closed() => Client::SaidAll,
-            Some(Err(_)) => Client::Gone,
-            _ => Client::There,
+            Some(Ok(ready)) if ready.is_write_closed() => PeerState::Disconnected,
+            Some(Ok(ready)) if ready.is_read_closed() => PeerState::HalfClosed,
+            Some(Err(_)) => PeerState::Disconnected,
+            _ => PeerState::Connected,
         }
     }
 
-    /// Whether the client is gone, where it was just read to its end. By the kernel's word: a client that closes both halves at once
-    /// may be read to its end before its hanging up is known.
-    pub(crate) fn is_gone_at_end(&self) -> bool {
-        self.stream.is_hung_up() || self.client() == Client::Gone
+    /// Returns whether a client has disconnected, right after its stream was read to the end.
+    ///
+    /// Asks the kernel: a client that closes both halves at once may be read to the end before readiness reports the hang-up.
+    pub(crate) fn is_disconnected_at_end(&self) -> bool {
+        self.stream.is_hung_up() || self.state() == PeerState::Disconnected
     }
 
-    /// Asks for the probe, or takes the wish back. For an answer in chunks only, and only while its body waits: what it sends must be
-    /// followed by a chunk. Returns whether an earlier wish was still unsent.
-    pub(crate) fn probe(&self, wanted: bool) -> bool {
-        self.probe.swap(wanted && !matches!(self.stream, Stream::Unix(_)), Ordering::Relaxed)
+    /// Requests the probe, or withdraws the request. Returns whether an earlier request was withdrawn before it was sent.
+    ///
+    /// Only for chunked responses, and only while the body waits: the next thing to be sent must be a chunk.
+    pub(crate) fn set_probe(&self, is_requested: bool) -> bool {
+        let is_requested = is_requested && !matches!(self.stream, Stream::Unix(_));
+        self.is_probe_requested.swap(is_requested, Ordering::Relaxed)
     }
 
-    /// Notes that hyper was given something to send.
-    pub(crate) fn sending(&self) {
-        self.flushed.store(false, Ordering::Relaxed);
+    /// Records that hyper was handed something to send.
+    pub(crate) fn set_sending(&self) {
+        self.is_flushed.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until everything hyper was given is with the kernel.
-    pub(crate) fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
-        self.flush.register(cx.waker());
-        if self.flushed.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    /// Waits until the kernel has everything that hyper was handed.
+    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        self.flush_waker.register(cx.waker());
+        if self.is_flushed() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether everything hyper was given of an answer that goes on is with the kernel.
+    /// Returns whether the kernel has everything that hyper was handed of a response that continues.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.flushed.load(Ordering::Relaxed)
+        self.is_flushed.load(Ordering::Relaxed)
     }
 
-    /// Sees to it that the end of the connection is no regular one, where neither a length nor chunks tell a cut answer from a whole.
-    /// Only TCP has such an end; on a unix socket a client of HTTP/1.0 cannot tell.
-    pub(crate) fn reset_when_closed(&self) {
+    /// Makes the connection end with a reset, for a cut response that neither a length nor chunks tell from a complete one.
+    ///
+    /// Only TCP has resets; on a unix socket a client of HTTP/1.0 cannot tell the two apart.
+    pub(crate) fn reset_on_close(&self) {
         if self.stream.reset_when_dropped() {
-            self.reset.store(true, Ordering::Relaxed);
+            self.is_reset_on_close.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Sends `bytes`, as far as the client takes them.
+    /// Sends `bytes`, or as many of them as the client reads before it disconnects.
     pub(crate) async fn send(&self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.stream.ready(Interest::WRITABLE).await.is_ok() {
             match self.stream.try_write_vectored(&[IoSlice::new(bytes)]) {
@@ -141,22 +142,22 @@ impl Presence {
         }
     }
 
-    /// Ends the connection in peace: what was written arrives even if the client is still sending. Takes 2 s at most.
+    /// Closes the connection so that what was written arrives even if the client is still sending. Takes up to 2 s.
     pub(crate) async fn close(&self) {
-        if self.reset.load(Ordering::Relaxed) {
+        if self.is_reset_on_close.load(Ordering::Relaxed) {
             return;
         }
         let drain = async {
             loop {
                 match self.stream.shutdown() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    done => break done?,
+                    result => break result?,
                 }
                 self.stream.ready(Interest::WRITABLE).await?;
             }
-            let mut scratch = vec![0; 16 << 10];
+            let mut discarded = vec![0; DISCARD_BUFFER];
             loop {
-                match self.stream.try_read(&mut scratch) {
+                match self.stream.try_read(&mut discarded) {
                     Ok(0) => return Ok::<_, io::Error>(()),
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                     Ok(_) => {}
@@ -164,100 +165,29 @@ impl Presence {
                 }
             }
         };
-        // There is nobody to tell how it went.
+        // No client is left to report a failure to.
         let _ = tokio::time::timeout(LINGER, drain).await;
     }
 
-    /// Ends a connection on which nothing goes on: what has come until now is taken, and nobody is waited for.
-    pub(crate) fn leave(&self) {
-        let mut scratch = vec![0; 16 << 10];
-        // Who has gone, or sends on and on, is left all the same.
+    /// Closes an idle connection: discards the input that has arrived, and waits for nothing.
+    pub(crate) fn close_now(&self) {
+        let mut discarded = vec![0; DISCARD_BUFFER];
+        // The connection ends even if the client has disconnected, or sends on and on.
         let _ = self.stream.shutdown();
-        for _ in 0..READS {
-            if !matches!(self.stream.try_read(&mut scratch), Ok(1..)) {
+        for _ in 0..MAX_READS {
+            if !matches!(self.stream.try_read(&mut discarded), Ok(1..)) {
                 return;
             }
         }
     }
 
-    /// The first bytes that the client has sent, without taking them.
+    /// Waits for input, and copies the first bytes of it without removing them.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.stream.ready(Interest::READABLE).await?;
             match self.stream.try_peek(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                peeked => return peeked,
-            }
-        }
-    }
-}
-
-impl Wire {
-    pub(super) fn new(presence: Arc<Presence>, pace: Arc<Pace>) -> Self {
-        Self { presence, pace }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.presence.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(1..) => {
-                    self.pace.received();
-                    return Poll::Ready(Ok(()));
-                }
-                read => return Poll::Ready(read.map(drop)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let stream = &self.presence.stream;
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            match stream.try_write_vectored(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// hyper flushes only when it has nothing left to write, so here is between two chunks.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let presence = &self.presence;
-        if presence.probe.swap(false, Ordering::Relaxed) {
-            // Where there is no room, there is enough on its way to draw a reset.
-            let _ = presence.stream.try_write_vectored(&[IoSlice::new(b"0")]);
-        }
-        ready!(presence.stream.poll_flush(cx))?;
-        presence.flushed.store(true, Ordering::Relaxed);
-        presence.flush.wake();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.presence.stream;
-        loop {
-            match stream.shutdown() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
-                done => return Poll::Ready(done),
+                result => return result,
             }
         }
     }

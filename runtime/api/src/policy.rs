@@ -1,4 +1,4 @@
-//! Policies over HTTP: what would be allowed, without running anything.
+//! `POST /policy/check`: which policy a job would get, without running it.
 
 use std::sync::Arc;
 
@@ -7,33 +7,34 @@ use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Api;
 use super::body::{self, Body};
 use super::error::Error;
 use super::query::Parameters;
-use super::read_progress;
 use super::request::Request;
+use super::request_body;
+use super::state::ApiState;
 
 /// Bytes of the longest body.
-const BODY: u64 = 64 << 10;
+const MAX_BODY: u64 = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Json {
+struct CheckRequest {
     handler: String,
     #[serde(default)]
     policy: PolicyRequest,
 }
 
-/// `POST /policy/check`: what a job would get, and which rules stand against what it asks for.
-pub(super) async fn check(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    Parameters::of(&request, &[], &[])?;
-    let body = read_progress::whole(request.body, BODY, &api.settings.http).await?;
-    let asked: Json = serde_json::from_slice(&body)
-        .map_err(|error| Error::bad_request(format!("the body: {}", with_suggestion(&error.to_string()))))?;
-    let handler = api.engine.resolve(&asked.handler)?;
+/// `POST /policy/check`: returns the policy that a job would get, and the rules that deny or reduce what it requests.
+pub(super) async fn check(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    let body = request_body::read_to_end(request.body, MAX_BODY, &state.settings.http_limits).await?;
+    let requested: CheckRequest = serde_json::from_slice(&body).map_err(|error| {
+        Error::bad_request(format!("cannot parse the body: {}", with_suggestion(&error.to_string())))
+    })?;
+    let handler = state.engine.resolve(&requested.handler)?;
     let Judgement { policy, findings } =
-        api.engine.ceiling().judge(handler.name().as_str(), handler.handler().asked(), &asked.policy);
+        state.engine.ceiling().judge(handler.name().as_str(), handler.handler().policy_request(), &requested.policy);
     let allowed = findings.iter().all(|finding| finding.verdict != Verdict::Denied);
     Ok(body::json(StatusCode::OK, &json!({"allowed": allowed, "policy": policy, "findings": findings})))
 }

@@ -1,4 +1,4 @@
-//! `Parameters`: the query of a request, read key by key. What is not known, or given twice, is refused by name.
+//! `Parameters`: the query of a request by key. Unknown and repeated keys are rejected by name.
 
 use capstan_core::units;
 use jiff::Timestamp;
@@ -11,90 +11,89 @@ use super::request::Request;
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// The query of `request`, which may have the keys `known`, and those of `many` more than once.
+    /// Parses the query of `request`, which may have each of the keys `single` once, and each of `repeatable` any number of times.
     ///
     /// # Errors
-    /// [`Error`], 400, for what is not UTF-8, not known, or given twice.
-    pub(super) fn of(request: &Request, known: &[&str], many: &[&str]) -> Result<Self, Error> {
-        Self::new(request.query()?, known, many)
+    /// [`Error`], 400, for an unknown key, a repeated one of `single`, and text that is not UTF-8.
+    pub(super) fn parse(request: &Request, single: &[&str], repeatable: &[&str]) -> Result<Self, Error> {
+        Self::new(request.query()?, single, repeatable)
     }
 
-    fn new(pairs: Vec<(String, String)>, known: &[&str], many: &[&str]) -> Result<Self, Error> {
-        for (at, (key, _)) in pairs.iter().enumerate() {
-            if many.contains(&key.as_str()) {
+    fn new(pairs: Vec<(String, String)>, single: &[&str], repeatable: &[&str]) -> Result<Self, Error> {
+        for (index, (key, _)) in pairs.iter().enumerate() {
+            if repeatable.contains(&key.as_str()) {
                 continue;
             }
-            if !known.contains(&key.as_str()) {
-                let all = [known, many].concat().join(", ");
-                let known = if all.is_empty() { "none is".to_owned() } else { format!("known: {all}") };
-                return Err(Error::bad_request(format!("query parameter {key:?} is not known; {known}")));
+            if !single.contains(&key.as_str()) {
+                let known = [single, repeatable].concat().join(", ");
+                let known = if known.is_empty() { "this path has none".to_owned() } else { format!("known: {known}") };
+                return Err(Error::bad_request(format!("unknown query parameter {key:?}; {known}")));
             }
-            if pairs[..at].iter().any(|(earlier, _)| earlier == key) {
-                return Err(Error::bad_request(format!("query parameter {key} is given twice")));
+            if pairs[..index].iter().any(|(earlier, _)| earlier == key) {
+                return Err(Error::bad_request(format!("query parameter {key} occurs more than once")));
             }
         }
         Ok(Self(pairs))
     }
 
-    /// The value of `key`.
+    /// Returns the first value of `key`.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The values of `key`, in their order.
+    /// Returns the values of `key` in their order.
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The value of `key` as `read` understands it; `None` where it is absent.
+    /// Returns the value of `key` as `parse` reads it; `None` where the key is absent.
     ///
     /// # Errors
-    /// [`Error`], 400, where there is a value that `read` does not understand; `expected` completes the sentence "is not …".
-    pub(super) fn read<T>(
+    /// [`Error`], 400, where `parse` returns `None`; `expected` completes the sentence "is not …".
+    pub(super) fn parse_value<T>(
         &self,
         key: &str,
         expected: &str,
-        read: impl FnOnce(&str) -> Option<T>,
+        parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        read(value).map(Some).ok_or_else(|| Error::bad_request(format!("{key}={value:?} is not {expected}")))
+        parse(value).map(Some).ok_or_else(|| Error::bad_request(format!("{key}={value:?} is not {expected}")))
     }
 
-    /// The value of `key` as a truth value; a key without a value is true.
+    /// Returns the value of `key` as a flag; a key without a value is true.
     ///
     /// # Errors
-    /// [`Error`], 400.
+    /// [`Error`], 400, for a value that is not a flag.
     pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
-        self.read(key, "1, true, 0 or false", |value| match value {
+        self.parse_value(key, "1, true, 0 or false", |value| match value {
             "1" | "true" | "" => Some(true),
             "0" | "false" => Some(false),
             _ => None,
         })
     }
 
-    /// The value of `key` as a point in time: a time, or how long ago it was.
+    /// Returns the value of `key` as a point in time, which may be given as how long ago it was.
     ///
     /// # Errors
-    /// [`Error`], 400.
+    /// [`Error`], 400, for a value that is neither a time nor a duration.
     pub(super) fn time(&self, key: &str) -> Result<Option<Timestamp>, Error> {
-        self.read(key, TIME, |value| time(value, Timestamp::now()))
+        self.parse_value(key, TIME, |value| parse_time(value, Timestamp::now()))
     }
 
-    /// The value of `key` as a duration.
+    /// Returns the value of `key` as a duration.
     ///
     /// # Errors
-    /// [`Error`], 400.
+    /// [`Error`], 400, for a value that is not a duration.
     pub(super) fn duration(&self, key: &str) -> Result<Option<std::time::Duration>, Error> {
-        self.read(key, "a duration such as 30s, 500ms or 1.5 (seconds)", |value| units::duration(value).ok())
+        self.parse_value(key, "a duration such as 30s, 500ms or 1.5 (seconds)", |value| units::duration(value).ok())
     }
 }
 
-/// What [`time`] reads.
-pub(super) const TIME: &str =
-    "a time such as 2026-01-31T12:00:00Z, or how long ago that was, such as 10m or 90 (seconds)";
+/// What [`parse_time`] accepts.
+const TIME: &str = "a time such as 2026-01-31T12:00:00Z, or how long ago that was, such as 10m or 90 (seconds)";
 
-/// A time in RFC 3339, or a duration before `now`.
-pub(super) fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
+/// Parses a time in RFC 3339, or a duration before `now`.
+pub(super) fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
@@ -112,16 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_or_given_twice_is_named() {
-        for (text, named) in [("x=1", "\"x\" is not known; known: a, b, c"), ("a=1&b=1&a=2", "a is given twice")] {
+    fn parameters_rejects_unknown_and_repeated_keys_by_name() {
+        for (text, expected) in
+            [("x=1", "unknown query parameter \"x\"; known: a, b, c"), ("a=1&b=1&a=2", "a occurs more than once")]
+        {
             let error = query(text).unwrap_err().to_string();
-            assert!(error.starts_with("bad_request") && error.contains(named), "{error}");
+            assert!(error.starts_with("bad_request") && error.contains(expected), "{error}");
         }
         assert_eq!(query("c=1&a=3&c=2").unwrap().all("c").collect::<Vec<_>>(), ["1", "2"]);
     }
 
     #[test]
-    fn flags_have_their_words() {
+    fn flag_accepts_listed_words_only() {
         for (text, flag) in [("a", true), ("a=1", true), ("a=true", true), ("a=0", false), ("a=false", false)] {
             assert_eq!(query(text).unwrap().flag("a").unwrap(), Some(flag), "{text}");
         }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_itself_and_a_duration_is_ago() {
+    fn parse_time_accepts_time_and_duration_before_now() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("2026-01-31T12:00:00.5Z", "2026-01-31T12:00:00.5Z"),
@@ -140,10 +141,10 @@ mod tests {
             ("10m", "2026-01-01T23:50:00Z"),
             ("90", "2026-01-01T23:58:30Z"),
         ] {
-            assert_eq!(time(text, now).map(|time| time.to_string()).as_deref(), Some(expected), "{text}");
+            assert_eq!(parse_time(text, now).map(|time| time.to_string()).as_deref(), Some(expected), "{text}");
         }
         for text in ["", "soon", "-5m", "2026-01-31", "1e30", "9999999y"] {
-            assert_eq!(time(text, now), None, "{text}");
+            assert_eq!(parse_time(text, now), None, "{text}");
         }
     }
 }

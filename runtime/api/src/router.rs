@@ -1,7 +1,7 @@
-//! The router: one table of everything that is served.
+//! The router: one table of all routes.
 //!
-//! Each route is served bare and under `/v1`; those of debug mode bare only, and only there. The table prints itself, so that what is
-//! served can be read in one place.
+//! Each route is served bare and under `/v1`. The routes of debug mode are served bare only, and only in debug mode. [`Routes`] prints
+//! the table.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,64 +11,65 @@ use hyper::{Method, Response};
 
 use super::body::{self, Body};
 use super::error::Error;
-use super::metrics::{self, Requests};
 use super::request::Request;
-use super::{Api, debug, events, handlers, jobs, policy, run, system};
+use super::request_counts::RequestCounts;
+use super::state::ApiState;
+use super::{debug, events, handlers, jobs, metrics, policy, run, system};
 
-/// The versions of the API that are served.
+/// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
 pub const MAX_VERSION: u32 = 1;
 
-/// What an API function comes to.
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
+/// The future of an API function.
+pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
 
 /// A method and a path, and the API function that they call.
 pub(super) struct Route {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    function: fn(Arc<Api>, Request) -> Answer,
+    function: fn(Arc<ApiState>, Request) -> ResponseFuture,
 }
 
-const fn route(method: Method, path: &'static str, function: fn(Arc<Api>, Request) -> Answer) -> Route {
+const fn route(method: Method, path: &'static str, function: fn(Arc<ApiState>, Request) -> ResponseFuture) -> Route {
     Route { method, path, function }
 }
 
 static ROUTES: &[Route] = &[
-    route(Method::GET, "/_ping", |api, request| Box::pin(system::ping(api, request))),
-    route(Method::GET, "/_ready", |api, request| Box::pin(system::ready(api, request))),
-    route(Method::GET, "/version", |api, request| Box::pin(system::version(api, request))),
-    route(Method::GET, "/info", |api, request| Box::pin(system::info(api, request))),
-    route(Method::GET, "/metrics", |api, request| Box::pin(metrics::metrics(api, request))),
-    route(Method::GET, "/handlers", |api, request| Box::pin(handlers::list(api, request))),
-    route(Method::GET, "/handlers/{name}", |api, request| Box::pin(handlers::inspect(api, request))),
-    route(Method::PUT, "/handlers/{name}", |api, request| Box::pin(handlers::put(api, request))),
-    route(Method::DELETE, "/handlers/{name}", |api, request| Box::pin(handlers::remove(api, request))),
-    route(Method::GET, "/handlers/{name}/wasm", |api, request| Box::pin(handlers::wasm(api, request))),
-    route(Method::POST, "/handlers/{name}/run", |api, request| Box::pin(run::run(api, request))),
-    route(Method::POST, "/policy/check", |api, request| Box::pin(policy::check(api, request))),
-    route(Method::POST, "/jobs", |api, request| Box::pin(jobs::submit(api, request))),
-    route(Method::GET, "/jobs", |api, request| Box::pin(jobs::list(api, request))),
-    route(Method::GET, "/jobs/{id}", |api, request| Box::pin(jobs::inspect(api, request))),
-    route(Method::DELETE, "/jobs/{id}", |api, request| Box::pin(jobs::remove(api, request))),
-    route(Method::GET, "/jobs/{id}/logs", |api, request| Box::pin(jobs::logs(api, request))),
-    route(Method::POST, "/jobs/{id}/wait", |api, request| Box::pin(jobs::wait(api, request))),
-    route(Method::POST, "/jobs/{id}/cancel", |api, request| Box::pin(jobs::cancel(api, request))),
-    route(Method::POST, "/jobs/{id}/kill", |api, request| Box::pin(jobs::kill(api, request))),
-    route(Method::PUT, "/jobs/{id}/stdin", |api, request| Box::pin(jobs::stdin(api, request))),
-    route(Method::GET, "/jobs/{id}/attach", |api, request| Box::pin(jobs::attach_messages(api, request))),
-    route(Method::POST, "/jobs/{id}/attach", |api, request| Box::pin(jobs::attach(api, request))),
-    route(Method::GET, "/events", |api, request| Box::pin(events::events(api, request))),
+    route(Method::GET, "/_ping", |state, request| Box::pin(system::ping(state, request))),
+    route(Method::GET, "/_ready", |state, request| Box::pin(system::ready(state, request))),
+    route(Method::GET, "/version", |state, request| Box::pin(system::version(state, request))),
+    route(Method::GET, "/info", |state, request| Box::pin(system::info(state, request))),
+    route(Method::GET, "/metrics", |state, request| Box::pin(metrics::metrics(state, request))),
+    route(Method::GET, "/handlers", |state, request| Box::pin(handlers::list(state, request))),
+    route(Method::GET, "/handlers/{name}", |state, request| Box::pin(handlers::inspect(state, request))),
+    route(Method::PUT, "/handlers/{name}", |state, request| Box::pin(handlers::put(state, request))),
+    route(Method::DELETE, "/handlers/{name}", |state, request| Box::pin(handlers::remove(state, request))),
+    route(Method::GET, "/handlers/{name}/wasm", |state, request| Box::pin(handlers::wasm(state, request))),
+    route(Method::POST, "/handlers/{name}/run", |state, request| Box::pin(run::run(state, request))),
+    route(Method::POST, "/policy/check", |state, request| Box::pin(policy::check(state, request))),
+    route(Method::POST, "/jobs", |state, request| Box::pin(jobs::submit(state, request))),
+    route(Method::GET, "/jobs", |state, request| Box::pin(jobs::list(state, request))),
+    route(Method::GET, "/jobs/{id}", |state, request| Box::pin(jobs::inspect(state, request))),
+    route(Method::DELETE, "/jobs/{id}", |state, request| Box::pin(jobs::remove(state, request))),
+    route(Method::GET, "/jobs/{id}/logs", |state, request| Box::pin(jobs::logs(state, request))),
+    route(Method::POST, "/jobs/{id}/wait", |state, request| Box::pin(jobs::wait(state, request))),
+    route(Method::POST, "/jobs/{id}/cancel", |state, request| Box::pin(jobs::cancel(state, request))),
+    route(Method::POST, "/jobs/{id}/kill", |state, request| Box::pin(jobs::kill(state, request))),
+    route(Method::PUT, "/jobs/{id}/stdin", |state, request| Box::pin(jobs::stdin(state, request))),
+    route(Method::GET, "/jobs/{id}/attach", |state, request| Box::pin(jobs::attach_messages(state, request))),
+    route(Method::POST, "/jobs/{id}/attach", |state, request| Box::pin(jobs::attach(state, request))),
+    route(Method::GET, "/events", |state, request| Box::pin(events::events(state, request))),
 ];
 
-/// What is served in debug mode besides, without a version: no program should rely on it.
+/// The routes of debug mode. They have no version: no program should rely on them.
 static DEBUG_ROUTES: &[Route] = &[
-    route(Method::GET, "/debug/cmdline", |api, request| Box::pin(debug::cmdline(api, request))),
-    route(Method::GET, "/debug/tasks", |api, request| Box::pin(debug::tasks(api, request))),
-    route(Method::GET, "/debug/vars", |api, request| Box::pin(debug::vars(api, request))),
-    route(Method::GET, "/debug/pprof/", |api, request| Box::pin(debug::index(api, request))),
-    route(Method::GET, "/debug/jobs/{id}/profile", |api, request| Box::pin(debug::guest_profile(api, request))),
-    route(Method::GET, "/debug/pprof/heap", |api, request| Box::pin(debug::heap(api, request))),
-    route(Method::GET, "/debug/pprof/profile", |api, request| Box::pin(debug::profile(api, request))),
+    route(Method::GET, "/debug/cmdline", |state, request| Box::pin(debug::cmdline(state, request))),
+    route(Method::GET, "/debug/tasks", |state, request| Box::pin(debug::tasks(state, request))),
+    route(Method::GET, "/debug/vars", |state, request| Box::pin(debug::vars(state, request))),
+    route(Method::GET, "/debug/pprof/", |state, request| Box::pin(debug::index(state, request))),
+    route(Method::GET, "/debug/jobs/{id}/profile", |state, request| Box::pin(debug::guest_profile(state, request))),
+    route(Method::GET, "/debug/pprof/heap", |state, request| Box::pin(debug::heap(state, request))),
+    route(Method::GET, "/debug/pprof/profile", |state, request| Box::pin(debug::profile(state, request))),
 ];
 
 type Table = matchit::Router<Vec<&'static Route>>;
@@ -87,75 +88,93 @@ fn table(all: &'static [Route]) -> Table {
     table
 }
 
-/// What counts the requests of the table.
-pub(super) fn requests() -> Requests {
-    Requests::new(ROUTES.iter().map(|route| (known(&route.method), route.path)))
+/// Creates the counters for the requests of the table.
+pub(super) fn request_counts() -> RequestCounts {
+    RequestCounts::new(ROUTES.iter().map(|route| (method_label(&route.method), route.path)))
 }
 
-/// The name of a method of the table.
-fn known(method: &Method) -> &'static str {
+/// Returns the name of a method of the table.
+fn method_label(method: &Method) -> &'static str {
     ["GET", "PUT", "POST", "DELETE"].into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
-/// Finds the API function that `request` calls, calls it, and counts the answer. Whoever may not call anything comes with what is
-/// answered instead.
-pub(crate) async fn call(api: Arc<Api>, request: Request, allowed: Result<(), Error>) -> Response<Body> {
-    let mut route = None;
-    let answer = match allowed {
-        Ok(()) => routed(api.clone(), request, &mut route).await,
+/// Calls the API function of `request`, and counts the response.
+///
+/// A request that was not admitted comes with the error that becomes its response.
+pub(crate) async fn call(
+    state: Arc<ApiState>,
+    counts: &RequestCounts,
+    request: Request,
+    admitted: Result<(), Error>,
+) -> Response<Body> {
+    let mut route_index = None;
+    let result = match admitted {
+        Ok(()) => dispatch(state, request, &mut route_index).await,
         Err(error) => Err(error),
     };
-    let response = answer.unwrap_or_else(|error| {
-        tracing::debug!(%error, "refused a request");
+    let response = result.unwrap_or_else(|error| {
+        tracing::debug!(%error, "rejected a request");
         error.into_response()
     });
-    api.requests.count(route, response.status());
+    counts.count(route_index, response.status());
     response
 }
 
-/// Notes in `taken` the place of the route in the table.
-async fn routed(api: Arc<Api>, mut request: Request, taken: &mut Option<usize>) -> Result<Response<Body>, Error> {
+/// Sets `route_index` to the index of the route in the table.
+async fn dispatch(
+    state: Arc<ApiState>,
+    mut request: Request,
+    route_index: &mut Option<usize>,
+) -> Result<Response<Body>, Error> {
     let (method, path) = (&request.head.method, request.head.uri.path());
-    match find(method, path, api.debug.is_some())? {
-        Found::Route(route, name) => {
-            *taken = ROUTES.element_offset(route);
-            request.name = name.to_owned();
-            (route.function)(api, request).await
+    match find(method, path, state.debug.is_some())? {
+        RouteMatch::Route(route, parameter) => {
+            *route_index = ROUTES.element_offset(route);
+            request.path_parameter = parameter.to_owned();
+            (route.function)(state, request).await
         }
-        Found::Methods(allow) if *method == Method::OPTIONS => Ok(body::allowing(&allow.to_string())),
-        Found::Methods(allow) => Err(Error::method_not_allowed(method, &allow.to_string())),
+        RouteMatch::OtherMethods(allowed) if *method == Method::OPTIONS => {
+            Ok(body::options_response(&allowed.to_string()))
+        }
+        RouteMatch::OtherMethods(allowed) => Err(Error::method_not_allowed(method, &allowed.to_string())),
     }
 }
 
-/// What is at a path.
-pub(super) enum Found<'a> {
-    /// What the method calls, and the name of a handler or the id of a job in the path.
+/// The result of a lookup of a path that exists.
+pub(super) enum RouteMatch<'a> {
+    /// The route of the method, and the name of a handler or the id of a job in the path.
     Route(&'static Route, &'a str),
-    /// Nothing for that method.
-    Methods(Allow<'static>),
+    /// The path has no route for the method, but has these.
+    OtherMethods(AllowedMethods<'static>),
 }
 
-/// What `method` and `path` lead to.
+/// Returns the route of a method and a path.
 ///
 /// # Errors
-/// [`Error`], 404 or 400.
-pub(super) fn find<'a>(method: &Method, path: &'a str, is_debug: bool) -> Result<Found<'a>, Error> {
+/// [`Error`]: 404 `not_found` for an unknown path, 400 `unsupported_version`.
+pub(super) fn find<'a>(method: &Method, path: &'a str, is_debug: bool) -> Result<RouteMatch<'a>, Error> {
     let found = match path.starts_with("/debug/") && is_debug {
         true => DEBUG_TABLE.at(path),
         false => TABLE.at(unversioned(path)?),
     };
-    let found = found.map_err(|_| Error::not_found(format!("nothing is served at {path}")))?;
+    let found = found.map_err(|_| Error::not_found(format!("no resource has the path {path}")))?;
     let matches = |route: &&&Route| route.method == *method || (route.method == Method::GET && *method == Method::HEAD);
     match found.value.iter().find(matches) {
-        Some(route) => Ok(Found::Route(route, found.params.iter().next().map(|(_, value)| value).unwrap_or_default())),
-        None => Ok(Found::Methods(Allow(found.value))),
+        Some(route) => {
+            let parameter = found.params.iter().next().map(|(_, value)| value).unwrap_or_default();
+            Ok(RouteMatch::Route(route, parameter))
+        }
+        None => Ok(RouteMatch::OtherMethods(AllowedMethods(found.value))),
     }
 }
 
-/// The path without the version before it.
+/// Returns a path without its version.
+///
+/// # Errors
+/// [`Error`], 400 `unsupported_version`.
 pub(super) fn unversioned(path: &str) -> Result<&str, Error> {
     let Some(rest) = path.strip_prefix("/v") else { return Ok(path) };
-    let version = rest.split('/').next().expect("split gives one piece at least");
+    let version = rest.split('/').next().expect("split returns at least one piece");
     if !version.starts_with(|first: char| first.is_ascii_digit()) {
         return Ok(path);
     }
@@ -165,10 +184,10 @@ pub(super) fn unversioned(path: &str) -> Result<&str, Error> {
     Err(Error::unsupported_version(version, MIN_VERSION, MAX_VERSION))
 }
 
-/// The methods of some routes, as `Allow` has them.
-pub(super) struct Allow<'a>(&'a [&'static Route]);
+/// The methods of some routes, in the format of `Allow`.
+pub(super) struct AllowedMethods<'a>(&'a [&'static Route]);
 
-impl fmt::Display for Allow<'_> {
+impl fmt::Display for AllowedMethods<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for route in self.0 {
             write!(formatter, "{}, ", route.method)?;
@@ -180,7 +199,7 @@ impl fmt::Display for Allow<'_> {
     }
 }
 
-/// The table, one route a line.
+/// Prints the table, one route per line.
 pub(crate) struct Routes;
 
 impl fmt::Display for Routes {
@@ -194,20 +213,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sound_and_prints_itself() {
+    fn route_table_has_no_duplicates_and_prints_every_route() {
         LazyLock::force(&TABLE);
         LazyLock::force(&DEBUG_TABLE);
         let printed = Routes.to_string();
         assert_eq!(printed.lines().count(), ROUTES.len());
         assert!(printed.contains("POST   /handlers/{name}/run\n"), "{printed}");
-        for (at, route) in ROUTES.iter().enumerate() {
-            let twice = ROUTES[..at].iter().any(|other| (&other.method, other.path) == (&route.method, route.path));
-            assert!(!twice, "{} {} is there twice", route.method, route.path);
+        for (index, route) in ROUTES.iter().enumerate() {
+            let is_duplicate =
+                ROUTES[..index].iter().any(|other| (&other.method, other.path) == (&route.method, route.path));
+            assert!(!is_duplicate, "{} {} is there twice", route.method, route.path);
         }
     }
 
     #[test]
-    fn the_version_is_taken_off_or_refused() {
+    fn unversioned_removes_supported_version_and_rejects_others() {
         for (path, bare) in [
             ("/info", "/info"),
             ("/v1/info", "/info"),
@@ -228,8 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn allow_names_the_methods_of_a_path() {
-        assert_eq!(Allow(TABLE.at("/handlers/x").unwrap().value).to_string(), "GET, HEAD, PUT, DELETE, OPTIONS");
-        assert_eq!(Allow(TABLE.at("/handlers/x/run").unwrap().value).to_string(), "POST, OPTIONS");
+    fn allowed_methods_lists_methods_of_path() {
+        assert_eq!(
+            AllowedMethods(TABLE.at("/handlers/x").unwrap().value).to_string(),
+            "GET, HEAD, PUT, DELETE, OPTIONS"
+        );
+        assert_eq!(AllowedMethods(TABLE.at("/handlers/x/run").unwrap().value).to_string(), "POST, OPTIONS");
     }
 }

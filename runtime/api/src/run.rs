@@ -1,12 +1,12 @@
-//! `POST /handlers/{name}/run`: a job in one exchange. The request's body is its stdin, the answer's body its stdout.
+//! `POST /handlers/{name}/run`: runs a job within one request. The body of the request is its stdin, the body of the response its stdout.
 //!
 //! ```text
-//! request body ──▶ input ──▶ stdin │ the run │ stdout ──▶ (spill) ──▶ plain ──▶ live answer
-//!                                              stdout, stderr ──────▶ framed ──▶ live answer
+//! request body ──▶ stdin ──▶ │ the run │ stdout ──▶ (spill) ──▶ plain ──▶ streamed response
+//!                                        stdout, stderr ──────▶ framed ──▶ streamed response
 //! ```
 //!
-//! Everything in between is bounded and waits: a guest that does not read holds its client back, and a client that does not read holds
-//! its guest back. The one exception is [`spill`]. A client that leaves takes its run with it.
+//! Everything in between is bounded and waits: a guest that does not read blocks its client, and a client that does not read blocks its
+//! guest. The one exception is [`spill`]. If the client disconnects, the run is cancelled.
 
 pub(crate) mod framed;
 mod plain;
@@ -16,77 +16,63 @@ mod spill;
 use std::sync::Arc;
 
 use capstan_core::stream::{self, PIPE_CAPACITY};
+use capstan_engine::engine::JobBuilder;
 use capstan_engine::handler::Role;
-use capstan_engine::history::Key;
-use capstan_engine::job::{Control, Job, JobBuilder, JobId};
+use capstan_engine::job::{IdempotencyKey, Job, JobOptions};
 use hyper::Response;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::ACCEPT;
 
-use self::request::Asked;
-use super::Api;
+use self::request::RunRequest;
 use super::body::Body;
 use super::disconnect::Client;
 use super::error::Error;
+use super::headers;
 use super::idempotency_key;
-use super::input::Input;
 use super::request::Request;
+use super::state::ApiState;
+use super::stdin::StdinBody;
 
-/// The header that names the job.
-pub(super) const JOB: &str = "capstan-job";
-/// The header or trailer with the kind of the outcome.
-const OUTCOME: &str = "capstan-outcome";
-/// The header or trailer with what a shell would see.
-const EXIT_CODE: &str = "capstan-exit-code";
-
-/// Runs a handler, and answers with what it prints.
-pub(super) async fn run(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let (asked, name) = (Asked::of(&request)?, request.handler()?);
-    let client = Client::of(&request);
-    let (is_framed, takes_trailers) = (request.lists(&ACCEPT, framed::MEDIA_TYPE), request.takes_trailers());
-    let key = idempotency_key::of(&request.head.headers)?.map(|text| Key { text, request: None });
-    let caller = Some(request.presence.caller().clone());
-    let Asked { policy, concurrency_key, .. } = asked;
-    let control = Control { asked: policy, caller, key, concurrency_key, ..Control::default() };
-    let (input, stdin) = Input::of(request.body);
-    let (stdout, printed) = stream::pipe(PIPE_CAPACITY);
-    let job = api.engine.job(&name)?.args(asked.args).env(&asked.env).control(control).stdin(stdin).stdout(stdout);
+/// Runs a handler, and responds with its output.
+pub(super) async fn run(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let (requested, name) = (RunRequest::parse(&request)?, request.handler_name()?);
+    let client = Client::new(&request);
+    let (is_framed, accepts_trailers) = (request.header_lists(&ACCEPT, framed::MEDIA_TYPE), request.accepts_trailers());
+    let key =
+        idempotency_key::from_headers(&request.head.headers)?.map(|text| IdempotencyKey { text, request_digest: None });
+    let caller = Some(request.peer.caller().clone());
+    let RunRequest { policy, concurrency_key, .. } = requested;
+    let options = JobOptions { policy, caller, key, concurrency_key, ..JobOptions::default() };
+    let (body, stdin) = StdinBody::new(request.body);
+    let (stdout_sink, stdout) = stream::pipe(PIPE_CAPACITY);
+    let job = state.engine.job(&name)?.args(requested.args).env(&requested.env).options(options);
+    let job = job.stdin(stdin).stdout(stdout_sink);
     let (job, mut response) = if is_framed {
-        let (stderr, complained) = stream::pipe(PIPE_CAPACITY);
-        let job = start(job.stderr(stderr))?;
-        input.feed(&api.tasks, &job);
-        let response = framed::answer(&api.tasks, &job, printed, complained, client);
+        let (stderr_sink, stderr) = stream::pipe(PIPE_CAPACITY);
+        let job = start(job.stderr(stderr_sink))?;
+        body.spawn_copy(&state.tasks, &job);
+        let response = framed::respond(&state.tasks, &job, stdout, stderr, client);
         (job, response)
     } else {
         let job = start(job)?;
-        let input = input.feed(&api.tasks, &job);
-        let response = plain::answer(&api, &job, printed, input, takes_trailers, client).await;
+        let stdin_end = body.spawn_copy(&state.tasks, &job);
+        let response = plain::respond(&state, &job, stdout, stdin_end, accepts_trailers, client).await;
         (job, response)
     };
-    name_job(&mut response, job.id());
+    headers::set_job(&mut response, job.id());
     Ok(response)
 }
 
 fn start(job: JobBuilder) -> Result<Job, Error> {
     let job = job.build()?;
-    refuse_service(&job)?;
+    reject_service(&job)?;
     job.start()?;
     Ok(job)
 }
 
-/// Refuses a job that only the daemon starts.
+/// Rejects a job that only the daemon may start.
 ///
 /// # Errors
 /// [`Error`], 403 `service`.
-pub(super) fn refuse_service(job: &Job) -> Result<(), Error> {
+pub(super) fn reject_service(job: &Job) -> Result<(), Error> {
     if job.resolved().handler().role() == Role::Service { Err(Error::service(job.name())) } else { Ok(()) }
-}
-
-/// Puts the id of a job into the head of an answer.
-pub(super) fn name_job(response: &mut Response<Body>, job: JobId) {
-    response.headers_mut().insert(JOB, job_id(job));
-}
-
-/// The id of a job as the value of a header.
-pub(super) fn job_id(job: JobId) -> HeaderValue {
-    HeaderValue::from_str(&job.to_string()).expect("an id is hexadecimal")
 }

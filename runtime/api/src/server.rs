@@ -1,4 +1,4 @@
-//! The server: accepts from all listeners once the gate opens, or before it where that is answered, and stops in order.
+//! The server: accepts connections from all listeners, and drains them when the daemon stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,28 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::allowed_hosts::Names;
-use super::connection::Origin;
-use super::connection_limit::Peers;
+use super::allowed_hosts::ServedNames;
+use super::api::Api;
+use super::connection::{self, Accepted};
+use super::connection_limit::ConnectionLimit;
 use super::router::Routes;
-use super::{Api, connection, startup_queue};
+use super::startup_queue;
 
-/// How long connections may take to finish what they are at once no work is in flight.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long connections may take to finish once no job runs any more.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves `listeners` behind the gate of `api` until `stop` ends.
+/// Serves `listeners` behind the gate of `api` until `stop` completes.
 ///
-/// Then it closes the listeners at once, goes on serving the connections there are until no work is in flight, and gives them 2 s to
-/// finish. Ends when the last of them has.
+/// Then it closes the listeners at once, serves the existing connections until no job runs, and gives them 2 s to finish. Returns when
+/// the last connection has ended.
 pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     tracing::debug!("serving\n{Routes}");
     api.set_backlogs(listeners.iter().map(Listener::backlog).collect());
-    let bounds = api.settings.http;
+    let limits = api.state.settings.http_limits;
     let server = Arc::new(Server {
         api,
-        slots: Arc::new(Semaphore::new(bounds.connections)),
-        peers: Peers::new(bounds.connections_per_peer),
+        connection_slots: Arc::new(Semaphore::new(limits.connections)),
+        connection_limit: ConnectionLimit::new(limits.connections_per_peer),
         connections: TaskTracker::new(),
         closed: CancellationToken::new(),
         draining: CancellationToken::new(),
@@ -43,85 +44,87 @@ pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
     stop.await;
     server.closed.cancel();
     acceptors.join_all().await;
-    server.api.engine.idle().await;
+    server.api.state.engine.wait_until_idle().await;
     server.drain().await;
 }
 
 struct Server {
     api: Arc<Api>,
-    slots: Arc<Semaphore>,
-    peers: Arc<Peers>,
+    connection_slots: Arc<Semaphore>,
+    connection_limit: Arc<ConnectionLimit>,
     connections: TaskTracker,
-    /// Nobody is accepted any more.
+    /// No more connections are accepted.
     closed: CancellationToken,
-    /// Connections end with the request that goes on.
+    /// Connections end after the request in progress.
     draining: CancellationToken,
     /// Connections end now.
     killed: CancellationToken,
 }
 
 impl Server {
-    /// Accepts until the listener is closed or the gate has failed, and closes the listener.
+    /// Accepts connections until the server closes or the gate fails, and closes the listener.
     async fn accept_from(self: Arc<Self>, listener: Listener) {
-        let (bound, gate, policy) = (listener.address().clone(), &self.api.gate, self.api.settings.policy);
+        let state = &self.api.state;
+        let (address, gate, policy) = (listener.address().clone(), &state.gate, state.settings.policy);
         let buffer = ListenBuffer::new(listener, gate.clone(), policy, self.closed.clone());
-        let _note = self.api.tasks.note("api", || format!("listener at {bound}"));
+        let _listener_task = state.tasks.track("api", || format!("listener at {address}"));
         loop {
             let slot = tokio::select! {
-                slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+                slot = self.connection_slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
                 () = self.closed.cancelled() => break,
             };
             let Ok(stream) = buffer.accept().await else { break };
-            let early = policy == StartupPolicy::Answer && gate.state() != GateState::Open;
-            let porch = early.then(|| self.api.porch.clone());
+            let is_early = policy == StartupPolicy::Answer && gate.state() != GateState::Open;
+            let startup_queue = is_early.then(|| self.api.startup_queue.clone());
             let tls = buffer.listener().tls().cloned();
-            let place = stream.peer().map(|peer| self.peers.place(peer.ip())).transpose();
-            let Ok(place) = place else {
-                // Who has to shake hands first is not told in words.
+            let permit = stream.peer().map(|peer| self.connection_limit.acquire(peer.ip())).transpose();
+            let Ok(permit) = permit else {
+                // Under TLS the client could not read a response before a handshake, which would cost more than the limit saves.
                 if tls.is_none() {
+                    let limit = state.settings.http_limits.connections_per_peer;
                     self.connections.spawn(async move {
-                        connection::refuse(stream).await;
+                        connection::reject_over_limit(stream, limit).await;
                         drop(slot);
                     });
                 }
                 continue;
             };
-            let origin = Origin { names: self.names_of(&bound, &stream), porch };
-            let served = connection::serve(self.api.clone(), stream, tls, origin, self.draining.clone());
+            let accepted = Accepted { names: self.served_names(&address, &stream), startup_queue };
+            let served = connection::serve(self.api.clone(), stream, tls, accepted, self.draining.clone());
             let killed = self.killed.clone();
-            let noted = self.api.tasks.note("api", || format!("connection at {bound}"));
+            let task = state.tasks.track("api", || format!("connection at {address}"));
             self.connections.spawn(async move {
                 tokio::select! {
                     () = served => {}
                     () = killed.cancelled() => {}
                 }
-                drop((slot, place, noted));
+                drop((slot, permit, task));
             });
         }
         if let GateState::Failed(reason) = gate.state() {
-            startup_queue::refuse(&buffer, &reason).await;
+            startup_queue::reject_all(&buffer, &reason).await;
         }
     }
 
     async fn drain(&self) {
         self.draining.cancel();
         self.connections.close();
-        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.connections.wait()).await.is_err() {
             self.killed.cancel();
             self.connections.wait().await;
         }
     }
 
-    /// The names that a connection is served under; on a unix socket any.
-    fn names_of(&self, bound: &Address, stream: &Stream) -> Option<Names> {
-        match (bound, stream) {
+    /// Returns the names that requests of a connection may use; `None` on a unix socket, where they may use any.
+    fn served_names(&self, address: &Address, stream: &Stream) -> Option<ServedNames> {
+        match (address, stream) {
             (Address::Tcp { host, .. }, Stream::Tcp(stream)) => {
-                // A connection that is gone already has no address, and no requests either.
+                // A connection that has already ended has no address, and sends no requests either.
                 let local = stream.local_addr().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |local| local.ip());
-                Some(Names {
-                    bound: host.clone(),
-                    local,
-                    callers: self.api.settings.callers.clone(),
+                Some(ServedNames {
+                    bound_host: host.clone(),
+                    local_address: local,
+                    allowed: self.api.state.settings.allowed_hosts.clone(),
                     certificate: None,
                 })
             }

@@ -1,8 +1,8 @@
-//! Who waits at the gate: what is answered at once, who is held, and what they are told where it will not open.
+//! `StartupQueue`: requests that arrive before the gate opens.
 //!
-//! Under the policy `hold` the kernel holds connections, and nothing is said before the gate opens. Under `answer` a connection that came
-//! before is served by [`Porch`]: the two questions that are asked of a daemon that starts have their answer, everything else waits
-//! on its connection until the gate opens, and is then served as if it had come at that moment.
+//! Under the policy `hold` the kernel holds connections, and nothing is answered before the gate opens; [`reject_all`] answers them if
+//! the gate fails. Under `answer` a connection is served early: `/_ping` and `/_ready` are answered at once, and every other request
+//! waits in the queue, on its connection, until the gate opens. It is then served like a request that arrived at that moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,94 +17,96 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::handshake;
-use super::peer::{Client, Presence};
+use super::peer::{Peer, PeerState};
 use super::router;
 
-/// Requests that are held at a time; whoever comes then is told to come back.
-const HELD: usize = 1024;
-/// How long all who wait may take to hear that the gate will not open; and where they must shake hands first.
-const PATIENCE: Duration = Duration::from_secs(1);
-const TLS_PATIENCE: Duration = Duration::from_secs(4);
-/// How often it is looked whether a client that is held is still there.
-const LOOK: Duration = Duration::from_millis(250);
+/// The most requests in the queue; more are rejected and should be retried.
+const CAPACITY: usize = 1024;
+/// How long all waiting clients may take to read that the gate has failed; and the same where they must do a TLS handshake first.
+const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
+const TLS_REJECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often a waiting request checks whether its client is still there.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Where requests wait for the gate; clones are the same.
+/// The requests that wait for the gate. Clones share the queue.
 #[derive(Clone, Debug)]
-pub(super) struct Porch {
+pub(super) struct StartupQueue {
     gate: Gate,
-    size: usize,
-    places: Arc<Semaphore>,
+    capacity: usize,
+    slots: Arc<Semaphore>,
 }
 
-impl Porch {
+impl StartupQueue {
     pub(super) fn new(gate: Gate) -> Self {
-        Self::with_places(gate, HELD)
+        Self::with_capacity(gate, CAPACITY)
     }
 
-    fn with_places(gate: Gate, size: usize) -> Self {
-        Self { gate, size, places: Arc::new(Semaphore::new(size)) }
+    fn with_capacity(gate: Gate, capacity: usize) -> Self {
+        Self { gate, capacity, slots: Arc::new(Semaphore::new(capacity)) }
     }
 
-    /// How many requests are held.
-    pub(super) fn held(&self) -> usize {
-        self.size - self.places.available_permits()
+    /// Returns how many requests wait.
+    pub(super) fn len(&self) -> usize {
+        self.capacity - self.slots.available_permits()
     }
 
-    /// Lets a request through as soon as the gate opens, or says at once what it is to be told instead. Cancel-safe.
+    /// Waits until the gate opens, or returns at once what the client gets instead. Cancel-safe.
     ///
     /// # Errors
-    /// [`Error`], 503 `starting`: for `/_ping` and `/_ready`, where too many wait already, where the gate fails.
-    pub(super) async fn pass(&self, head: &Parts, presence: &Presence) -> Result<(), Error> {
+    /// [`Error`], 503 `starting`: for `/_ping` and `/_ready`, where the queue is full, and where the gate fails.
+    pub(super) async fn wait(&self, head: &Parts, peer: &Peer) -> Result<(), Error> {
         let phase = match self.gate.state() {
             GateState::Open => return Ok(()),
             GateState::Failed(reason) => return Err(Error::starting(&reason)),
             GateState::Shut(phase) => phase,
         };
         if router::unversioned(head.uri.path()).is_ok_and(|path| matches!(path, "/_ping" | "/_ready")) {
-            return Err(Error::booting(phase));
+            return Err(Error::starting_in(phase));
         }
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(Error::booting(phase));
+        let Ok(_slot) = self.slots.try_acquire() else {
+            return Err(Error::starting_in(phase));
         };
-        let gone = async {
-            while presence.client() != Client::Gone {
-                tokio::time::sleep(LOOK).await;
+        let disconnected = async {
+            while peer.state() != PeerState::Disconnected {
+                tokio::time::sleep(CHECK_INTERVAL).await;
             }
         };
         tokio::select! {
             biased;
-            opened = self.gate.opened() => opened.map_err(|GateFailed(reason)| Error::starting(&reason)),
-            // Nobody hears this, and nothing is to be done for nobody.
-            () = gone => Err(Error::booting(phase)),
+            result = self.gate.opened() => result.map_err(|GateFailed(reason)| Error::starting(&reason)),
+            // No client reads this error; it frees the slot and keeps the request from being served.
+            () = disconnected => Err(Error::starting_in(phase)),
         }
     }
 }
 
-/// Answers 503 `starting` with the reason to everyone whom the kernel holds, whatever they have asked, and closes. Takes 1 s at most, and 4 s
-/// over TLS.
-pub(super) async fn refuse(buffer: &ListenBuffer<Listener>, reason: &str) {
-    let refusal = Error::starting(reason).into_text();
+/// Answers 503 `starting` with the reason to every connection that the kernel holds, whatever it requests, and closes it.
+///
+/// Takes up to 1 s, and up to 4 s over TLS.
+pub(super) async fn reject_all(buffer: &ListenBuffer<Listener>, reason: &str) {
+    let response = Error::starting(reason).into_text();
     let all = async {
         loop {
-            // All that may be open at a time; the next are taken when these are gone.
-            let some: Vec<_> = buffer.drain().collect();
-            if some.is_empty() {
+            // As many as may be open at a time; the next ones follow when these are closed.
+            let batch: Vec<_> = buffer.drain().collect();
+            if batch.is_empty() {
                 return;
             }
-            join_all(some.into_iter().map(|stream| tell(stream, buffer.listener().tls(), refusal.as_bytes()))).await;
+            join_all(batch.into_iter().map(|stream| reject(stream, buffer.listener().tls(), response.as_bytes())))
+                .await;
         }
     };
-    // Who does not listen is not waited for.
-    let patience = if buffer.listener().tls().is_some() { TLS_PATIENCE } else { PATIENCE };
-    let _ = timeout(patience, all).await;
+    // A client that does not read must not delay the end of the daemon.
+    let limit = if buffer.listener().tls().is_some() { TLS_REJECT_TIMEOUT } else { REJECT_TIMEOUT };
+    let _ = timeout(limit, all).await;
 }
 
-async fn tell(stream: Stream, tls: Option<&Arc<tls::Server>>, refusal: &[u8]) {
-    let Some(stream) = handshake::secured(stream, tls.map(Arc::as_ref), &mut None).await else { return };
-    let presence = Presence::new(stream);
-    presence.send(refusal).await;
-    // Who reads to the end leaves at once; who does not must not cost others their turn.
-    let _ = timeout(PATIENCE / 2, presence.close()).await;
+async fn reject(stream: Stream, tls: Option<&Arc<tls::Server>>, response: &[u8]) {
+    let Some(stream) = handshake::accept_tls(stream, tls.map(Arc::as_ref), &mut None).await else { return };
+    let peer = Peer::new(stream);
+    peer.send(response).await;
+    // A client that reads to the end closes at once. One that does not must not use up the time of the others.
+    let _ = timeout(REJECT_TIMEOUT / 2, peer.close()).await;
 }
 
 #[cfg(test)]
@@ -115,87 +117,88 @@ mod tests {
 
     use super::*;
 
-    struct Asking {
-        porch: Porch,
+    struct QueuedRequest {
+        queue: StartupQueue,
         client: Option<UnixStream>,
-        presence: Arc<Presence>,
+        peer: Arc<Peer>,
     }
 
-    fn asking(porch: &Porch) -> Asking {
+    fn request_in(queue: &StartupQueue) -> QueuedRequest {
         let (client, served) = UnixStream::pair().unwrap();
-        Asking { porch: porch.clone(), client: Some(client), presence: Presence::new(Stream::Unix(served)) }
+        QueuedRequest { queue: queue.clone(), client: Some(client), peer: Peer::new(Stream::Unix(served)) }
     }
 
-    impl Asking {
-        async fn pass(&self, path: &str) -> Result<(), String> {
+    impl QueuedRequest {
+        async fn wait(&self, path: &str) -> Result<(), String> {
             let head = Request::get(path).body(()).unwrap().into_parts().0;
-            self.porch.pass(&head, &self.presence).await.map_err(Error::into_text)
+            self.queue.wait(&head, &self.peer).await.map_err(Error::into_text)
         }
     }
 
-    async fn held(porch: &Porch, count: usize) {
-        while porch.held() != count {
+    async fn until_length(queue: &StartupQueue, length: usize) {
+        while queue.len() != length {
             tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
-    async fn who_asks_how_the_start_goes_is_told_and_takes_no_place() {
+    async fn wait_answers_ping_and_ready_at_once_without_slot() {
         let gate = Gate::new();
-        let porch = Porch::with_places(gate.clone(), 0);
+        let queue = StartupQueue::with_capacity(gate.clone(), 0);
         for phase in [StartupPhase::Binding, StartupPhase::Loading, StartupPhase::Installing] {
             gate.set_phase(phase);
             for path in ["/_ping", "/_ready", "/v1/_ping", "/v1/_ready?x=y"] {
-                let told = asking(&porch).pass(path).await.unwrap_err();
-                assert!(told.contains("503") && told.contains(&format!(r#""phase":"{phase}""#)), "{told}");
+                let response = request_in(&queue).wait(path).await.unwrap_err();
+                let is_starting = response.contains("503") && response.contains(&format!(r#""phase":"{phase}""#));
+                assert!(is_starting, "{response}");
             }
         }
     }
 
     #[tokio::test]
-    async fn all_others_wait_for_the_gate_as_far_as_there_is_room() {
+    async fn wait_holds_other_requests_up_to_capacity_until_gate_opens() {
         let gate = Gate::new();
-        let porch = Porch::with_places(gate.clone(), 2);
-        let (one, other) = (asking(&porch), asking(&porch));
-        let more_than_two = async {
-            held(&porch, 2).await;
-            let told = asking(&porch).pass("/info").await.unwrap_err();
-            assert!(told.contains("starting") && told.contains("retry-after"), "{told}");
+        let queue = StartupQueue::with_capacity(gate.clone(), 2);
+        let (first, second) = (request_in(&queue), request_in(&queue));
+        let third_request = async {
+            until_length(&queue, 2).await;
+            let response = request_in(&queue).wait("/info").await.unwrap_err();
+            assert!(response.contains("starting") && response.contains("retry-after"), "{response}");
             gate.open();
         };
-        let (one, other, ()) = tokio::join!(one.pass("/info"), other.pass("/v2/_ping"), more_than_two);
-        assert_eq!((one, other), (Ok(()), Ok(())));
-        assert_eq!(porch.held(), 0);
-        assert_eq!(asking(&porch).pass("/_ping").await, Ok(()));
+        let (first, second, ()) = tokio::join!(first.wait("/info"), second.wait("/v2/_ping"), third_request);
+        assert_eq!((first, second), (Ok(()), Ok(())));
+        assert_eq!(queue.len(), 0);
+        assert_eq!(request_in(&queue).wait("/_ping").await, Ok(()));
     }
 
     #[tokio::test]
-    async fn a_gate_that_fails_is_told_to_those_who_wait_and_those_who_come() {
+    async fn wait_reports_failed_gate_to_waiting_and_new_requests() {
         let gate = Gate::new();
-        let porch = Porch::new(gate.clone());
-        let waits = asking(&porch);
+        let queue = StartupQueue::new(gate.clone());
+        let waiting = request_in(&queue);
         let failing = async {
-            held(&porch, 1).await;
+            until_length(&queue, 1).await;
             gate.fail("no engine today");
         };
-        let (told, ()) = tokio::join!(waits.pass("/info"), failing);
-        for told in [told, asking(&porch).pass("/_ping").await] {
-            let told = told.unwrap_err();
-            assert!(told.contains("503") && told.contains("no engine today"), "{told}");
+        let (response, ()) = tokio::join!(waiting.wait("/info"), failing);
+        for response in [response, request_in(&queue).wait("/_ping").await] {
+            let response = response.unwrap_err();
+            assert!(response.contains("503") && response.contains("no engine today"), "{response}");
         }
     }
 
     #[tokio::test]
-    async fn who_leaves_gives_its_place_back() {
-        let porch = Porch::new(Gate::new());
-        let mut leaves = asking(&porch);
-        let client = leaves.client.take();
-        let leaving = async {
-            held(&porch, 1).await;
+    async fn wait_frees_slot_when_client_disconnects() {
+        let queue = StartupQueue::new(Gate::new());
+        let mut request = request_in(&queue);
+        let client = request.client.take();
+        let disconnecting = async {
+            until_length(&queue, 1).await;
             drop(client);
         };
-        let (told, ()) = tokio::join!(leaves.pass("/info"), leaving);
-        assert!(told.is_err());
-        assert_eq!(porch.held(), 0);
+        let (result, ()) = tokio::join!(request.wait("/info"), disconnecting);
+        assert!(result.is_err());
+        assert_eq!(queue.len(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What the daemon says of itself.
+//! The daemon's own resources: health, version, information.
 
 use std::sync::Arc;
 
@@ -8,51 +8,57 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::Api;
 use super::body::{self, Body};
 use super::error::Error;
 use super::request::Request;
+use super::state::ApiState;
 
-/// What the builtins below print.
 const JSON: &str = "application/json";
 
-/// `GET /_ping`: that it answers.
-pub(super) async fn ping(_api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
-    Ok(body::typed(StatusCode::OK, "text/plain; charset=utf-8", body::whole("OK\n")))
+/// `GET /_ping`: answers, which shows that the daemon is alive.
+pub(super) async fn ping(_state: Arc<ApiState>, _request: Request) -> Result<Response<Body>, Error> {
+    Ok(body::response(StatusCode::OK, "text/plain; charset=utf-8", body::full("OK\n")))
 }
 
-/// `GET /_ready`: that it takes work, or why not.
-pub(super) async fn ready(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
-    if api.engine.is_shutting_down() {
+/// `GET /_ready`: returns 200 if the daemon accepts work, and 503 with the reason otherwise.
+pub(super) async fn ready(state: Arc<ApiState>, _request: Request) -> Result<Response<Body>, Error> {
+    if state.engine.is_shutting_down() {
         return Err(Error::draining());
     }
-    match api.gate.state() {
+    match state.gate.state() {
         GateState::Open => Ok(body::json(StatusCode::OK, &json!({"ready": true}))),
-        GateState::Shut(phase) => Err(Error::booting(phase)),
+        GateState::Shut(phase) => Err(Error::starting_in(phase)),
         GateState::Failed(reason) => Err(Error::starting(&reason)),
     }
 }
 
-/// `GET /version`: the job `version`.
-pub(super) async fn version(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
-    printed(&api, "version", JSON).await
+/// `GET /version`: returns the output of the builtin `version`.
+pub(super) async fn version(state: Arc<ApiState>, _request: Request) -> Result<Response<Body>, Error> {
+    run_builtin(&state, "version", JSON).await
 }
 
-/// `GET /info`: the job `info`.
-pub(super) async fn info(api: Arc<Api>, _request: Request) -> Result<Response<Body>, Error> {
-    printed(&api, "info", JSON).await
+/// `GET /info`: returns the output of the builtin `info`.
+pub(super) async fn info(state: Arc<ApiState>, _request: Request) -> Result<Response<Body>, Error> {
+    run_builtin(&state, "info", JSON).await
 }
 
-/// Runs a builtin that prints this type, and answers with that.
-pub(super) async fn printed(api: &Api, name: &str, content_type: &'static str) -> Result<Response<Body>, Error> {
-    let (stdout, mut printed) = stream::pipe(PIPE_CAPACITY);
-    let job = api.engine.job(name)?.stdout(stdout).build()?;
+/// Runs a builtin that prints `content_type`, and returns its output.
+///
+/// # Errors
+/// [`Error`]: what its start fails with; 500 where it does not succeed.
+pub(super) async fn run_builtin(
+    state: &ApiState,
+    name: &str,
+    content_type: &'static str,
+) -> Result<Response<Body>, Error> {
+    let (sink, mut stdout) = stream::pipe(PIPE_CAPACITY);
+    let job = state.engine.job(name)?.stdout(sink).build()?;
     job.start()?;
-    let mut text = Vec::new();
-    printed.read_to_end(&mut text).await.map_err(|error| Error::internal(error.to_string()))?;
+    let mut output = Vec::new();
+    stdout.read_to_end(&mut output).await.map_err(|error| Error::internal(error.to_string()))?;
     let end = job.wait().await;
     if !end.outcome.is_success() {
-        return Err(Error::internal(format!("{name}: {}", end.outcome)));
+        return Err(Error::internal(format!("the builtin {name} failed: {}", end.outcome)));
     }
-    Ok(body::typed(StatusCode::OK, content_type, body::whole(text)))
+    Ok(body::response(StatusCode::OK, content_type, body::full(output)))
 }

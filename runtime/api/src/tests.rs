@@ -1,4 +1,4 @@
-//! The API over real sockets, with native handlers: what only a client without manners, a shut gate or a draining engine can show.
+//! The API over real sockets, with native handlers: misbehaving clients, a shut gate and a draining engine.
 
 mod children;
 mod routes;
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-struct Served {
+struct TestServer {
     engine: Engine,
     gate: Gate,
     api: std::sync::Arc<Api>,
@@ -38,13 +38,13 @@ struct Served {
 trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 
-impl Served {
-    /// An API behind a shut gate, on a unix socket and on TCP.
+impl TestServer {
+    /// Serves an API behind a shut gate, on a unix socket and on TCP.
     async fn shut() -> Self {
-        Self::shut_and(StartupPolicy::Hold, Bounds::default()).await
+        Self::shut_with(StartupPolicy::Hold, HttpLimits::default()).await
     }
 
-    async fn shut_and(policy: StartupPolicy, http: Bounds) -> Self {
+    async fn shut_with(policy: StartupPolicy, http_limits: HttpLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 8, queue: 0 });
@@ -59,13 +59,13 @@ impl Served {
                 .unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
         let settings = Settings {
-            upload: 1 << 20,
-            spill: folder.path().to_owned(),
+            max_upload: 1 << 20,
+            spill_folder: folder.path().to_owned(),
             debug: None,
             tasks: Tasks::default(),
             policy,
-            http,
-            callers: Arc::default(),
+            http_limits,
+            allowed_hosts: Arc::default(),
         };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let (stop, stopped) = oneshot::channel();
@@ -115,116 +115,116 @@ async fn fail(mut call: Call) -> Outcome {
     }
 }
 
-async fn ask(connection: &mut Box<dyn Connection>, request: &str) {
+async fn send(connection: &mut Box<dyn Connection>, request: &str) {
     connection.write_all(request.as_bytes()).await.unwrap();
 }
 
-fn run(handler: &str, version: &str) -> String {
+fn run_request(handler: &str, version: &str) -> String {
     format!("POST /handlers/{handler}/run HTTP/{version}\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
 }
 
-/// All that comes until the end, and whether that was a reset.
-async fn rest(connection: &mut Box<dyn Connection>) -> (String, bool) {
+/// Reads everything until the connection ends, and returns whether it ended with a reset.
+async fn read_to_end(connection: &mut Box<dyn Connection>) -> (String, bool) {
     let mut read = Vec::new();
     let reset = connection.read_to_end(&mut read).await.is_err();
     (String::from_utf8(read).unwrap(), reset)
 }
 
-async fn idle(engine: &Engine) {
-    tokio::time::timeout(Duration::from_secs(20), engine.idle()).await.expect("the run has not ended");
+async fn wait_idle(engine: &Engine) {
+    tokio::time::timeout(Duration::from_secs(20), engine.wait_until_idle()).await.expect("the run has not ended");
 }
 
-async fn running(engine: &Engine) {
+async fn wait_running(engine: &Engine) {
     while engine.counts().running == 0 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn who_has_said_all_and_closed_that_half_gets_the_answer() {
-    let served = Served::open().await;
+async fn half_closed_client_gets_response() {
+    let served = TestServer::open().await;
     for mut connection in served.both().await {
-        ask(&mut connection, &run("pause", "1.1")).await;
+        send(&mut connection, &run_request("pause", "1.1")).await;
         connection.shutdown().await.unwrap();
-        let (answer, reset) = rest(&mut connection).await;
-        assert!(!reset && answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        // Over TCP the length of the chunk is led by the zero that asked whether anyone is there.
+        let (response, reset) = read_to_end(&mut connection).await;
+        assert!(!reset && response.starts_with("HTTP/1.1 200 "), "{response}");
+        let body = response.split_once("\r\n\r\n").unwrap().1;
+        // Over TCP the length of the chunk starts with the zero that was sent as a probe.
         assert_eq!(body.trim_start_matches('0'), "7\r\nat last\r\n0\r\n\r\n");
     }
 }
 
 #[tokio::test]
-async fn who_leaves_takes_the_run_along() {
-    let served = Served::open().await;
+async fn run_is_cancelled_when_client_disconnects() {
+    let served = TestServer::open().await;
     for mut connection in served.both().await {
-        ask(&mut connection, &run("wait", "1.1")).await;
-        running(&served.engine).await;
+        send(&mut connection, &run_request("wait", "1.1")).await;
+        wait_running(&served.engine).await;
         drop(connection);
-        idle(&served.engine).await;
+        wait_idle(&served.engine).await;
     }
-    // What was answered already has been read here, so that nothing is left over which a reset could be sent.
+    // The response so far has been read here, so that closing the connection sends no reset.
     for mut connection in served.both().await {
-        ask(&mut connection, &run("wait", "1.1")).await;
+        send(&mut connection, &run_request("wait", "1.1")).await;
         let mut head = [0; 12];
         connection.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
         drop(connection);
-        idle(&served.engine).await;
+        wait_idle(&served.engine).await;
     }
 }
 
 #[tokio::test]
-async fn a_cut_comes_after_all_that_was_printed() {
-    let served = Served::open().await;
+async fn cut_response_contains_all_output() {
+    let served = TestServer::open().await;
     for mut connection in served.both().await {
-        ask(&mut connection, &run("fail", "1.1")).await;
-        let (answer, reset) = rest(&mut connection).await;
-        assert!(!reset && !answer.ends_with("0\r\n\r\n"), "it was not cut");
-        assert_eq!(answer.matches('x').count(), 1 << 20, "something was lost");
+        send(&mut connection, &run_request("fail", "1.1")).await;
+        let (response, reset) = read_to_end(&mut connection).await;
+        assert!(!reset && !response.ends_with("0\r\n\r\n"), "it was not cut");
+        assert_eq!(response.matches('x').count(), 1 << 20, "something was lost");
     }
 }
 
 #[tokio::test]
-async fn a_cut_without_chunks_is_a_reset() {
-    let served = Served::open().await;
+async fn cut_response_without_chunks_ends_with_reset() {
+    let served = TestServer::open().await;
     let mut connection = served.tcp().await;
-    ask(&mut connection, &run("fail", "1.0")).await;
-    assert!(rest(&mut connection).await.1, "a client of HTTP/1.0 takes this for the end");
+    send(&mut connection, &run_request("fail", "1.0")).await;
+    assert!(read_to_end(&mut connection).await.1, "a client of HTTP/1.0 takes this for the end");
 }
 
 #[tokio::test]
-async fn a_service_is_not_run() {
-    let served = Served::open().await;
+async fn run_rejects_service() {
+    let served = TestServer::open().await;
     served.engine.register("service", Native::service("Waits", wait)).unwrap();
     let mut connection = served.unix().await;
-    ask(&mut connection, &run("service", "1.0")).await;
-    let (answer, _) = rest(&mut connection).await;
-    assert!(answer.starts_with("HTTP/1.0 403 ") && answer.contains("\"service\""), "{answer}");
+    send(&mut connection, &run_request("service", "1.0")).await;
+    let (response, _) = read_to_end(&mut connection).await;
+    assert!(response.starts_with("HTTP/1.0 403 ") && response.contains("\"service\""), "{response}");
 }
 
 #[tokio::test]
-async fn who_was_held_is_told_why_the_gate_stays_shut() {
-    let mut served = Served::shut().await;
+async fn connections_held_by_kernel_get_reason_when_gate_fails() {
+    let mut served = TestServer::shut().await;
     let mut held = Vec::new();
     for _ in 0..5 {
         held.extend(served.both().await);
     }
     for connection in &mut held {
-        ask(connection, &run("wait", "1.1")).await;
+        send(connection, &run_request("wait", "1.1")).await;
     }
     served.gate.fail("no engine today");
     for mut connection in held {
-        let (answer, _) = rest(&mut connection).await;
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"starting\""), "{answer}");
-        assert!(answer.contains("no engine today") && answer.contains("retry-after: 1"), "{answer}");
+        let (response, _) = read_to_end(&mut connection).await;
+        assert!(response.starts_with("HTTP/1.1 503 ") && response.contains("\"starting\""), "{response}");
+        assert!(response.contains("no engine today") && response.contains("retry-after: 1"), "{response}");
     }
     served.stop().await;
     assert!(!served.path.exists());
 }
 
-/// What is answered until `needle` has come, on a connection that stays.
-async fn until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
+/// Reads until the input ends with `needle`, on a connection that stays open.
+async fn read_until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(needle.as_bytes()) {
         read.push(connection.read_u8().await.unwrap());
@@ -233,53 +233,53 @@ async fn until(connection: &mut Box<dyn Connection>, needle: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_is_answered_while_the_gate_is_shut_is_served_on_the_same_connection_after_it_has_opened() {
-    let served = Served::shut_and(StartupPolicy::Answer, Bounds::default()).await;
+async fn connection_answered_behind_shut_gate_is_served_after_gate_opens() {
+    let served = TestServer::shut_with(StartupPolicy::Answer, HttpLimits::default()).await;
     served.gate.set_phase(StartupPhase::Installing);
     let mut connections = served.both().await;
     for connection in &mut connections {
-        ask(connection, "GET /v1/_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        let answer = until(connection, "}}\n").await;
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
-        assert!(answer.contains("\"starting\"") && answer.contains("\"phase\":\"installing\""), "{answer}");
-        ask(connection, &run("pause", "1.1")).await;
+        send(connection, "GET /v1/_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let response = read_until(connection, "}}\n").await;
+        assert!(response.starts_with("HTTP/1.1 503 ") && response.contains("retry-after: 1"), "{response}");
+        assert!(response.contains("\"starting\"") && response.contains("\"phase\":\"installing\""), "{response}");
+        send(connection, &run_request("pause", "1.1")).await;
     }
-    while served.api.held() != Some(2) {
+    while served.api.waiting() != Some(2) {
         tokio::task::yield_now().await;
     }
     assert_eq!(served.engine.counts().started, 0, "nothing runs before the gate opens");
     served.gate.open();
     for connection in &mut connections {
-        let answer = until(connection, "\r\n0\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("at last"), "{answer}");
-        ask(connection, "GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        assert!(until(connection, "OK\n").await.starts_with("HTTP/1.1 200 "));
+        let response = read_until(connection, "\r\n0\r\n\r\n").await;
+        assert!(response.starts_with("HTTP/1.1 200 ") && response.contains("at last"), "{response}");
+        send(connection, "GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(read_until(connection, "OK\n").await.starts_with("HTTP/1.1 200 "));
     }
-    assert_eq!(served.api.held(), Some(0));
+    assert_eq!(served.api.waiting(), Some(0));
 }
 
 #[tokio::test]
-async fn who_was_held_by_the_server_is_told_why_the_gate_stays_shut() {
-    let mut served = Served::shut_and(StartupPolicy::Answer, Bounds::default()).await;
+async fn queued_requests_get_reason_when_gate_fails() {
+    let mut served = TestServer::shut_with(StartupPolicy::Answer, HttpLimits::default()).await;
     let mut held = served.both().await;
     for connection in &mut held {
-        ask(connection, &run("wait", "1.1")).await;
+        send(connection, &run_request("wait", "1.1")).await;
     }
-    while served.api.held() != Some(2) {
+    while served.api.waiting() != Some(2) {
         tokio::task::yield_now().await;
     }
     served.gate.fail("no engine today");
     served.stop().await;
     for mut connection in held {
-        let (answer, reset) = rest(&mut connection).await;
-        assert!(!reset && answer.starts_with("HTTP/1.1 503 ") && answer.contains("no engine today"), "{answer}");
+        let (response, reset) = read_to_end(&mut connection).await;
+        assert!(!reset && response.starts_with("HTTP/1.1 503 ") && response.contains("no engine today"), "{response}");
     }
     assert!(!served.path.exists());
 }
 
 #[tokio::test]
-async fn a_server_behind_a_shut_gate_stops_at_once() {
-    let mut served = Served::shut().await;
+async fn server_behind_shut_gate_stops_at_once() {
+    let mut served = TestServer::shut().await;
     let _held = served.both().await;
     tokio::time::timeout(Duration::from_secs(10), served.stop()).await.expect("the server waits for its gate");
     assert!(!served.path.exists());
@@ -287,25 +287,25 @@ async fn a_server_behind_a_shut_gate_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_draining_server_accepts_nobody_and_answers_whom_it_has() {
-    let mut served = Served::open().await;
-    let [mut runs, mut waits] = served.both().await;
-    ask(&mut runs, &run("pause", "1.1")).await;
-    // Answered once, so that the server has it.
-    ask(&mut waits, "GET /_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+async fn draining_server_answers_existing_connections_only() {
+    let mut served = TestServer::open().await;
+    let [mut running, mut idle] = served.both().await;
+    send(&mut running, &run_request("pause", "1.1")).await;
+    // One response shows that the server has accepted the connection.
+    send(&mut idle, "GET /_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let mut head = [0; 12];
-    waits.read_exact(&mut head).await.unwrap();
-    running(&served.engine).await;
+    idle.read_exact(&mut head).await.unwrap();
+    wait_running(&served.engine).await;
 
     let engine = served.engine.clone();
     let (report, (), ()) = tokio::join!(engine.shutdown(Duration::from_secs(30)), served.stop(), async {
-        ask(&mut waits, &run("pause", "1.1")).await;
-        ask(&mut waits, "GET /_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        let (answers, _) = rest(&mut waits).await;
-        assert_eq!(answers.matches("HTTP/1.1 503 ").count(), 2, "{answers}");
-        assert_eq!(answers.matches("\"draining\"").count(), 2, "{answers}");
-        let (answer, _) = rest(&mut runs).await;
-        assert!(answer.ends_with("at last\r\n0\r\n\r\n"), "{answer}");
+        send(&mut idle, &run_request("pause", "1.1")).await;
+        send(&mut idle, "GET /_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let (responses, _) = read_to_end(&mut idle).await;
+        assert_eq!(responses.matches("HTTP/1.1 503 ").count(), 2, "{responses}");
+        assert_eq!(responses.matches("\"draining\"").count(), 2, "{responses}");
+        let (response, _) = read_to_end(&mut running).await;
+        assert!(response.ends_with("at last\r\n0\r\n\r\n"), "{response}");
     });
     assert!(report.unfinished.is_empty() && report.cancelled.is_empty(), "{report:?}");
     assert!(!served.path.exists());

@@ -1,12 +1,12 @@
-//! `Pace`: how long the client of a connection takes for what is its turn, and when that is too long.
+//! `TimeoutTracker`: how long the client of a connection takes for its next step, and when that is too long.
 //!
-//! hyper bounds the time of a head, but neither the one between requests by itself nor the one that an answer waits for its reader. So
-//! the time is kept here, for HTTP/1.1 and HTTP/2 alike. Whether an answer waits shows at its body: hyper asks for the next piece as
-//! soon as there is room for it, on the connection and in the window of the stream.
+//! hyper can limit the time for the head of a request, but not the time between requests on its own, nor how long a response waits for
+//! its reader. So the times are tracked here, for HTTP/1.1 and HTTP/2 alike. Whether a response waits for its reader shows at its body:
+//! hyper asks for the next frame as soon as the connection and the window of the stream have room for it.
 //!
 //! ```text
-//! connected ──▶ Head ──▶ (answering) ──▶ Idle ──▶ Head ──▶ …        each a time of its own
-//!                           └─ each answer: handed over ──▶ asked for more ──▶ …
+//! connected ──▶ Head ──▶ (responding) ──▶ Idle ──▶ Head ──▶ …        each with its own timeout
+//!                           └─ each response: frame handed over ──▶ next frame requested ──▶ …
 //! ```
 
 use std::collections::HashMap;
@@ -15,233 +15,239 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use capstan_engine::job::{Job, State};
+use capstan_engine::job::{Job, JobState};
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::body::{Abort, Body};
-use super::bounds::Bounds;
-use super::peer::Presence;
+use super::body::{Aborted, Body};
+use super::http_limits::HttpLimits;
+use super::peer::Peer;
 
-/// What the client of a connection is too late with.
+/// What the client of a connection did not do in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
-    /// The head of a request that it has begun, or the first one.
+pub(super) enum Timeout {
+    /// Send the rest of the head of a request, or the first one.
     Head,
-    /// The next request.
+    /// Send the next request.
     Idle,
-    /// Reading what it is answered.
-    Reader,
+    /// Read a response.
+    Response,
 }
 
-/// What an answer is, which says how long it may wait for its reader. [`Reading::Whole`] where an answer does not say.
+/// The kind of a response, which determines how long it may wait for its reader. By default [`ResponseKind::Complete`].
 #[derive(Clone, Debug)]
-pub(super) enum Reading {
-    /// It has an end, and was asked for to be read.
-    Whole,
-    /// It follows what happens.
-    Follows,
-    /// It follows a run: whoever does not read holds the guest back, for as long as the run's own deadline allows.
+pub(super) enum ResponseKind {
+    /// It has an end, and the client requested it in order to read it.
+    Complete,
+    /// It follows events as they happen.
+    Stream,
+    /// It follows a run: a client that does not read blocks the guest, for as long as the deadline of the run allows.
     Run(Job),
 }
 
-/// The pace of one connection.
+/// Tracks the timeouts of one connection.
 #[derive(Debug)]
-pub(super) struct Pace {
-    bounds: Bounds,
-    presence: Arc<Presence>,
-    clock: Mutex<Clock>,
+pub(super) struct TimeoutTracker {
+    limits: HttpLimits,
+    peer: Arc<Peer>,
+    progress: Mutex<ConnectionProgress>,
 }
 
 #[derive(Debug)]
-struct Clock {
-    /// What the client's turn is, where nothing is being answered.
-    turn: Turn,
-    since: Instant,
+struct ConnectionProgress {
+    /// What the client does next, while there is no response.
+    phase: Phase,
+    phase_started: Instant,
     is_http2: bool,
-    answers: HashMap<u64, Reader>,
-    /// The number of the next answer.
-    next: u64,
+    responses: HashMap<u64, ResponseProgress>,
+    next_id: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum Phase {
     Head,
     Idle,
-    /// Nothing more will be asked: what was answered is still to be taken.
-    End,
+    /// The client sends no more requests, but must still read what was answered.
+    Closing,
 }
 
-/// The reader of one answer.
 #[derive(Debug)]
-struct Reader {
-    reading: Reading,
-    /// When it was handed the last piece.
-    handed: Option<Instant>,
-    /// Whether there has been room for another since.
-    asked: bool,
+struct ResponseProgress {
+    kind: ResponseKind,
+    /// When hyper was handed the last frame.
+    last_frame: Option<Instant>,
+    /// Whether hyper has had room for another frame since.
+    wants_frame: bool,
 }
 
-impl Pace {
-    /// Of a connection that begins now.
-    pub(super) fn new(bounds: Bounds, presence: Arc<Presence>) -> Arc<Self> {
-        let (turn, since) = (Turn::Head, Instant::now());
-        let clock = Clock { turn, since, is_http2: false, answers: HashMap::new(), next: 0 };
-        Arc::new(Self { bounds, presence, clock: Mutex::new(clock) })
+impl TimeoutTracker {
+    /// Starts with a connection that was accepted just now.
+    pub(super) fn new(limits: HttpLimits, peer: Arc<Peer>) -> Arc<Self> {
+        let progress = ConnectionProgress {
+            phase: Phase::Head,
+            phase_started: Instant::now(),
+            is_http2: false,
+            responses: HashMap::new(),
+            next_id: 0,
+        };
+        Arc::new(Self { limits, peer, progress: Mutex::new(progress) })
     }
 
-    /// Notes that it is HTTP/2, where a connection says more than requests, and heads of requests may come between answers.
-    pub(super) fn is_http2(&self) {
-        let mut clock = self.clock();
-        clock.is_http2 = true;
-        clock.turn(Turn::Idle);
+    /// Records that the connection speaks HTTP/2, where input is not always a request, and heads may arrive between responses.
+    pub(super) fn set_http2(&self) {
+        let mut progress = self.progress();
+        progress.is_http2 = true;
+        progress.enter(Phase::Idle);
     }
 
-    /// Notes that something has come.
-    pub(super) fn received(&self) {
-        let mut clock = self.clock();
-        if !clock.is_http2 && clock.turn == Turn::Idle && clock.answers.is_empty() {
-            clock.turn(Turn::Head);
+    /// Records that input has arrived.
+    pub(super) fn record_input(&self) {
+        let mut progress = self.progress();
+        if !progress.is_http2 && progress.phase == Phase::Idle && progress.responses.is_empty() {
+            progress.enter(Phase::Head);
         }
     }
 
-    /// Notes that nothing more will be asked.
-    pub(super) fn ends(&self) {
-        self.clock().turn(Turn::End);
+    /// Records that the connection takes no more requests.
+    pub(super) fn set_closing(&self) {
+        self.progress().enter(Phase::Closing);
     }
 
-    /// Whether the client is between two requests, and has said nothing of the next.
+    /// Returns whether the client is between two requests, and has sent nothing of the next one.
     pub(super) fn is_idle(&self) -> bool {
-        let clock = self.clock();
-        clock.turn == Turn::Idle && clock.answers.is_empty()
+        let progress = self.progress();
+        progress.phase == Phase::Idle && progress.responses.is_empty()
     }
 
-    /// Begins an answer, which goes on until what comes of it is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Answering {
-        let mut clock = self.clock();
-        let number = clock.next;
-        clock.next += 1;
-        clock.answers.insert(number, Reader { reading: Reading::Whole, handed: None, asked: true });
-        Answering { pace: self.clone(), number }
+    /// Starts a response, which lasts until the returned value and the body made with it are dropped.
+    pub(super) fn start_response(self: &Arc<Self>) -> ActiveResponse {
+        let mut progress = self.progress();
+        let id = progress.next_id;
+        progress.next_id += 1;
+        let response = ResponseProgress { kind: ResponseKind::Complete, last_frame: None, wants_frame: true };
+        progress.responses.insert(id, response);
+        ActiveResponse { tracker: self.clone(), id }
     }
 
-    /// Waits until the client is too late with something. Cancel-safe.
-    pub(super) async fn late(&self) -> Late {
+    /// Waits until the client has exceeded a timeout, and returns which. Cancel-safe.
+    pub(super) async fn expired(&self) -> Timeout {
         loop {
             let now = Instant::now();
-            // What begins after this look is not late before the next.
-            let next = now + self.bounds.shortest();
-            let wake = match self.due(now) {
-                Some((late, due)) if due <= now => return late,
-                Some((_, due)) => due.min(next),
-                None => next,
+            // A step that starts after this check cannot expire before the next one.
+            let next_check = now + self.limits.shortest_timeout();
+            let wake = match self.next_deadline(now) {
+                Some((timeout, deadline)) if deadline <= now => return timeout,
+                Some((_, deadline)) => deadline.min(next_check),
+                None => next_check,
             };
             tokio::time::sleep_until(wake).await;
         }
     }
 
-    /// What the client will be too late with first, and when.
-    fn due(&self, now: Instant) -> Option<(Late, Instant)> {
-        let (mut clock, bounds) = (self.clock(), &self.bounds);
-        if clock.answers.is_empty() {
-            let (late, timeout) = match clock.turn {
-                Turn::Head => (Late::Head, bounds.head_timeout),
-                Turn::Idle => (Late::Idle, bounds.idle_timeout),
-                Turn::End => (Late::Reader, bounds.answer_timeout),
+    /// Returns the timeout that expires first, and when.
+    fn next_deadline(&self, now: Instant) -> Option<(Timeout, Instant)> {
+        let (mut progress, limits) = (self.progress(), &self.limits);
+        if progress.responses.is_empty() {
+            let (timeout, duration) = match progress.phase {
+                Phase::Head => (Timeout::Head, limits.head_timeout),
+                Phase::Idle => (Timeout::Idle, limits.idle_timeout),
+                Phase::Closing => (Timeout::Response, limits.answer_timeout),
             };
-            return Some((late, clock.since + timeout));
+            return Some((timeout, progress.phase_started + duration));
         }
-        let is_flushed = clock.is_http2 || self.presence.is_flushed();
-        let due = clock.answers.values_mut().filter_map(|reader| reader.due(bounds, is_flushed, now)).min();
-        due.map(|due| (Late::Reader, due))
+        let is_flushed = progress.is_http2 || self.peer.is_flushed();
+        let responses = progress.responses.values_mut();
+        let deadline = responses.filter_map(|response| response.deadline(limits, is_flushed, now)).min();
+        deadline.map(|deadline| (Timeout::Response, deadline))
     }
 
-    fn clock(&self) -> MutexGuard<'_, Clock> {
-        self.clock.lock().expect("no panic while the lock is held")
-    }
-}
-
-impl Clock {
-    fn turn(&mut self, turn: Turn) {
-        (self.turn, self.since) = (turn, Instant::now());
+    fn progress(&self) -> MutexGuard<'_, ConnectionProgress> {
+        self.progress.lock().expect("no panic while the lock is held")
     }
 }
 
-impl Reader {
-    fn due(&mut self, bounds: &Bounds, is_flushed: bool, now: Instant) -> Option<Instant> {
-        let handed = self.handed.filter(|_| !self.asked || !is_flushed)?;
-        match &self.reading {
-            Reading::Whole => Some(handed + bounds.answer_timeout),
-            Reading::Follows => Some(handed + bounds.stream_timeout),
-            Reading::Run(job) if matches!(job.state(), State::Done(_)) => {
-                // Whoever was patient with the run has its time from now on.
-                (self.reading, self.handed) = (Reading::Follows, Some(now));
-                Some(now + bounds.stream_timeout)
+impl ConnectionProgress {
+    fn enter(&mut self, phase: Phase) {
+        (self.phase, self.phase_started) = (phase, Instant::now());
+    }
+}
+
+impl ResponseProgress {
+    /// Returns until when the client must read; `None` where the next step is not the client's.
+    fn deadline(&mut self, limits: &HttpLimits, is_flushed: bool, now: Instant) -> Option<Instant> {
+        let last_frame = self.last_frame.filter(|_| !self.wants_frame || !is_flushed)?;
+        match &self.kind {
+            ResponseKind::Complete => Some(last_frame + limits.answer_timeout),
+            ResponseKind::Stream => Some(last_frame + limits.stream_timeout),
+            ResponseKind::Run(job) if matches!(job.state(), JobState::Done(_)) => {
+                // No timeout applied while the run lasted, so the time starts now.
+                (self.kind, self.last_frame) = (ResponseKind::Stream, Some(now));
+                Some(now + limits.stream_timeout)
             }
-            Reading::Run(_) => None,
+            ResponseKind::Run(_) => None,
         }
     }
 }
 
-/// Says what `response` is to its reader.
-pub(super) fn read_as(response: &mut Response<Body>, reading: Reading) {
-    response.extensions_mut().insert(reading);
+/// Sets the kind of a response.
+pub(super) fn set_response_kind(response: &mut Response<Body>, kind: ResponseKind) {
+    response.extensions_mut().insert(kind);
 }
 
-/// An answer that goes on.
+/// A response that is not finished.
 #[derive(Debug)]
-pub(super) struct Answering {
-    pace: Arc<Pace>,
-    number: u64,
+pub(super) struct ActiveResponse {
+    tracker: Arc<TimeoutTracker>,
+    id: u64,
 }
 
-impl Answering {
-    /// Keeps the pace of `response` until it is taken, or given up.
-    pub(super) fn with(self, mut response: Response<Body>) -> Response<Body> {
-        if let Some(reading) = response.extensions_mut().remove() {
-            self.note(|reader| reader.reading = reading);
+impl ActiveResponse {
+    /// Tracks the body of `response` until it is read, or dropped.
+    pub(super) fn track(self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(kind) = response.extensions_mut().remove() {
+            self.update(|progress| progress.kind = kind);
         }
-        response.map(|body| Paced { body, answering: self }.boxed_unsync())
+        response.map(|body| TrackedBody { body, response: self }.boxed_unsync())
     }
 
-    fn note(&self, note: impl FnOnce(&mut Reader)) {
-        if let Some(reader) = self.pace.clock().answers.get_mut(&self.number) {
-            note(reader);
+    fn update(&self, update: impl FnOnce(&mut ResponseProgress)) {
+        if let Some(progress) = self.tracker.progress().responses.get_mut(&self.id) {
+            update(progress);
         }
     }
 }
 
-impl Drop for Answering {
+impl Drop for ActiveResponse {
     fn drop(&mut self) {
-        let mut clock = self.pace.clock();
-        clock.answers.remove(&self.number);
-        if clock.answers.is_empty() {
-            let turn = if clock.turn == Turn::End { Turn::End } else { Turn::Idle };
-            clock.turn(turn);
+        let mut progress = self.tracker.progress();
+        progress.responses.remove(&self.id);
+        if progress.responses.is_empty() {
+            let phase = if progress.phase == Phase::Closing { Phase::Closing } else { Phase::Idle };
+            progress.enter(phase);
         }
     }
 }
 
-/// A body whose reader is watched.
-struct Paced {
+/// A body that reports its progress to the [`TimeoutTracker`].
+struct TrackedBody {
     body: Body,
-    answering: Answering,
+    response: ActiveResponse,
 }
 
-impl HttpBody for Paced {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
-    type Error = Abort;
+    type Error = Aborted;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
-        let paced = self.get_mut();
-        let polled = Pin::new(&mut paced.body).poll_frame(cx);
-        let handed = matches!(polled, Poll::Ready(Some(Ok(_))));
-        paced.answering.note(|reader| {
-            reader.asked = !handed;
-            if handed {
-                reader.handed = Some(Instant::now());
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let tracked = self.get_mut();
+        let polled = Pin::new(&mut tracked.body).poll_frame(cx);
+        let is_frame = matches!(polled, Poll::Ready(Some(Ok(_))));
+        tracked.response.update(|progress| {
+            progress.wants_frame = !is_frame;
+            if is_frame {
+                progress.last_frame = Some(Instant::now());
             }
         });
         polled

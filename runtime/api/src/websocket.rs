@@ -1,4 +1,4 @@
-//! The handshake of a WebSocket (RFC 6455, 4.2): which requests for one are granted.
+//! The handshake of a WebSocket (RFC 6455, section 4.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,47 +9,46 @@ use hyper::header::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::error::Error;
+use super::headers::{WEBSOCKET, WEBSOCKET_VERSION};
 use super::request::Request;
 use super::upgrade::Upgrade;
 
-/// What is asked for with `Upgrade`.
-pub(super) const PROTOCOL: &str = "websocket";
-/// The one version there is.
-pub(super) const VERSION: &str = "13";
+/// Bytes of the key from which the server computes the proof that it understood the request.
+const KEY_LENGTH: usize = 16;
 
-/// Bytes of the key by which a client knows that its request was understood.
-const KEY: usize = 16;
-
-/// The upgrade to a WebSocket that `request` asks for. What is spoken on it is `subprotocol`; a client need not ask for that by name,
-/// but one that asks for others only is refused. No extensions are agreed to.
+/// Reads a request to upgrade to a WebSocket that speaks `subprotocol`.
+///
+/// A client need not request a subprotocol, but if it does, `subprotocol` must be among those it lists. No extensions are negotiated.
 ///
 /// # Errors
-/// [`Error`]: 426 where it asks for no WebSocket, or for another version; 400 where its key is none, or `subprotocol` is not among
-/// those that it asks for.
+/// [`Error`]: 426 for a request without an upgrade to a WebSocket, or to another version; 400 for an invalid key, and where the client
+/// requests other subprotocols only.
 pub(super) fn upgrade(request: &mut Request, subprotocol: &'static str) -> Result<Upgrade, Error> {
     if request.head.method != Method::GET {
-        return Err(Error::upgrade_required(PROTOCOL));
+        return Err(Error::upgrade_required(WEBSOCKET));
     }
-    let upgrade = Upgrade::of(request, PROTOCOL)?;
-    if one(request, &SEC_WEBSOCKET_VERSION) != Some(VERSION) {
+    let upgrade = Upgrade::from_request(request, WEBSOCKET)?;
+    if single_value(request, &SEC_WEBSOCKET_VERSION) != Some(WEBSOCKET_VERSION) {
         return Err(Error::websocket_version());
     }
-    let key = one(request, &SEC_WEBSOCKET_KEY).filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == KEY));
-    let key = key.ok_or_else(|| Error::bad_request("Sec-WebSocket-Key is not 16 bytes in Base64, once"))?;
+    let is_key = |key: &&str| STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_LENGTH);
+    let key = single_value(request, &SEC_WEBSOCKET_KEY).filter(is_key).ok_or_else(|| {
+        Error::bad_request(format!("the request must have one Sec-WebSocket-Key of {KEY_LENGTH} bytes in Base64"))
+    })?;
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("Base64 is header text");
-    let upgrade = upgrade.with(SEC_WEBSOCKET_ACCEPT, accept);
+    let upgrade = upgrade.with_header(SEC_WEBSOCKET_ACCEPT, accept);
     if !request.head.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         return Ok(upgrade);
     }
-    if !request.lists(&SEC_WEBSOCKET_PROTOCOL, subprotocol) {
-        let message = format!("none of the subprotocols asked for is spoken here; {subprotocol} is");
+    if !request.header_lists(&SEC_WEBSOCKET_PROTOCOL, subprotocol) {
+        let message = format!("none of the subprotocols in Sec-WebSocket-Protocol is supported; use {subprotocol}");
         return Err(Error::bad_request(message));
     }
-    Ok(upgrade.with(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)))
+    Ok(upgrade.with_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)))
 }
 
-/// The value of a header that is there once.
-fn one<'a>(request: &'a Request, name: &HeaderName) -> Option<&'a str> {
+/// Returns the value of a header that occurs once.
+fn single_value<'a>(request: &'a Request, name: &HeaderName) -> Option<&'a str> {
     let mut values = request.head.headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),

@@ -1,49 +1,62 @@
-//! The `capstan` command: what may be typed, and what each subcommand sets going.
+//! The `capstan` command: its command line, and what each subcommand does.
 //!
-//! In reading order: where to ([`address`], [`environment`], [`paths`]), how to ask ([`client`], [`upload`], [`frames`]), `run` through
-//! the daemon and in process ([`run`], [`remote`], [`local`], [`exit_code`]), runs that are left to the daemon ([`submit`]) and what becomes
-//! of them ([`jobs`], [`ps`], [`logs`], [`attach`], [`wait`], [`control`], [`inspect`], [`stats`], [`events`]), and the subcommands that only ask
-//! and show.
+//! In reading order:
 //!
-//! Exit codes: a run's own (see [`Outcome::exit_code`](capstan_core::outcome::Outcome::exit_code)), 127 for a handler that is not there, and
-//! 125 for everything else that went wrong, wrong usage included.
+//! - which daemon: [`address`], [`environment`], [`tls`], [`paths`];
+//! - talking to it: [`client`], [`upload`], [`frames`];
+//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`program`], [`run`], [`remote`], [`local`],
+//!   [`run_report`];
+//! - background jobs: [`submit`], [`jobs`], [`job_id`], [`ps`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`stats`],
+//!   [`events`];
+//! - one request and its response: [`push`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`];
+//! - output: [`output`], [`mod@format`], [`error`], [`exit_code`].
+//!
+//! The exit code is that of the run (see [`Outcome::exit_code`](capstan_core::outcome::Outcome::exit_code)), 127 for an unknown handler, and
+//! 125 for every other failure, including wrong usage.
 
-mod about;
 mod address;
 mod attach;
 mod check;
 mod client;
 mod commands;
-mod control;
 mod daemon;
 mod determinism;
 mod environment;
 mod error;
 mod events;
 mod exit_code;
+mod format;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod handlers;
+mod info;
 mod inspect;
 mod interrupt;
+mod io_error;
+mod job_control;
+mod job_id;
+mod job_spec;
 mod jobs;
 mod local;
 mod logs;
 mod output;
 mod paths;
+mod policy_args;
 mod program;
 mod ps;
 mod push;
+mod random;
 mod remote;
 mod run;
+mod run_report;
 mod schema;
-mod show;
 mod stats;
 mod submit;
-mod time;
+mod time_arg;
 mod tls;
 mod upload;
+mod version;
 mod wait;
 
 use std::future::Future;
@@ -52,117 +65,200 @@ use std::process::ExitCode;
 use capstan_sandbox::compile_child;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use self::address::{Choice, ChoiceError};
+use self::address::{DaemonAddress, DaemonAddressError};
 use self::client::Client;
 use self::environment::Environment;
 use self::error::CliError;
 use self::tls::TlsArgs;
 
-/// Runs jobs whose code is WebAssembly, each in a fresh sandbox.
+/// Run WebAssembly programs as jobs, each in a fresh sandbox
 #[derive(Debug, Parser)]
 #[command(
     name = "capstan",
     version,
-    after_help = "The daemon's address is -H, else CAPSTAN_HOST, else the default unix socket."
+    after_help = "\
+The daemon is the first of: -H, CAPSTAN_HOST, the default unix socket (/run/capstan.sock for root,
+for others capstan.sock in XDG_RUNTIME_DIR, else in the data directory).
+
+Examples:
+  capstan run wc.wasm < README.md    run a program in this process, without a daemon
+  capstan daemon                     start a daemon
+  capstan push wc.wasm               make wc.wasm the handler `wc` of the daemon
+  capstan run wc < README.md         run the handler
+  capstan run -d wc < README.md      run it as a background job, and print the id of the job"
 )]
 struct Cli {
-    /// The daemon: unix://PATH or tcp://HOST:PORT.
-    #[arg(short = 'H', long, value_name = "ADDR")]
-    host: Option<String>,
     #[command(flatten)]
-    tls: TlsArgs,
+    global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
-/// The same option after the subcommand, where people put it as often.
+/// The options before the subcommand.
 #[derive(Debug, Args)]
-struct Host {
-    /// The daemon: unix://PATH or tcp://HOST:PORT.
+struct GlobalArgs {
+    /// Address of the daemon: unix://PATH or tcp://HOST:PORT [default: CAPSTAN_HOST, else the default unix socket]
+    #[arg(short = 'H', long, value_name = "ADDR")]
+    host: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
+}
+
+/// `--host` after the subcommand, which overrides the one before it.
+#[derive(Debug, Args)]
+struct HostArg {
+    /// Address of the daemon: unix://PATH or tcp://HOST:PORT [default: CAPSTAN_HOST, else the default unix socket]
     #[arg(short = 'H', long, value_name = "ADDR", global = true)]
     host: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon, until SIGTERM or SIGINT.
+    /// Run the daemon until SIGTERM or SIGINT
     ///
-    /// Prints a line for each address it listens on, and `ready` when it answers there; logs to stderr. Exits 0 after a clean stop, 1
-    /// if it could not start or not stop cleanly, 125 for wrong usage.
+    /// Prints each address on which it listens, and `ready` once it accepts connections. Logs to stderr; CAPSTAN_LOG filters the log.
+    /// SIGHUP reloads the configuration.
+    ///
+    /// Exit codes: 0 after a clean stop, 1 if the start or the stop failed, 125 for wrong usage.
+    #[command(after_help = "\
+Examples:
+  capstan daemon
+  capstan daemon -H unix:///tmp/capstan.sock -H tcp://127.0.0.1:7878 --data /tmp/capstan")]
     Daemon(daemon::Daemon),
-    /// Push a program to the daemon, as the handler of a name.
-    Push(Asking<push::Push>),
-    /// Run a handler's program through the daemon, or a file in process.
+    /// Push a program to the daemon, as a handler
     ///
-    /// stdin, stdout and stderr pass through. Exits with the program's own code; 124 it timed out; 125 it could not be run; 127 there
-    /// is no such handler; 134 it trapped; 137 it was stopped, from here with Ctrl-C too, or went over a limit.
-    #[command(override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...")]
-    Run(Asking<run::Run>),
-    /// Tell what a job would be allowed, and which rules stand against it, without running it. Exits 125 where it would be refused.
-    Check(Asking<check::Check>),
-    /// Print the names of all handlers, one a line.
-    Commands(Asking<commands::Commands>),
-    /// List, inspect and remove handlers.
-    Handlers(Asking<handlers::Handlers>),
-    /// List the jobs that run or wait, or all.
-    Ps(Asking<ps::Ps>),
-    /// Print what a job has written, stdout to stdout and stderr to stderr.
-    Logs(Asking<logs::Logs>),
-    /// Join stdin, stdout and stderr to those of a job that goes on.
+    /// The daemon checks and compiles the program. If the handler exists already, the program replaces it; running jobs finish with the old
+    /// one.
+    #[command(after_help = "\
+Examples:
+  capstan push wc.wasm                        makes the handler `wc`
+  capstan push count=wc.wasm                  makes the handler `count`
+  capstan push wc.wasm --manifest job.toml    with a description, variables and a policy
+  capstan push wc=- < wc.wasm                 from stdin")]
+    Push(ClientCommand<push::Push>),
+    /// Run a handler through the daemon, or a file in process
     ///
-    /// Exits as `run` does when the job ends. Ctrl-C leaves it: the job goes on, and its stdin stays open for the next who attaches.
-    Attach(Asking<attach::Attach>),
-    /// Wait until jobs have ended, and print the exit code of each.
+    /// stdin, stdout and stderr are passed through. Ctrl-C stops the run.
     ///
-    /// Exits with the code of the last job that is named; 125 where there is none, as for a job that is not known.
-    Wait(Asking<wait::Wait>),
-    /// Cancel jobs, now or after a time of grace.
-    Cancel(Asking<control::Cancel>),
-    /// End jobs at once.
-    Kill(Asking<control::Kill>),
-    /// Show all there is to know of a job, as JSON.
-    Inspect(Asking<inspect::Inspect>),
-    /// Have the daemon forget jobs that have ended, with what they wrote.
-    Rm(Asking<control::Rm>),
-    /// Show what running jobs use, once a second.
-    Stats(Asking<stats::Stats>),
-    /// Show what happens at the daemon, as it happens.
-    Events(Asking<events::Events>),
-    /// Show the state of the daemon.
-    Info(Asking<about::Info>),
-    /// Show the versions of this command and of the daemon.
-    Version(Asking<about::Version>),
-    /// Print the JSON Schema of manifests, or of policies.
+    /// The defaults below are those of Capstan. Through the daemon, its configuration and the manifest of the handler may set other limits,
+    /// and a run can only lower them. In process, a run can also raise them.
+    #[command(
+        override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...",
+        after_help = "\
+Examples:
+  capstan run wc --top 3 < README.md              a handler; `--top 3` goes to the guest
+  capstan run --timeout 5s ./grep.wasm -c needle  a file, in process, for at most 5 seconds
+  capstan run --dir .:ro ./list.wasm              the guest can read the current directory
+  capstan run --mount data --env LANG wc          a mount of the daemon, and a variable of the caller
+  capstan run -d wc < README.md                   a background job; see `capstan logs` and `capstan wait`
+
+Exit codes:
+  0-255  the exit code of the guest
+  124    the run timed out
+  125    the run was rejected, Capstan failed, or the command was used wrongly
+  127    unknown handler
+  134    the guest trapped
+  137    the run was stopped (also with Ctrl-C), or went over a limit"
+    )]
+    Run(ClientCommand<run::Run>),
+    /// Show what a job would be allowed, without running it
+    ///
+    /// Prints `allowed` or `denied`, and each rule that clamps or denies something. Exits with 125 if the job would be refused.
+    #[command(after_help = "\
+Example:
+  capstan check --memory 1GiB --mount data:rw wc")]
+    Check(ClientCommand<check::Check>),
+    /// Print the names of all handlers, one per line
+    Commands(ClientCommand<commands::Commands>),
+    /// List, show and remove handlers
+    Handlers(ClientCommand<handlers::Handlers>),
+    /// List running and waiting jobs, or all jobs
+    Ps(ClientCommand<ps::Ps>),
+    /// Print the output of a job, stdout to stdout and stderr to stderr
+    ///
+    /// The daemon keeps the newest 1 MiB of the output of a background job. The exit code is 0, whatever the outcome of the job.
+    #[command(after_help = "\
+Examples:
+  capstan logs 6f05a8fe                            the output so far
+  capstan logs -f --tail 20 6f05a8fe               the last 20 lines, then new output until the job ends
+  capstan logs -t --since 10m --stderr 6f05a8fe    the stderr of the last 10 minutes, with times")]
+    Logs(ClientCommand<logs::Logs>),
+    /// Connect stdin, stdout and stderr to those of a running job
+    ///
+    /// Exits like `run` when the job ends. The end of stdin ends the stdin of the job. Ctrl-C detaches: the job continues, and its stdin stays
+    /// open for the next client.
+    #[command(after_help = "\
+Example:
+  job=$(capstan run -d -i wc)
+  capstan attach $job < README.md")]
+    Attach(ClientCommand<attach::Attach>),
+    /// Wait until jobs have ended, and print the exit code of each
+    ///
+    /// Exits with the code of the last job on the command line, or with 125 if that job is unknown or has not ended within --timeout.
+    Wait(ClientCommand<wait::Wait>),
+    /// Cancel jobs, immediately or after a grace time
+    Cancel(ClientCommand<job_control::Cancel>),
+    /// Kill jobs immediately
+    Kill(ClientCommand<job_control::Kill>),
+    /// Show everything that the daemon knows about a job, as JSON
+    Inspect(ClientCommand<inspect::Inspect>),
+    /// Remove ended jobs and their output from the daemon
+    Rm(ClientCommand<job_control::Rm>),
+    /// Show what running jobs use, once per second
+    ///
+    /// CPU is the share of one processor since the last update: 200 % means two processors.
+    Stats(ClientCommand<stats::Stats>),
+    /// Show the events of the daemon as they happen
+    #[command(after_help = "\
+Examples:
+  capstan events                                    new events, until Ctrl-C
+  capstan events --since 1h --until 0s              the events of the last hour
+  capstan events --filter handler=wc --filter event=job.end --json")]
+    Events(ClientCommand<events::Events>),
+    /// Show the state of the daemon
+    Info(ClientCommand<info::Info>),
+    /// Show the versions of this command and of the daemon
+    Version(ClientCommand<version::Version>),
+    /// Print the JSON Schema of manifests or of policies
+    #[command(after_help = "\
+Example:
+  capstan schema > job.schema.json")]
     Schema(schema::Schema),
-    /// Print the completion script of a shell.
-    Completions { shell: clap_complete::Shell },
-    /// Compile one program; the daemon calls this in a process that it can kill.
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  capstan completions bash > ~/.local/share/bash-completion/completions/capstan")]
+    Completions {
+        /// Shell for which to print the script
+        shell: clap_complete::Shell,
+    },
+    /// Compile one program; the daemon runs this in a process that it can kill
     #[command(hide = true)]
     CompileChild { order: String },
 }
 
-/// A subcommand that talks to a daemon.
+/// A subcommand that connects to a daemon.
 #[derive(Debug, Args)]
-struct Asking<A: Args> {
+struct ClientCommand<A: Args> {
     #[command(flatten)]
-    host: Host,
+    host: HostArg,
     #[command(flatten)]
     args: A,
 }
 
-/// Runs the command that the process was called with.
+/// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(wrong) => {
-            // It fails only where nobody would read it.
-            let _ = wrong.print();
-            return if wrong.use_stderr() { ExitCode::from(error::FAILED) } else { ExitCode::SUCCESS };
+        Err(error) => {
+            // If the message cannot be printed, there is no other place to report that.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit_code::FAILED) } else { ExitCode::SUCCESS };
         }
     };
-    cli.run(&Environment::of_process()).unwrap_or_else(|error| {
-        if !error.is_broken_output() {
-            output::complain(&error);
+    cli.run(&Environment::from_process()).unwrap_or_else(|error| {
+        if !error.is_broken_pipe() {
+            output::print_error(&error);
         }
         ExitCode::from(error.exit_code())
     })
@@ -170,29 +266,30 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(self, environment: &Environment) -> Result<ExitCode, CliError> {
-        let outer = (self.host, self.tls);
+        let global = self.global;
         match self.command {
-            Command::Daemon(daemon) => Ok(crate::daemon::run(daemon.flags(outer.0, outer.1))),
-            Command::Push(push) => wait_for(push.args.run(&push.host.client(outer, environment)?.0))?,
-            Command::Run(run) => {
-                let (client, named) = run.host.client(outer, environment)?;
-                wait_for(run.args.run(client, named, environment))?
+            Command::Daemon(daemon) => Ok(crate::daemon::run(daemon.flags(global.host, global.tls))),
+            Command::Run(ClientCommand { host, args }) => {
+                let daemon = host.resolve(global.host, environment)?;
+                let client = client(&daemon, global.tls, environment)?;
+                block_on(args.run(client, daemon.is_explicit, environment))?
             }
-            Command::Check(check) => wait_for(check.args.run(&check.host.client(outer, environment)?.0))?,
-            Command::Commands(commands) => wait_for(commands.args.run(&commands.host.client(outer, environment)?.0))?,
-            Command::Handlers(handlers) => wait_for(handlers.args.run(&handlers.host.client(outer, environment)?.0))?,
-            Command::Ps(ps) => wait_for(ps.args.run(&ps.host.client(outer, environment)?.0))?,
-            Command::Logs(logs) => wait_for(logs.args.run(&logs.host.client(outer, environment)?.0))?,
-            Command::Attach(attach) => wait_for(attach.args.run(&attach.host.client(outer, environment)?.0))?,
-            Command::Wait(wait) => wait_for(wait.args.run(&wait.host.client(outer, environment)?.0))?,
-            Command::Cancel(cancel) => wait_for(cancel.args.run(&cancel.host.client(outer, environment)?.0))?,
-            Command::Kill(kill) => wait_for(kill.args.run(&kill.host.client(outer, environment)?.0))?,
-            Command::Inspect(inspect) => wait_for(inspect.args.run(&inspect.host.client(outer, environment)?.0))?,
-            Command::Rm(rm) => wait_for(rm.args.run(&rm.host.client(outer, environment)?.0))?,
-            Command::Stats(stats) => wait_for(stats.args.run(&stats.host.client(outer, environment)?.0))?,
-            Command::Events(events) => wait_for(events.args.run(&events.host.client(outer, environment)?.0))?,
-            Command::Info(info) => wait_for(info.args.run(&info.host.client(outer, environment)?.0))?,
-            Command::Version(version) => wait_for(version.args.run(&version.host.client(outer, environment)?.0))?,
+            Command::Push(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Check(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Commands(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Handlers(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Ps(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Logs(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Attach(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Wait(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Cancel(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Kill(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Inspect(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Rm(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Stats(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Events(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Info(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Version(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Schema(schema) => schema.run(),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -204,35 +301,34 @@ impl Cli {
     }
 }
 
-impl Host {
-    /// A client of the daemon to talk to, and whether the user named that daemon; `outer` is what stood before the subcommand.
-    fn client(
+impl HostArg {
+    /// Returns the address of the daemon: this option, else `global_host` from before the subcommand, else that of the environment.
+    fn resolve(
         self,
-        (host, tls): (Option<String>, TlsArgs),
+        global_host: Option<String>,
         environment: &Environment,
-    ) -> Result<(Client, bool), CliError> {
-        let choice = self.choose(host, environment)?;
-        let tls = tls.client(&choice.address, environment)?;
-        Ok((Client::new(choice.address, tls), choice.named))
+    ) -> Result<DaemonAddress, DaemonAddressError> {
+        address::resolve(self.host.or(global_host).as_deref(), environment)
     }
 
-    fn choose(self, outer: Option<String>, environment: &Environment) -> Result<Choice, ChoiceError> {
-        address::choose(self.host.or(outer).as_deref(), environment)
+    /// Returns a client of that daemon.
+    fn client(self, global: GlobalArgs, environment: &Environment) -> Result<Client, CliError> {
+        client(&self.resolve(global.host, environment)?, global.tls, environment)
     }
 }
 
-/// 64 bits that nobody guesses.
-fn random() -> u64 {
-    getrandom::u64().expect("the kernel has random numbers")
+fn client(daemon: &DaemonAddress, tls: TlsArgs, environment: &Environment) -> Result<Client, CliError> {
+    let tls = tls.client(&daemon.address, environment)?;
+    Ok(Client::new(daemon.address.clone(), tls))
 }
 
-/// Drives `future` to its end, and does not wait for reads of stdin that nobody needs any more: they may never come back.
-fn wait_for<F: Future>(future: F) -> Result<F::Output, CliError> {
+/// Runs `future` to its end on a new tokio runtime. Does not wait for blocking reads of stdin, which may never return.
+fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(CliError::Runtime)?;
+        .map_err(CliError::Startup)?;
     let output = runtime.block_on(future);
     runtime.shutdown_background();
     Ok(output)
@@ -248,12 +344,12 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_sound() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn completions_know_every_subcommand() {
+    fn completion_script_has_every_subcommand() {
         for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "capstan", &mut script);
@@ -265,19 +361,19 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_name_is_the_guests() {
+    fn words_after_handler_name_go_to_guest() {
         for (line, words) in [
             ("capstan run wc --top 3 -H x --json -- -", "wc --top 3 -H x --json -- -"),
             ("capstan run --timeout 5s -- -odd --env", "-odd --env"),
             ("capstan run --env A=1 ./a.wasm --env B=2", "./a.wasm --env B=2"),
         ] {
-            let Command::Run(run) = parse(line).command else { panic!("{line} is a run") };
+            let Command::Run(run) = parse(line).command else { panic!("{line:?} is not parsed as run") };
             assert_eq!(run.args.words.join(std::ffi::OsStr::new(" ")), words, "{line}");
         }
     }
 
     #[test]
-    fn the_daemon_may_be_named_before_and_after_the_subcommand() {
+    fn host_is_accepted_before_and_after_subcommand() {
         let environment = Environment::from([("CAPSTAN_HOST", "tcp://c:3")]);
         for (line, expected) in [
             ("capstan -H tcp://a:1 info", "tcp://a:1"),
@@ -286,40 +382,44 @@ mod tests {
             ("capstan info", "tcp://c:3"),
         ] {
             let cli = parse(line);
-            let Command::Info(info) = cli.command else { panic!("{line} is info") };
-            let choice = info.host.choose(cli.host, &environment).unwrap();
-            assert_eq!((choice.address.to_string().as_str(), choice.named), (expected, true), "{line}");
+            let Command::Info(info) = cli.command else { panic!("{line:?} is not parsed as info") };
+            let daemon = info.host.resolve(cli.global.host, &environment).unwrap();
+            assert_eq!((daemon.address.to_string().as_str(), daemon.is_explicit), (expected, true), "{line}");
         }
     }
 
     #[test]
-    fn a_daemon_listens_on_all_that_is_named_and_not_where_clients_are_sent() {
+    fn daemon_flags_keep_hosts_before_and_after_subcommand() {
         let line = "capstan -H unix://a daemon -H unix://b --host tcp://c:1 --data d --debug";
-        let Cli { host, tls, command: Command::Daemon(daemon) } = parse(line) else { panic!("{line} is a daemon") };
-        let flags = daemon.flags(host, tls);
+        let Cli { global, command: Command::Daemon(daemon) } = parse(line) else {
+            panic!("{line:?} is not parsed as daemon")
+        };
+        let flags = daemon.flags(global.host, global.tls);
         assert_eq!(flags.hosts, ["unix://a", "unix://b", "tcp://c:1"]);
         assert_eq!((flags.data, flags.config, flags.debug, flags.insecure_tcp), (Some("d".into()), None, true, false));
     }
 
     #[test]
-    fn files_for_tls_may_be_named_before_and_after_the_subcommand() {
+    fn tls_files_are_accepted_before_and_after_subcommand() {
         for line in [
             "capstan --tls-ca a --tls-key k info",
             "capstan info --tls-ca a --tls-key k",
             "capstan --tls-ca b info --tls-ca a --tls-key k",
         ] {
-            let Cli { tls, .. } = parse(line);
-            assert_eq!((tls.tls_ca, tls.tls_cert, tls.tls_key), (Some("a".into()), None, Some("k".into())), "{line}");
+            let TlsArgs { tls_ca, tls_cert, tls_key } = parse(line).global.tls;
+            assert_eq!((tls_ca, tls_cert, tls_key), (Some("a".into()), None, Some("k".into())), "{line}");
         }
         let line = "capstan --tls-ca a daemon --tls-cert c --tls-key k --tls-crl r";
-        let Cli { host, tls, command: Command::Daemon(daemon) } = parse(line) else { panic!("{line} is a daemon") };
-        let flags = daemon.flags(host, tls);
+        let Cli { global, command: Command::Daemon(daemon) } = parse(line) else {
+            panic!("{line:?} is not parsed as daemon")
+        };
+        let flags = daemon.flags(global.host, global.tls);
         let files = [flags.tls_ca, flags.tls_cert, flags.tls_key, flags.tls_crl].map(Option::unwrap);
         assert_eq!(files, ["a", "c", "k", "r"].map(std::path::PathBuf::from));
     }
 
     #[test]
-    fn wrong_usage_is_told_apart_from_help() {
+    fn wrong_usage_is_printed_to_stderr_and_help_to_stdout() {
         for line in [
             "capstan",
             "capstan nonsense",

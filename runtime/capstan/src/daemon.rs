@@ -107,8 +107,8 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     let confinement = Confinement::apply(&settings, flags.config.as_deref(), manager.notify_socket.as_deref())?;
     // Dropping it writes the remaining lines.
     let _log = log::init(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
-    let tasks = if settings.debug { Tasks::noted() } else { Tasks::default() };
-    let _log_note = tasks.note("daemon", || "writer of the log".to_owned());
+    let tasks = if settings.debug { Tasks::tracked() } else { Tasks::default() };
+    let _log_note = tasks.track("daemon", || "writer of the log".to_owned());
     let control = Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -140,9 +140,9 @@ async fn start_and_serve(
     tasks: Tasks,
 ) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
-    let _signals_note = tasks.note("daemon", || "watcher of signals".to_owned());
+    let _signals_note = tasks.track("daemon", || "watcher of signals".to_owned());
     let _watchdog_note =
-        manager.watchdog.and_then(|_| tasks.note("daemon", || "watchdog for the service manager".to_owned()));
+        manager.watchdog.and_then(|_| tasks.track("daemon", || "watchdog for the service manager".to_owned()));
     let reload = reload::Reload::new(flags).map_err(Failure::Signals)?;
     let notifier = Notifier::new(manager.notify_socket.as_deref());
     notifier.starting(settings.boot_deadline);
@@ -228,7 +228,7 @@ mod tests {
             panic!("the stop counts as clean")
         };
         assert_eq!(failure.exit_code(), 1);
-        let message = "the daemon did not stop cleanly: 2 changes were not seen through; shutdown hook lock did not end; \
+        let message = "the daemon did not stop cleanly: 2 changes of handlers did not finish; shutdown hook lock did not end; \
                     shutdown hook cache panicked";
         assert_eq!(failure.to_string(), message);
     }

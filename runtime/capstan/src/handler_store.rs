@@ -14,11 +14,12 @@ use capstan_core::env::Env;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
-use capstan_engine::engine::{Engine, Name, Precondition, Put, RegistryError, ResolvedHandler, Source};
-use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
+use capstan_engine::engine::Engine;
+use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, HandlerName};
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
+use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
 use capstan_sandbox::{Metering, Sandbox};
-use capstan_store::{Artifacts, Programs, Record, blocking};
+use capstan_store::{Artifacts, HandlerRecord, Programs, blocking};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -53,11 +54,11 @@ impl LocalHandlerStore {
     /// [`HandlerStoreError::Store`] if the directory cannot be read. A damaged record is logged and skipped.
     pub fn restore(&self, artifacts: &Artifacts) -> Result<usize, HandlerStoreError> {
         let (mut restored, mut digests) = (Vec::new(), HashSet::new());
-        for (name, record) in self.0.programs.restore()? {
-            match (Name::new(&name), record) {
+        for (name, record) in self.0.programs.load_all()? {
+            match (HandlerName::new(&name), record) {
                 (Ok(name), Ok(record)) => {
                     let created = record.created;
-                    digests.extend(record.about.digest.clone());
+                    digests.extend(record.info.digest.clone());
                     restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
                 }
                 (Err(error), _) => tracing::warn!(name, %error, "a stored handler is skipped"),
@@ -75,18 +76,18 @@ impl LocalHandlerStore {
 impl HandlerStore for LocalHandlerStore {
     async fn push(
         &self,
-        name: Name,
+        name: HandlerName,
         wasm: Bytes,
         manifest: Manifest,
         only_if: &Precondition,
-    ) -> Result<(Put, Vec<Diagnostic>), HandlerStoreError> {
+    ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError> {
         self.0.engine.check_put(&name, only_if)?;
-        let judgement = self.0.engine.ceiling().judge(name.as_str(), &manifest.policy, &PolicyRequest::NOTHING);
-        let findings = judgement.findings.clone();
-        let policy = judgement.allowed()?;
+        let evaluation = self.0.engine.ceiling().evaluate(name.as_str(), &manifest.policy, &PolicyRequest::EMPTY);
+        let findings = evaluation.findings.clone();
+        let policy = evaluation.into_policy()?;
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
-        let record = Record { about: loaded.info(), manifest, created: Timestamp::now() };
+        let record = HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() };
         let (store, only_if) = (self.clone(), only_if.clone());
         // A task of its own: if the client disconnects, the file and the registry must still change together.
         let change = async move {
@@ -94,12 +95,12 @@ impl HandlerStore for LocalHandlerStore {
             store.0.engine.check_put(&name, &only_if)?;
             let programs = store.0.programs.clone();
             let (stored_name, stored) = (name.clone(), record.clone());
-            blocking(move || programs.keep(stored_name.as_str(), &stored, &wasm)).await?;
+            blocking(move || programs.put(stored_name.as_str(), &stored, &wasm)).await?;
             let created = record.created;
             let program = Program::new(&store, record, Some((metering, loaded)));
             Ok((store.0.engine.put(name, program, created, &only_if)?, findings))
         };
-        self.0.engine.see_through(change).await
+        self.0.engine.run_to_completion(change).await
     }
 
     async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError> {
@@ -113,10 +114,10 @@ impl HandlerStore for LocalHandlerStore {
             }
             engine.check_put(resolved.name(), &only_if)?;
             let (programs, removed) = (store.0.programs.clone(), name.clone());
-            blocking(move || programs.forget(&removed)).await?;
+            blocking(move || programs.remove(&removed)).await?;
             Ok(engine.remove(&name, &only_if)?)
         };
-        self.0.engine.see_through(change).await
+        self.0.engine.run_to_completion(change).await
     }
 
     async fn wasm(&self, handler: &ResolvedHandler) -> Result<Option<Bytes>, StoreError> {
@@ -130,7 +131,7 @@ impl HandlerStore for LocalHandlerStore {
 /// counting.
 #[derive(Debug)]
 struct Program {
-    record: Record,
+    record: HandlerRecord,
     sandbox: Sandbox,
     programs: Programs,
     unmetered: OnceCell<Arc<dyn Handler>>,
@@ -138,7 +139,7 @@ struct Program {
 }
 
 impl Program {
-    fn new(store: &LocalHandlerStore, record: Record, loaded: Option<(Metering, Arc<dyn Handler>)>) -> Arc<Self> {
+    fn new(store: &LocalHandlerStore, record: HandlerRecord, loaded: Option<(Metering, Arc<dyn Handler>)>) -> Arc<Self> {
         let (sandbox, programs) = (store.0.sandbox.clone(), store.0.programs.clone());
         let (unmetered, metered) = match loaded {
             None => (None, None),
@@ -160,7 +161,7 @@ impl Program {
     /// Returns the program, and loads it if this is the first call.
     async fn loaded(&self, metering: Metering) -> Result<&Arc<dyn Handler>, HandlerStoreError> {
         let load = || async {
-            let digest = self.record.about.digest.clone().unwrap_or_default();
+            let digest = self.record.info.digest.clone().unwrap_or_default();
             let programs = self.programs.clone();
             let wasm = blocking(move || programs.wasm(&digest)).await?;
             Ok(self.sandbox.load(wasm, self.record.manifest.clone(), metering).await?)
@@ -171,10 +172,10 @@ impl Program {
 
 impl Handler for Program {
     fn info(&self) -> HandlerInfo {
-        self.record.about.clone()
+        self.record.info.clone()
     }
 
-    fn asked(&self) -> &PolicyRequest {
+    fn policy_request(&self) -> &PolicyRequest {
         &self.record.manifest.policy
     }
 

@@ -1,26 +1,26 @@
-//! Events: what happened, in one order, for anyone who asks since when.
+//! [`Events`]: publishes what happens in the engine, in one order, with replay for those who subscribe later.
 //!
-//! One sequencer numbers events without a gap and keeps the last of them in a ring. A subscriber is a place in that ring: replay and live
-//! are the same reading, so nothing is lost or repeated where they join. Publishing never waits for anybody: whoever reads too slowly
-//! finds a gap, and is told how long it is.
+//! Events are numbered without gaps, and the last of them stay in a ring. A [`Subscription`] is a position in that ring. It reads stored and
+//! new events in the same way, so that nothing is lost or repeated in between. Publishing never waits: a subscriber that reads too slowly
+//! gets a gap with the number of events that it missed.
 
 mod filter;
+mod kind;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::filter::{Filter, FilterError};
-use crate::job::JobId;
+pub use self::kind::{Event, EventKind};
 
-/// Events kept for those who come later, by default.
+/// The number of events that are stored for later subscribers, by default.
 pub const DEFAULT_CAPACITY: usize = 4096;
 
-/// The sequencer; clones are the same.
+/// The publisher of events. Clones are the same publisher.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Inner>);
 
@@ -28,56 +28,10 @@ pub struct Events(Arc<Inner>);
 struct Inner {
     capacity: usize,
     ring: Mutex<VecDeque<Arc<Event>>>,
-    /// The number of the last event; 0 before the first.
+    /// The number of the last event, or 0 before the first.
     last: watch::Sender<u64>,
-    /// Gaps that subscribers were told of.
+    /// The number of gaps that subscribers have read.
     gaps: AtomicU64,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// 1 for the first of a daemon's life, and one more for each.
-    pub seq: u64,
-    pub at: Timestamp,
-    #[serde(flatten)]
-    pub what: EventKind,
-}
-
-/// What can happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event")]
-pub enum EventKind {
-    #[serde(rename = "handler.put")]
-    HandlerPut {
-        handler: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        digest: Option<String>,
-        replaced: bool,
-    },
-    #[serde(rename = "handler.remove")]
-    HandlerRemove { handler: String },
-    /// It waits for a slot.
-    #[serde(rename = "job.queue")]
-    JobQueue { job: JobId, handler: String },
-    #[serde(rename = "job.start")]
-    JobStart {
-        job: JobId,
-        handler: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        parent: Option<JobId>,
-    },
-    #[serde(rename = "job.end")]
-    JobEnd { job: JobId, handler: String, outcome: String, exit_code: u8 },
-    /// The daemon was told to read its configuration anew, and has or could not.
-    #[serde(rename = "daemon.reload")]
-    DaemonReload {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-    },
-    /// The daemon was asked to stop: it takes no more jobs, and tells of those that it has until they have ended.
-    #[serde(rename = "daemon.stop")]
-    DaemonStop,
 }
 
 /// What a subscriber reads.
@@ -90,7 +44,7 @@ pub enum Item {
     },
 }
 
-/// A place in the order of events.
+/// A position in the order of events.
 #[derive(Debug)]
 pub struct Subscription {
     events: Events,
@@ -99,61 +53,63 @@ pub struct Subscription {
 }
 
 impl Events {
-    /// A sequencer that keeps the last `capacity` events.
+    /// Returns a publisher that stores the last `capacity` events.
     pub fn new(capacity: usize) -> Self {
         let ring = Mutex::new(VecDeque::with_capacity(capacity.min(DEFAULT_CAPACITY)));
         Self(Arc::new(Inner { capacity: capacity.max(1), ring, last: watch::Sender::new(0), gaps: AtomicU64::new(0) }))
     }
 
-    /// Numbers and keeps `what`; returns its number.
-    pub fn publish(&self, what: EventKind) -> u64 {
-        self.publish_with(what, || ())
+    /// Numbers and stores an event. Returns its number.
+    pub fn publish(&self, kind: EventKind) -> u64 {
+        self.publish_with(kind, || ())
     }
 
-    /// Numbers and keeps `what`, and does `also` before anybody can read the event. Whoever sees that `also` was done finds the event.
+    /// Numbers and stores an event, and calls `also` before anybody can read the event. A caller that sees the effect of `also` finds the
+    /// event too.
     ///
-    /// `also` runs under the lock of the events: it must not wait, and must not read or publish events.
-    pub(crate) fn publish_with(&self, what: EventKind, also: impl FnOnce()) -> u64 {
-        let mut ring = self.0.ring.lock().expect("no panic while the lock is held");
+    /// `also` runs under the lock of the events. It must not wait, and must not read or publish events.
+    pub(crate) fn publish_with(&self, kind: EventKind, also: impl FnOnce()) -> u64 {
+        let mut ring = self.lock();
         let seq = *self.0.last.borrow() + 1;
         if ring.len() == self.0.capacity {
             ring.pop_front();
         }
-        // A clock that was put back does not put events out of their order.
+        // If the clock is set back, the times of events still increase.
         let at = ring.back().map_or(Timestamp::MIN, |last| last.at).max(Timestamp::now());
-        ring.push_back(Arc::new(Event { seq, at, what }));
-        // Those who are woken here wait for the lock.
+        ring.push_back(Arc::new(Event { seq, at, kind }));
+        // Subscribers that this wakes wait for the lock.
         self.0.last.send_replace(seq);
         also();
         seq
     }
 
-    /// The number of the last event; 0 before the first.
+    /// Returns the number of the last event, or 0 before the first.
     pub fn last(&self) -> u64 {
         *self.0.last.borrow()
     }
 
-    /// How often a subscriber was told of a gap.
+    /// Returns how many gaps subscribers have read.
     pub fn gaps(&self) -> u64 {
         self.0.gaps.load(Ordering::Relaxed)
     }
 
-    /// How many read them now.
+    /// Returns the number of current subscribers.
     pub fn subscribers(&self) -> usize {
         self.0.last.receiver_count()
     }
 
-    /// Reads everything after the event numbered `seq`.
+    /// Subscribes to all events after the one numbered `seq`.
     pub fn after(&self, seq: u64) -> Subscription {
         Subscription { events: self.clone(), next: seq.saturating_add(1), last: self.0.last.subscribe() }
     }
 
-    /// Reads everything from `time` on that is still kept. Where that is all there is, what was dropped is a gap: it may have been later.
+    /// Subscribes to all events at `time` or later. If even the oldest stored event is that late, the events dropped before it are a gap,
+    /// because they may have been late enough too.
     pub fn since(&self, time: Timestamp) -> Subscription {
-        let ring = self.0.ring.lock().expect("no panic while the lock is held");
-        let before = ring.partition_point(|event| event.at < time);
-        let seq = match ring.get(before) {
-            Some(_) if before == 0 => 0,
+        let ring = self.lock();
+        let earlier = ring.partition_point(|event| event.at < time);
+        let seq = match ring.get(earlier) {
+            Some(_) if earlier == 0 => 0,
             Some(event) => event.seq - 1,
             None => *self.0.last.borrow(),
         };
@@ -161,24 +117,28 @@ impl Events {
         self.after(seq)
     }
 
-    /// Reads what happens from now on.
+    /// Subscribes to all events from now on.
     pub fn live(&self) -> Subscription {
         self.after(self.last())
     }
 
     fn get(&self, seq: u64) -> Option<Item> {
-        let ring = self.0.ring.lock().expect("no panic while the lock is held");
+        let ring = self.lock();
         let first = ring.front()?.seq;
         if seq < first {
             return Some(Item::Gap { missed: first - seq });
         }
-        let at = usize::try_from(seq - first).ok()?;
-        ring.get(at).cloned().map(Item::Event)
+        let index = usize::try_from(seq - first).ok()?;
+        ring.get(index).cloned().map(Item::Event)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+        self.0.ring.lock().expect("no panic while the lock is held")
     }
 }
 
 impl Subscription {
-    /// What is there now; `None` where everything was read.
+    /// Returns the next item, or `None` if everything was read.
     pub fn try_next(&mut self) -> Option<Item> {
         let item = self.events.get(self.next)?;
         self.next += match &item {
@@ -191,7 +151,7 @@ impl Subscription {
         Some(item)
     }
 
-    /// Waits for the next. Cancel-safe.
+    /// Waits for the next item. Cancel-safe.
     pub async fn next(&mut self) -> Item {
         loop {
             if let Some(item) = self.try_next() {
@@ -221,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn replay_and_live_join_without_loss_or_repeat() {
+    fn replay_and_live_events_join_without_loss_or_repeat() {
         let events = Events::new(10);
         for name in 1..=3 {
             events.publish(removed(name));
@@ -237,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_too_slowly_is_told_what_was_missed() {
+    fn slow_subscriber_reads_gap_with_missed_count() {
         let events = Events::new(4);
         let mut slow = events.after(0);
         for name in 1..=10 {
@@ -249,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_finds_its_place() {
+    fn since_time_starts_at_first_later_event() {
         let events = Events::new(10);
         events.publish(removed(1));
         let between = Timestamp::now();
@@ -268,17 +228,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_ends_with_the_next_event() {
+    async fn next_waits_for_next_event() {
         let events = Events::new(10);
         let mut live = events.live();
         let (item, ()) = tokio::join!(live.next(), async {
             events.publish(removed(1));
         });
-        assert!(matches!(item, Item::Event(event) if event.what == removed(1)));
+        assert!(matches!(item, Item::Event(event) if event.kind == removed(1)));
     }
 
     #[test]
-    fn publishers_at_once_are_put_in_one_order() {
+    fn concurrent_publishers_get_one_order() {
         let events = Events::new(100_000);
         std::thread::scope(|scope| {
             for publisher in 0..8 {
@@ -294,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_events_are_kept_waiting_by_nobody_who_does_not_read() {
+    fn idle_subscribers_do_not_delay_a_million_events() {
         let events = Events::new(1000);
         let mut stuck: Vec<_> = (0..100).map(|_| events.live()).collect();
         for name in 0..1_000_000 {
@@ -318,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_thousand_publishers_are_heard_in_the_order_of_their_numbers() {
+    async fn events_of_a_thousand_publishers_are_read_in_number_order() {
         let events = Events::new(DEFAULT_CAPACITY);
         let mut live = events.live();
         let mut publishers = tokio::task::JoinSet::new();
@@ -330,9 +290,9 @@ mod tests {
         for seq in 1..=1000 {
             let Item::Event(event) = live.next().await else { panic!("a gap") };
             assert_eq!(event.seq, seq);
-            assert!(event.at >= before, "{} is told after {before}", event.at);
+            assert!(event.at >= before, "{} comes after {before}", event.at);
             before = event.at;
-            names.push(event.what.handler().unwrap().parse::<u64>().unwrap());
+            names.push(event.kind.handler().unwrap().parse::<u64>().unwrap());
         }
         names.sort_unstable();
         assert_eq!(names, (0..1000).collect::<Vec<_>>());
@@ -342,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_flat_object() {
+    fn event_serializes_as_one_flat_object() {
         let events = Events::new(1);
         events.publish(removed(1));
         let Some(Item::Event(event)) = events.after(0).try_next() else { panic!("no event") };

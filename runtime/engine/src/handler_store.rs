@@ -1,4 +1,4 @@
-//! [`HandlerStore`]: where pushed handlers are kept so that they survive a restart, and why a push can fail.
+//! [`HandlerStore`]: stores pushed handlers so that they survive a restart. Also why a push can fail.
 //!
 //! The trait lets the API push programs without knowing how they are compiled or stored. The daemon implements it over its sandbox and
 //! its data directory.
@@ -14,9 +14,10 @@ use capstan_core::policy::{Denied, Diagnostic};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Name, Precondition, Put, RegistryError, ResolvedHandler};
+use crate::handler::HandlerName;
+use crate::registry::{Precondition, PutResult, RegistryError, ResolvedHandler};
 
-/// Keeps pushed handlers.
+/// Stores pushed handlers.
 ///
 /// Each call either takes effect as a whole or changes nothing, also when its future is dropped.
 #[async_trait]
@@ -27,17 +28,17 @@ pub trait HandlerStore: fmt::Debug + Send + Sync {
     /// [`HandlerStoreError`] says whether the program, the name, the policy or the disk is at fault.
     async fn push(
         &self,
-        name: Name,
+        name: HandlerName,
         wasm: Bytes,
         manifest: Manifest,
-        only_if: &Precondition,
-    ) -> Result<(Put, Vec<Diagnostic>), HandlerStoreError>;
+        precondition: &Precondition,
+    ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError>;
 
     /// Removes the handler `name`. Running jobs finish.
     ///
     /// # Errors
     /// [`HandlerStoreError::Registry`], [`HandlerStoreError::Store`].
-    async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError>;
+    async fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError>;
 
     /// Returns the program of `handler` as it was pushed, or `None` if it is native.
     ///
@@ -53,7 +54,7 @@ pub enum HandlerStoreError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    #[error("the manifest asks for more than the operator allows: {0}")]
+    #[error("the manifest requests more than the operator allows: {0}")]
     Denied(#[from] Denied),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,23 +64,23 @@ pub enum HandlerStoreError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadError {
-    #[error("not WebAssembly: {0}")]
+    #[error("the program is not WebAssembly: {0}")]
     NotWasm(String),
-    #[error("WebAssembly in text form; turn it into binary first (the `capstan` command does)")]
+    #[error("the program is WebAssembly text; convert it to binary first, as `capstan push` does")]
     TextFormat,
-    #[error("precompiled code is never loaded; push the wasm it was made from")]
+    #[error("the program is precompiled code, which is never loaded; push the wasm that it was compiled from")]
     Precompiled,
     #[error("invalid module: {message}{}", at(*.offset))]
     Invalid { message: String, offset: Option<usize> },
-    #[error("the module uses a feature that is off here: {0}")]
+    #[error("the module uses a WebAssembly feature that is not enabled: {0}")]
     FeatureDisabled(String),
     #[error("the module is too complex: {0}")]
     TooComplex(String),
-    #[error("the module imports what Capstan does not offer: {}", .0.join(", "))]
+    #[error("the module imports functions that Capstan does not provide: {}", .0.join(", "))]
     UnknownImports(Vec<String>),
-    #[error("not a command: {0}")]
+    #[error("the program is not a command: {0}")]
     NotACommand(String),
-    #[error("compiling the module took more than it may: {0}")]
+    #[error("compiling the module exceeded a limit: {0}")]
     CompileLimit(String),
     #[error("cannot compile now: {0}")]
     Unavailable(String),
@@ -92,22 +93,23 @@ fn at(offset: Option<usize>) -> String {
 /// Why something could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("no space is left in the data folder")]
+    #[error("the data directory is full: the disk or a quota has no space left")]
     Full,
-    #[error("cannot {what} in the data folder: {source}")]
-    Io { what: String, source: io::Error },
-    #[error("{0} in the data folder is damaged; push it again")]
+    #[error("cannot {action} in the data directory: {source}")]
+    Io { action: String, source: io::Error },
+    #[error("{0} in the data directory is damaged; push it again")]
     Damaged(String),
 }
 
 impl StoreError {
-    /// The error for `source`, which happened while the store tried to `what`. A full disk and a spent quota are [`StoreError::Full`].
-    pub fn io(what: impl fmt::Display, source: io::Error) -> Self {
+    /// Returns the error for `source`, which occurred while the store tried to `action`. A full disk and an exhausted quota are
+    /// [`StoreError::Full`].
+    pub fn io(action: impl fmt::Display, source: io::Error) -> Self {
         let errno = Errno::from_io_error(&source);
         if matches!(errno, Some(Errno::NOSPC | Errno::DQUOT)) {
             return Self::Full;
         }
-        Self::Io { what: what.to_string(), source }
+        Self::Io { action: action.to_string(), source }
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn io_error_of_a_full_disk_or_a_spent_quota_is_full() {
+    fn io_error_of_full_disk_or_exhausted_quota_is_full() {
         for full in [Errno::NOSPC, Errno::DQUOT] {
             assert!(matches!(StoreError::io("write", full.into()), StoreError::Full));
         }

@@ -1,416 +1,379 @@
-//! `Job`: one piece of asked work, modelled on a unix process.
+//! [`Job`]: one unit of requested work, modelled on a Unix process.
 //!
 //! ```text
 //!            start            a slot is free          the handler returns
-//! Created ──────────▶ Queued ─────────────────▶ Running ──────────────────▶ Done(End)
+//! Created ──────────▶ Queued ─────────────────▶ Running ──────────────────▶ Done(JobEnd)
 //!    │                   │                                                    ▲
 //!    │                   └── stopped ─────────────────────────────────────────┤
 //!    └── start while the engine shuts down ───────────────────────────────────┘   Refused
 //! ```
 //!
-//! Start, wait and cancel are apart. Of any number of concurrent starts exactly one wins; `wait` may be called any number of times,
-//! before and after the end. A job holds what it was given as data, its streams until they are handed to the run, and nothing of the
-//! caller's in its [`Env`]: what steers a run is [`Control`], which only the daemon fills.
+//! Start, wait and cancel are separate calls. If a job is started several times at once, exactly one start succeeds. [`Job::wait`] may be
+//! called any number of times, before and after the end.
+//!
+//! A job does not know the engine. [`StartJob`] is the only call that it makes to it.
 
-mod builder;
+mod command_line;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod id;
-mod line;
+mod idempotency_key;
+mod run_inputs;
+mod spec;
+mod start_error;
+mod state;
+mod stop;
 mod tree;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use capstan_core::caller::Caller;
-use capstan_core::env::Env;
 use capstan_core::limits::Limits;
-use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
-use capstan_core::policy::{Policy, PolicyRequest, Reach};
-use capstan_core::secret::{Redaction, Secret};
-use capstan_core::stream::{FanOut, Outlet, Sink, SinkError, Source};
+use capstan_core::secret::Redaction;
+use capstan_core::stream::{FanOut, Sink, SinkError};
 use capstan_core::usage::{Sampler, Usage, UsageReport};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub use self::builder::{JobBuilder, JobError};
+pub use self::command_line::{CommandLine, CommandLineError};
 pub use self::id::{JobId, JobIdError};
-pub use self::line::{Line, LineError};
-use self::tree::JobTree;
-pub(crate) use self::tree::LentSlot;
+pub use self::idempotency_key::{DuplicateKey, IdempotencyKey};
+pub(crate) use self::run_inputs::{JobStreams, RunInputs};
+pub use self::spec::{JobOptions, JobSpec};
+pub use self::start_error::StartError;
+pub use self::state::{JobEnd, JobState};
+pub use self::stop::Stop;
+pub(crate) use self::tree::{JobTree, LentSlot, TreeNode};
 pub use self::tree::{MAX_DEPTH, Parent};
-use crate::engine::{Engine, Name, ResolvedHandler};
-use crate::handler::{Call, HandlerInfo, Stop};
-use crate::history::{Key, Log};
+use crate::handler::Call;
+use crate::output_log::OutputLog;
+use crate::registry::ResolvedHandler;
 
-/// Bytes that the arguments and variables of a job may take together, as the kernel bounds those of a process.
-pub const MAX_ARGS_AND_ENV: usize = 1 << 20;
-
-/// A handle to a job; clones are the same job.
+/// A handle to a job. Clones are the same job.
 #[derive(Clone)]
 pub struct Job(Arc<Inner>);
 
-/// Where a job is in its life.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "each job ends, and has one state: an end of its own on the heap saves nothing"
-)]
-pub enum State {
-    Created,
-    Queued,
-    Running,
-    Done(End),
+/// Starts jobs. The engine implements it.
+pub(crate) trait StartJob: Send + Sync {
+    /// Starts `job`; see [`Job::start`].
+    fn start_job(self: Arc<Self>, job: &Job) -> Result<(), StartError>;
 }
 
-/// What a job was made of: it does not change, and outlives the job for as long as anybody remembers it.
-#[derive(Debug)]
-pub struct JobSpec {
-    pub id: JobId,
-    pub handler: Name,
-    /// What the handler was when the job was bound to it.
-    pub about: Arc<HandlerInfo>,
-    pub args: Vec<String>,
-    /// What it may use and touch.
-    pub policy: Policy,
-    /// The job that asked for it.
-    pub parent: Option<JobId>,
-    /// Who asked for it; for a job of another job, who asked for that. The daemon itself where it is nobody.
-    pub caller: Option<Caller>,
-    /// By which its caller makes sure that it is made once.
-    pub key: Option<Key>,
-    /// What it has in common with others that shall not run beside it.
-    pub concurrency_key: Option<String>,
-    pub created: Timestamp,
-}
-
-/// The end of a job.
-#[derive(Clone, Debug, PartialEq)]
-pub struct End {
-    pub outcome: Outcome,
-    /// Why it was no success, in a line: the last that the guest wrote to stderr where it ended by itself.
-    pub error: Option<Box<str>>,
-    pub at: Timestamp,
-    pub usage: UsageReport,
-}
-
-/// What steers a run and is never part of what the guest sees.
-#[derive(Debug, Default)]
-pub struct Control {
-    /// What the caller asks for, within the handler's manifest and the operator's ceiling.
-    pub asked: PolicyRequest,
-    /// Directories granted to this run, besides those of its policy.
-    pub mounts: Vec<Mount>,
-    /// Who asks.
-    pub caller: Option<Caller>,
-    /// By which the caller makes sure that the job is made once.
-    pub key: Option<Key>,
-    /// What the job has in common with others that shall not run beside it.
-    pub concurrency_key: Option<String>,
-}
-
-/// Why a job did not start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    #[error("job has already been started")]
-    AlreadyStarted,
-    #[error("the engine is shutting down")]
-    ShuttingDown,
-    #[error("{runs} runs are going on and {queue} jobs wait, as many as may be")]
-    Busy { runs: usize, queue: usize },
-    #[error("job {job} has been made under the same key")]
-    Taken {
-        job: JobId,
-        /// Whether both were asked for with the same request.
-        same: bool,
-    },
+/// What a new job consists of.
+pub(crate) struct JobParts {
+    pub(crate) spec: JobSpec,
+    pub(crate) starter: Arc<dyn StartJob>,
+    pub(crate) handler: Arc<ResolvedHandler>,
+    pub(crate) log: Option<OutputLog>,
+    /// The other end of a stdin that is fed after the start.
+    pub(crate) stdin: Option<Sink>,
+    pub(crate) tree: JobTree,
+    pub(crate) redaction: Redaction,
+    pub(crate) inputs: RunInputs,
 }
 
 struct Inner {
-    given: Arc<JobSpec>,
-    engine: Engine,
-    resolved: Arc<ResolvedHandler>,
-    log: Option<Log>,
-    /// Its streams that go to several sinks.
+    spec: Arc<JobSpec>,
+    starter: Arc<dyn StartJob>,
+    handler: Arc<ResolvedHandler>,
+    log: Option<OutputLog>,
+    /// The streams that go to several sinks.
     fan_outs: Vec<(OutputStream, FanOut)>,
-    /// The other end of a stdin that is fed after the start; who takes it feeds it.
-    later: Mutex<Option<Sink>>,
+    /// The other end of a stdin that is fed after the start. Whoever takes it feeds it.
+    stdin: Mutex<Option<Sink>>,
     usage: Arc<Usage>,
     stop: Stop,
-    kin: JobTree,
-    /// What keeps its secrets out of what others read.
+    tree: JobTree,
+    /// Removes secrets from what others read.
     redaction: Redaction,
-    state: watch::Sender<State>,
-    /// What the run takes over when it starts; who takes it has won the start.
-    start: Mutex<Option<Start>>,
-    clock: Mutex<Clock>,
-    /// What is dropped at the end; nothing once that has come.
-    held: Mutex<Option<Vec<Box<dyn Send>>>>,
+    state: watch::Sender<JobState>,
+    /// What the run takes over when it starts. The start that takes it succeeds.
+    inputs: Mutex<Option<RunInputs>>,
+    phase: Mutex<Phase>,
+    /// The guards that are dropped at the end, or `None` once the job has ended.
+    guards: Mutex<Option<Vec<Box<dyn Send>>>>,
 }
 
-/// Since when the job is where it is.
+/// Since when the job is queued or running.
 #[derive(Clone, Copy, Debug)]
-enum Clock {
+enum Phase {
     Created,
     Queued(Instant),
     Running(Instant, Timestamp),
 }
 
-struct Start {
-    env: Env,
-    mounts: Vec<Mount>,
-    secrets: Vec<(String, Secret)>,
-    scratch: Option<ScratchGrant>,
-    network: Option<Box<Reach>>,
-    streams: Streams,
-}
-
-#[derive(Debug)]
-struct Streams {
-    stdin: Source,
-    stdout: Outlet,
-    stderr: Outlet,
-}
-
 impl Job {
-    /// Starts the run; it then goes on by itself, whether or not anybody waits.
-    ///
-    /// # Errors
-    /// [`StartError::AlreadyStarted`] for every start but the first; [`StartError::ShuttingDown`], which ends the job as refused;
-    /// [`StartError::Busy`], after which it may be tried again; [`StartError::Taken`] where there is a job with its key.
-    pub fn start(&self) -> Result<(), StartError> {
-        self.0.engine.clone().start(self)
+    /// Returns a job in state [`JobState::Created`].
+    pub(crate) fn new(parts: JobParts) -> Self {
+        let JobParts { spec, starter, handler, log, stdin, tree, redaction, inputs } = parts;
+        Self(Arc::new(Inner {
+            spec: Arc::new(spec),
+            starter,
+            handler,
+            log,
+            fan_outs: inputs.streams.fan_outs(),
+            stdin: Mutex::new(stdin),
+            usage: Arc::default(),
+            stop: tree.parent().map_or_else(Stop::default, |parent| parent.stop().child()),
+            tree,
+            redaction,
+            state: watch::Sender::new(JobState::Created),
+            inputs: Mutex::new(Some(inputs)),
+            phase: Mutex::new(Phase::Created),
+            guards: Mutex::new(Some(Vec::new())),
+        }))
     }
 
-    /// Waits for the end. Cancel-safe.
-    pub async fn wait(&self) -> End {
+    /// Starts the run and returns. The run continues whether or not anybody waits for it.
+    ///
+    /// # Errors
+    /// - [`StartError::AlreadyStarted`] for every start but the first.
+    /// - [`StartError::ShuttingDown`] if the engine shuts down. The job then ends as refused.
+    /// - [`StartError::Busy`] if all slots and the queue are full. The job may be started again later.
+    /// - [`StartError::DuplicateKey`] if a job with the same idempotency key is remembered.
+    pub fn start(&self) -> Result<(), StartError> {
+        self.0.starter.clone().start_job(self)
+    }
+
+    /// Waits for the end and returns it. Cancel-safe.
+    pub async fn wait(&self) -> JobEnd {
         let mut state = self.0.state.subscribe();
-        let done = state.wait_for(|state| matches!(state, State::Done(_))).await.expect("the job holds the sender");
+        let done = state.wait_for(|state| matches!(state, JobState::Done(_))).await.expect("the job holds the sender");
         match &*done {
-            State::Done(end) => end.clone(),
-            State::Created | State::Queued | State::Running => unreachable!("waited for the end"),
+            JobState::Done(end) => end.clone(),
+            JobState::Created | JobState::Queued | JobState::Running => unreachable!("waited for the end"),
         }
     }
 
-    /// Asks a running job to end; returns at once. Does nothing to a job that has ended.
+    /// Requests the end of the job and returns at once. Does nothing if the job has ended.
     pub fn cancel(&self, by: CancelledBy) {
         self.0.stop.request(Outcome::Cancelled { by });
     }
 
-    /// Its id.
+    /// Returns the id.
     pub fn id(&self) -> JobId {
-        self.0.given.id
+        self.0.spec.id
     }
 
-    /// What it was made of.
+    /// Returns the description that the job was made from.
     pub fn spec(&self) -> &Arc<JobSpec> {
-        &self.0.given
+        &self.0.spec
     }
 
-    /// The job that asked for it.
+    /// Returns the id of the job that started this one.
     pub fn parent(&self) -> Option<JobId> {
-        self.0.given.parent
+        self.0.spec.parent
     }
 
-    /// The name of its handler.
+    /// Returns the name of the handler.
     pub fn name(&self) -> &str {
-        self.0.given.handler.as_str()
+        self.0.spec.handler.as_str()
     }
 
-    /// Its arguments, without the name.
+    /// Returns the arguments, without the name.
     pub fn args(&self) -> &[String] {
-        &self.0.given.args
+        &self.0.spec.args
     }
 
-    /// The limits that hold for it.
+    /// Returns the limits that apply to the job.
     pub fn limits(&self) -> &Limits {
-        &self.0.given.policy.limits
+        &self.0.spec.policy.limits
     }
 
-    /// What it has printed, where that is kept.
-    pub fn log(&self) -> Option<&Log> {
+    /// Returns the handler that the job was bound to when it was made.
+    pub fn resolved(&self) -> &ResolvedHandler {
+        &self.0.handler
+    }
+
+    /// Returns the log of its output, if it has one.
+    pub fn log(&self) -> Option<&OutputLog> {
         self.0.log.as_ref()
     }
 
-    /// The sinks that have failed, of a stream that goes to several. They change nothing about how the job ends. The only sink of a
-    /// stream is the job's own affair, as the pipe of a process is.
+    /// Returns the sinks that failed, for streams that go to several. Failed sinks do not change how the job ends. The only sink of a stream
+    /// is not among them: as with the pipe of a process, its failure is reported to the job itself.
     pub fn sink_errors(&self) -> Vec<(OutputStream, SinkError)> {
         let errors = self.0.fan_outs.iter().map(|(stream, fan_out)| (*stream, fan_out.errors()));
         errors.flat_map(|(stream, errors)| errors.into_iter().map(move |error| (stream, error))).collect()
     }
 
-    /// The other end of a stdin that was left open, for the first who asks; dropping it is the end of that stdin.
+    /// Takes the other end of a stdin that was left open, or returns `None` if it is taken. Dropping it ends that stdin.
     pub fn take_stdin(&self) -> Option<Sink> {
-        self.0.later.lock().expect("no panic while the lock is held").take()
+        self.lock_stdin().take()
     }
 
-    /// Leaves a stdin that was taken to the next who asks.
+    /// Returns a stdin that was taken, so that another caller can take it.
     pub fn return_stdin(&self, sink: Sink) {
-        *self.0.later.lock().expect("no panic while the lock is held") = Some(sink);
-        if matches!(*self.0.state.borrow(), State::Done(_)) {
+        *self.lock_stdin() = Some(sink);
+        if matches!(*self.0.state.borrow(), JobState::Done(_)) {
             drop(self.take_stdin());
         }
     }
 
-    /// When its run began.
+    /// Returns when its run started, or `None` if it has not.
     pub fn started(&self) -> Option<Timestamp> {
-        match *self.0.clock.lock().expect("no panic while the lock is held") {
-            Clock::Running(_, at) => Some(at),
-            Clock::Created | Clock::Queued(_) => None,
+        match *self.lock_phase() {
+            Phase::Running(_, at) => Some(at),
+            Phase::Created | Phase::Queued(_) => None,
         }
     }
 
-    /// What it was bound to when it was made.
-    pub fn resolved(&self) -> &ResolvedHandler {
-        &self.0.resolved
-    }
-
-    /// Where it is in its life.
-    pub fn state(&self) -> State {
+    /// Returns the current state.
+    pub fn state(&self) -> JobState {
         self.0.state.borrow().clone()
     }
 
-    /// What it has used so far.
+    /// Returns what the job has used so far.
     pub fn usage(&self) -> UsageReport {
-        if let State::Done(end) = &*self.0.state.borrow() {
+        if let JobState::Done(end) = &*self.0.state.borrow() {
             return end.usage.clone();
         }
-        let running = match *self.0.clock.lock().expect("no panic while the lock is held") {
-            Clock::Running(since, _) => since.elapsed(),
-            Clock::Created | Clock::Queued(_) => Duration::ZERO,
+        let running = match *self.lock_phase() {
+            Phase::Running(since, _) => since.elapsed(),
+            Phase::Created | Phase::Queued(_) => Duration::ZERO,
         };
         self.0.usage.report(running)
     }
 
-    /// What samples its run, in debug mode and while a guest runs.
+    /// Returns the sampler of its run. Only debug mode has one, and only while a guest runs.
     pub fn sampler(&self) -> Option<Arc<dyn Sampler>> {
         self.0.usage.sampling.sampler()
     }
 
+    /// Returns the request to end it.
     pub fn stop(&self) -> &Stop {
         &self.0.stop
     }
 
-    pub(crate) fn kin(&self) -> &JobTree {
-        &self.0.kin
+    pub(crate) fn tree(&self) -> &JobTree {
+        &self.0.tree
     }
 
-    /// Queues the job if it was created and `admit` lets it in; of concurrent calls one wins. After a refusal for good
-    /// nobody can start it any more, and the caller ends it.
-    pub(crate) fn begin<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
-        let mut start = self.0.start.lock().expect("no panic while the lock is held");
-        if start.is_none() {
+    /// Moves the job from `Created` to `Queued` if `admit` succeeds, and returns the call for its handler.
+    ///
+    /// If several calls run at once, one succeeds. After [`StartError::ShuttingDown`] nobody can start the job any more, and the caller ends
+    /// it.
+    pub(crate) fn enqueue<A>(&self, admit: impl FnOnce() -> Result<A, StartError>) -> Result<(Call, A), StartError> {
+        let mut inputs = self.0.inputs.lock().expect("no panic while the lock is held");
+        if inputs.is_none() {
             return Err(StartError::AlreadyStarted);
         }
         let admission = match admit() {
             Ok(admission) => admission,
             Err(error) => {
                 if error == StartError::ShuttingDown {
-                    *start = None;
+                    *inputs = None;
                 }
                 return Err(error);
             }
         };
-        let start = start.take().expect("it was there under the same lock");
-        *self.0.clock.lock().expect("no panic while the lock is held") = Clock::Queued(Instant::now());
-        self.0.state.send_replace(State::Queued);
-        Ok((self.call(start), admission))
+        let inputs = inputs.take().expect("they were there under the same lock");
+        *self.lock_phase() = Phase::Queued(Instant::now());
+        self.0.state.send_replace(JobState::Queued);
+        Ok((self.call(inputs), admission))
     }
 
     pub(crate) fn set_running(&self) {
-        let mut clock = self.0.clock.lock().expect("no panic while the lock is held");
-        if let Clock::Queued(since) = *clock {
+        let mut phase = self.lock_phase();
+        if let Phase::Queued(since) = *phase {
             self.0.usage.queue.add_time(since.elapsed());
         }
-        *clock = Clock::Running(Instant::now(), Timestamp::now());
-        drop(clock);
-        self.0.state.send_replace(State::Running);
+        *phase = Phase::Running(Instant::now(), Timestamp::now());
+        drop(phase);
+        self.0.state.send_replace(JobState::Running);
     }
 
-    /// Keeps `guard` until the job has stopped, and drops it before anybody can see that.
+    /// Holds `guard` until the job has stopped, and drops it before anybody can see the end. If the job has ended, drops it at once.
     ///
-    /// Use it for whatever is counted for as long as the job goes on, instead of a task that waits for the end: that one wakes up after
-    /// others have seen the end. Where the job has ended already, the guard is dropped at once.
+    /// Use it for what is counted while the job is in flight. A task that waits for the end instead would wake up after others have seen
+    /// the end.
     pub fn hold_until_end(&self, guard: impl Send + 'static) {
-        if let Some(held) = &mut *self.0.held.lock().expect("no panic while the lock is held") {
-            held.push(Box::new(guard));
+        if let Some(guards) = &mut *self.lock_guards() {
+            guards.push(Box::new(guard));
         }
     }
 
-    /// Closes what the job still holds, and sums up its end, which nobody can see before [`Job::set_done`].
-    pub(crate) fn sum_up(&self, outcome: Outcome) -> End {
+    /// Releases what the job still holds and returns its end. Nobody can see the end before [`Job::set_done`].
+    pub(crate) fn close(&self, outcome: Outcome) -> JobEnd {
         drop(self.take_stdin());
-        let held = self.0.held.lock().expect("no panic while the lock is held").take();
-        drop(held);
+        let guards = self.lock_guards().take();
+        drop(guards);
         for (stream, error) in self.sink_errors() {
             tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
         }
-        let mask = |error: Box<str>| match self.0.redaction.is_empty() {
-            true => error,
-            false => self.0.redaction.mask(&error).into(),
+        let redact = |line: Box<str>| match self.0.redaction.is_empty() {
+            true => line,
+            false => self.0.redaction.mask(&line).into(),
         };
-        let error = error(&outcome, &self.0.usage).map(mask);
-        End { outcome, error, at: Timestamp::now(), usage: self.usage() }
+        let error = state::failure_line(&outcome, &self.0.usage).map(redact);
+        JobEnd { outcome, error, at: Timestamp::now(), usage: self.usage() }
     }
 
-    /// Shows `end` to those who wait for it. By now everything is counted and recorded; see [`engine`](crate::engine).
-    pub(crate) fn set_done(&self, end: End) {
-        self.0.state.send_replace(State::Done(end));
-        // A client may have given it back since it was closed.
+    /// Publishes `end` to those who wait for it. By now it is counted and recorded; see [`engine`](crate::engine).
+    pub(crate) fn set_done(&self, end: JobEnd) {
+        self.0.state.send_replace(JobState::Done(end));
+        // A client may have returned its stdin after it was closed.
         drop(self.take_stdin());
     }
 
-    fn call(&self, start: Start) -> Call {
+    fn call(&self, inputs: RunInputs) -> Call {
         Call {
             job: self.id(),
-            as_parent: Parent(Some(self.clone())),
+            as_parent: Parent::new(self.0.clone()),
             name: self.name().to_owned(),
-            args: self.0.given.args.clone(),
-            env: start.env,
-            stdin: start.streams.stdin,
-            stdout: start.streams.stdout.into_sink(),
-            stderr: start.streams.stderr.into_sink(),
-            limits: self.0.given.policy.limits,
-            mounts: start.mounts,
-            secrets: start.secrets,
-            scratch: start.scratch,
-            network: start.network,
+            args: self.0.spec.args.clone(),
+            env: inputs.env,
+            stdin: inputs.streams.stdin,
+            stdout: inputs.streams.stdout.into_sink(),
+            stderr: inputs.streams.stderr.into_sink(),
+            limits: self.0.spec.policy.limits,
+            mounts: inputs.mounts,
+            secrets: inputs.secrets,
+            scratch: inputs.scratch,
+            network: inputs.network,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }
     }
+
+    fn lock_stdin(&self) -> MutexGuard<'_, Option<Sink>> {
+        self.0.stdin.lock().expect("no panic while the lock is held")
+    }
+
+    fn lock_guards(&self) -> MutexGuard<'_, Option<Vec<Box<dyn Send>>>> {
+        self.0.guards.lock().expect("no panic while the lock is held")
+    }
+
+    fn lock_phase(&self) -> MutexGuard<'_, Phase> {
+        self.0.phase.lock().expect("no panic while the lock is held")
+    }
 }
 
-/// What a person is told of a job that was no success.
-fn error(outcome: &Outcome, usage: &Usage) -> Option<Box<str>> {
-    let text = match outcome {
-        outcome if outcome.is_success() => return None,
-        Outcome::Exited { code } => usage.complaint.last_line().unwrap_or_else(|| format!("exited with status {code}")),
-        // Capstan ended it, and knows why better than what it said last.
-        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
-    };
-    Some(text.into())
+impl TreeNode for Inner {
+    fn spec(&self) -> &Arc<JobSpec> {
+        &self.spec
+    }
+
+    fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    fn tree(&self) -> &JobTree {
+        &self.tree
+    }
 }
 
-impl State {
-    /// The tokens of all states, as in JSON.
-    pub const TOKENS: [&str; 4] = ["created", "queued", "running", "done"];
-
-    /// The stable token of the state, as in JSON.
-    pub fn token(&self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Done(_) => "done",
-        }
+impl fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let JobSpec { id, handler, .. } = &*self.spec;
+        formatter.debug_struct("Job").field("id", id).field("name", &handler.as_str()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Job").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
+        fmt::Debug::fmt(&self.0, formatter)
     }
 }

@@ -1,7 +1,7 @@
-//! What is counted for the operator while the daemon runs.
+//! [`RunMetrics`]: counts the runs of an engine for the metrics page.
 //!
-//! Everything that a run passes is made beforehand: counting is a few atomic additions, and takes no lock and no memory. What can be read
-//! off elsewhere, such as how many runs wait, is not counted here but asked for when somebody wants to see the page.
+//! All series are made beforehand. Counting is a few atomic additions and takes no lock and no memory. Numbers that can be read elsewhere,
+//! such as the number of waiting jobs, are not counted here but read when the metrics page is requested.
 
 use std::time::Duration;
 
@@ -9,34 +9,37 @@ use capstan_core::metrics::{Histogram, Labelled};
 use capstan_core::outcome::Outcome;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::job::End;
+use crate::job::JobEnd;
 
-/// The runs of an engine.
+/// The metrics of an engine's runs.
 #[derive(Debug)]
-pub struct Runs {
-    /// How they ended.
+pub struct RunMetrics {
+    /// How runs ended.
     pub outcomes: Labelled<1, Counter>,
-    /// How long they took to what they did.
+    /// How long each phase of a run took.
     pub phases: Labelled<1, Histogram>,
 }
 
-impl Runs {
-    pub fn new() -> Self {
+impl Default for RunMetrics {
+    /// Returns metrics with all series at zero.
+    fn default() -> Self {
         Self {
             outcomes: Labelled::new(Outcome::KINDS.map(|kind| [("outcome", kind)])),
             phases: Labelled::new(["queue", "load", "instantiate", "run"].map(|phase| [("phase", phase)])),
         }
     }
+}
 
-    /// Counts a run that has ended. Loading and instantiating count where they were done.
-    pub fn ended(&self, end: &End) {
+impl RunMetrics {
+    /// Counts a run that has ended. The phases `load` and `instantiate` count only if the run had them.
+    pub fn record_end(&self, end: &JobEnd) {
         self.outcomes.at(end.outcome.kind_index()).inc();
         let usage = &end.usage;
         let phases = [usage.queue_seconds, usage.load_seconds, usage.instantiate_seconds, usage.run_seconds];
-        for (at, seconds) in phases.into_iter().enumerate() {
-            let always = at == 0 || at == phases.len() - 1;
-            if always || seconds > 0.0 {
-                self.phases.at(at).observe(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        for (index, seconds) in phases.into_iter().enumerate() {
+            let is_in_every_run = index == 0 || index == phases.len() - 1;
+            if is_in_every_run || seconds > 0.0 {
+                self.phases.at(index).observe(Duration::try_from_secs_f64(seconds).unwrap_or_default());
             }
         }
     }
@@ -49,16 +52,16 @@ mod tests {
 
     use super::*;
 
-    fn end(outcome: Outcome, usage: UsageReport) -> End {
-        End { outcome, error: None, at: Timestamp::UNIX_EPOCH, usage }
+    fn end(outcome: Outcome, usage: UsageReport) -> JobEnd {
+        JobEnd { outcome, error: None, at: Timestamp::UNIX_EPOCH, usage }
     }
 
     #[test]
-    fn a_run_counts_under_its_outcome_and_in_the_phases_it_had() {
-        let runs = Runs::new();
+    fn run_counts_by_outcome_and_in_the_phases_it_had() {
+        let runs = RunMetrics::default();
         let usage = UsageReport { run_seconds: 0.5, instantiate_seconds: 0.001, ..UsageReport::default() };
-        runs.ended(&end(Outcome::SUCCESS, usage));
-        runs.ended(&end(Outcome::Lost, UsageReport::default()));
+        runs.record_end(&end(Outcome::SUCCESS, usage));
+        runs.record_end(&end(Outcome::Lost, UsageReport::default()));
         let count = |kind: &str| runs.outcomes.of(&[("outcome", kind)]).get();
         assert_eq!((count("exited"), count("lost"), count("trapped")), (1, 1, 0));
         let observed = |phase: &str| runs.phases.of(&[("phase", phase)]).count();

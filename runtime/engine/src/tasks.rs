@@ -1,7 +1,6 @@
-//! `Tasks`: what goes on in the daemon beside its jobs, each with its owner, its name and its age.
+//! [`Tasks`]: the daemon's tasks besides its jobs, each with its owner, name and age.
 //!
-//! It is noted in debug mode only, so that nobody else pays for it. A note is in the hands of whoever does what it says, and ends
-//! with that.
+//! They are tracked in debug mode only, so that they cost nothing otherwise. `/debug/tasks` lists them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,88 +9,88 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-/// What goes on; clones are the same.
+/// The daemon's tasks. Clones share them. By default they are not tracked.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
-    tracker: TaskTracker,
-    noted: Option<Arc<Mutex<Noted>>>,
+    spawner: TaskTracker,
+    tracked: Option<Arc<Mutex<Tracked>>>,
 }
 
 #[derive(Debug, Default)]
-struct Noted {
-    /// How many there have been.
-    number: u64,
-    going: BTreeMap<u64, Task>,
+struct Tracked {
+    /// The number of tasks tracked so far.
+    count: u64,
+    running: BTreeMap<u64, Task>,
 }
 
-/// Something that goes on.
+/// A tracked task.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// The part of the daemon that it is of.
+    /// The part of the daemon that it belongs to.
     pub owner: &'static str,
     pub name: String,
     pub since: Instant,
 }
 
-/// Says that something goes on, until this is dropped.
+/// Tracks a task. Dropping it means that the task has ended.
 #[derive(Debug)]
 pub struct TaskGuard {
-    noted: Arc<Mutex<Noted>>,
+    tracked: Arc<Mutex<Tracked>>,
     number: u64,
 }
 
 impl Tasks {
-    /// Tasks that are noted; the default are not.
-    pub fn noted() -> Self {
-        Self { noted: Some(Arc::default()), ..Self::default() }
+    /// Returns tasks that are tracked.
+    pub fn tracked() -> Self {
+        Self { tracked: Some(Arc::default()), ..Self::default() }
     }
 
-    /// Whether they are noted.
-    pub fn are_noted(&self) -> bool {
-        self.noted.is_some()
+    /// Returns whether the tasks are tracked.
+    pub fn are_tracked(&self) -> bool {
+        self.tracked.is_some()
     }
 
-    /// Notes what goes on for as long as the note is held.
-    pub fn note(&self, owner: &'static str, name: impl FnOnce() -> String) -> Option<TaskGuard> {
-        let tasks = self.noted.as_ref()?;
+    /// Tracks a task of `owner` for as long as the guard is held. Returns `None` if tasks are not tracked.
+    pub fn track(&self, owner: &'static str, name: impl FnOnce() -> String) -> Option<TaskGuard> {
+        let tracked = self.tracked.as_ref()?;
         let task = Task { owner, name: name(), since: Instant::now() };
-        let mut noted = lock(tasks);
-        noted.number += 1;
-        let number = noted.number;
-        noted.going.insert(number, task);
-        Some(TaskGuard { noted: tasks.clone(), number })
+        let mut tasks = lock(tracked);
+        tasks.count += 1;
+        let number = tasks.count;
+        tasks.running.insert(number, task);
+        Some(TaskGuard { tracked: tracked.clone(), number })
     }
 
-    /// Spawns a task of `owner` on the runtime of the caller.
+    /// Spawns a task of `owner` on the caller's runtime.
     pub fn spawn<T: Send + 'static>(
         &self,
         owner: &'static str,
         name: &'static str,
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        match self.note(owner, || name.to_owned()) {
-            None => self.tracker.spawn(task),
-            Some(note) => self.tracker.spawn(async move {
-                let _note = note;
+        match self.track(owner, || name.to_owned()) {
+            None => self.spawner.spawn(task),
+            Some(guard) => self.spawner.spawn(async move {
+                let _guard = guard;
                 task.await
             }),
         }
     }
 
-    /// What goes on now and is noted, the oldest first.
-    pub fn going(&self) -> Vec<Task> {
-        self.noted.as_ref().map(|tasks| lock(tasks).going.values().cloned().collect()).unwrap_or_default()
+    /// Returns the tracked tasks that are running, the oldest first.
+    pub fn running(&self) -> Vec<Task> {
+        self.tracked.as_ref().map(|tracked| lock(tracked).running.values().cloned().collect()).unwrap_or_default()
     }
 }
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
-        lock(&self.noted).going.remove(&self.number);
+        lock(&self.tracked).running.remove(&self.number);
     }
 }
 
-fn lock(tasks: &Mutex<Noted>) -> MutexGuard<'_, Noted> {
-    tasks.lock().expect("no panic while the lock is held")
+fn lock(tracked: &Mutex<Tracked>) -> MutexGuard<'_, Tracked> {
+    tracked.lock().expect("no panic while the lock is held")
 }
 
 #[cfg(test)]
@@ -99,14 +98,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_goes_on_is_noted_until_it_ends() {
-        let tasks = Tasks::noted();
-        let note = tasks.note("daemon", || "log".to_owned());
+    async fn task_is_tracked_until_it_ends() {
+        let tasks = Tasks::tracked();
+        let guard = tasks.track("daemon", || "log".to_owned());
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let task = tasks.spawn("api", "answer", ended);
-        let names = || tasks.going().into_iter().map(|task| (task.owner, task.name)).collect::<Vec<_>>();
+        let names = || tasks.running().into_iter().map(|task| (task.owner, task.name)).collect::<Vec<_>>();
         assert_eq!(names(), [("daemon", "log".to_owned()), ("api", "answer".to_owned())]);
-        drop(note);
+        drop(guard);
         assert_eq!(names(), [("api", "answer".to_owned())]);
         drop(end);
         let _ = task.await.unwrap();
@@ -114,10 +113,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_noted_by_default() {
+    async fn task_is_not_tracked_by_default() {
         let tasks = Tasks::default();
-        assert!(tasks.note("daemon", || unreachable!("a name is made for a note only")).is_none());
+        assert!(tasks.track("daemon", || unreachable!("only tracked tasks have names")).is_none());
         assert_eq!(tasks.spawn("api", "answer", async { 7 }).await.unwrap(), 7);
-        assert!(tasks.going().is_empty());
+        assert!(tasks.running().is_empty());
     }
 }

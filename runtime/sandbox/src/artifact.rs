@@ -1,4 +1,4 @@
-//! Artifacts: compiled code on its way from the child to the engine. The one file with `unsafe`.
+//! [`Artifact`]: compiled code between the child that compiled it and the engine that runs it. This is the only file with `unsafe`.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -12,63 +12,67 @@ use wasmtime::{Engine, Module};
 
 use super::LoadError;
 
-/// Compiled code in a sealed file of memory: from here on nobody can change a byte of it, this process included.
+/// Compiled code in a sealed memory file: no process can change a byte of it, not even this one.
 #[derive(Debug)]
 pub(super) struct Artifact {
     file: File,
     kind: Kind,
 }
 
-/// What the child says of the code it made.
+/// Describes the code that a child made.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Receipt {
+    /// The fingerprint of the engine that compiled.
     pub(super) fingerprint: String,
     pub(super) sha256: Vec<u8>,
 }
 
+/// Code that an engine has loaded.
 pub(super) enum Compiled {
     Module(Module),
     Component(Component),
 }
 
-/// An unnamed file of memory that can be sealed.
+/// Creates an empty memory file, which can be sealed.
 pub(super) fn memory_file(name: &str) -> io::Result<File> {
     let fd: OwnedFd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     Ok(File::from(fd))
 }
 
-impl Receipt {
-    /// For code made with what `fingerprint` says.
-    pub(super) fn new(fingerprint: String, code: &[u8]) -> Self {
-        Self { fingerprint, sha256: Sha256::digest(code).to_vec() }
-    }
-}
-
-/// A memory file that holds `bytes`, to be read from their beginning.
-pub(super) fn filled(name: &str, bytes: &[u8]) -> io::Result<File> {
+/// Creates a memory file with the content `bytes`, positioned at its start.
+pub(super) fn filled_memory_file(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = memory_file(name)?;
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file)
 }
 
+impl Receipt {
+    /// Creates the receipt for `code`, which an engine with `fingerprint` compiled.
+    pub(super) fn new(fingerprint: String, code: &[u8]) -> Self {
+        Self { fingerprint, sha256: Sha256::digest(code).to_vec() }
+    }
+}
+
 impl Artifact {
-    /// What a child compiled into `file`. Sealed first and checked after, so that what was checked is what is loaded.
-    pub(super) fn compiled(file: File, kind: Kind, receipt: &Receipt, fingerprint: &str) -> Result<Self, LoadError> {
+    /// Creates the artifact from the code that a child wrote to `file`. Seals the file before it checks the code against `receipt` and
+    /// `fingerprint`, so that the engine loads exactly what was checked.
+    pub(super) fn from_child(file: File, kind: Kind, receipt: &Receipt, fingerprint: &str) -> Result<Self, LoadError> {
         let artifact = Self::seal(file, kind)?;
-        let code = artifact.code().map_err(|error| unavailable(&error))?;
+        let code = artifact.code().map_err(|error| cannot_seal(&error))?;
         if receipt.fingerprint != fingerprint || receipt.sha256 != Sha256::digest(&code).as_slice() {
-            return Err(LoadError::Unavailable("compiled code is not what the compiler says it made".to_owned()));
+            return Err(LoadError::Unavailable("the compiled code differs from what the compiler reported".to_owned()));
         }
         Ok(artifact)
     }
 
-    /// What this daemon or an earlier one kept, proved by [`Artifacts::get`](capstan_store::Artifacts::get).
-    pub(super) fn authentic(code: &[u8], kind: Kind) -> Result<Self, LoadError> {
-        Self::seal(filled("artifact", code).map_err(|error| unavailable(&error))?, kind)
+    /// Creates the artifact from code that this daemon or an earlier one stored, and that
+    /// [`Artifacts::get`](capstan_store::Artifacts::get) has verified.
+    pub(super) fn from_store(code: &[u8], kind: Kind) -> Result<Self, LoadError> {
+        Self::seal(filled_memory_file("artifact", code).map_err(|error| cannot_seal(&error))?, kind)
     }
 
-    /// The code itself.
+    /// Returns the code.
     pub(super) fn code(&self) -> io::Result<Vec<u8>> {
         let mut file = &self.file;
         let mut code = Vec::new();
@@ -79,31 +83,35 @@ impl Artifact {
 
     fn seal(file: File, kind: Kind) -> Result<Self, LoadError> {
         let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&file, seals).map_err(|error| unavailable(&error.into()))?;
+        rustix::fs::fcntl_add_seals(&file, seals).map_err(|error| cannot_seal(&error.into()))?;
         Ok(Self { file, kind })
     }
 
     /// Maps the code into `engine`.
-    #[expect(unsafe_code, reason = "loading native code is the one thing that cannot be checked by types")]
+    ///
+    /// # Errors
+    /// [`LoadError::TooComplex`] if the program needs more than a slot of the engine's pools has.
+    #[expect(unsafe_code, reason = "types cannot check that native code is safe to load")]
     pub(super) fn load(&self, engine: &Engine) -> Result<Compiled, LoadError> {
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        // SAFETY: the bytes are native code that the library trusts blindly, so they must be its own and unmodified. `Artifact` has
-        // two makers. `compiled`: they were written by a child of this daemon that runs this very binary, into a file without a name
-        // that only the two ever held; the child is dead; their digest is the one the child gave, and the fingerprint says that its
-        // version, configuration and target are those of `engine`. `authentic`: they proved themselves under the key of the data
-        // folder, for this program and this fingerprint. In both, the file was sealed against any change before it was checked or
-        // after it was filled by us alone, and is mapped as it is.
+        // SAFETY: wasmtime trusts the native code in the file without checks, so the code must be wasmtime's own and unmodified. An
+        // `Artifact` has two constructors:
+        // - `from_child`: a child of this daemon, which runs the same executable, wrote the code to a file without a name that only the two
+        //   processes had open. The child has ended, the digest of the code is the one that it reported, and the fingerprint shows that
+        //   version, configuration and target are those of `engine`.
+        // - `from_store`: the code was verified with the key of the data directory, for this program and this fingerprint.
+        // In both cases the file was sealed against changes, before the code was checked or after only this process had filled the file,
+        // and it is mapped without a copy.
         let loaded = unsafe {
             match self.kind {
                 Kind::Component => Component::deserialize_file(engine, path).map(Compiled::Component),
                 Kind::Module | Kind::Native => Module::deserialize_file(engine, path).map(Compiled::Module),
             }
         };
-        // The engine checks a program's fixed needs against the sizes of its pools here.
         loaded.map_err(|error| LoadError::TooComplex(error.root_cause().to_string()))
     }
 }
 
-fn unavailable(error: &io::Error) -> LoadError {
+fn cannot_seal(error: &io::Error) -> LoadError {
     LoadError::Unavailable(format!("cannot seal compiled code: {error}"))
 }

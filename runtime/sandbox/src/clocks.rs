@@ -1,14 +1,13 @@
-//! The clocks of a guest that does not get the host's as they are.
+//! The clocks of a guest whose policy does not grant those of the host: coarse clocks and fixed ones.
 //!
-//! A clock that stands is two: the wall clock, at its instant, and one that begins at 0 and moves by what the guest has slept. The
-//! library's own clocks are asked for the time, but not told that a sleep is over; so the calls that sleep are ours: for preview 1 in
-//! [`poll_oneoff`], for 0.2 in [`Clocks`].
+//! A fixed clock is a wall clock that always shows the same instant, and a [`VirtualClock`] as the monotonic clock, which starts at 0 and
+//! advances by the time that the guest sleeps. wasmtime-wasi asks a clock for the time, but does not tell it that a sleep is over. So Capstan
+//! implements the calls that sleep: for preview 1 in [`poll_oneoff`], for 0.2 in [`HasMonotonicClock`].
 
-mod alarms;
-mod sleep;
+mod monotonic_clock;
+mod poll_oneoff;
+mod virtual_clock;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use capstan_core::determinism::Clock;
@@ -16,66 +15,45 @@ use jiff::Timestamp;
 use wasmtime_wasi::clocks::{MonotonicClock, WallClock};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
-pub(super) use self::alarms::poll_oneoff;
-pub(super) use self::sleep::Clocks;
+pub(super) use self::monotonic_clock::HasMonotonicClock;
+pub(super) use self::poll_oneoff::poll_oneoff;
+pub(super) use self::virtual_clock::VirtualClock;
 
-/// The step of coarse clocks.
-const COARSE: Duration = Duration::from_millis(1);
-const COARSE_NANOS: u64 = 1_000_000;
+/// The resolution of coarse clocks.
+const COARSE_RESOLUTION: Duration = Duration::from_millis(1);
+const COARSE_RESOLUTION_NANOS: u64 = 1_000_000;
 
-/// The clock of a guest whose wall clock stands: nanoseconds that it has slept. Clones are the same.
-#[derive(Clone, Debug)]
-pub(super) struct Slept {
-    nanos: Arc<AtomicU64>,
-    /// Where the wall clock stands, in nanoseconds since 1970.
-    standing: u64,
-}
+struct CoarseWallClock(WallClock);
+struct CoarseMonotonicClock(MonotonicClock);
 
-struct CoarseWall(WallClock);
-struct CoarseMonotonic(MonotonicClock);
-struct Standing(Duration);
+/// Always shows the same time, as a duration since 1970.
+struct FixedWallClock(Duration);
 
-/// Has `wasi` answer from `clock`; gives what is to be told of sleeps, if anything is.
-pub(super) fn set(wasi: &mut WasiCtxBuilder, clock: Clock) -> Option<Slept> {
+/// Makes `wasi` use `clock`. Returns the virtual clock if the clock is fixed.
+pub(super) fn configure(wasi: &mut WasiCtxBuilder, clock: Clock) -> Option<VirtualClock> {
     match clock {
         Clock::Real => None,
         Clock::Coarse => {
-            wasi.wall_clock(CoarseWall(WallClock::new())).monotonic_clock(CoarseMonotonic(MonotonicClock::new()));
+            wasi.wall_clock(CoarseWallClock(WallClock::new()))
+                .monotonic_clock(CoarseMonotonicClock(MonotonicClock::new()));
             None
         }
         Clock::Fixed(instant) => {
             let since_1970 = since_1970(instant);
-            let standing = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
-            let slept = Slept { nanos: Arc::default(), standing };
-            wasi.wall_clock(Standing(since_1970)).monotonic_clock(slept.clone());
-            Some(slept)
+            let wall_nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+            let virtual_clock = VirtualClock::new(wall_nanos);
+            wasi.wall_clock(FixedWallClock(since_1970)).monotonic_clock(virtual_clock.clone());
+            Some(virtual_clock)
         }
     }
 }
 
 fn since_1970(instant: Timestamp) -> Duration {
-    // No instant before then is a clock.
+    // WASI cannot represent an earlier instant.
     SystemTime::from(instant).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-impl Slept {
-    /// A sleep until `instant` is over.
-    fn until(&self, instant: u64) {
-        self.nanos.fetch_max(instant, Ordering::Relaxed);
-    }
-}
-
-impl HostMonotonicClock for Slept {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        self.nanos.load(Ordering::Relaxed)
-    }
-}
-
-impl HostWallClock for Standing {
+impl HostWallClock for FixedWallClock {
     fn resolution(&self) -> Duration {
         Duration::from_nanos(1)
     }
@@ -85,24 +63,24 @@ impl HostWallClock for Standing {
     }
 }
 
-impl HostWallClock for CoarseWall {
+impl HostWallClock for CoarseWallClock {
     fn resolution(&self) -> Duration {
-        COARSE
+        COARSE_RESOLUTION
     }
 
     fn now(&self) -> Duration {
         let now = self.0.now();
-        now - Duration::from_nanos(u64::from(now.subsec_nanos()) % COARSE_NANOS)
+        now - Duration::from_nanos(u64::from(now.subsec_nanos()) % COARSE_RESOLUTION_NANOS)
     }
 }
 
-impl HostMonotonicClock for CoarseMonotonic {
+impl HostMonotonicClock for CoarseMonotonicClock {
     fn resolution(&self) -> u64 {
-        COARSE_NANOS
+        COARSE_RESOLUTION_NANOS
     }
 
     fn now(&self) -> u64 {
         let now = self.0.now();
-        now - now % COARSE_NANOS
+        now - now % COARSE_RESOLUTION_NANOS
     }
 }

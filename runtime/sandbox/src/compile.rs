@@ -1,7 +1,9 @@
-//! Compiling in a child that can be killed: one small upload can take the compiler minutes and gigabytes.
+//! [`Compiler`]: compiles programs in a child process that can be killed, because one small upload can make a compiler use minutes and
+//! gigabytes.
 
 mod budget;
 mod child;
+mod protocol;
 
 use std::collections::HashMap;
 use std::io;
@@ -17,164 +19,175 @@ use capstan_store::{Artifacts, blocking};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
-pub(super) use self::budget::Budget;
+pub(super) use self::budget::CompileBudget;
 pub use self::budget::CompileLimits;
 pub use self::child::confined_compiler;
-pub(super) use self::child::{Answer, Order, Ordered};
-use super::artifact::{Artifact, Receipt, filled, memory_file};
-use super::engines::Machine;
-use super::{Config, LoadError};
+pub(super) use self::protocol::{CompileRequest, CompileResponse, ProgramInput};
+use super::LoadError;
+use super::artifact::{Artifact, Receipt, filled_memory_file, memory_file};
+use super::config::Config;
+use super::engines::ProfileEngine;
 
-/// Children at a time; each takes a processor and up to its limit of memory.
-const CHILDREN: usize = 2;
+/// How many children may compile at a time. Each uses one processor, and memory up to its limit.
+const MAX_CHILDREN: usize = 2;
 
+/// Returns the artifacts of programs, from the artifact store or from a compiling child.
 #[derive(Debug)]
 pub(super) struct Compiler {
     tasks: Tasks,
-    program: PathBuf,
+    executable: PathBuf,
     limits: CompileLimits,
     confine: Mode,
     children: Semaphore,
-    kept: Option<Artifacts>,
-    going: Mutex<HashMap<Key, Weak<Going>>>,
+    /// `None` if compiled code is not stored.
+    store: Option<Artifacts>,
+    pending: Mutex<HashMap<Key, Weak<PendingArtifact>>>,
     results: Labelled<1, Counter>,
 }
 
-/// What came of a load that nobody else was at: the place is that in [`RESULTS`].
+/// How a load got its artifact. Loads that wait for another one do not count. The discriminant is the index in [`RESULT_LABELS`].
 #[derive(Clone, Copy, Debug)]
-enum Came {
-    Kept,
+enum CompileResult {
+    Stored,
     Compiled,
-    Refused,
+    Rejected,
     OverLimit,
     Unavailable,
 }
 
-const RESULTS: [&str; 5] = ["kept", "compiled", "refused", "over_limit", "unavailable"];
+const RESULT_LABELS: [&str; 5] = ["kept", "compiled", "refused", "over_limit", "unavailable"];
 
-/// Compiling, at one moment.
+/// Statistics of the compiler.
 #[derive(Debug)]
-pub struct Compiles {
-    /// Children that compile now.
-    pub going: usize,
-    /// What came of programs that were asked for.
+pub struct CompileStats {
+    /// How many children are compiling now.
+    pub running: usize,
+    /// How many loads had which result.
     pub results: Labelled<1, Counter>,
 }
 
-/// A program, and what its code must be made with.
+/// Identifies the code of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    /// The digest of the program.
     digest: String,
+    /// The fingerprint of the engine that runs the code.
     fingerprint: String,
 }
 
-/// One program's way to its artifact; all who load it at the same time wait for the same.
-type Going = OnceCell<Arc<Artifact>>;
+/// The artifact that concurrent loads of the same program wait for.
+type PendingArtifact = OnceCell<Arc<Artifact>>;
 
 impl Compiler {
-    /// With `fingerprint` of the default profile; other code of that profile is cleared away.
+    /// Creates the compiler. Removes stored code of the default profile whose fingerprint is not `fingerprint`.
     pub(super) fn new(fingerprint: &str, config: Config) -> Self {
-        if let Some(Err(error)) = config.artifacts.as_ref().map(|kept| kept.retain(fingerprint)) {
-            tracing::warn!(%error, "old compiled code stays");
+        if let Some(Err(error)) = config.artifacts.as_ref().map(|store| store.retain(fingerprint)) {
+            tracing::warn!(%error, "cannot remove outdated compiled code");
         }
         Self {
             tasks: config.tasks,
-            program: config.compiler,
+            executable: config.compiler,
             limits: config.compile,
             confine: config.confine,
-            children: Semaphore::new(CHILDREN),
-            kept: config.artifacts,
-            going: Mutex::default(),
-            results: Labelled::new(RESULTS.map(|result| [("result", result)])),
+            children: Semaphore::new(MAX_CHILDREN),
+            store: config.artifacts,
+            pending: Mutex::default(),
+            results: Labelled::new(RESULT_LABELS.map(|result| [("result", result)])),
         }
     }
 
-    pub(super) fn compiles(&self) -> Compiles {
-        Compiles { going: CHILDREN - self.children.available_permits(), results: self.results.clone() }
+    /// Returns the statistics so far.
+    pub(super) fn stats(&self) -> CompileStats {
+        CompileStats { running: MAX_CHILDREN - self.children.available_permits(), results: self.results.clone() }
     }
 
-    fn count(&self, came: Came) {
-        self.results.at(came as usize).inc();
+    fn count(&self, result: CompileResult) {
+        self.results.at(result as usize).inc();
     }
 
-    /// The artifact of the program `wasm`, kept from before or compiled now. Cancel-safe.
+    /// Returns the artifact of the program `wasm` for `engine`, either stored or compiled now.
+    ///
+    /// Cancel-safe: if the future is dropped, another load that waits for the same artifact takes over.
     pub(super) async fn artifact(
         &self,
-        machine: &Machine,
+        engine: &ProfileEngine,
         kind: Kind,
         wasm: &Bytes,
         digest: &str,
     ) -> Result<Arc<Artifact>, LoadError> {
-        let key = Key { digest: digest.to_owned(), fingerprint: machine.fingerprint.clone() };
-        let going = self.going(&key);
-        let artifact = going.get_or_try_init(|| async {
-            if let Some(code) = self.kept_code(&key).await {
-                self.count(Came::Kept);
-                return Artifact::authentic(&code, kind).map(Arc::new);
+        let key = Key { digest: digest.to_owned(), fingerprint: engine.fingerprint.clone() };
+        let pending = self.pending(&key);
+        let artifact = pending.get_or_try_init(|| async {
+            if let Some(code) = self.stored_code(&key).await {
+                self.count(CompileResult::Stored);
+                return Artifact::from_store(&code, kind).map(Arc::new);
             }
-            let compiled = self.compile(machine, kind, wasm).await;
-            self.count(Came::of(&compiled));
+            let compiled = self.compile(engine, kind, wasm).await;
+            self.count(CompileResult::from_compiled(&compiled));
             let artifact = compiled?;
-            self.keep(&key, &artifact).await;
+            self.store_code(&key, &artifact).await;
             Ok(Arc::new(artifact))
         });
         artifact.await.cloned()
     }
 
-    fn going(&self, key: &Key) -> Arc<Going> {
-        let mut going = self.going.lock().expect("no panic while the lock is held");
-        going.retain(|_, cell| cell.strong_count() > 0);
-        if let Some(cell) = going.get(key).and_then(Weak::upgrade) {
+    /// Returns the cell that loads of `key` share.
+    fn pending(&self, key: &Key) -> Arc<PendingArtifact> {
+        let mut pending = self.pending.lock().expect("no panic while the lock is held");
+        pending.retain(|_, cell| cell.strong_count() > 0);
+        if let Some(cell) = pending.get(key).and_then(Weak::upgrade) {
             return cell;
         }
-        let cell = Arc::new(Going::new());
-        going.insert(key.clone(), Arc::downgrade(&cell));
+        let cell = Arc::new(PendingArtifact::new());
+        pending.insert(key.clone(), Arc::downgrade(&cell));
         cell
     }
 
-    async fn kept_code(&self, key: &Key) -> Option<Vec<u8>> {
-        let (kept, Key { digest, fingerprint }) = (self.kept.clone()?, key.clone());
-        blocking(move || kept.get(&digest, &fingerprint)).await
+    async fn stored_code(&self, key: &Key) -> Option<Vec<u8>> {
+        let (store, Key { digest, fingerprint }) = (self.store.clone()?, key.clone());
+        blocking(move || store.get(&digest, &fingerprint)).await
     }
 
-    /// Keeps what was compiled. A full disk costs the next start its time and this load nothing.
-    async fn keep(&self, key: &Key, artifact: &Artifact) {
-        let Some(kept) = self.kept.clone() else { return };
+    /// Stores compiled code. If this fails, for example on a full disk, the load succeeds all the same, and the next start compiles again.
+    async fn store_code(&self, key: &Key, artifact: &Artifact) {
+        let Some(store) = self.store.clone() else { return };
         let Key { digest, fingerprint } = key.clone();
         let code = artifact.code();
-        let written = blocking(move || {
+        let stored = blocking(move || {
             let code = code?;
-            // What a further profile was before, nobody looked for at start.
-            Ok::<_, io::Error>(kept.put(&digest, &fingerprint, &code).and_then(|()| kept.retain(&fingerprint)))
+            // Outdated code of profiles other than the default is not removed at startup, so this is the time.
+            Ok::<_, io::Error>(store.put(&digest, &fingerprint, &code).and_then(|()| store.retain(&fingerprint)))
         });
-        match written.await {
+        match stored.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "compiled code is not kept"),
-            Err(error) => tracing::warn!(%error, "compiled code is not kept"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot store compiled code; the next start compiles it again"),
+            Err(error) => tracing::warn!(%error, "cannot store compiled code; the next start compiles it again"),
         }
     }
 
-    /// Compiles `wasm` for `machine`. Waits for its turn. Cancel-safe: dropping the future kills the child.
-    async fn compile(&self, machine: &Machine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
-        let _turn = self.children.acquire().await.expect("the semaphore is never closed");
-        let _note = self.tasks.note("sandbox", || format!("compiler of {} bytes", wasm.len()));
-        let input = filled("wasm", wasm).map_err(child::unavailable)?;
-        let code = memory_file("artifact").map_err(child::unavailable)?;
-        let program = Some(Ordered { kind, profile: machine.profile.clone() });
-        let order = Order { budget: self.limits.of(wasm.len()), confine: self.confine, program };
-        let output = code.try_clone().map_err(child::unavailable)?;
-        let receipt: Receipt = child::answer(&self.program, &order, input, output).await?;
-        Artifact::compiled(code, kind, &receipt, &machine.fingerprint)
+    /// Compiles `wasm` for `engine`, as soon as fewer than [`MAX_CHILDREN`] children are running.
+    ///
+    /// Cancel-safe: dropping the future kills the child.
+    async fn compile(&self, engine: &ProfileEngine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
+        let _permit = self.children.acquire().await.expect("the semaphore is never closed");
+        let _listed = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
+        let input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
+        let code = memory_file("artifact").map_err(child::cannot_start)?;
+        let program = Some(ProgramInput { kind, profile: engine.profile.clone() });
+        let request = CompileRequest { budget: self.limits.budget_for(wasm.len()), confine: self.confine, program };
+        let output = code.try_clone().map_err(child::cannot_start)?;
+        let receipt: Receipt = child::run(&self.executable, &request, input, output).await?;
+        Artifact::from_child(code, kind, &receipt, &engine.fingerprint)
     }
 }
 
-impl Came {
-    fn of(compiled: &Result<Artifact, LoadError>) -> Self {
+impl CompileResult {
+    fn from_compiled(compiled: &Result<Artifact, LoadError>) -> Self {
         match compiled {
             Ok(_) => Self::Compiled,
             Err(LoadError::CompileLimit(_)) => Self::OverLimit,
             Err(LoadError::Unavailable(_)) => Self::Unavailable,
-            Err(_) => Self::Refused,
+            Err(_) => Self::Rejected,
         }
     }
 }

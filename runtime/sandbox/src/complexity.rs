@@ -1,40 +1,44 @@
-//! The shape check: is it valid wasm, of the features that are on, and no larger in any direction than programs are?
+//! The complexity check: rejects a program that is invalid, that uses features which are off, or that is larger in some respect than real
+//! programs are.
 //!
-//! It runs before the compiler and says where the fault lies. The compiler's own validation would too, but a bomb of a million empty
-//! functions is cheap to validate and takes gigabytes to compile.
+//! It runs before the compiler and reports where the fault is. The compiler validates too, but a bomb of a million empty functions is
+//! valid, and takes gigabytes to compile.
 
 use capstan_core::feature::{Feature, Features};
 use wasmparser::{BinaryReaderError, Parser, Payload, Validator, WasmFeatures};
 
 use super::LoadError;
 
-/// Functions of a program, nested modules included. CPython with its libraries has about 30,000.
+/// Functions of a program, including its nested modules. CPython with its libraries has about 30,000.
 const MAX_FUNCTIONS: u64 = 200_000;
-/// Bytes of one function. The longest of CPython, its interpreter loop, has about 200 kB.
-const MAX_BODY: usize = 1 << 20;
-/// Types, imports, exports, globals, tables, memories, segments, modules and instances, each.
-const MAX_ITEMS: u32 = 100_000;
+/// Bytes of one function. The longest function of CPython, its interpreter loop, has about 200 kB.
+const MAX_FUNCTION_SIZE: usize = 1 << 20;
+/// Items of one section: types, imports, exports, globals, tables, memories, segments, modules or instances.
+const MAX_SECTION_ITEMS: u32 = 100_000;
 
-/// Refuses what is invalid, what needs a feature that is off, and what is too large.
-pub(super) fn check(wasm: &[u8], asked: &Features) -> Result<(), LoadError> {
-    if let Err(error) = validate(wasm, features(asked)) {
-        // Valid with everything on means that only the features are at fault.
+/// Checks the program `wasm`, whose manifest requests the features in `requested`.
+///
+/// # Errors
+/// [`LoadError::Invalid`], [`LoadError::FeatureDisabled`] or [`LoadError::TooComplex`].
+pub(super) fn check(wasm: &[u8], requested: &Features) -> Result<(), LoadError> {
+    if let Err(error) = validate(wasm, enabled_features(requested)) {
+        // If the program is valid with all features, only the features are at fault.
         return Err(match validate(wasm, WasmFeatures::all()) {
-            Ok(()) => LoadError::FeatureDisabled(to_ask_for(wasm, asked, &error)),
+            Ok(()) => LoadError::FeatureDisabled(explain_disabled(wasm, requested, &error)),
             Err(_) => invalid(&error),
         });
     }
     let mut functions = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(|error| invalid(&error))?;
-        // The validator takes a nested module for whole that ends with the program, though it said that it would be longer.
+        // The validator accepts a nested module that ends with the program although its declared size is larger.
         if let Some((_, range)) = payload.as_section().filter(|(_, range)| range.end > wasm.len()) {
             return Err(LoadError::Invalid {
-                message: "what is nested here is cut off".to_owned(),
+                message: "the nested module or component is cut off".to_owned(),
                 offset: Some(range.start),
             });
         }
-        measure(&payload, &mut functions)?;
+        check_section(&payload, &mut functions)?;
     }
     Ok(())
 }
@@ -43,36 +47,35 @@ fn validate(wasm: &[u8], features: WasmFeatures) -> Result<(), BinaryReaderError
     Validator::new_with_features(features).validate_all(wasm).map(drop)
 }
 
-/// What to write into the manifest for what validates with everything on, but not with what was `asked` for.
-fn to_ask_for(wasm: &[u8], asked: &Features, error: &BinaryReaderError) -> String {
+/// Explains which features `wasm` needs besides `requested`, and how to request them. `error` is that of the validation with `requested`;
+/// with all features, `wasm` is valid.
+fn explain_disabled(wasm: &[u8], requested: &Features, error: &BinaryReaderError) -> String {
     let fault = format!("{} (at byte {:#x})", error.message(), error.offset());
     let mut needed: Features = Feature::ALL.into();
-    if validate(wasm, features(&needed)).is_err() {
-        return format!("{fault}; it is none that can be asked for");
+    if validate(wasm, enabled_features(&needed)).is_err() {
+        return format!("{fault}; a manifest cannot request this feature");
     }
     for feature in Feature::ALL {
         let without: Features = needed.iter().copied().filter(|needed| *needed != feature).collect();
-        if !asked.contains(&feature) && validate(wasm, features(&without)).is_ok() {
+        if !requested.contains(&feature) && validate(wasm, enabled_features(&without)).is_ok() {
             needed = without;
         }
     }
-    let missing: Vec<_> = needed.difference(asked).map(ToString::to_string).collect();
-    let list: Vec<_> = needed.union(asked).map(|feature| format!("\"{feature}\"")).collect();
+    let missing: Vec<_> = needed.difference(requested).map(ToString::to_string).collect();
+    let list: Vec<_> = needed.union(requested).map(|feature| format!("\"{feature}\"")).collect();
     let (missing, list) = (missing.join(" and "), list.join(", "));
-    format!(
-        "{missing}, by {fault}; write features = [{list}] under [policy] in its job.toml, if the operator allows that"
-    )
+    format!("{missing}: {fault}; if the operator allows it, write features = [{list}] under [policy] in its job.toml")
 }
 
-/// What the profile leaves on for a program whose manifest has `asked` for these.
-fn features(asked: &Features) -> WasmFeatures {
-    let asked = asked.iter().map(|feature| match feature {
+/// Returns all features that are on for a program whose manifest requests those in `requested`.
+fn enabled_features(requested: &Features) -> WasmFeatures {
+    let requested = requested.iter().map(|feature| match feature {
         Feature::Memory64 => WasmFeatures::MEMORY64,
         Feature::MultiMemory => WasmFeatures::MULTI_MEMORY,
         Feature::CustomPageSizes => WasmFeatures::CUSTOM_PAGE_SIZES,
         Feature::WideArithmetic => WasmFeatures::WIDE_ARITHMETIC,
     });
-    let asked = asked.fold(WasmFeatures::empty(), |all, feature| all | feature);
+    let requested = requested.fold(WasmFeatures::empty(), |all, feature| all | feature);
     let off = WasmFeatures::MEMORY64
         | WasmFeatures::MULTI_MEMORY
         | WasmFeatures::GC_TYPES
@@ -80,22 +83,25 @@ fn features(asked: &Features) -> WasmFeatures {
         | WasmFeatures::THREADS
         | WasmFeatures::CM_ASYNC
         | WasmFeatures::CUSTOM_PAGE_SIZES;
-    ((WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off) | asked
+    ((WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off) | requested
 }
 
-fn measure(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadError> {
-    let (what, count) = match payload {
+/// Checks the number of items of a section, or the size of a function. Adds the functions of a section to `functions`.
+fn check_section(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadError> {
+    let (items, count) = match payload {
         Payload::CodeSectionEntry(body) => {
             let size = body.range().len();
-            if size > MAX_BODY {
-                return Err(LoadError::TooComplex(format!("a function has {size} bytes, more than {MAX_BODY}")));
+            if size > MAX_FUNCTION_SIZE {
+                return Err(LoadError::TooComplex(format!(
+                    "a function of it has {size} bytes, more than {MAX_FUNCTION_SIZE}"
+                )));
             }
             return Ok(());
         }
         Payload::FunctionSection(section) => {
             *functions += u64::from(section.count());
             if *functions > MAX_FUNCTIONS {
-                return Err(LoadError::TooComplex(format!("{functions} functions, more than {MAX_FUNCTIONS}")));
+                return Err(LoadError::TooComplex(format!("it has {functions} functions, more than {MAX_FUNCTIONS}")));
             }
             return Ok(());
         }
@@ -112,8 +118,8 @@ fn measure(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadError> 
         Payload::ComponentTypeSection(section) => ("component types", section.count()),
         _ => return Ok(()),
     };
-    if count > MAX_ITEMS {
-        return Err(LoadError::TooComplex(format!("{count} {what}, more than {MAX_ITEMS}")));
+    if count > MAX_SECTION_ITEMS {
+        return Err(LoadError::TooComplex(format!("it has {count} {items}, more than {MAX_SECTION_ITEMS}")));
     }
     Ok(())
 }

@@ -1,36 +1,36 @@
-//! `Machine`: a `wasmtime::Engine` with its linkers, one for each profile that anybody uses.
+//! [`ProfileEngine`]: a `wasmtime::Engine` with its linkers, one for each profile in use.
 //!
-//! The default one is built at start. Any other is built at the first load that asks for it, and kept.
+//! The engine of the default profile is created at startup. Any other is created by the first load that needs it, and stays.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use wasmtime::{Engine, Result};
 
-use super::epoch_ticker::Ticker;
+use super::epoch_ticker::EpochTicker;
 use super::linkers::Linkers;
 use super::profile::{self, Profile};
 
-/// What runs the programs of one profile.
+/// Runs the programs of one profile.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub(super) struct ProfileEngine {
     pub(super) profile: Profile,
     pub(super) engine: Engine,
     pub(super) linkers: Linkers,
-    /// What code must have been made with to run here.
+    /// The fingerprint that compiled code must have to run on this engine.
     pub(super) fingerprint: String,
 }
 
-/// All machines that there are so far.
+/// The engines that exist so far.
 #[derive(Debug)]
-pub(super) struct Machines {
-    default: Arc<Machine>,
-    /// Bytes of a guest's stack on each.
+pub(super) struct ProfileEngines {
+    default: Arc<ProfileEngine>,
+    /// Bytes of the stack of each guest.
     stack: usize,
-    further: Mutex<BTreeMap<Profile, Arc<Machine>>>,
+    others: Mutex<BTreeMap<Profile, Arc<ProfileEngine>>>,
 }
 
-impl Machine {
+impl ProfileEngine {
     fn new(profile: Profile, engine: Engine) -> Result<Arc<Self>> {
         let linkers = Linkers::new(&engine, profile.is_metered)?;
         let fingerprint = profile::fingerprint(&engine, &profile);
@@ -38,28 +38,29 @@ impl Machine {
     }
 }
 
-impl Machines {
-    /// With the default machine alone, on `engine`, whose guests have a `stack` of so many bytes.
-    pub(super) fn new(engine: Engine, stack: usize) -> Result<Self> {
-        Ok(Self { default: Machine::new(Profile::default(), engine)?, stack, further: Mutex::default() })
+impl ProfileEngines {
+    /// Creates the set with `default` as the engine of the default profile. Guests of further engines get a stack of `stack` bytes.
+    pub(super) fn new(default: Engine, stack: usize) -> Result<Self> {
+        Ok(Self { default: ProfileEngine::new(Profile::default(), default)?, stack, others: Mutex::default() })
     }
 
-    pub(super) fn default(&self) -> &Arc<Machine> {
+    /// Returns the engine of the default profile.
+    pub(super) fn default(&self) -> &Arc<ProfileEngine> {
         &self.default
     }
 
-    /// The machine for `profile`; built now, and ticked from now on, if it is the first time.
-    pub(super) fn of(&self, profile: Profile, ticker: &Ticker) -> Result<Arc<Machine>> {
+    /// Returns the engine for `profile`. The first call for a profile creates it, and has `ticker` advance its epoch from then on.
+    pub(super) fn get_or_create(&self, profile: Profile, ticker: &EpochTicker) -> Result<Arc<ProfileEngine>> {
         if profile.is_default() {
             return Ok(self.default.clone());
         }
-        let mut further = self.further.lock().expect("no panic while the lock is held");
-        if let Some(machine) = further.get(&profile) {
-            return Ok(machine.clone());
+        let mut others = self.others.lock().expect("no panic while the lock is held");
+        if let Some(engine) = others.get(&profile) {
+            return Ok(engine.clone());
         }
-        let machine = Machine::new(profile.clone(), profile::further_engine(&profile, self.stack)?)?;
-        ticker.tick_too(&machine.engine);
-        further.insert(profile, machine.clone());
-        Ok(machine)
+        let engine = ProfileEngine::new(profile.clone(), profile::on_demand_engine(&profile, self.stack)?)?;
+        ticker.add_engine(&engine.engine);
+        others.insert(profile, engine.clone());
+        Ok(engine)
     }
 }

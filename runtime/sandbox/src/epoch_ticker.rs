@@ -1,4 +1,5 @@
-//! The ticker: one thread that advances the epoch each millisecond while any run goes on, so that every guest yields in time.
+//! [`EpochTicker`]: a thread that advances the epoch of all engines each millisecond while a run is in progress, so that every guest yields
+//! in time.
 
 use std::io;
 use std::sync::Arc;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use wasmtime::Engine;
 
-/// The length of an epoch, and so of the longest slice a guest computes without yielding.
+/// The length of an epoch, which is the longest time that a guest computes without yielding.
 pub(super) const TICK: Duration = Duration::from_millis(1);
-/// Ticks without a run after which the thread rests. Waking it costs a run more than a tick costs the machine.
-const IDLE_TICKS: u32 = 100;
+/// Ticks without a run after which the thread parks. Waking it costs a run more than a tick costs the machine.
+const MAX_IDLE_TICKS: u32 = 100;
 
-pub(super) struct Ticker {
+/// Owns the thread. Dropping it ends the thread.
+pub(super) struct EpochTicker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -22,34 +24,36 @@ pub(super) struct Ticker {
 #[derive(Default)]
 struct Shared {
     engines: ArcSwap<Vec<Engine>>,
+    /// How many guards keep the ticker active.
     holds: AtomicUsize,
-    resting: AtomicBool,
-    stop: AtomicBool,
+    is_parked: AtomicBool,
+    is_stopped: AtomicBool,
 }
 
-/// Keeps the ticker going.
-pub(super) struct Ticking<'a>(&'a Ticker);
+/// Keeps the ticker active until it is dropped.
+pub(super) struct TickerHold<'a>(&'a EpochTicker);
 
-impl Ticker {
+impl EpochTicker {
+    /// Starts the thread, which advances the epoch of `engine`.
     pub(super) fn start(engine: Engine) -> io::Result<Self> {
         let shared = Arc::new(Shared { engines: ArcSwap::from_pointee(vec![engine]), ..Shared::default() });
-        let mine = shared.clone();
-        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&mine))?;
+        let of_thread = shared.clone();
+        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&of_thread))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Advances the epoch of `engine` too.
-    pub(super) fn tick_too(&self, engine: &Engine) {
+    /// Advances the epoch of `engine` too from now on.
+    pub(super) fn add_engine(&self, engine: &Engine) {
         self.shared.engines.rcu(|engines| engines.iter().chain([engine]).cloned().collect::<Vec<_>>());
     }
 
-    /// Keeps the epoch going for as long as the guard lives.
-    pub(super) fn hold(&self) -> Ticking<'_> {
+    /// Keeps the ticker active, and wakes it if it is parked, until the guard is dropped.
+    pub(super) fn hold(&self) -> TickerHold<'_> {
         self.shared.holds.fetch_add(1, Ordering::SeqCst);
-        if self.shared.resting.load(Ordering::SeqCst) {
+        if self.shared.is_parked.load(Ordering::SeqCst) {
             self.wake();
         }
-        Ticking(self)
+        TickerHold(self)
     }
 
     fn wake(&self) {
@@ -59,49 +63,52 @@ impl Ticker {
     }
 }
 
-impl std::fmt::Debug for Ticker {
+impl std::fmt::Debug for EpochTicker {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Ticker").field("engines", &self.shared.engines.load().len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("EpochTicker")
+            .field("engines", &self.shared.engines.load().len())
+            .finish_non_exhaustive()
     }
 }
 
-impl Drop for Ticking<'_> {
+impl Drop for TickerHold<'_> {
     fn drop(&mut self) {
         self.0.shared.holds.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Drop for Ticker {
+impl Drop for EpochTicker {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
         self.wake();
         if let Some(thread) = self.thread.take() {
-            // It ends within a tick; it panics only if the engine does.
+            // The thread ends within a tick. It panics only if wasmtime does.
             let _ = thread.join();
         }
     }
 }
 
 fn tick(shared: &Shared) {
-    let mut idle = 0;
-    while !shared.stop.load(Ordering::SeqCst) {
+    let mut idle_ticks = 0;
+    while !shared.is_stopped.load(Ordering::SeqCst) {
         thread::sleep(TICK);
         for engine in shared.engines.load().iter() {
             engine.increment_epoch();
         }
-        idle = if shared.holds.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
-        if idle >= IDLE_TICKS {
-            rest(shared);
-            idle = 0;
+        idle_ticks = if shared.holds.load(Ordering::SeqCst) == 0 { idle_ticks + 1 } else { 0 };
+        if idle_ticks >= MAX_IDLE_TICKS {
+            park(shared);
+            idle_ticks = 0;
         }
     }
 }
 
-/// Sleeps until somebody holds the ticker or stops it. Announced first and checked after, so that no hold goes unseen.
-fn rest(shared: &Shared) {
-    shared.resting.store(true, Ordering::SeqCst);
-    while shared.holds.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {
+/// Parks the thread until the ticker is held or stopped. `is_parked` is set before `holds` is checked, so that no hold is missed.
+fn park(shared: &Shared) {
+    shared.is_parked.store(true, Ordering::SeqCst);
+    while shared.holds.load(Ordering::SeqCst) == 0 && !shared.is_stopped.load(Ordering::SeqCst) {
         thread::park();
     }
-    shared.resting.store(false, Ordering::SeqCst);
+    shared.is_parked.store(false, Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! A program that is pushed, fuzzed: the shape check against the engine's own validation, which comes after it.
+//! The fuzz target for pushed programs: compares the complexity check with the validation of wasmtime, which comes after it.
 
 use std::sync::LazyLock;
 
@@ -7,13 +7,13 @@ use capstan_engine::handler::Kind;
 use wasmtime::{Engine, Module};
 
 use super::profile::{Profile, compile_engine};
-use super::{LoadError, bulk_memory, complexity, program};
+use super::{LoadError, bulk_memory, complexity, kind};
 
-/// A profile, and the engine that would compile for it.
+/// A profile and its compiling engine.
 type Compiler = (Profile, Engine);
 
-static PLAIN: LazyLock<Compiler> = LazyLock::new(|| compiler(Profile::default()));
-static FULL: LazyLock<Compiler> =
+static WITHOUT_FEATURES: LazyLock<Compiler> = LazyLock::new(|| compiler(Profile::default()));
+static WITH_ALL_FEATURES: LazyLock<Compiler> =
     LazyLock::new(|| compiler(Profile { features: Feature::ALL.into(), is_metered: false }));
 
 fn compiler(profile: Profile) -> Compiler {
@@ -21,36 +21,41 @@ fn compiler(profile: Profile) -> Compiler {
     (profile, engine)
 }
 
-/// Takes a program that needs no feature to be asked for. What passes with few features passes with more.
+/// Checks a program, and returns whether it is accepted without any requested feature. A program that is accepted with few features must
+/// be accepted with more.
 pub fn module(bytes: &[u8]) -> bool {
-    let Ok(kind) = program::kind(bytes) else { return false };
-    let [plain, full] = [&PLAIN, &FULL].map(|compiler| passes(kind, bytes, compiler));
-    assert!(full || !plain, "what is asked for takes something away");
-    plain
+    let Ok(kind) = kind::detect(bytes) else { return false };
+    let [without_features, with_all] =
+        [&WITHOUT_FEATURES, &WITH_ALL_FEATURES].map(|compiler| passes(kind, bytes, compiler));
+    assert!(with_all || !without_features, "a feature makes a valid program invalid");
+    without_features
 }
 
-/// Whether `wasm` passes the shape check. The engine finds valid what that does, and nothing else; what is valid stays so when its strokes
-/// are cut; what is refused can be told to the daemon by the child that found it.
+/// Returns whether `wasm` passes the complexity check. wasmtime must validate the same modules. A valid program must stay valid when its
+/// bulk memory instructions are split. The error must survive the way from the compiling child to the daemon.
 fn passes(kind: Kind, wasm: &[u8], (profile, engine): &Compiler) -> bool {
     let checked = complexity::check(wasm, &profile.features);
     let is_valid = match &checked {
         Ok(()) | Err(LoadError::TooComplex(_)) => true,
         Err(LoadError::Invalid { .. } | LoadError::FeatureDisabled(_)) => false,
-        Err(other) => panic!("the shape check says nothing like it: {other}"),
+        Err(other) => panic!("the complexity check never returns this: {other}"),
     };
-    // Of components the engine validates nothing without compiling it.
+    // wasmtime cannot validate a component without compiling it.
     if kind == Kind::Module {
         let validated = Module::validate(engine, wasm);
         assert_eq!(validated.is_ok(), is_valid, "{profile:?}: {checked:?}, and {validated:?}");
     }
     if checked.is_ok() {
-        let cut = bulk_memory::cut(wasm).expect("what is valid can be read");
-        let recut = complexity::check(&cut, &profile.features);
-        assert!(matches!(recut, Ok(()) | Err(LoadError::TooComplex(_))), "{profile:?}: once cut it is {recut:?}");
+        let split = bulk_memory::split(wasm).expect("a valid program can be parsed");
+        let rechecked = complexity::check(&split, &profile.features);
+        assert!(
+            matches!(rechecked, Ok(()) | Err(LoadError::TooComplex(_))),
+            "{profile:?}: once split it is {rechecked:?}"
+        );
     }
     if let Err(error) = &checked {
-        let told = serde_json::to_string(error).expect("plain data");
-        assert_eq!(serde_json::from_str::<LoadError>(&told).as_ref().ok(), Some(error), "{told}");
+        let json = serde_json::to_string(error).expect("plain data");
+        assert_eq!(serde_json::from_str::<LoadError>(&json).as_ref().ok(), Some(error), "{json}");
     }
     checked.is_ok()
 }

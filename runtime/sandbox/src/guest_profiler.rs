@@ -1,6 +1,6 @@
-//! A run that can be profiled: what its guest is in is noted at each tick of the epoch, where it would yield anyway.
+//! Profiles of a single run: the stack of its guest is sampled at each tick of the epoch, when the guest yields anyway.
 //!
-//! Only in debug mode. Elsewhere a run has nothing of it, and a guest that yields runs no code of ours.
+//! This exists in debug mode only. Otherwise a run has no sampler, and a guest that yields runs no code of Capstan.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,133 +13,136 @@ use wasmtime::{AsContext, Engine, GuestProfiler, Module, Store, UpdateDeadline};
 
 use super::epoch_ticker::TICK;
 use super::host::Host;
-use super::program::Code;
+use super::link::Code;
 
-/// Time that may be spent on the samples of one profile. It bounds the memory too: a guest decides how deep its stack is.
-const MOST_SPENT: Duration = Duration::from_secs(1);
+/// How long the samples of one profile may take in total. This limits their memory as well, since a guest decides how deep its stack is.
+const MAX_SAMPLING_TIME: Duration = Duration::from_secs(1);
 
-/// A run whose sampler is offered until this is dropped.
+/// Offers the sampler of a run until it is dropped.
 #[derive(Debug)]
-pub(super) struct Watched {
-    watch: Arc<Watch>,
+pub(super) struct ProfiledRun {
+    sampler: Arc<RunSampler>,
     usage: Arc<Usage>,
 }
 
 /// The sampler of one run.
-struct Watch {
+struct RunSampler {
     engine: Engine,
+    /// The name of the program.
     name: String,
-    program: Watchable,
-    /// Whether samples are wanted: all that a run that nobody profiles looks at.
-    is_wanted: AtomicBool,
-    taken: Mutex<Option<Taken>>,
+    program: SampledProgram,
+    /// Whether samples are being taken. A run that nobody profiles reads nothing else.
+    is_recording: AtomicBool,
+    recording: Mutex<Option<Recording>>,
 }
 
-/// The program of the run.
-enum Watchable {
+/// The code of the run, which names its functions.
+enum SampledProgram {
     Module(Module),
     Component(Component),
 }
 
-/// A profile that is being taken.
-struct Taken {
+/// A profile in progress.
+struct Recording {
     profiler: GuestProfiler,
-    /// Time that its samples took.
-    spent: Duration,
-    /// Processor time of the run at its last sample, in nanoseconds.
-    cpu: u64,
+    /// How long its samples took so far.
+    sampling_time: Duration,
+    /// The CPU time of the run at the last sample, in nanoseconds.
+    cpu_at_last_sample: u64,
 }
 
-impl Watched {
-    /// Offers to sample a run of `code`, which is called `name`.
+impl ProfiledRun {
+    /// Offers a sampler for a run of `code`, a program named `name`, in `usage`.
     pub(super) fn new(engine: &Engine, name: &str, code: &Code, usage: &Arc<Usage>) -> Self {
         let program = match code {
-            Code::Module { pre, .. } => Watchable::Module(pre.module().clone()),
-            Code::Component { component, .. } => Watchable::Component(component.clone()),
+            Code::Module { pre, .. } => SampledProgram::Module(pre.module().clone()),
+            Code::Component { component, .. } => SampledProgram::Component(component.clone()),
         };
-        let watch = Arc::new(Watch {
+        let sampler = Arc::new(RunSampler {
             engine: engine.clone(),
             name: name.to_owned(),
             program,
-            is_wanted: AtomicBool::new(false),
-            taken: Mutex::new(None),
+            is_recording: AtomicBool::new(false),
+            recording: Mutex::new(None),
         });
-        usage.sampling.offer(watch.clone());
-        Self { watch, usage: usage.clone() }
+        usage.sampling.offer(sampler.clone());
+        Self { sampler, usage: usage.clone() }
     }
 
-    /// Has the guest of `store` sampled at each tick, before it yields.
+    /// Samples the guest of `store` at each tick, before it yields.
     pub(super) fn attach_to(&self, store: &mut Store<Host>) {
-        let (watch, usage) = (self.watch.clone(), self.usage.clone());
+        let (sampler, usage) = (self.sampler.clone(), self.usage.clone());
         store.epoch_deadline_callback(move |store| {
-            if watch.is_wanted.load(Ordering::Relaxed) {
-                watch.sample(&store, usage.cpu.get());
+            if sampler.is_recording.load(Ordering::Relaxed) {
+                sampler.sample(&store, usage.cpu.get());
             }
             Ok(UpdateDeadline::Yield(1))
         });
     }
 }
 
-impl Drop for Watched {
+impl Drop for ProfiledRun {
     fn drop(&mut self) {
         self.usage.sampling.withdraw();
     }
 }
 
-impl Watch {
-    /// Notes the stack of the guest, which has used `cpu` nanoseconds up to its last yield.
+impl RunSampler {
+    /// Records the stack of the guest, which has used `cpu` nanoseconds up to its last yield.
     fn sample(&self, store: impl AsContext, cpu: u64) {
-        let mut taken = self.lock();
-        let Some(taken) = taken.as_mut().filter(|taken| taken.spent < MOST_SPENT) else { return };
-        let used = Duration::from_nanos(cpu.saturating_sub(std::mem::replace(&mut taken.cpu, cpu)));
-        let begun = Instant::now();
-        taken.profiler.sample(store, used);
-        taken.spent += begun.elapsed();
+        let mut recording = self.lock();
+        let Some(recording) = recording.as_mut().filter(|recording| recording.sampling_time < MAX_SAMPLING_TIME) else {
+            return;
+        };
+        let used = cpu.saturating_sub(std::mem::replace(&mut recording.cpu_at_last_sample, cpu));
+        let started = Instant::now();
+        recording.profiler.sample(store, Duration::from_nanos(used));
+        recording.sampling_time += started.elapsed();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
-        self.taken.lock().expect("no panic while the lock is held")
+    fn lock(&self) -> MutexGuard<'_, Option<Recording>> {
+        self.recording.lock().expect("no panic while the lock is held")
     }
 }
 
-impl Sampler for Watch {
+impl Sampler for RunSampler {
     fn begin(&self) -> Result<(), SamplerError> {
-        let mut taken = self.lock();
-        if taken.is_some() {
+        let mut recording = self.lock();
+        if recording.is_some() {
             return Err(SamplerError::Begun);
         }
         let profiler = match &self.program {
-            Watchable::Module(module) => {
-                let named = (module.name().unwrap_or(&self.name).to_owned(), module.clone());
-                GuestProfiler::new(&self.engine, &self.name, TICK, [named])
+            SampledProgram::Module(module) => {
+                let module = (module.name().unwrap_or(&self.name).to_owned(), module.clone());
+                GuestProfiler::new(&self.engine, &self.name, TICK, [module])
             }
-            Watchable::Component(component) => {
+            SampledProgram::Component(component) => {
                 GuestProfiler::new_component(&self.engine, &self.name, TICK, component.clone(), [])
             }
         };
         let profiler = profiler.map_err(|error| SamplerError::Failed(format!("{error:#}")))?;
-        *taken = Some(Taken { profiler, spent: Duration::ZERO, cpu: u64::MAX });
-        drop(taken);
-        self.is_wanted.store(true, Ordering::Relaxed);
+        *recording = Some(Recording { profiler, sampling_time: Duration::ZERO, cpu_at_last_sample: u64::MAX });
+        drop(recording);
+        self.is_recording.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     fn end(&self) -> Result<Vec<u8>, SamplerError> {
-        self.is_wanted.store(false, Ordering::Relaxed);
-        let taken = self.lock().take().ok_or(SamplerError::NotBegun)?;
+        self.is_recording.store(false, Ordering::Relaxed);
+        let recording = self.lock().take().ok_or(SamplerError::NotBegun)?;
         let mut json = Vec::new();
-        taken.profiler.finish(&mut json).map_err(|error| SamplerError::Failed(format!("{error:#}")))?;
+        recording.profiler.finish(&mut json).map_err(|error| SamplerError::Failed(format!("{error:#}")))?;
         Ok(json)
     }
 
     fn abandon(&self) {
-        self.is_wanted.store(false, Ordering::Relaxed);
+        self.is_recording.store(false, Ordering::Relaxed);
         self.lock().take();
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for RunSampler {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Watch").field("name", &self.name).finish_non_exhaustive()
+        formatter.debug_struct("RunSampler").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
-//! The guest runtime: threads of their own for guests, so that one that spins starves neither timers nor sockets of the daemon.
+//! [`GuestRuntime`]: a tokio runtime with its own threads for guests, so that a guest that spins does not block the timers and sockets of the
+//! daemon.
 //!
-//! Crossing to it costs a short run a third of its throughput. A program whose runs have been short therefore gets its first slice
-//! where it was asked for, and crosses over only when it has not ended by then. It earns that and loses it again; see [`Pace`].
+//! Moving a short run to these threads costs a third of its throughput. So a program whose last runs were short gets its first slice on
+//! the thread of the caller, and moves only if it does not end within it. See [`ShortRunStreak`].
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -14,40 +15,43 @@ use std::time::{Duration, Instant};
 
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
-use capstan_engine::handler::Stop;
+use capstan_engine::job::Stop;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Threads for host calls that block, on files above all.
+/// Threads for host calls that block, mostly on files.
 const MAX_BLOCKING_THREADS: usize = 64;
-/// How much the kernel prefers the daemon's own threads to those of guests.
+/// The nice value of guest threads: the kernel prefers the daemon's other threads.
 const NICE: i32 = 19;
-/// Runs in a row that must fit in their first slice before the next begins in place.
-const TRUST: u32 = 8;
+/// How many runs in a row must end within their first slice before the next one starts on the thread of the caller.
+const MIN_SHORT_RUNS: u32 = 8;
 
 /// The work of one run.
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// The processor time that a run may take, looked at after each of its slices.
+/// The limit on the CPU time of a run. It is checked after each slice.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct CpuBudget {
+    /// `None` is no limit.
     pub(super) limit: Option<Duration>,
     pub(super) usage: Arc<Usage>,
+    /// Stops the run when the limit is exceeded.
     pub(super) stop: Stop,
 }
 
+/// The threads of guests. Dropping it does not wait for host calls that block.
 #[derive(Debug)]
-pub(super) struct Guests(Option<Runtime>);
+pub(super) struct GuestRuntime(Option<Runtime>);
 
-/// How a program's runs have gone lately: whether its next may begin in place.
+/// How many of a program's last runs in a row ended within their first slice.
 #[derive(Debug, Default)]
-pub(super) struct Pace(AtomicU32);
+pub(super) struct ShortRunStreak(AtomicU32);
 
-impl Guests {
-    /// Starts as many threads as there are processors.
+impl GuestRuntime {
+    /// Starts one thread for each processor.
     pub(super) fn start() -> io::Result<Self> {
         let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
-        // Intervals of 1: after every guest's slice the runtime looks at its timers and sockets, and at what waits for a thread.
+        // Intervals of 1: after each slice of a guest, the runtime polls its timers and sockets and its global queue.
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers)
             .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -55,7 +59,7 @@ impl Guests {
             .global_queue_interval(1)
             .thread_name("guest")
             .on_thread_start(|| {
-                // On Linux this is the calling thread alone. Without it guests only get a larger share.
+                // On Linux this sets the calling thread only. If it fails, guests merely get a larger share of the processor.
                 let _ = rustix::process::setpriority_process(None, NICE);
             })
             .enable_all()
@@ -63,63 +67,68 @@ impl Guests {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs `work` to its end. Dropping the future drops the work at its next yield.
-    pub(super) async fn run(&self, mut work: Work, budget: Budget, pace: &Pace) -> Outcome {
-        if pace.is_trusted() {
-            // The thread's clock would cost a short run a tenth of its time; nothing else runs between these two looks.
-            let begun = Instant::now();
-            let polled = self.first_slice(&mut work);
-            budget.spend(begun.elapsed());
+    /// Runs `work` to its end and returns its outcome. `streak` is that of the program: it decides where the first slice runs, and is
+    /// updated.
+    ///
+    /// Dropping the future drops the work at its next yield.
+    pub(super) async fn run(&self, mut work: Work, budget: CpuBudget, streak: &ShortRunStreak) -> Outcome {
+        if streak.is_long_enough() {
+            // Reading the CPU clock of the thread would take a tenth of a short run. The wall clock is as good: nothing else runs on this
+            // thread between the two readings.
+            let started = Instant::now();
+            let polled = self.poll_first_slice(&mut work);
+            budget.charge(started.elapsed());
             match polled {
                 Poll::Ready(outcome) => return outcome,
-                Poll::Pending => pace.note(false),
+                Poll::Pending => streak.record(false),
             }
-            return self.cross(work, budget).await.0;
+            return self.run_on_guest_threads(work, budget).await.0;
         }
-        let (outcome, fitted) = self.cross(work, budget).await;
-        pace.note(fitted);
+        let (outcome, was_short) = self.run_on_guest_threads(work, budget).await;
+        streak.record(was_short);
         outcome
     }
 
-    /// Polls `work` here, once. Timers, sockets and file calls bind to the runtime that is entered, which must be the guests' own:
-    /// the work may go on there.
-    fn first_slice(&self, work: &mut Work) -> Poll<Outcome> {
-        let _entered = self.runtime().enter();
+    /// Polls `work` once on this thread. Timers, sockets and file calls bind to the current runtime, which must be that of the guests, since
+    /// the work may continue there.
+    fn poll_first_slice(&self, work: &mut Work) -> Poll<Outcome> {
+        let _guard = self.runtime().enter();
         work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Runs `work` on the guests' threads; also whether it ended in its first slice there.
-    async fn cross(&self, mut work: Work, budget: Budget) -> (Outcome, bool) {
+    /// Runs `work` on the threads of guests. Also returns whether it ended within its first slice there.
+    async fn run_on_guest_threads(&self, mut work: Work, budget: CpuBudget) -> (Outcome, bool) {
         let counted = async move {
             let mut polls = 0_u32;
             let outcome = std::future::poll_fn(|cx| {
                 polls = polls.saturating_add(1);
-                let before = thread_cpu();
+                let before = thread_cpu_time();
                 let polled = work.as_mut().poll(cx);
-                budget.spend(thread_cpu().saturating_sub(before));
+                budget.charge(thread_cpu_time().saturating_sub(before));
                 polled
             });
             (outcome.await, polls == 1)
         };
         match AbortOnDropHandle::new(self.runtime().spawn(counted)).await {
-            Ok(ended) => ended,
-            Err(error) => (Outcome::HostError { message: format!("the run broke off: {error}") }, false),
+            Ok(result) => result,
+            Err(error) => (Outcome::HostError { message: format!("the task of the run ended early: {error}") }, false),
         }
     }
 
-    /// How many threads guests compute on.
-    pub(super) fn threads(&self) -> usize {
+    /// Returns how many threads guests compute on.
+    pub(super) fn thread_count(&self) -> usize {
         self.runtime().metrics().num_workers()
     }
 
     fn runtime(&self) -> &Runtime {
-        self.0.as_ref().expect("the runtime is there until the drop")
+        self.0.as_ref().expect("the runtime exists until it is dropped")
     }
 }
 
-impl Budget {
-    /// Counts the time of a slice, and asks for the end where that was too much. A run that ended in the slice has ended.
-    fn spend(&self, time: Duration) {
+impl CpuBudget {
+    /// Counts the time of a slice, and requests the stop of the run if its limit is exceeded. A run that ended within the slice keeps its
+    /// outcome.
+    fn charge(&self, time: Duration) {
         self.usage.cpu.add_time(time);
         if let Some(limit) = self.limit
             && self.usage.cpu.time() > limit
@@ -129,14 +138,14 @@ impl Budget {
     }
 }
 
-impl Pace {
-    fn is_trusted(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= TRUST
+impl ShortRunStreak {
+    fn is_long_enough(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= MIN_SHORT_RUNS
     }
 
-    /// Notes whether a run fitted in its first slice; one that did not begins the count again.
-    fn note(&self, fitted: bool) {
-        if fitted {
+    /// Counts a run that ended within its first slice. Any other run resets the count.
+    fn record(&self, was_short: bool) {
+        if was_short {
             self.0.fetch_add(1, Ordering::Relaxed);
         } else {
             self.0.store(0, Ordering::Relaxed);
@@ -144,17 +153,17 @@ impl Pace {
     }
 }
 
-impl Drop for Guests {
+impl Drop for GuestRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // A host call that blocks for ever, on a FIFO of a mount say, must not hold the daemon back.
+            // A host call that never returns, for example on a FIFO of a mount, must not delay the end of the daemon.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Processor time of this thread so far.
-fn thread_cpu() -> Duration {
+/// Returns the CPU time that this thread has used.
+fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
@@ -163,44 +172,44 @@ fn thread_cpu() -> Duration {
 mod tests {
     use super::*;
 
-    fn unlimited() -> Budget {
-        Budget { limit: None, usage: Arc::default(), stop: Stop::default() }
+    fn unlimited() -> CpuBudget {
+        CpuBudget { limit: None, usage: Arc::default(), stop: Stop::default() }
     }
 
     #[test]
-    fn the_first_slice_in_place_is_earned_and_lost() {
-        let pace = Pace::default();
-        for _ in 0..TRUST {
-            assert!(!pace.is_trusted());
-            pace.note(true);
+    fn streak_grows_with_short_runs_and_is_reset_by_a_long_one() {
+        let streak = ShortRunStreak::default();
+        for _ in 0..MIN_SHORT_RUNS {
+            assert!(!streak.is_long_enough());
+            streak.record(true);
         }
-        assert!(pace.is_trusted());
-        pace.note(false);
-        assert!(!pace.is_trusted());
+        assert!(streak.is_long_enough());
+        streak.record(false);
+        assert!(!streak.is_long_enough());
     }
 
     #[tokio::test]
-    async fn what_outlasts_its_first_slice_goes_on_among_the_guests() {
-        let guests = Guests::start().unwrap();
-        let pace = Pace::default();
+    async fn run_that_outlasts_its_first_slice_moves_to_guest_threads() {
+        let guests = GuestRuntime::start().unwrap();
+        let streak = ShortRunStreak::default();
         let short = || -> Work { Box::pin(async { Outcome::SUCCESS }) };
-        for _ in 0..TRUST {
-            guests.run(short(), unlimited(), &pace).await;
+        for _ in 0..MIN_SHORT_RUNS {
+            guests.run(short(), unlimited(), &streak).await;
         }
-        let here = thread::current().id();
+        let caller = thread::current().id();
         let stays: Work = Box::pin(async move {
-            assert_eq!(thread::current().id(), here);
+            assert_eq!(thread::current().id(), caller);
             Outcome::SUCCESS
         });
-        assert_eq!(guests.run(stays, unlimited(), &pace).await, Outcome::SUCCESS);
-        assert!(pace.is_trusted());
+        assert_eq!(guests.run(stays, unlimited(), &streak).await, Outcome::SUCCESS);
+        assert!(streak.is_long_enough());
         let moves: Work = Box::pin(async move {
-            assert_eq!(thread::current().id(), here);
+            assert_eq!(thread::current().id(), caller);
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             assert_eq!(thread::current().name(), Some("guest"));
             Outcome::SUCCESS
         });
-        assert_eq!(guests.run(moves, unlimited(), &pace).await, Outcome::SUCCESS);
-        assert!(!pace.is_trusted());
+        assert_eq!(guests.run(moves, unlimited(), &streak).await, Outcome::SUCCESS);
+        assert!(!streak.is_long_enough());
     }
 }

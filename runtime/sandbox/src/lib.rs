@@ -1,46 +1,60 @@
-//! The sandbox: where wasm programs are loaded and run, through one narrow boundary.
+//! The sandbox: loads and runs WebAssembly programs. This is the only crate that names wasmtime.
 //!
-//! Three tempos, and each function here belongs to one. *Start*: [`Sandbox::new`] builds the `wasmtime::Engine` of the default profile, its
-//! linkers, the guest runtime and the ticker. *Load*: [`Sandbox::load`] compiles in a child, checks and pre-links; the first of a further
-//! profile builds the engine of that too. *Run*: the handler that a load
-//! returns makes a fresh store and instance for each call. Nothing compiles, links or looks up configuration in a run.
+//! Each function belongs to one of three phases:
+//! - *Startup*: [`Sandbox::new`] creates the `wasmtime::Engine` of the default profile, its linkers, the guest runtime and the ticker.
+//! - *Load*: [`Sandbox::load`] compiles a program in a child process, checks it and links it. The first program of a further profile also
+//!   creates the engine of that profile.
+//! - *Run*: the handler that a load returns creates a new store and instance for each call. A run compiles nothing, links nothing and reads
+//!   no configuration.
 //!
-//! Deny by default: a guest sees its arguments, its `Env`, its three streams, clocks and random numbers; no directory but the mounts
-//! that were handed in, nothing of the network but what it was granted, nothing of the daemon's environment.
+//! Everything is denied by default. A guest has its arguments, its `Env`, its three streams, clocks and random numbers. It has no
+//! directory except the mounts that it is given, no network except what its policy grants, and nothing of the daemon's environment.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests create their own folders and tasks"))]
 
+mod config;
+mod sandbox;
+
+// Load.
 mod artifact;
 mod bulk_memory;
-mod clocks;
 mod compile;
 pub mod compile_child;
 mod complexity;
-mod disk;
 mod engines;
+mod kind;
+mod link;
+mod linkers;
+mod profile;
+mod program;
+
+// Run.
 mod epoch_ticker;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz_targets;
 mod guest_profiler;
 mod guest_runtime;
 mod host;
 mod limiter;
-mod linkers;
+mod run;
+mod run_context;
+mod scratch;
+mod trap;
+
+// What a guest can use.
+mod clocks;
+mod disk;
 mod network;
 mod open_files;
-mod profile;
-mod program;
 mod random;
-mod run;
-mod sandbox;
-mod scratch;
 mod stdio;
-mod trap;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_targets;
 
 pub use capstan_engine::handler_store::LoadError;
 
-pub use self::compile::{CompileLimits, Compiles, confined_compiler};
+pub use self::compile::{CompileLimits, CompileStats, confined_compiler};
+pub use self::config::Config;
 pub use self::network::{Resolve, Resolver};
-pub use self::profile::{DEFAULT_STACK, WASMTIME_VERSION, runs_within};
-pub use self::sandbox::{Config, Metering, Sandbox, SandboxError};
+pub use self::profile::{DEFAULT_STACK, Metering, WASMTIME_VERSION, max_runs_for_maps};
+pub use self::sandbox::{Sandbox, SandboxError};
 pub use self::scratch::scratch_folder;

@@ -1,4 +1,4 @@
-//! The linkers: what guests may import, built once for each machine.
+//! [`Linkers`]: what guests may import. There is one set for each [`ProfileEngine`](super::engines::ProfileEngine).
 
 use wasmtime::component::{Linker as ComponentLinker, Resource};
 use wasmtime::{Engine, Linker, Result, StoreContextMut};
@@ -7,31 +7,32 @@ use wasmtime_wasi::p2::bindings::io::streams::{self, StreamError};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, IoError, StreamResult};
 use wasmtime_wasi::{I32Exit, WasiView as _, p2};
 
-use super::clocks::{self, Clocks};
+use super::clocks::{self, HasMonotonicClock};
 use super::disk;
 use super::host::Host;
 use super::network;
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
-/// The version that the library has of it; guests may have been built for an earlier one.
+/// The interfaces in the version that wasmtime-wasi defines. Guests may have been built for an earlier one.
 const STREAMS: &str = "wasi:io/streams@0.2.12";
+const ERROR: &str = "wasi:io/error@0.2.12";
 
-/// What core modules may import, and what components may.
+/// The imports of core modules and those of components.
 pub(super) struct Linkers {
     pub(super) modules: Linker<Host>,
     pub(super) components: ComponentLinker<Host>,
 }
 
 impl Linkers {
-    /// For `engine`, which counts fuel or does not.
+    /// Creates the linkers for `engine`. `is_metered` is whether its code counts fuel.
     pub(super) fn new(engine: &Engine, is_metered: bool) -> Result<Self> {
         let mut modules = Linker::new(engine);
         disk::add_to_linker(&mut modules)?;
-        // The library refuses exit codes of 126 and more; a guest of Capstan may end with any of a process.
+        // wasmtime-wasi rejects exit codes of 126 and above. A guest of Capstan may exit with any code that a process can have.
         modules.allow_shadowing(true);
         modules.func_wrap(PREVIEW1, "proc_exit", |code: i32| -> Result<()> { Err(I32Exit(code).into()) })?;
-        modules.func_wrap_async(PREVIEW1, "poll_oneoff", |caller, (subscriptions, events, count, told)| {
-            Box::new(clocks::poll_oneoff(caller, subscriptions, events, count, told))
+        modules.func_wrap_async(PREVIEW1, "poll_oneoff", |caller, (subscriptions, events, count, event_count)| {
+            Box::new(clocks::poll_oneoff(caller, subscriptions, events, count, event_count))
         })?;
         modules.allow_shadowing(false);
 
@@ -39,21 +40,21 @@ impl Linkers {
         p2::add_to_linker_async(&mut components)?;
         components.allow_shadowing(true);
         disk::HasFilesystem::add_to_linker(&mut components)?;
-        monotonic_clock::add_to_linker::<_, Clocks>(&mut components, Clocks::of)?;
+        monotonic_clock::add_to_linker::<_, HasMonotonicClock>(&mut components, HasMonotonicClock::from_host)?;
         if is_metered {
-            wait_before_answering(&mut components)?;
+            shadow_polled_streams(&mut components)?;
         }
         components.allow_shadowing(false);
-        network::shadow(&mut components)?;
-        shadow_errors(&mut components)?;
+        network::shadow_sockets(&mut components)?;
+        shadow_error_strings(&mut components)?;
         Ok(Self { modules, components })
     }
 }
 
-/// What a guest is told of an error of a stream: what it says, and not where in the host it came from.
-fn shadow_errors(linker: &mut ComponentLinker<Host>) -> Result<()> {
+/// Replaces the text of stream errors: guests get the message, but not where in the host it came from.
+fn shadow_error_strings(linker: &mut ComponentLinker<Host>) -> Result<()> {
     linker.allow_shadowing(true);
-    let mut errors = linker.instance("wasi:io/error@0.2.12")?;
+    let mut errors = linker.instance(ERROR)?;
     errors.func_wrap("[method]error.to-debug-string", |mut store, (error,): (Resource<IoError>,)| {
         Ok((format!("{:#}", store.data_mut().ctx().table.get(&error)?),))
     })?;
@@ -61,9 +62,9 @@ fn shadow_errors(linker: &mut ComponentLinker<Host>) -> Result<()> {
     Ok(())
 }
 
-/// Has guests wait in the calls that ask how much can be written or read at once. They answer 0 where others are slow, and a guest that
-/// then asks again computes more than one that need not: its fuel would depend on who reads its output.
-fn wait_before_answering(linker: &mut ComponentLinker<Host>) -> Result<()> {
+/// Replaces the calls that return how much can be written, or read, without waiting: here they wait. Otherwise they return 0 if the other
+/// end of a pipe is slow, and a guest that polls in a loop uses more fuel: its fuel would depend on the reader of its output.
+fn shadow_polled_streams(linker: &mut ComponentLinker<Host>) -> Result<()> {
     let mut streams = linker.instance(STREAMS)?;
     streams.func_wrap_async(
         "[method]output-stream.check-write",
@@ -72,7 +73,7 @@ fn wait_before_answering(linker: &mut ComponentLinker<Host>) -> Result<()> {
                 let output = store.data_mut().ctx().table.get_mut(&stream)?;
                 output.ready().await;
                 let permitted = output.check_write().map(|permitted| permitted as u64);
-                Ok((answer(store, permitted)?,))
+                Ok((to_guest_result(store, permitted)?,))
             })
         },
     )?;
@@ -82,14 +83,14 @@ fn wait_before_answering(linker: &mut ComponentLinker<Host>) -> Result<()> {
             Box::new(async move {
                 let input = store.data_mut().ctx().table.get_mut(&stream)?;
                 let read = input.blocking_read(usize::try_from(size).unwrap_or(usize::MAX)).await;
-                Ok((answer(store, read.map(Vec::from))?,))
+                Ok((to_guest_result(store, read.map(Vec::from))?,))
             })
         },
     )
 }
 
-/// What the guest is told, or the end of it.
-fn answer<T>(
+/// Converts the result of a stream operation to what the guest gets, or to a trap.
+fn to_guest_result<T>(
     mut store: StoreContextMut<'_, Host>,
     result: StreamResult<T>,
 ) -> Result<std::result::Result<T, StreamError>> {

@@ -1,18 +1,19 @@
-//! `Network`: the sockets of one run, held to what it may reach and to how much of it.
+//! [`Network`]: the sockets of one run, limited to the addresses that its policy allows, and to a number of connections and bytes.
 //!
 //! ```text
-//! look up a name ──▶ only one that a rule names ──▶ its addresses are remembered with it
-//!                                                            │
-//! connect, send ───▶ each address: by its own rule, or by a name that it was looked up for ──▶ counted by peer, up to the caps
-//! bind, listen ────▶ only what a socket needs to speak first
+//! look up a name ──▶ only if a rule names it ──▶ its addresses are remembered with the name
+//!                                                        │
+//! connect, send ───▶ the address needs its own rule, or a name that it was looked up for ──▶ counted by peer, up to the caps
+//! bind, listen ────▶ only what a client socket needs
 //! ```
 //!
-//! The library opens and drives the sockets, and asks here before it uses an address; see [`linker`] for what stands around it. A run
-//! of a program that imports no sockets has none of this.
+//! wasmtime-wasi opens and drives the sockets, and asks here before it uses an address. [`linker`] has the functions around it. A run of a
+//! program that imports no sockets has no `Network`.
 
 mod linker;
 mod lookup;
 mod meter;
+mod resolver;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -25,14 +26,13 @@ use capstan_core::usage::{PeerUsage, Usage};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
-pub(super) use self::linker::shadow;
-pub use self::lookup::{Resolve, Resolver};
-use super::host::Host;
+pub(super) use self::linker::shadow_sockets;
+pub use self::resolver::{Resolve, Resolver};
 
-/// Addresses that are remembered for the names they were found by.
-const MOST_ADDRESSES: usize = 4096;
+/// How many addresses are remembered with the names that they were found by, and how many names for each.
+const MAX_REMEMBERED: usize = 4096;
 
-/// The sockets of one run; clones are the same.
+/// The sockets of one run. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Network(Arc<Inner>);
 
@@ -47,42 +47,44 @@ struct Inner {
 struct State {
     /// The names that an address was found by.
     names: HashMap<IpAddr, Vec<Name>>,
-    /// Where to count what is exchanged with an address that was let through.
-    contacts: HashMap<(Protocol, SocketAddr), Arc<PeerUsage>>,
-    /// To whom a stream of datagrams is connected, by its place in the table of the run.
+    /// The counters of each address that was allowed.
+    peers: HashMap<(Protocol, SocketAddr), Arc<PeerUsage>>,
+    /// The peer of each connected datagram stream, by the number of the stream in the resource table.
     connected: HashMap<u32, SocketAddr>,
+    /// How many connections there were.
     connections: u64,
-    /// Bytes that may yet be sent and received.
-    left: u64,
-    /// The cap that the guest has run into.
-    capped: Option<NetworkLimit>,
+    /// How many bytes may still be sent and received.
+    remaining: u64,
+    /// The first cap that the guest exceeded.
+    exceeded: Option<NetworkLimit>,
 }
 
 impl Network {
+    /// Creates the sockets of a run that may reach what `reach` contains; `None` is nothing.
     pub(super) fn new(reach: Option<Box<Reach>>, resolver: Resolver, limits: Limits, usage: Arc<Usage>) -> Self {
         let state = State {
             names: HashMap::new(),
-            contacts: HashMap::new(),
+            peers: HashMap::new(),
             connected: HashMap::new(),
             connections: 0,
-            left: limits.traffic,
-            capped: None,
+            remaining: limits.traffic,
+            exceeded: None,
         };
         Self(Arc::new(Inner { reach: reach.unwrap_or_default(), resolver, limits, usage, state: Mutex::new(state) }))
     }
 
-    /// Lets the run make sockets, each of whose addresses is asked for here.
-    pub(super) fn open(&self, wasi: &mut WasiCtxBuilder) {
+    /// Allows the run to create sockets, and checks each address that they use.
+    pub(super) fn configure(&self, wasi: &mut WasiCtxBuilder) {
         let network = self.clone();
         wasi.allow_tcp(true).allow_udp(true).socket_addr_check(move |address, purpose| {
-            let allowed = network.check(address, purpose);
-            Box::pin(std::future::ready(allowed))
+            let is_allowed = network.check(address, purpose);
+            Box::pin(std::future::ready(is_allowed))
         });
     }
 
-    /// What a run that would end with `outcome` ends with: who runs into a cap and does not cope has it for its end.
-    pub(super) fn outcome(&self, outcome: Outcome) -> Outcome {
-        let Some(what) = self.lock().capped else { return outcome };
+    /// Returns the network cap as the outcome if the guest exceeded a cap and then failed; otherwise returns `outcome`.
+    pub(super) fn or_network_cap(&self, outcome: Outcome) -> Outcome {
+        let Some(what) = self.lock().exceeded else { return outcome };
         let limit = match what {
             NetworkLimit::Connections => self.0.limits.connections,
             NetworkLimit::Traffic => self.0.limits.traffic,
@@ -93,12 +95,13 @@ impl Network {
         }
     }
 
+    /// Returns whether the guest may use `address` for `purpose`.
     fn check(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
         match purpose {
             SocketAddrUse::TcpConnect => self.admit(Protocol::Tcp, address),
             SocketAddrUse::UdpSend => self.admit(Protocol::Udp, address),
-            // Answers only.
-            SocketAddrUse::UdpReceive => self.contact(Protocol::Udp, address).is_some(),
+            // Only responses.
+            SocketAddrUse::UdpReceive => self.peer(Protocol::Udp, address).is_some(),
             SocketAddrUse::TcpBind | SocketAddrUse::UdpBind if address.ip().is_unspecified() && address.port() == 0 => {
                 true
             }
@@ -109,17 +112,17 @@ impl Network {
         }
     }
 
-    /// Whether `address` may be spoken to now; it is then counted as one more connection.
+    /// Returns whether the guest may connect or send to `address`, and counts a connection if so.
     fn admit(&self, protocol: Protocol, address: SocketAddr) -> bool {
         let mut state = self.lock();
         let key = key(protocol, address);
-        if protocol == Protocol::Udp && state.contacts.contains_key(&key) {
+        if protocol == Protocol::Udp && state.peers.contains_key(&key) {
             return true;
         }
         let ip = key.1.ip();
         let names = state.names.get(&ip).map_or(&[][..], Vec::as_slice);
         let target = || format!("{}/{protocol}", key.1);
-        let host = match self.0.reach.allows(protocol, key.1, names, is_here) {
+        let host = match self.0.reach.allows(protocol, key.1, names, is_local_address) {
             Ok(name) => name.map_or_else(|| ip.to_string(), Name::to_string),
             Err(why) => {
                 self.deny(&target(), &why.to_string());
@@ -127,73 +130,74 @@ impl Network {
             }
         };
         if state.connections == self.0.limits.connections {
-            state.capped.get_or_insert(NetworkLimit::Connections);
-            self.deny(&target(), "there have been as many connections as there may be");
+            state.exceeded.get_or_insert(NetworkLimit::Connections);
+            self.deny(&target(), "the run has made as many connections as `connections` in its policy allows");
             return false;
         }
-        let contact = self.0.usage.network.with(&host, key.1.port(), protocol);
-        contact.connections.add(1);
+        let peer = self.0.usage.network.with(&host, key.1.port(), protocol);
+        peer.connections.add(1);
         state.connections += 1;
-        state.contacts.insert(key, contact);
+        state.peers.insert(key, peer);
         true
     }
 
-    /// Where to count what is exchanged with an address that was let through.
-    fn contact(&self, protocol: Protocol, address: SocketAddr) -> Option<Arc<PeerUsage>> {
-        self.lock().contacts.get(&key(protocol, address)).cloned()
+    /// Returns the counters of an address that was allowed before.
+    fn peer(&self, protocol: Protocol, address: SocketAddr) -> Option<Arc<PeerUsage>> {
+        self.lock().peers.get(&key(protocol, address)).cloned()
     }
 
-    /// Whether `name` may be looked up.
-    fn names(&self, name: &Name) -> bool {
-        let names = self.0.reach.names(name);
-        if !names {
+    /// Returns whether the guest may look up `name`.
+    fn may_look_up(&self, name: &Name) -> bool {
+        let is_allowed = self.0.reach.names(name);
+        if !is_allowed {
             self.deny(name.as_str(), &DenialReason::NoRule.to_string());
         }
-        names
+        is_allowed
     }
 
-    /// Whether `address` may stand in the place of a name.
-    fn addresses(&self, address: IpAddr) -> bool {
-        let addresses = self.0.reach.addresses(address);
-        if !addresses {
+    /// Returns whether the guest may use `address` in place of a name.
+    fn may_use_address(&self, address: IpAddr) -> bool {
+        let is_allowed = self.0.reach.addresses(address);
+        if !is_allowed {
             self.deny(&address.to_string(), &DenialReason::NoRule.to_string());
         }
-        addresses
+        is_allowed
     }
 
-    /// Notes that `addresses` were found by `name`.
+    /// Remembers that `addresses` were found by `name`.
     fn remember(&self, name: &Name, addresses: &[IpAddr]) {
         let mut state = self.lock();
         for address in addresses {
-            if state.names.len() < MOST_ADDRESSES || state.names.contains_key(address) {
+            if state.names.len() < MAX_REMEMBERED || state.names.contains_key(address) {
                 let names = state.names.entry(*address).or_default();
-                if names.len() < MOST_ADDRESSES && !names.contains(name) {
+                if names.len() < MAX_REMEMBERED && !names.contains(name) {
                     names.push(name.clone());
                 }
             }
         }
     }
 
-    /// Takes as much of `size` bytes from what is left as there is.
-    fn spend(&self, size: usize) -> usize {
+    /// Subtracts up to `size` bytes from the remaining traffic. Returns how many.
+    fn consume(&self, size: usize) -> usize {
         let mut state = self.lock();
-        let permitted = usize::try_from(state.left).unwrap_or(usize::MAX).min(size);
-        state.left -= permitted as u64;
+        let permitted = usize::try_from(state.remaining).unwrap_or(usize::MAX).min(size);
+        state.remaining -= permitted as u64;
         permitted
     }
 
-    /// Bytes that may yet be sent and received.
-    fn left(&self) -> usize {
-        usize::try_from(self.lock().left).unwrap_or(usize::MAX)
+    /// Returns how many bytes may still be sent and received.
+    fn remaining(&self) -> usize {
+        usize::try_from(self.lock().remaining).unwrap_or(usize::MAX)
     }
 
-    /// Notes that there was more to send or to receive than may be.
-    fn cap_traffic(&self) {
-        self.lock().capped.get_or_insert(NetworkLimit::Traffic);
+    /// Records that the guest exceeded the cap on traffic.
+    fn record_traffic_exceeded(&self) {
+        self.lock().exceeded.get_or_insert(NetworkLimit::Traffic);
     }
 
-    fn deny(&self, target: &str, why: &str) {
-        self.0.usage.network.deny(target, why);
+    /// Records a denied address or name.
+    fn deny(&self, target: &str, reason: &str) {
+        self.0.usage.network.deny(target, reason);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -201,13 +205,14 @@ impl Network {
     }
 }
 
-/// What tells an address from others: it may come back with a scope that it was not sent with.
+/// Returns the key of an address in [`State::peers`]. It has no scope, since an address may be received with a scope that it was not sent
+/// with.
 fn key(protocol: Protocol, address: SocketAddr) -> (Protocol, SocketAddr) {
     (protocol, SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// Whether `address` is one of this machine's: the kernel lets nobody have another.
-fn is_here(address: IpAddr) -> bool {
+/// Returns whether `address` belongs to this machine: the kernel binds no other.
+fn is_local_address(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 

@@ -1,8 +1,8 @@
-//! Which wasm is spoken here, and how: the configuration of each `wasmtime::Engine`.
+//! [`Profile`]: which WebAssembly features a program may use, and whether its fuel is counted; and the `wasmtime::Engine` for each profile.
 //!
-//! The features of the default profile are what mainstream toolchains emit, with components. GC, exceptions, threads and component async
-//! are off: most advisories of the library lie there. What a manifest may ask for is [`Feature`], and has a profile of its own for each
-//! set of them, with fuel counted or not.
+//! The features of the default profile are those that mainstream toolchains emit, and components. GC, exceptions, threads and component
+//! async are off, because most security advisories of wasmtime are about them. A manifest may ask for the features in [`Feature`]. Each set
+//! of them has its own profile, with and without fuel.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -10,45 +10,46 @@ use std::num::NonZeroUsize;
 use capstan_core::feature::{Feature, Features};
 use serde::{Deserialize, Serialize};
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
-    PoolingAllocatorMetrics, Result, Strategy,
+    Config as EngineConfig, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy,
+    PoolingAllocationConfig, PoolingAllocatorMetrics, Result, Strategy,
 };
 
 use super::bulk_memory;
-use super::limiter::TABLES_A_RUN;
+use super::config::Config;
+use super::limiter::MAX_TABLE_BYTES_PER_RUN;
 
-/// The full version of the library: its own artifacts name the major version only, and patch releases fix code generation.
+/// The full version of wasmtime. Its artifacts contain only the major version, although patch releases fix code generation.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
-/// Bytes of a guest's stack where the operator says nothing.
+/// Bytes of the WebAssembly stack of a guest, unless the operator sets another size.
 pub const DEFAULT_STACK: usize = 512 << 10;
-/// Bytes of the stack behind it, for host calls.
+/// Bytes of stack for host calls, in addition to that of the guest.
 const HOST_STACK: usize = 1536 << 10;
-/// Bytes of a slot that stay in memory when its run ends: what a small program touches, so that the next one finds it there.
+/// Bytes of a memory or table slot that stay resident after its run: a small program touches no more, so the next run finds its pages
+/// mapped.
 const KEEP_RESIDENT: usize = 256 << 10;
-/// The same of a stack. All of it is written over after each run, used or not: 256 KiB of it took a fifth of a short run.
-const KEEP_STACK: usize = 32 << 10;
-/// Used slots that may lie idle before a run of another program takes one of them and not a fresh one. Each keeps its residue for good.
-const WARM_SLOTS: u32 = 32;
-/// Core instances of one component; a Python component has about thirty.
-const INSTANCES_A_RUN: u32 = 64;
+/// The same for a stack slot. All of these bytes are zeroed after each run, used or not: with 256 KiB, this took a fifth of a short run.
+const KEEP_STACK_RESIDENT: usize = 32 << 10;
+/// How many used slots may be idle before a run of another program takes one of them instead of a new one. Each keeps its resident pages
+/// for good.
+const MAX_WARM_SLOTS: u32 = 32;
+/// Core instances of one component. A Python component has about thirty.
+const INSTANCES_PER_RUN: u32 = 64;
+/// Tables of one module.
+const MAX_TABLES_PER_MODULE: u32 = 16;
 
-/// Maps of a process that one run takes: two of its slots from the start, for the guard of its stack, and four while it goes on, for its
-/// memory and its table. Measured by the benchmark of the crowd, the same for modules and components of Rust.
-const MAPS_A_RUN: usize = 6;
-/// Maps of everything else: libraries, threads, the heap, and the code of loaded programs.
+/// Memory maps of the process that one run needs: two for the guard of its stack slot from the start, and four for its memory and its
+/// table while it runs. Measured by the `crowd` benchmark; modules and components written in Rust need the same number.
+const MAPS_PER_RUN: usize = 6;
+/// Memory maps of everything else: libraries, threads, the heap, and the code of loaded programs.
 const MAPS_BESIDE_RUNS: usize = 4096;
 
-/// Tables of one module.
-const TABLES_A_MODULE: u32 = 16;
+/// Bytes of address space reserved for one memory in any profile but the default. A memory that grows beyond it moves, and compiled code
+/// checks each address explicitly. There may be many profiles, and the address space that the default profile reserves for all of its
+/// runs is not available twice.
+const ON_DEMAND_RESERVATION: u64 = 256 << 20;
 
-/// Address space of one memory of a further profile. What grows beyond it moves, and code looks at each address itself: profiles may be
-/// many, and the address space that the default one reserves for all of its runs is not there twice.
-const FURTHER_RESERVATION: u64 = 256 << 20;
-/// Memories of one run, as many as the pools of the default profile give a component.
-pub(super) const MEMORIES_A_RUN: usize = 20;
-
-/// What shapes the code of a program, beyond what is the same for all.
+/// The settings that change the compiled code of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Profile {
     pub(super) features: Features,
@@ -56,8 +57,22 @@ pub(super) struct Profile {
     pub(super) is_metered: bool,
 }
 
+/// Whether fuel is counted. Counting is compiled into a program and slows it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metering {
+    Off,
+    On,
+}
+
+impl Metering {
+    /// Returns the metering that a run with the fuel limit `fuel` needs.
+    pub fn for_limit(fuel: Option<u64>) -> Self {
+        if fuel.is_some() { Self::On } else { Self::Off }
+    }
+}
+
 impl Profile {
-    /// Whether it is the one that most programs have.
+    /// Returns whether this is the profile of most programs: no further features and no fuel.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -66,22 +81,22 @@ impl Profile {
         self.features.contains(&feature)
     }
 
-    /// What tells it from others in a name: nothing for the default one, else for example `+memory64+fuel`.
-    fn mark(&self) -> String {
-        let mut mark: String = self.features.iter().map(|feature| format!("+{feature}")).collect();
+    /// Returns the part of a fingerprint that identifies the profile: empty for the default, otherwise for example `+memory64+fuel`.
+    fn suffix(&self) -> String {
+        let mut suffix: String = self.features.iter().map(|feature| format!("+{feature}")).collect();
         if self.is_metered {
-            mark.push_str("+fuel");
+            suffix.push_str("+fuel");
         }
-        mark
+        suffix
     }
 }
 
-/// The configuration that shapes compiled code, the same in the daemon and in the child that compiles for it; and guests' `stack`, which does
-/// not.
-fn base(profile: &Profile, stack: usize) -> Result<Config> {
-    let mut config = Config::new();
+/// Returns the configuration that the daemon and the compiling child must share, because it changes compiled code. Guests get a stack of
+/// `stack` bytes, which does not change the code.
+fn base_config(profile: &Profile, stack: usize) -> Result<EngineConfig> {
+    let mut config = EngineConfig::new();
     if !profile.is_default() {
-        config.memory_reservation(FURTHER_RESERVATION).memory_reservation_for_growth(0);
+        config.memory_reservation(ON_DEMAND_RESERVATION).memory_reservation_for_growth(0);
     }
     config
         .strategy(Strategy::Cranelift)
@@ -103,49 +118,50 @@ fn base(profile: &Profile, stack: usize) -> Result<Config> {
     Ok(config)
 }
 
-/// Runs that may go on at a time where a process may have `maps` maps: beyond them the kernel gives none, to nobody in the process.
-pub fn runs_within(maps: usize) -> usize {
-    (maps.saturating_sub(MAPS_BESIDE_RUNS) / MAPS_A_RUN).max(1)
+/// Returns how many runs may be in progress at a time if the kernel allows the process `max_maps` memory maps. Beyond that number of maps,
+/// every request for one fails, in the whole process.
+pub fn max_runs_for_maps(max_maps: usize) -> usize {
+    (max_maps.saturating_sub(MAPS_BESIDE_RUNS) / MAPS_PER_RUN).max(1)
 }
 
-/// The engine that runs programs of a further profile: what a run needs is made when it begins, and costs nothing before.
-pub(super) fn further_engine(profile: &Profile, stack: usize) -> Result<Engine> {
-    let mut engine = base(profile, stack)?;
+/// Creates the engine for any profile but the default. The memory of a run is allocated when it starts, and costs nothing before.
+pub(super) fn on_demand_engine(profile: &Profile, stack: usize) -> Result<Engine> {
+    let mut engine = base_config(profile, stack)?;
     engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&engine)
 }
 
-/// The engine that runs those of the default one: instances, memories and stacks come from pools that are reserved now.
-pub(super) fn default_engine(config: &super::Config) -> Result<Engine> {
-    let runs = u32::try_from(config.runs).unwrap_or(u32::MAX / INSTANCES_A_RUN);
+/// Creates the engine for the default profile. Instances, memories and stacks come from pools, whose address space is reserved here.
+pub(super) fn pooling_engine(config: &Config) -> Result<Engine> {
+    let runs = u32::try_from(config.runs).unwrap_or(u32::MAX / INSTANCES_PER_RUN);
     let memory = usize::try_from(config.ceiling.memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(runs)
-        .total_core_instances(runs.saturating_mul(8).max(INSTANCES_A_RUN))
-        .max_core_instances_per_component(INSTANCES_A_RUN)
+        .total_core_instances(runs.saturating_mul(8).max(INSTANCES_PER_RUN))
+        .max_core_instances_per_component(INSTANCES_PER_RUN)
         .total_memories(runs.saturating_mul(2))
-        .total_tables(runs.saturating_mul(4).max(INSTANCES_A_RUN))
-        .max_tables_per_module(TABLES_A_MODULE)
-        // A slot holds what a limit lets a table become, so that the limit is what a guest runs into.
-        .table_elements(memory.min(TABLES_A_RUN) / size_of::<usize>())
+        .total_tables(runs.saturating_mul(4).max(INSTANCES_PER_RUN))
+        .max_tables_per_module(MAX_TABLES_PER_MODULE)
+        // A slot has room for the largest table that the limiter allows, so that a guest reaches the limit and not the end of the slot.
+        .table_elements(memory.min(MAX_TABLE_BYTES_PER_RUN) / size_of::<usize>())
         .total_stacks(runs)
         .max_memory_size(memory)
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(4 << 20)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
-        .async_stack_keep_resident(KEEP_STACK)
-        .max_unused_warm_slots(WARM_SLOTS)
+        .async_stack_keep_resident(KEEP_STACK_RESIDENT)
+        .max_unused_warm_slots(MAX_WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
-    let mut engine = base(&Profile::default(), config.stack)?;
+    let mut engine = base_config(&Profile::default(), config.stack)?;
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&engine)
 }
 
-/// Slots of each pool of `engine` that are used now.
+/// Returns how many slots of each pool of `engine` are in use. All are 0 if it has no pools.
 pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
     let pools = engine.pooling_allocator_metrics();
-    let used = |of: fn(&PoolingAllocatorMetrics) -> usize| pools.as_ref().map_or(0, of);
+    let used = |pool: fn(&PoolingAllocatorMetrics) -> usize| pools.as_ref().map_or(0, pool);
     [
         ("component_instances", used(|pools| usize::try_from(pools.component_instances()).unwrap_or(usize::MAX))),
         ("core_instances", used(|pools| usize::try_from(pools.core_instances()).unwrap_or(usize::MAX))),
@@ -155,14 +171,15 @@ pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
     ]
 }
 
-/// The engine that compiles. Single-threaded: a thread pool would multiply the address space its limit must leave room for.
+/// Creates the engine that the compiling child uses. It is single-threaded, because each thread of a pool would need address space within
+/// the child's limit.
 pub(super) fn compile_engine(profile: &Profile) -> Result<Engine> {
-    Engine::new(&base(profile, DEFAULT_STACK)?)
+    Engine::new(&base_config(profile, DEFAULT_STACK)?)
 }
 
-/// What an artifact must have been made with to be loaded here: version, configuration and target, and the profile in words.
+/// Returns the fingerprint of the code that `engine` can run: the wasmtime version, a hash of configuration and target, and the profile.
 pub(super) fn fingerprint(engine: &Engine, profile: &Profile) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{WASMTIME_VERSION}-{:016x}{}", hasher.finish(), profile.mark())
+    format!("{WASMTIME_VERSION}-{:016x}{}", hasher.finish(), profile.suffix())
 }

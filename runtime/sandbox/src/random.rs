@@ -1,21 +1,22 @@
-//! Random bytes that are the same each time.
+//! Random bytes from a seed, which are the same in each run.
 //!
-//! The generator is ChaCha with 20 rounds. Its key is the seed, little-endian, and 24 bytes of zero; stream 0 is what guests ask for where it matters, stream 1
-//! what they ask for where it does not, and stream 2 begins with the seed that hash tables get. This is written down, and stays.
+//! The generator is ChaCha with 20 rounds. Its key is the seed in little-endian, followed by 24 zero bytes. Stream 0 serves
+//! `wasi:random/random`, stream 1 `wasi:random/insecure`, and stream 2 begins with the seed for hash tables. This is documented and stays.
 
 use capstan_core::determinism::Random;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use wasmtime_wasi::WasiCtxBuilder;
 
-/// Has `wasi` answer from `random`.
-pub(super) fn set(wasi: &mut WasiCtxBuilder, random: Random) {
+/// Makes `wasi` take random bytes from `random`.
+pub(super) fn configure(wasi: &mut WasiCtxBuilder, random: Random) {
     let Random::Seeded(seed) = random else { return };
-    let mut hashing = stream(seed, 2);
-    let (low, high) = (u128::from(hashing.next_u64()), u128::from(hashing.next_u64()));
+    let mut hash_seed = stream(seed, 2);
+    let (low, high) = (u128::from(hash_seed.next_u64()), u128::from(hash_seed.next_u64()));
     wasi.secure_random(stream(seed, 0)).insecure_random(stream(seed, 1)).insecure_random_seed(high << 64 | low);
 }
 
+/// Returns the generator for stream number `stream` of `seed`.
 fn stream(seed: u64, stream: u64) -> ChaCha20Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -28,13 +29,13 @@ fn stream(seed: u64, stream: u64) -> ChaCha20Rng {
 mod tests {
     use super::*;
 
-    /// The first block of the cipher under a key of zeros, as RFC 8439 has it in appendix A.1.
+    /// The expected bytes are the first block of the cipher with a zero key, from RFC 8439, appendix A.1.
     #[test]
-    fn the_bytes_are_those_of_the_cipher() {
+    fn stream_yields_bytes_of_chacha20() {
         let mut bytes = [0; 8];
         stream(0, 0).fill_bytes(&mut bytes);
         assert_eq!(bytes, [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90]);
-        let first = |seed, of| stream(seed, of).next_u64();
+        let first = |seed, number| stream(seed, number).next_u64();
         assert!(first(0, 0) != first(0, 1) && first(0, 0) != first(1, 0) && first(0, 1) != first(0, 2));
     }
 }

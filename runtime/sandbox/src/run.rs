@@ -1,4 +1,4 @@
-//! One run: a fresh store and instance, the call, and how it ended.
+//! [`run`]: one run of a program in a new store and instance, and its outcome.
 
 use std::time::Instant;
 
@@ -8,49 +8,49 @@ use capstan_engine::handler::Call;
 use wasmtime::{Result, Store, Trap};
 
 use super::disk::{self, Disk};
-use super::guest_profiler::Watched;
+use super::guest_profiler::ProfiledRun;
 use super::host::Host;
-use super::program::{Code, Program};
+use super::link::{Code, LinkedProgram};
+use super::run_context::RunContext;
 use super::scratch::Scratch;
 use super::trap;
 
-/// Runs `program` for `call` to its end, or to the stop that somebody asks for. The store is gone when this returns: the slot is free;
-/// so is the scratch directory.
-pub(super) async fn run(program: &Program, mut call: Call) -> Outcome {
-    let Some(grant) = call.scratch.take() else { return run_mounted(program, call).await };
-    match Scratch::make(grant, call.job).await {
+/// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. By then the store is dropped, which frees its
+/// slots, and the scratch directory is removed.
+pub(super) async fn run(program: &LinkedProgram, context: &RunContext, mut call: Call) -> Outcome {
+    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, call).await };
+    match Scratch::create(grant, call.job).await {
         Ok((scratch, mount)) => {
             call.mounts.push(mount);
-            let outcome = run_mounted(program, call).await;
+            let outcome = run_in_store(program, context, call).await;
             scratch.remove().await;
             outcome
         }
-        Err(error) => Outcome::HostError { message: format!("cannot make a scratch directory: {error}") },
+        Err(error) => Outcome::HostError { message: format!("cannot create the scratch directory: {error}") },
     }
 }
 
-async fn run_mounted(program: &Program, call: Call) -> Outcome {
+async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call) -> Outcome {
     let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
-    let watched =
-        program.sandbox.0.is_watched.then(|| Watched::new(&program.machine.engine, &call.name, &program.code, &usage));
-    let host = match Host::new(call, program.resolver()) {
+    let engine = &program.engine.engine;
+    let profiled = context.can_profile.then(|| ProfiledRun::new(engine, &call.name, &program.code, &usage));
+    let host = match Host::new(call, program.has_sockets.then_some(&context.resolver)) {
         Ok(host) => host,
-        Err(error) => return Outcome::HostError { message: format!("cannot map the call into WASI: {error:#}") },
+        Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
     };
     let (stdout, stderr) = (host.stdout.clone(), host.stderr.clone());
     let network = host.network().ok().cloned();
     let writes = host.disk.as_ref().map(Disk::writes);
-    let sandbox = &program.sandbox.0;
-    let _ticking = sandbox.ticker.hold();
-    let mut store = host.into_store(&program.machine.engine, limits.hostcall);
-    let fuel = program.machine.profile.is_metered.then(|| limits.fuel.unwrap_or(u64::MAX));
+    let _hold = context.ticker.hold();
+    let mut store = host.into_store(engine, limits.hostcall);
+    let fuel = program.engine.profile.is_metered.then(|| limits.fuel.unwrap_or(u64::MAX));
     if let Some(fuel) = fuel {
-        store.set_fuel(fuel).expect("the code of this machine counts it");
+        store.set_fuel(fuel).expect("the code of this engine counts fuel");
     }
-    if let Some(watched) = &watched {
-        watched.attach_to(&mut store);
+    if let Some(profiled) = &profiled {
+        profiled.attach_to(&mut store);
     }
-    let ended = async {
+    let finish = async {
         let outcome = match invoke(&program.code, &mut store, &usage).await {
             Ok(outcome) => outcome,
             Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
@@ -58,47 +58,49 @@ async fn run_mounted(program: &Program, call: Call) -> Outcome {
             }
             Err(error) => trap::outcome(&error, store.data().limiter()),
         };
-        let outcome = trap::for_want_of_room(outcome, store.data());
+        let outcome = trap::or_disk_cap(outcome, store.data());
         stdout.drained().await;
         stderr.drained().await;
         match network {
-            Some(network) => network.outcome(outcome),
+            Some(network) => network.or_network_cap(outcome),
             None => outcome,
         }
     };
     let outcome = tokio::select! {
         biased;
-        outcome = ended => outcome,
+        outcome = finish => outcome,
         outcome = stop.requested() => outcome,
     };
     if let Some(fuel) = fuel {
-        usage.fuel.add(fuel - store.get_fuel().expect("the code of this machine counts it"));
+        usage.fuel.add(fuel - store.get_fuel().expect("the code of this engine counts fuel"));
     }
-    // The guest has stopped. What it had touched of its memory takes the kernel a tenth of a microsecond for each KiB.
+    // The guest has stopped. The kernel needs a tenth of a microsecond for each KiB of memory that it touched.
     let stopped = Instant::now();
     drop(store);
     if let Some(writes) = &writes {
-        // What the guest wrote is in the file, and counted, before anybody sees the end.
-        disk::settled(writes).await;
+        // The writes of the guest are in the file, and counted, before the end of the run is reported.
+        disk::wait_for_writes(writes).await;
     }
     usage.release.add_time(stopped.elapsed());
     outcome
 }
 
+/// Instantiates `code` and calls its start function. Returns an error if the guest traps or exits.
 async fn invoke(code: &Code, store: &mut Store<Host>, usage: &Usage) -> Result<Outcome> {
-    let begun = Instant::now();
+    let started = Instant::now();
     match code {
         Code::Module { pre, start } => {
             let instance = pre.instantiate_async(&mut *store).await?;
-            usage.instantiate.add_time(begun.elapsed());
+            usage.instantiate.add_time(started.elapsed());
             let start = instance.get_module_export(&mut *store, start).and_then(wasmtime::Extern::into_func);
-            let start = start.ok_or_else(|| wasmtime::format_err!("the export checked at load is gone"))?;
+            let start = start
+                .ok_or_else(|| wasmtime::format_err!("the `_start` export that was checked at load is missing"))?;
             start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
             Ok(Outcome::SUCCESS)
         }
         Code::Component { pre, .. } => {
             let command = pre.instantiate_async(&mut *store).await?;
-            usage.instantiate.add_time(begun.elapsed());
+            usage.instantiate.add_time(started.elapsed());
             let result = command.wasi_cli_run().call_run(&mut *store).await?;
             Ok(Outcome::Exited { code: result.is_err().into() })
         }

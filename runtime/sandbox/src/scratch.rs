@@ -1,4 +1,4 @@
-//! The scratch directory of a run: made for it, mounted, and gone with it.
+//! [`Scratch`]: the scratch directory of a run, which is created, mounted and removed with the run.
 
 use std::io;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use capstan_core::policy::SCRATCH;
 use capstan_engine::job::JobId;
 use capstan_store::blocking;
 
-/// The folder in the data folder that they are made in.
+/// The folder in the data directory that contains the scratch directories.
 const FOLDER: &str = "scratch";
 
-/// The folder for scratch directories below `data`, without what a daemon that was killed has left there.
+/// Creates the folder for scratch directories below `data`. Removes what a daemon that was killed has left there.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the file system.
 pub fn scratch_folder(data: &Dir) -> io::Result<Arc<Dir>> {
     match data.remove_dir_all(FOLDER) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -25,15 +25,17 @@ pub fn scratch_folder(data: &Dir) -> io::Result<Arc<Dir>> {
     Ok(Arc::new(data.open_dir(FOLDER)?))
 }
 
-/// A scratch directory; it is removed when this is dropped, if not before.
+/// A scratch directory. Dropping it removes the directory, but blocks; use [`Scratch::remove`].
 pub(super) struct Scratch {
     folder: Arc<Dir>,
     name: String,
 }
 
 impl Scratch {
-    /// Makes one for `job`, with what a guest mounts. Cancel-safe in that what was made is removed.
-    pub(super) async fn make(grant: ScratchGrant, job: JobId) -> io::Result<(Self, Mount)> {
+    /// Creates the directory for `job`, and the mount for its guest.
+    ///
+    /// Cancel-safe: if the future is dropped, the directory is removed.
+    pub(super) async fn create(grant: ScratchGrant, job: JobId) -> io::Result<(Self, Mount)> {
         blocking(move || {
             let ScratchGrant { folder, bytes } = grant;
             let name = job.to_string();
@@ -46,7 +48,7 @@ impl Scratch {
         .await
     }
 
-    /// Removes it with all that is in it.
+    /// Removes the directory and its content.
     pub(super) async fn remove(self) {
         blocking(move || drop(self)).await;
     }
@@ -55,8 +57,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = self.folder.remove_dir_all(&self.name) {
-            // The next start removes it.
-            tracing::warn!(name = self.name, %error, "a scratch directory cannot be removed");
+            tracing::warn!(name = self.name, %error, "cannot remove a scratch directory; the next start of the daemon removes it");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From what the library reports to an `Outcome`: whose doing the end of a call was, and what to call it.
+//! Converts an error of wasmtime to an [`Outcome`]: who caused the end of a run, and its stable name.
 
 use capstan_core::outcome::Outcome;
 use wasmtime::component::ResourceTableError;
@@ -10,7 +10,7 @@ use super::host::Host;
 use super::limiter::Limiter;
 use super::stdio::CapReached;
 
-/// The outcome of a call that ended with `error`.
+/// Returns the outcome of a run that ended with `error`.
 pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Outcome::Exited { code: exit_code(*code) };
@@ -19,25 +19,25 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
         return Outcome::OutputCap { stream: *stream, limit: *limit };
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return Outcome::Refused { why: format!("no room for another run: {error}") };
+        return Outcome::Refused { why: format!("no slot is free for another run: {error}") };
     }
-    // A guest that was denied memory seldom says so: most allocators abort.
+    // A guest that was denied memory rarely reports it: most allocators abort.
     if let Some(limit) = limiter.denied() {
         return Outcome::MemoryDenied { limit };
     }
     let (trap, message) = match error.downcast_ref::<Trap>() {
-        Some(trap) => (token(*trap), trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
+        Some(trap) => (trap_name(*trap), trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
         None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
-            ("handles_exhausted", "no handle is left".to_owned())
+            ("handles_exhausted", "all handles are in use".to_owned())
         }
         None => ("host_call", error.root_cause().to_string()),
     };
     Outcome::Trapped { trap: trap.to_owned(), message, backtrace: backtrace(error) }
 }
 
-/// The same outcome, or that there was no room on the mounts, where the guest was denied some and did not end well: it says so in words
-/// of its own at most.
-pub(super) fn for_want_of_room(outcome: Outcome, host: &Host) -> Outcome {
+/// Returns the disk cap as the outcome if the guest was denied space on its mounts and then failed; otherwise returns `outcome`. A guest
+/// reports the cap in its own words at most.
+pub(super) fn or_disk_cap(outcome: Outcome, host: &Host) -> Outcome {
     match host.disk.as_ref().and_then(Disk::denied) {
         Some(denied)
             if !outcome.is_success() && matches!(outcome, Outcome::Exited { .. } | Outcome::Trapped { .. }) =>
@@ -48,13 +48,13 @@ pub(super) fn for_want_of_room(outcome: Outcome, host: &Host) -> Outcome {
     }
 }
 
-/// What does not fit in the eight bits of an exit code is 255. A kernel would cut it off, and 256 would pass for success.
+/// Converts to the eight bits of an exit code; what does not fit is 255. A kernel would truncate, so that 256 would count as success.
 fn exit_code(code: i32) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// The stable token of a trap.
-fn token(trap: Trap) -> &'static str {
+/// Returns the stable name of a trap.
+fn trap_name(trap: Trap) -> &'static str {
     match trap {
         Trap::StackOverflow => "stack_overflow",
         Trap::MemoryOutOfBounds => "memory_out_of_bounds",
@@ -70,25 +70,26 @@ fn token(trap: Trap) -> &'static str {
     }
 }
 
-/// One line a frame, innermost first: the demangled function and where in the module it stood.
+/// Returns one line for each frame, innermost first: the demangled function name and the offset in the module.
 fn backtrace(error: &Error) -> Vec<String> {
     let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let demangled: Vec<_> = trace.to_string().lines().filter_map(frame).collect();
-    // A guest names its functions, and may make lines and escape sequences of them.
+    let demangled: Vec<_> = trace.to_string().lines().filter_map(parse_frame).collect();
+    // The names of functions come from the guest, and may contain line breaks and escape sequences.
     let is_plain =
         demangled.len() == trace.frames().len() && !demangled.iter().any(|name| name.contains(char::is_control));
-    if is_plain { demangled } else { trace.frames().iter().map(escaped).collect() }
+    if is_plain { demangled } else { trace.frames().iter().map(escaped_frame).collect() }
 }
 
-/// A frame by the name that the guest gave the function, in characters that are only shown.
-fn escaped(frame: &FrameInfo) -> String {
+/// Returns the line of a frame with the name that the guest gave the function, escaped.
+fn escaped_frame(frame: &FrameInfo) -> String {
     let index = || format!("<wasm function {}>", frame.func_index());
     let name = frame.func_name().map_or_else(index, |name| name.escape_debug().to_string());
     frame.module_offset().map_or_else(|| name.clone(), |offset| format!("{name} ({offset:#x})"))
 }
 
-/// The library alone can demangle, and it writes `  0:  0x32 - module!function`, with a headline and lines of source between.
-fn frame(line: &str) -> Option<String> {
+/// Returns the line of a frame from a line of wasmtime's text, or `None` for other lines. wasmtime demangles only in its text, whose frames
+/// have the form `  0:  0x32 - module!function`, between a headline and source lines.
+fn parse_frame(line: &str) -> Option<String> {
     let (number, rest) = line.trim().split_once(':')?;
     number.parse::<u32>().ok()?;
     let name = |name: &str| name.trim_start_matches("<unknown>!").to_owned();
@@ -103,18 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_read_from_the_librarys_text() {
-        assert_eq!(frame("    0:     0x32 - <unknown>!inner"), Some("inner (0x32)".to_owned()));
+    fn parse_frame_reads_text_of_wasmtime() {
+        assert_eq!(parse_frame("    0:     0x32 - <unknown>!inner"), Some("inner (0x32)".to_owned()));
         assert_eq!(
-            frame("    1:  0x3c - app!core::ops::<impl Sub - x>"),
+            parse_frame("    1:  0x3c - app!core::ops::<impl Sub - x>"),
             Some("app!core::ops::<impl Sub - x> (0x3c)".to_owned())
         );
-        assert_eq!(frame("    0: <unknown>!down"), Some("down".to_owned()));
-        assert_eq!(frame("error while executing at wasm backtrace:"), None);
+        assert_eq!(parse_frame("    0: <unknown>!down"), Some("down".to_owned()));
+        assert_eq!(parse_frame("error while executing at wasm backtrace:"), None);
     }
 
     #[test]
-    fn exit_codes_are_exact_and_what_is_none_is_no_success() {
+    fn exit_code_outside_eight_bits_is_255() {
         let limiter = Limiter::new(0, std::sync::Arc::default());
         for (code, byte) in [(0, 0), (1, 1), (126, 126), (255, 255), (256, 255), (-1, 255)] {
             assert_eq!(outcome(&I32Exit(code).into(), &limiter), Outcome::Exited { code: byte });

@@ -1,9 +1,9 @@
-//! Compiled code, sealed with the key of the data folder.
+//! [`Artifacts`]: compiled code, sealed with the key of the data directory.
 //!
-//! Compiled code is native code that is trusted blindly, so a file of it is worth nothing without proof that this daemon wrote it. The
-//! proof is an HMAC-SHA256 under a key that lies in the folder (mode 0600, folder 0700) over the fingerprint (full version of the
-//! library, configuration, target), the digest of the program and the code. What does not prove itself does not exist: it is removed,
-//! and the program is compiled again.
+//! Compiled code is native code that runs unchecked, so a file of it must prove that this daemon wrote it. The proof is an HMAC-SHA256 over
+//! the fingerprint (the full version of the library, its configuration and the target), the digest of the program and the code. Its key is
+//! in the data directory, in a file of mode 0600 in a directory of mode 0700. A file without a valid proof is removed, and its program is
+//! compiled again.
 
 use std::collections::HashSet;
 
@@ -13,87 +13,90 @@ use sha2::Sha256;
 
 use capstan_engine::handler_store::StoreError;
 
-use super::folder::Folder;
+use super::atomic_dir::AtomicDir;
 
-const TAG: usize = 32;
-const KEY: usize = 32;
+const TAG_SIZE: usize = 32;
+const KEY_SIZE: usize = 32;
 
-/// The compiled code of a data folder. Calls block on the disk.
+/// The compiled code in a data directory. Clones are the same. Calls block on the disk.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
-    folder: Folder,
+    dir: AtomicDir,
     key: Key,
 }
 
-/// What code is sealed with.
+/// The key that seals compiled code.
 #[derive(Clone)]
-pub(super) struct Key(pub(super) [u8; KEY]);
+pub(super) struct Key(pub(super) [u8; KEY_SIZE]);
 
 impl Artifacts {
-    /// Opens the artifacts of `data`; makes the key if there is none.
+    /// Opens the artifacts of `data`. Creates the key if there is none.
     ///
     /// # Errors
-    /// [`StoreError`] where the folder or the key cannot be made or read.
+    /// Returns [`StoreError`] if the directory or the key cannot be created or read.
     pub fn open(data: &Dir) -> Result<Self, StoreError> {
-        let keys = Folder::open(data, "keys")?;
-        let key = match keys.read("artifacts")?.and_then(|key| <[u8; KEY]>::try_from(key).ok()) {
+        let keys = AtomicDir::open(data, "keys")?;
+        let key = match keys.read("artifacts")?.and_then(|key| <[u8; KEY_SIZE]>::try_from(key).ok()) {
             Some(key) => key,
             None => {
-                let mut key = [0; KEY];
+                let mut key = [0; KEY_SIZE];
                 getrandom::fill(&mut key).expect("the kernel's random source answers once the machine has booted");
                 keys.write("artifacts", &[&key])?;
                 key
             }
         };
-        Ok(Self { folder: Folder::open(data, "artifacts")?, key: Key(key) })
+        Ok(Self { dir: AtomicDir::open(data, "artifacts")?, key: Key(key) })
     }
 
-    /// The code compiled from the program with `digest` for `fingerprint`, if it is here and proves itself.
+    /// Returns the code compiled from the program with `digest` for `fingerprint`, if it is stored with a valid proof.
     pub fn get(&self, digest: &str, fingerprint: &str) -> Option<Vec<u8>> {
-        let name = name(digest, fingerprint);
-        let file = self.folder.read(&name).ok()??;
-        let code = self.key.unsealed(digest, fingerprint, file);
+        let name = file_name(digest, fingerprint);
+        let file = self.dir.read(&name).ok()??;
+        let code = self.key.unseal(digest, fingerprint, file);
         if code.is_none() {
-            tracing::warn!(name, "compiled code does not prove itself; it is removed and made again");
-            let _ = self.folder.remove(&name);
+            tracing::warn!(
+                name,
+                "compiled code has no valid seal; it is removed, and the program will be compiled again"
+            );
+            let _ = self.dir.remove(&name);
         }
         code
     }
 
-    /// Keeps `code`.
+    /// Stores `code`.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Io`].
     pub fn put(&self, digest: &str, fingerprint: &str, code: &[u8]) -> Result<(), StoreError> {
         let tag = self.key.tag(digest, fingerprint, code);
-        self.folder.write(&name(digest, fingerprint), &[code, &tag])
+        self.dir.write(&file_name(digest, fingerprint), &[code, &tag])
     }
 
-    /// Removes what was compiled for any other fingerprint of the same profile, which is what is written from the first `+` on: nothing
-    /// will ask for it again.
+    /// Removes code that was compiled for another fingerprint of the same profile, because nothing will request it again. The profile is
+    /// the part of a fingerprint after the first `+`.
     ///
     /// # Errors
-    /// [`StoreError::Io`]
+    /// [`StoreError::Io`].
     pub fn retain(&self, fingerprint: &str) -> Result<(), StoreError> {
         let profile = |fingerprint: &str| fingerprint.split_once('+').map(|(_, profile)| profile.to_owned());
-        for name in self.folder.names()? {
+        for name in self.dir.names()? {
             let own = name.split_once('.').map_or("", |(_, fingerprint)| fingerprint);
             if own != fingerprint && profile(own) == profile(fingerprint) {
-                self.folder.remove(&name)?;
+                self.dir.remove(&name)?;
             }
         }
         Ok(())
     }
 
-    /// Removes what was compiled from any other program than those with `digests`.
+    /// Removes code that was compiled from programs other than those with `digests`.
     ///
     /// # Errors
-    /// [`StoreError::Io`]
+    /// [`StoreError::Io`].
     pub fn retain_programs(&self, digests: &HashSet<String>) -> Result<(), StoreError> {
-        for name in self.folder.names()? {
-            let known = name.split_once('.').is_some_and(|(hex, _)| digests.contains(&format!("sha256:{hex}")));
-            if !known {
-                self.folder.remove(&name)?;
+        for name in self.dir.names()? {
+            let is_known = name.split_once('.').is_some_and(|(hex, _)| digests.contains(&format!("sha256:{hex}")));
+            if !is_known {
+                self.dir.remove(&name)?;
             }
         }
         Ok(())
@@ -101,23 +104,23 @@ impl Artifacts {
 }
 
 impl Key {
-    /// What proves `code`, and stands after it in its file.
-    pub(super) fn tag(&self, digest: &str, fingerprint: &str, code: &[u8]) -> [u8; TAG] {
+    /// Returns the proof of `code`, which follows it in its file.
+    pub(super) fn tag(&self, digest: &str, fingerprint: &str, code: &[u8]) -> [u8; TAG_SIZE] {
         self.mac(digest, fingerprint, code).finalize().into_bytes().into()
     }
 
-    /// The code of a `file`, if it proves itself.
-    pub(super) fn unsealed(&self, digest: &str, fingerprint: &str, mut file: Vec<u8>) -> Option<Vec<u8>> {
-        let (code, tag) = file.split_at(file.len().checked_sub(TAG)?);
+    /// Returns the code of `file`, if its proof is valid.
+    pub(super) fn unseal(&self, digest: &str, fingerprint: &str, mut file: Vec<u8>) -> Option<Vec<u8>> {
+        let (code, tag) = file.split_at(file.len().checked_sub(TAG_SIZE)?);
         self.mac(digest, fingerprint, code).verify_slice(tag).ok()?;
-        file.truncate(file.len() - TAG);
+        file.truncate(file.len() - TAG_SIZE);
         Some(file)
     }
 
     fn mac(&self, digest: &str, fingerprint: &str, code: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         for part in [digest.as_bytes(), fingerprint.as_bytes(), code] {
-            // With its length before it, no part can pass for the end of another.
+            // The length before each part keeps its bytes from being taken for those of another part.
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
         }
@@ -125,7 +128,7 @@ impl Key {
     }
 }
 
-fn name(digest: &str, fingerprint: &str) -> String {
+fn file_name(digest: &str, fingerprint: &str) -> String {
     format!("{}.{fingerprint}", digest.trim_start_matches("sha256:"))
 }
 
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_got_for_its_own_program_and_fingerprint_alone() {
+    fn get_returns_code_only_for_its_own_program_and_fingerprint() {
         let (_temp, artifacts) = artifacts();
         artifacts.put("sha256:aa", "48-1", b"code").unwrap();
         assert_eq!(artifacts.get("sha256:aa", "48-1").as_deref(), Some(&b"code"[..]));
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_renamed_to_another_program_is_refused_and_removed() {
+    fn get_artifact_renamed_to_another_program_removes_it() {
         let (temp, artifacts) = artifacts();
         artifacts.put("sha256:aa", "48-1", b"code").unwrap();
         let folder = temp.path().join("artifacts");
@@ -175,22 +178,22 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_and_no_cut_is_accepted() {
+    fn get_artifact_with_flipped_bit_or_cut_returns_none() {
         let (temp, artifacts) = artifacts();
         let code: Vec<u8> = (0..=255).cycle().take(10_000).collect();
         let path = temp.path().join("artifacts/aa.48-1");
         artifacts.put("sha256:aa", "48-1", &code).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        let step = whole.len() * 8 / 2000;
+        let complete = std::fs::read(&path).unwrap();
+        let step = complete.len() * 8 / 2000;
         for flip in 0..2000 {
-            let mut damaged = whole.clone();
+            let mut damaged = complete.clone();
             let bit = flip * step;
             damaged[bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&path, &damaged).unwrap();
             assert_eq!(artifacts.get("sha256:aa", "48-1"), None, "bit {bit}");
         }
-        for length in [0, 1, TAG - 1, TAG, whole.len() - 1] {
-            std::fs::write(&path, &whole[..length]).unwrap();
+        for length in [0, 1, TAG_SIZE - 1, TAG_SIZE, complete.len() - 1] {
+            std::fs::write(&path, &complete[..length]).unwrap();
             assert_eq!(artifacts.get("sha256:aa", "48-1"), None, "{length} bytes");
         }
     }

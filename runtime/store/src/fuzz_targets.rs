@@ -1,32 +1,32 @@
-//! What is read from the data folder, fuzzed: the records of handlers, and sealed code.
+//! Fuzz targets for files of the data directory: handler records and sealed code.
 
-use super::Record;
+use super::HandlerRecord;
 use super::artifacts::Key;
 
-/// Takes a record of a handler. What is kept again is the same when it is read again.
+/// Reads a handler record. A record that is written again is read as the same record.
 pub fn record(bytes: &[u8]) -> bool {
-    let Some(record) = Record::read(bytes) else { return false };
-    let written = record.written();
-    assert_eq!(Record::read(&written).as_ref(), Some(&record), "{}", String::from_utf8_lossy(&written));
+    let Some(record) = HandlerRecord::from_json(bytes) else { return false };
+    let written = record.to_json();
+    assert_eq!(HandlerRecord::from_json(&written).as_ref(), Some(&record), "{}", String::from_utf8_lossy(&written));
     true
 }
 
-/// Takes code to seal, after four bytes that say where it is damaged. As it comes it does not prove itself, since nobody has the key.
-/// Sealed it does, for its own program and fingerprint alone, with no bit of it turned, and nothing cut off.
+/// Seals code. The first four bytes of the input say which bit is damaged later. The input itself has no valid proof, because nobody has
+/// the key. Sealed code has a valid proof for its own program and fingerprint only, and only while no bit is flipped and nothing is cut off.
 pub fn artifact(bytes: &[u8]) -> bool {
     let key = Key([7; 32]);
-    let unsealed = |digest: &str, fingerprint: &str, file: &[u8]| key.unsealed(digest, fingerprint, file.to_vec());
-    let Some((place, code)) = bytes.split_first_chunk() else { return false };
-    assert_eq!(unsealed("sha256:aa", "48-1", bytes), None, "this proves itself");
+    let unseal = |digest: &str, fingerprint: &str, file: &[u8]| key.unseal(digest, fingerprint, file.to_vec());
+    let Some((position, code)) = bytes.split_first_chunk() else { return false };
+    assert_eq!(unseal("sha256:aa", "48-1", bytes), None, "the input has a valid proof");
     let mut file = [code, &key.tag("sha256:aa", "48-1", code)].concat();
-    assert_eq!(unsealed("sha256:aa", "48-1", &file).as_deref(), Some(code));
+    assert_eq!(unseal("sha256:aa", "48-1", &file).as_deref(), Some(code));
     for (digest, fingerprint) in [("sha256:ab", "48-1"), ("sha256:aa", "48-2"), ("sha256:aa4", "8-1"), ("", "")] {
-        assert_eq!(unsealed(digest, fingerprint, &file), None, "{digest} {fingerprint}");
+        assert_eq!(unseal(digest, fingerprint, &file), None, "{digest} {fingerprint}");
     }
-    let bit = u32::from_le_bytes(*place) as usize % (file.len() * 8);
-    assert_eq!(unsealed("sha256:aa", "48-1", &file[..bit / 8]), None, "the first {} bytes", bit / 8);
+    let bit = u32::from_le_bytes(*position) as usize % (file.len() * 8);
+    assert_eq!(unseal("sha256:aa", "48-1", &file[..bit / 8]), None, "the first {} bytes", bit / 8);
     file[bit / 8] ^= 1 << (bit % 8);
-    assert_eq!(unsealed("sha256:aa", "48-1", &file), None, "bit {bit}");
+    assert_eq!(unseal("sha256:aa", "48-1", &file), None, "bit {bit}");
     true
 }
 

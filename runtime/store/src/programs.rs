@@ -1,4 +1,4 @@
-//! Programs by content, and the records that give them names.
+//! [`Programs`]: wasm programs by digest, and the records that give them names.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,127 +7,130 @@ use bytes::Bytes;
 use cap_std::fs::Dir;
 use capstan_core::manifest::Manifest;
 use capstan_engine::handler::HandlerInfo;
+use capstan_engine::handler_store::StoreError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::folder::Folder;
-use capstan_engine::handler_store::StoreError;
+use super::atomic_dir::AtomicDir;
 
-/// The programs and records of a data folder. Calls block on the disk.
+/// The programs and records in a data directory. Clones are the same. Calls block on the disk.
 #[derive(Clone, Debug)]
 pub struct Programs(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    programs: Folder,
-    records: Folder,
-    /// Which program each name has. Held while names change, so that no program is removed that a record is about to name.
+    programs: AtomicDir,
+    records: AtomicDir,
+    /// The digests of the programs in use. Locked while records change, so that no program is removed that a record is about to use.
     digests: Mutex<Digests>,
 }
 
 #[derive(Debug, Default)]
 struct Digests {
-    of: BTreeMap<String, String>,
-    /// Whether a record could not be read: it may name any program, and then none is removed.
-    uncertain: bool,
+    by_name: BTreeMap<String, String>,
+    /// Whether a record could not be read. It may use any program, so no program is removed then.
+    has_unreadable_record: bool,
 }
 
-/// What is kept of a handler beside its program.
+/// What is stored of a handler besides its program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    pub about: HandlerInfo,
+pub struct HandlerRecord {
+    #[serde(rename = "about")]
+    pub info: HandlerInfo,
     pub manifest: Manifest,
     pub created: Timestamp,
 }
 
-/// A name, and the record that was found for it.
-pub type Found = (String, Result<Record, StoreError>);
+/// The name of a handler, and its record if that could be read.
+pub type NamedRecord = (String, Result<HandlerRecord, StoreError>);
 
 impl Programs {
     /// Opens the programs of `data`.
     ///
     /// # Errors
-    /// [`StoreError`] where the folders cannot be made or listed.
+    /// Returns [`StoreError`] if the directories cannot be created or listed.
     pub fn open(data: &Dir) -> Result<Self, StoreError> {
-        let programs = Folder::open(data, "programs")?;
-        let records = Folder::open(data, "handlers")?;
+        let programs = AtomicDir::open(data, "programs")?;
+        let records = AtomicDir::open(data, "handlers")?;
         Ok(Self(Arc::new(Inner { programs, records, digests: Mutex::default() })))
     }
 
-    /// Keeps `wasm` under `name` with `record`, in the place of what has the name. On return it is on the disk.
+    /// Stores `wasm` with `record` as the handler `name`, and replaces the handler that has the name. Both are on the disk when this
+    /// returns.
     ///
     /// # Errors
-    /// [`StoreError::Full`], [`StoreError::Io`]; the old handler is then kept.
-    pub fn keep(&self, name: &str, record: &Record, wasm: &[u8]) -> Result<(), StoreError> {
+    /// [`StoreError::Full`], [`StoreError::Io`]. The old handler stays then.
+    pub fn put(&self, name: &str, record: &HandlerRecord, wasm: &[u8]) -> Result<(), StoreError> {
         let mut digests = self.digests();
         let digest = digest_of(record)?;
-        // A file of that name is that program, unless it was damaged since.
-        if self.wasm_of(digest).is_err() {
+        // An existing file of that name has the same program, unless it was damaged.
+        if self.read_program(digest).is_err() {
             self.0.programs.write(digest, &[wasm])?;
         }
-        self.0.records.write(name, &[&record.written()])?;
-        let old = digests.of.insert(name.to_owned(), digest.to_owned());
-        self.clear(&digests, old)
+        self.0.records.write(name, &[&record.to_json()])?;
+        let old = digests.by_name.insert(name.to_owned(), digest.to_owned());
+        self.remove_unused(&digests, old)
     }
 
-    /// Forgets `name`, and its program if nothing else has it.
+    /// Removes the handler `name`, and its program if no other handler uses it.
     ///
     /// # Errors
-    /// [`StoreError::Io`]
-    pub fn forget(&self, name: &str) -> Result<(), StoreError> {
+    /// [`StoreError::Io`].
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let mut digests = self.digests();
         self.0.records.remove(name)?;
-        let old = digests.of.remove(name);
-        self.clear(&digests, old)
+        let old = digests.by_name.remove(name);
+        self.remove_unused(&digests, old)
     }
 
-    /// Every name and its record, read once at start; a record that cannot be read is an error of its own and costs no other.
-    /// Programs that no record names are removed: a push was cut off between the two.
+    /// Returns every handler's name and record. A record that cannot be read is an error of its own and does not affect the others.
+    ///
+    /// Called once, at start. Removes programs that no record uses, which an interrupted push has left.
     ///
     /// # Errors
-    /// [`StoreError::Io`] where the folder cannot be listed.
-    pub fn restore(&self) -> Result<Vec<Found>, StoreError> {
+    /// Returns [`StoreError::Io`] if the directory cannot be listed.
+    pub fn load_all(&self) -> Result<Vec<NamedRecord>, StoreError> {
         let mut digests = self.digests();
-        let mut found = Vec::new();
+        let mut records = Vec::new();
         for name in self.0.records.names()? {
-            let record = self.record(&name);
+            let record = self.read_record(&name);
             match record.as_ref().map(|record| digest_of(record)) {
-                Ok(Ok(digest)) => drop(digests.of.insert(name.clone(), digest.to_owned())),
-                _ => digests.uncertain = true,
+                Ok(Ok(digest)) => drop(digests.by_name.insert(name.clone(), digest.to_owned())),
+                _ => digests.has_unreadable_record = true,
             }
-            found.push((name, record));
+            records.push((name, record));
         }
         for program in self.0.programs.names()? {
-            self.clear(&digests, Some(program))?;
+            self.remove_unused(&digests, Some(program))?;
         }
-        Ok(found)
+        Ok(records)
     }
 
-    /// The program with `digest`, checked against it.
+    /// Returns the program with `digest`.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where it is missing, cut short, or another's.
+    /// Returns [`StoreError::Damaged`] if the file is missing or its content has another digest.
     pub fn wasm(&self, digest: &str) -> Result<Bytes, StoreError> {
-        self.wasm_of(digest.trim_start_matches("sha256:"))
+        self.read_program(digest.trim_start_matches("sha256:"))
     }
 
-    fn wasm_of(&self, hex: &str) -> Result<Bytes, StoreError> {
+    fn read_program(&self, hex: &str) -> Result<Bytes, StoreError> {
         let damaged = || StoreError::Damaged(format!("program {hex}"));
         let wasm = self.0.programs.read(hex)?.ok_or_else(damaged)?;
-        if hex == hex_of(&wasm) { Ok(wasm.into()) } else { Err(damaged()) }
+        if hex == hex_digest(&wasm) { Ok(wasm.into()) } else { Err(damaged()) }
     }
 
-    fn record(&self, name: &str) -> Result<Record, StoreError> {
+    fn read_record(&self, name: &str) -> Result<HandlerRecord, StoreError> {
         let damaged = || StoreError::Damaged(format!("the record of handler {name}"));
-        let text = self.0.records.read(name)?.ok_or_else(damaged)?;
-        Record::read(&text).ok_or_else(damaged)
+        let json = self.0.records.read(name)?.ok_or_else(damaged)?;
+        HandlerRecord::from_json(&json).ok_or_else(damaged)
     }
 
-    /// Removes the program `old` if no name has it.
-    fn clear(&self, digests: &Digests, old: Option<String>) -> Result<(), StoreError> {
+    /// Removes the program with digest `old` if no handler uses it.
+    fn remove_unused(&self, digests: &Digests, old: Option<String>) -> Result<(), StoreError> {
         match old {
-            Some(old) if !digests.uncertain && !digests.of.values().any(|digest| *digest == old) => {
+            Some(old) if !digests.has_unreadable_record && !digests.by_name.values().any(|digest| *digest == old) => {
                 self.0.programs.remove(&old)
             }
             _ => Ok(()),
@@ -139,24 +142,24 @@ impl Programs {
     }
 }
 
-impl Record {
-    /// As it is kept.
-    pub(super) fn written(&self) -> Vec<u8> {
+impl HandlerRecord {
+    /// Returns the content of its file.
+    pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("plain data")
     }
 
-    /// One that was kept; `None` where that was damaged since.
-    pub(super) fn read(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok()
+    /// Returns the record in a file, or `None` if the file is damaged.
+    pub(super) fn from_json(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
     }
 }
 
-fn digest_of(record: &Record) -> Result<&str, StoreError> {
-    let digest = record.about.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
+fn digest_of(record: &HandlerRecord) -> Result<&str, StoreError> {
+    let digest = record.info.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
     digest.ok_or_else(|| StoreError::Damaged("a record without a digest".to_owned()))
 }
 
-fn hex_of(bytes: &[u8]) -> String {
+fn hex_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -166,90 +169,94 @@ mod tests {
 
     use super::*;
 
-    fn record(wasm: &[u8]) -> Record {
-        let digest = Some(format!("sha256:{}", hex_of(wasm)));
+    fn record(wasm: &[u8]) -> HandlerRecord {
+        let digest = Some(format!("sha256:{}", hex_digest(wasm)));
         let size = wasm.len() as u64;
-        let about = HandlerInfo { kind: Kind::Module, digest, size, description: None, usage: None };
-        Record { about, manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(), created: Timestamp::now() }
+        let info = HandlerInfo { kind: Kind::Module, digest, size, description: None, usage: None };
+        HandlerRecord {
+            info,
+            manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(),
+            created: Timestamp::now(),
+        }
     }
 
-    fn data() -> (tempfile::TempDir, Dir) {
+    fn temp_data() -> (tempfile::TempDir, Dir) {
         let temp = tempfile::tempdir().unwrap();
         let data = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
         (temp, data)
     }
 
-    fn count(temp: &tempfile::TempDir, folder: &str) -> usize {
-        std::fs::read_dir(temp.path().join(folder)).unwrap().count()
+    fn count(temp: &tempfile::TempDir, dir: &str) -> usize {
+        std::fs::read_dir(temp.path().join(dir)).unwrap().count()
     }
 
     #[test]
-    fn what_is_kept_is_there_after_a_restart() {
-        let (_temp, data) = data();
+    fn put_handler_is_loaded_after_restart() {
+        let (_temp, data) = temp_data();
         let a = record(b"one");
-        Programs::open(&data).unwrap().keep("a", &a, b"one").unwrap();
+        Programs::open(&data).unwrap().put("a", &a, b"one").unwrap();
         let programs = Programs::open(&data).unwrap();
-        let (name, found) = programs.restore().unwrap().remove(0);
-        assert_eq!((name.as_str(), found.unwrap()), ("a", a.clone()));
-        assert_eq!(programs.wasm(a.about.digest.as_deref().unwrap()).unwrap(), "one");
+        let (name, loaded) = programs.load_all().unwrap().remove(0);
+        assert_eq!((name.as_str(), loaded.unwrap()), ("a", a.clone()));
+        assert_eq!(programs.wasm(a.info.digest.as_deref().unwrap()).unwrap(), "one");
     }
 
     #[test]
-    fn a_program_lives_as_long_as_a_name_has_it() {
-        let (temp, data) = data();
+    fn remove_last_handler_of_program_removes_program() {
+        let (temp, data) = temp_data();
         let programs = Programs::open(&data).unwrap();
-        programs.keep("a", &record(b"one"), b"one").unwrap();
-        programs.keep("b", &record(b"one"), b"one").unwrap();
+        programs.put("a", &record(b"one"), b"one").unwrap();
+        programs.put("b", &record(b"one"), b"one").unwrap();
         assert_eq!(count(&temp, "programs"), 1);
-        programs.keep("a", &record(b"two"), b"two").unwrap();
+        programs.put("a", &record(b"two"), b"two").unwrap();
         assert_eq!(count(&temp, "programs"), 2);
-        programs.forget("b").unwrap();
+        programs.remove("b").unwrap();
         assert_eq!(count(&temp, "programs"), 1);
-        programs.forget("a").unwrap();
-        programs.forget("a").unwrap();
+        programs.remove("a").unwrap();
+        programs.remove("a").unwrap();
         assert_eq!((count(&temp, "programs"), count(&temp, "handlers")), (0, 0));
     }
 
     #[test]
-    fn damage_is_found_when_it_is_read_and_a_push_mends_it() {
-        let (temp, data) = data();
+    fn wasm_of_damaged_program_fails_until_it_is_put_again() {
+        let (temp, data) = temp_data();
         let programs = Programs::open(&data).unwrap();
         let (a, b) = (record(b"one"), record(b"two"));
-        programs.keep("a", &a, b"one").unwrap();
-        programs.keep("b", &b, b"two").unwrap();
-        let path = |record: &Record| temp.path().join("programs").join(digest_of(record).unwrap());
-        let digest = a.about.digest.clone().unwrap();
+        programs.put("a", &a, b"one").unwrap();
+        programs.put("b", &b, b"two").unwrap();
+        let path = |record: &HandlerRecord| temp.path().join("programs").join(digest_of(record).unwrap());
+        let digest = a.info.digest.clone().unwrap();
         for damage in [&b"on"[..], b"two", b""] {
             std::fs::write(path(&a), damage).unwrap();
             assert!(matches!(programs.wasm(&digest), Err(StoreError::Damaged(_))));
         }
         std::fs::remove_file(path(&a)).unwrap();
         assert!(matches!(programs.wasm(&digest), Err(StoreError::Damaged(_))));
-        programs.keep("a", &a, b"one").unwrap();
+        programs.put("a", &a, b"one").unwrap();
         assert_eq!(programs.wasm(&digest).unwrap(), "one");
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_costs_no_other_and_no_program() {
-        let (temp, data) = data();
+    fn load_all_with_unreadable_record_keeps_other_records_and_programs() {
+        let (temp, data) = temp_data();
         let programs = Programs::open(&data).unwrap();
-        programs.keep("a", &record(b"one"), b"one").unwrap();
-        programs.keep("b", &record(b"two"), b"two").unwrap();
+        programs.put("a", &record(b"one"), b"one").unwrap();
+        programs.put("b", &record(b"two"), b"two").unwrap();
         std::fs::write(temp.path().join("handlers/a"), "{").unwrap();
         let programs = Programs::open(&data).unwrap();
-        let found = programs.restore().unwrap();
-        assert_eq!(found.iter().filter(|(_, record)| record.is_ok()).count(), 1);
+        let records = programs.load_all().unwrap();
+        assert_eq!(records.iter().filter(|(_, record)| record.is_ok()).count(), 1);
         assert_eq!(count(&temp, "programs"), 2);
     }
 
     #[test]
-    fn what_a_cut_off_push_left_is_cleared_at_start() {
-        let (temp, data) = data();
-        Programs::open(&data).unwrap().keep("a", &record(b"one"), b"one").unwrap();
+    fn load_all_removes_files_of_interrupted_put() {
+        let (temp, data) = temp_data();
+        Programs::open(&data).unwrap().put("a", &record(b"one"), b"one").unwrap();
         std::fs::write(temp.path().join("programs/.unfinished-1"), "x").unwrap();
-        std::fs::write(temp.path().join("programs").join(hex_of(b"orphan")), "orphan").unwrap();
+        std::fs::write(temp.path().join("programs").join(hex_digest(b"orphan")), "orphan").unwrap();
         let programs = Programs::open(&data).unwrap();
-        programs.restore().unwrap();
+        programs.load_all().unwrap();
         assert_eq!(count(&temp, "programs"), 1);
     }
 }

@@ -105,7 +105,7 @@ async fn restart_recompiles_only_damaged_code() {
     let daemon = restart_after_crash(daemon);
     let framed = daemon.client().run("hello").framed().send().await.frames();
     framed.assert_outcome("refused", 125);
-    daemon.until_logged(&["does not prove itself"]).await;
+    daemon.until_logged(&["has no valid seal"]).await;
 
     drop(daemon);
     assert_hello_runs(&setup.start().client()).await;

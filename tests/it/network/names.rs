@@ -12,7 +12,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Ceiling, PolicyRequest, Rule};
 use capstan_core::stream;
 use capstan_engine::engine::{Config, Engine};
-use capstan_engine::job::{Control, End};
+use capstan_engine::job::{JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolve, Resolver, Sandbox};
 use capstan_tests::{Cli, eventually, guests, within};
@@ -80,10 +80,14 @@ fn read(rules: &[&str]) -> Vec<Rule> {
 }
 
 /// Runs the probe with everything that the operator allows. Returns its output and how it ended.
-async fn run(engine: &Engine, asked: PolicyRequest, args: &[&str]) -> (String, End) {
+async fn run(engine: &Engine, asked: PolicyRequest, args: &[&str]) -> (String, JobEnd) {
     let (sink, mut source) = stream::pipe(1 << 16);
     let asked = PolicyRequest { network: Some(engine.ceiling().network.clone()), ..asked };
-    let job = engine.job("probe").unwrap().args(args.iter().copied()).control(Control { asked, ..Control::default() });
+    let job = engine
+        .job("probe")
+        .unwrap()
+        .args(args.iter().copied())
+        .options(JobOptions { policy: asked, ..JobOptions::default() });
     let job = job.stdout(sink).build().unwrap();
     job.start().unwrap();
     let mut text = String::new();

@@ -9,10 +9,11 @@ use capstan_core::manifest::Manifest;
 use capstan_core::outcome::{Outcome, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
+use capstan_engine::engine::JobBuilder;
 use capstan_engine::engine::{Config, Engine};
 use capstan_engine::handler::{Call, Native};
-use capstan_engine::history::Piece as Logged;
-use capstan_engine::job::{Control, Job, JobBuilder};
+use capstan_engine::job::{Job, JobOptions};
+use capstan_engine::output_log::Piece as Logged;
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
@@ -164,7 +165,10 @@ async fn blocked_sink_ends_at_the_deadline_and_does_not_affect_others() {
     let (stuck, _of_stuck) = stream::pipe(1);
     let (good, of_good) = stream::pipe(64);
     let asked = PolicyRequest { timeout: Some(Duration::from_secs(5)), ..PolicyRequest::default() };
-    let job = job(&engine, &["hello"]).stdout(stuck).stdout(good).control(Control { asked, ..Control::default() });
+    let job = job(&engine, &["hello"])
+        .stdout(stuck)
+        .stdout(good)
+        .options(JobOptions { policy: asked, ..JobOptions::default() });
     let job = job.build().unwrap();
     job.start().unwrap();
     assert!(matches!(job.wait().await.outcome, Outcome::TimedOut { .. }));

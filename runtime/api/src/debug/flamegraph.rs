@@ -1,21 +1,21 @@
-//! Stacks as a flame graph.
+//! `Stacks`: draws stacks as a flame graph.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 
-/// Stacks, outermost first with `;` between, and what each of them weighs.
+/// The weight of each stack. A stack is the names of its functions, outermost first, separated by `;`.
 #[derive(Debug, Default)]
 pub(super) struct Stacks(HashMap<String, u64>);
 
 impl Stacks {
-    /// Adds `weight` to the stack of these names, outermost first.
+    /// Adds `weight` to the stack with these names, outermost first.
     pub(super) fn add(&mut self, names: impl IntoIterator<Item = String>, weight: u64) {
         let names: Vec<_> = names.into_iter().map(|name| name.replace([';', '\n'], ":")).collect();
         *self.0.entry(names.join(";")).or_default() += weight;
     }
 
-    /// The picture of them, SVG; `unit` is what is counted.
+    /// Draws a flame graph as SVG; `unit` is what the weights count.
     pub(super) fn draw(&self, unit: &str) -> std::io::Result<Bytes> {
         let mut lines: Vec<_> = self.0.iter().map(|(stack, weight)| format!("{stack} {weight}")).collect();
         lines.sort_unstable();
@@ -24,7 +24,7 @@ impl Stacks {
         unit.clone_into(&mut options.count_name);
         let mut picture = Vec::new();
         match inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut picture) {
-            // Where nothing was met there is a picture that says so.
+            // Without stacks the library draws a picture that says so, and returns an error.
             Err(_) if lines.is_empty() => Ok(picture.into()),
             drawn => drawn.map(|()| picture.into()),
         }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_names_what_was_met() {
+    fn draw_shows_names_and_weights() {
         let mut stacks = Stacks::default();
         let names = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         stacks.add(["control".into(), "main".into(), "<a::B as C>::work".into()], 1);
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_did_nothing_has_a_picture_too() {
+    fn draw_without_stacks_returns_picture() {
         let picture = Stacks::default().draw("samples").unwrap();
         assert!(std::str::from_utf8(&picture).unwrap().contains("<svg"));
     }

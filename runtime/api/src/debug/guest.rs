@@ -1,4 +1,4 @@
-//! `GET /debug/jobs/{id}/profile`: what the guest of a job computes, for the Firefox profiler.
+//! `GET /debug/jobs/{id}/profile`: takes a CPU profile of the guest of a job, for the Firefox profiler.
 
 use std::sync::Arc;
 
@@ -9,63 +9,67 @@ use capstan_engine::job::Job;
 use hyper::Response;
 use tokio::task::spawn_blocking;
 
-use super::super::Api;
 use super::super::body::Body;
 use super::super::error::Error;
-use super::super::jobs;
+use super::super::jobs::lookup;
 use super::super::query::Parameters;
 use super::super::request::Request;
+use super::super::state::ApiState;
 use super::capture;
 
-/// Answers with a profile of the next seconds, or of those until the job has ended.
-pub(in super::super) async fn profile(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::of(&request, &["seconds"], &[])?;
-    let seconds = capture::seconds(&parameters)?;
-    let job = going(&api, &request)?;
-    if job.spec().about.kind == Kind::Native {
-        let message = format!("{} is native code: /debug/pprof/profile tells of it", job.name());
+/// Responds with a profile of the requested duration, or of the time until the job ends if that is shorter.
+pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let parameters = Parameters::parse(&request, &["seconds"], &[])?;
+    let duration = capture::parse_duration(&parameters)?;
+    let job = find_running(&state, &request)?;
+    if job.spec().handler_info.kind == Kind::Native {
+        let message = format!("{} is native code; use /debug/pprof/profile to profile it", job.name());
         return Err(Error::conflict(job.id(), message));
     }
-    let begun = || Error::conflict(job.id(), format!("the run of job {} has not begun, or is over", job.id()));
-    let sampler = job.sampler().ok_or_else(begun)?;
-    let begin = spawn_blocking(|| Taken::begin(sampler)).await.map_err(|error| Error::internal(error.to_string()))?;
-    let taken = begin.map_err(|error| match error {
+    let not_running = || {
+        let message = format!("the run of job {} has not started, or has ended", job.id());
+        Error::conflict(job.id(), message)
+    };
+    let sampler = job.sampler().ok_or_else(not_running)?;
+    let started =
+        spawn_blocking(|| GuestProfile::start(sampler)).await.map_err(|error| Error::internal(error.to_string()))?;
+    let profile = started.map_err(|error| match error {
         SamplerError::Begun => Error::conflict(job.id(), error.to_string()),
         SamplerError::NotBegun | SamplerError::Failed(_) => Error::internal(error.to_string()),
     })?;
-    let over = async move {
-        // It ends with the job where that is sooner.
-        let _ = tokio::time::timeout(seconds, job.wait()).await;
+    let captured = async move {
+        // The job may end before the duration is over.
+        let _ = tokio::time::timeout(duration, job.wait()).await;
     };
-    Ok(capture::answer(&api, &request, "application/json", over, move || taken.tell()))
+    Ok(capture::respond(&state, &request, "application/json", captured, move || profile.finish()))
 }
 
-/// The job of the path, be it a service, which must not have ended.
-fn going(api: &Api, request: &Request) -> Result<Job, Error> {
-    let id = request.job()?;
-    match api.engine.jobs().into_iter().find(|job| job.id() == id) {
+/// Returns the job in the path, which may be a service, and must not have ended.
+fn find_running(state: &ApiState, request: &Request) -> Result<Job, Error> {
+    let id = request.job_id()?;
+    match state.engine.jobs().into_iter().find(|job| job.id() == id) {
         Some(job) => Ok(job),
-        None => jobs::find_going(api, request).map(|(_, job)| job),
+        None => lookup::find_unfinished(state, request).map(|(_, job)| job),
     }
 }
 
-/// A profile that is being taken. Dropping it ends it.
-struct Taken(Option<Arc<dyn Sampler>>);
+/// A profile that is being taken. Dropping it stops the sampler.
+struct GuestProfile(Option<Arc<dyn Sampler>>);
 
-impl Taken {
-    fn begin(sampler: Arc<dyn Sampler>) -> Result<Self, SamplerError> {
+impl GuestProfile {
+    fn start(sampler: Arc<dyn Sampler>) -> Result<Self, SamplerError> {
         sampler.begin()?;
         Ok(Self(Some(sampler)))
     }
 
-    fn tell(mut self) -> Result<Bytes, String> {
-        // From here on another may be begun, which is not this one's to end.
-        let sampler = self.0.take().expect("it is taken once");
+    fn finish(mut self) -> Result<Bytes, String> {
+        // Once this profile has ended another may start, which the drop must not stop.
+        let sampler = self.0.take().expect("only `finish` takes it, and consumes the profile");
         sampler.end().map(Bytes::from).map_err(|error| error.to_string())
     }
 }
 
-impl Drop for Taken {
+impl Drop for GuestProfile {
     fn drop(&mut self) {
         if let Some(sampler) = self.0.take() {
             sampler.abandon();

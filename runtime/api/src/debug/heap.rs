@@ -1,7 +1,7 @@
-//! `GET /debug/pprof/heap`: what was allocated in the next seconds and is still held then, and by whom.
+//! `GET /debug/pprof/heap`: takes a heap profile, which shows the memory that was allocated and is still in use at the end, by stack.
 //!
-//! The allocator notes one allocation in about 512 KiB of them, with its stack. It does so only while a profile is taken, and only
-//! where it was built for it.
+//! The allocator samples one allocation in about 512 KiB, with its stack. It does so only while a profile is taken, and only if it was
+//! built with profiling.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -11,45 +11,46 @@ use hyper::{Response, StatusCode};
 use jemalloc_pprof::{JemallocProfCtl, PROF_CTL, StackProfile};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
-use super::super::Api;
 use super::super::body::Body;
 use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
-use super::capture::{self, Format};
+use super::super::state::ApiState;
+use super::capture;
 use super::flamegraph::Stacks;
+use super::profiler::{self, Format};
 
-/// Answers with a profile of the next seconds.
-pub(in super::super) async fn heap(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::of(&request, &["seconds", "format"], &[])?;
-    let (seconds, format) = (capture::seconds(&parameters)?, Format::of(&parameters)?);
-    let Some(control) = PROF_CTL.as_ref() else { return Err(not_built_for_it()) };
-    let only = capture::only(&api)?;
-    let sampling = Sampling::start(control.clone().lock_owned().await, only)?;
-    let over = tokio::time::sleep(seconds);
-    Ok(capture::answer(&api, &request, format.media_type(), over, move || sampling.tell(format)))
+/// Responds with a profile of the requested duration.
+pub(in super::super) async fn heap(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let parameters = Parameters::parse(&request, &["seconds", "format"], &[])?;
+    let (duration, format) = (capture::parse_duration(&parameters)?, Format::parse(&parameters)?);
+    let Some(control) = PROF_CTL.as_ref() else { return Err(unavailable()) };
+    let permit = profiler::acquire_profiler(&state)?;
+    let profile = HeapProfile::start(control.clone().lock_owned().await, permit)?;
+    let captured = tokio::time::sleep(duration);
+    Ok(capture::respond(&state, &request, format.media_type(), captured, move || profile.finish(format)))
 }
 
-fn not_built_for_it() -> Error {
-    let message = "the allocator was built without profiles; \
-                   build with JEMALLOC_SYS_WITH_MALLOC_CONF=prof:true,prof_active:false";
+fn unavailable() -> Error {
+    let message = "the allocator of this daemon was built without profiling; \
+                   build it with JEMALLOC_SYS_WITH_MALLOC_CONF=prof:true,prof_active:false";
     Error::new(StatusCode::NOT_IMPLEMENTED, "heap_profile_unavailable", message)
 }
 
-/// A profile that is being taken, until it is dropped. What was noted is forgotten then.
-struct Sampling {
+/// A profile that is being taken. Dropping it stops the sampling and discards the samples.
+struct HeapProfile {
     control: OwnedMutexGuard<JemallocProfCtl>,
-    _only: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Sampling {
-    fn start(mut control: OwnedMutexGuard<JemallocProfCtl>, only: OwnedSemaphorePermit) -> Result<Self, Error> {
-        control.activate().map_err(|error| Error::internal(format!("the allocator notes nothing: {error}")))?;
-        Ok(Self { control, _only: only })
+impl HeapProfile {
+    fn start(mut control: OwnedMutexGuard<JemallocProfCtl>, permit: OwnedSemaphorePermit) -> Result<Self, Error> {
+        control.activate().map_err(|error| Error::internal(format!("cannot start the heap profile: {error}")))?;
+        Ok(Self { control, _permit: permit })
     }
 
-    /// What was noted so far.
-    fn tell(mut self, format: Format) -> Result<Bytes, String> {
+    /// Returns the samples so far.
+    fn finish(mut self, format: Format) -> Result<Bytes, String> {
         match format {
             Format::Protobuf => self.control.dump_pprof().map(Bytes::from).map_err(|error| error.to_string()),
             Format::FlameGraph => {
@@ -60,10 +61,10 @@ impl Sampling {
     }
 }
 
-impl Drop for Sampling {
+impl Drop for HeapProfile {
     fn drop(&mut self) {
         if let Err(error) = self.control.deactivate() {
-            tracing::warn!(%error, "the allocator goes on noting");
+            tracing::warn!(%error, "cannot stop the heap profile, so the allocator continues to sample");
         }
     }
 }
@@ -78,7 +79,7 @@ fn stacks(profile: &StackProfile) -> Stacks {
     stacks
 }
 
-/// The functions that the call before `address` stands in, outermost first; compiled guests have no names here.
+/// Returns the names of the functions at the call before `address`, outermost first. The code of guests has no names here.
 fn names(address: usize) -> Vec<String> {
     let mut names = Vec::new();
     backtrace::resolve((address - 1) as *mut c_void, |symbol| {

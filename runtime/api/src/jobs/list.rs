@@ -1,47 +1,49 @@
-//! `GET /jobs`: which jobs there are and have been, the last to start first, page by page.
+//! `GET /jobs`: lists the current and earlier jobs page by page, the latest first.
 
 use std::sync::Arc;
 
 use capstan_core::outcome::Outcome;
 use capstan_engine::history::Filter;
-use capstan_engine::job::State;
+use capstan_engine::job::JobState;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use super::super::Api;
 use super::super::body::{self, Body};
 use super::super::error::Error;
 use super::super::query::Parameters;
 use super::super::request::Request;
-use super::view::Told;
+use super::super::state::ApiState;
+use super::view::JobView;
 
-/// Jobs of a page, where nobody says how many.
-const LIMIT: usize = 100;
-/// The most jobs of a page.
+/// Jobs on a page by default.
+const DEFAULT_LIMIT: usize = 100;
+/// The most jobs on a page.
 const MAX_LIMIT: usize = 1000;
 
-/// Lists jobs.
-pub(in super::super) async fn list(api: Arc<Api>, request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::of(&request, &["handler", "outcome", "state", "since", "limit", "cursor"], &[])?;
+/// Returns one page, and the cursor of the next.
+pub(in super::super) async fn list(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    let parameters = Parameters::parse(&request, &["handler", "outcome", "state", "since", "limit", "cursor"], &[])?;
     let filter = filter(&parameters)?;
-    let limit = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    let limit = parameters.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), limit)?.unwrap_or(LIMIT);
-    let before = parameters.read("cursor", "one that this daemon gave", |text| api.cursors.number(text))?;
-    let page = api.engine.records().list(&filter, before, limit);
-    let jobs: Vec<_> = page.records.iter().map(Told::new).collect();
-    let cursor = page.next.map(|number| api.cursors.of(number));
+    let parse_limit = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    let limit = parameters.parse_value("limit", &format!("a number from 1 to {MAX_LIMIT}"), parse_limit)?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    let cursor = |text: &str| state.cursors.decode(text);
+    let before = parameters.parse_value("cursor", "a cursor that this daemon has returned since its start", cursor)?;
+    let page = state.engine.history().list(&filter, before, limit);
+    let jobs: Vec<_> = page.records.iter().map(JobView::new).collect();
+    let cursor = page.next.map(|number| state.cursors.encode(number));
     Ok(body::json(StatusCode::OK, &json!({"jobs": jobs, "cursor": cursor})))
 }
 
 fn filter(parameters: &Parameters) -> Result<Filter, Error> {
     let token = |key, tokens: &[&str]| {
         let expected = format!("one of {}", tokens.join(", "));
-        parameters.read(key, &expected, |text| tokens.contains(&text).then(|| text.to_owned()))
+        parameters.parse_value(key, &expected, |text| tokens.contains(&text).then(|| text.to_owned()))
     };
     Ok(Filter {
         handler: parameters.get("handler").map(str::to_owned),
         outcome: token("outcome", &Outcome::KINDS)?,
-        state: token("state", &State::TOKENS)?,
+        state: token("state", &JobState::TOKENS)?,
         since: parameters.time("since")?,
     })
 }

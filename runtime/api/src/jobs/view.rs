@@ -1,85 +1,85 @@
-//! A job as it is told of.
+//! `JobView`: a job as JSON.
 
 use capstan_core::caller::Caller;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::Policy;
 use capstan_core::usage::UsageReport;
 use capstan_engine::history::Record;
-use capstan_engine::job::{End, JobId, State};
+use capstan_engine::job::{JobEnd, JobId, JobState};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-/// A job in JSON. What is not there yet is null.
+/// A job as JSON. What is not known yet is null.
 #[derive(Debug, Serialize)]
-pub(super) struct Told<'a> {
+pub(super) struct JobView<'a> {
     id: JobId,
     handler: &'a str,
     digest: Option<&'a str>,
     args: &'a [String],
     parent: Option<JobId>,
-    /// Null where it is the daemon's own.
+    /// Null for a job of the daemon itself.
     caller: Option<&'a Caller>,
     key: Option<&'a str>,
     concurrency_key: Option<&'a str>,
     state: &'static str,
     durable: bool,
-    /// Whether there is anything for `logs`.
+    /// Whether its output is stored, for `logs`.
     logged: bool,
     policy: &'a Policy,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_time")]
     created: Option<Timestamp>,
     #[serde(flatten)]
-    run: Run,
-    runs: Vec<Run>,
+    latest_run: RunView,
+    runs: Vec<RunView>,
 }
 
-/// One attempt at it.
+/// One run of a job.
 #[derive(Clone, Debug, Serialize)]
-struct Run {
-    #[serde(serialize_with = "time")]
+struct RunView {
+    #[serde(serialize_with = "serialize_time")]
     started: Option<Timestamp>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_time")]
     ended: Option<Timestamp>,
     outcome: Option<Outcome>,
     exit_code: Option<u8>,
-    /// Why it was no success, in a line.
+    /// Why it did not succeed, in one line.
     error: Option<Box<str>>,
     usage: UsageReport,
 }
 
-impl<'a> Told<'a> {
+impl<'a> JobView<'a> {
     pub(super) fn new(record: &'a Record) -> Self {
         let state = record.state();
         let token = state.token();
         let end = match state {
-            State::Done(end) => Some(end),
-            State::Created | State::Queued | State::Running => None,
+            JobState::Done(end) => Some(end),
+            JobState::Created | JobState::Queued | JobState::Running => None,
         };
-        let run = Run::new(record, end);
-        let given = &record.given;
+        let run = RunView::new(record, end);
+        let spec = &record.spec;
         Self {
-            id: given.id,
-            handler: given.handler.as_str(),
-            digest: given.about.digest.as_deref(),
-            args: &given.args,
-            parent: given.parent,
-            caller: given.caller.as_ref(),
-            key: given.key.as_ref().map(|key| key.text.as_str()),
-            concurrency_key: given.concurrency_key.as_deref(),
+            id: spec.id,
+            handler: spec.handler.as_str(),
+            digest: spec.handler_info.digest.as_deref(),
+            args: &spec.args,
+            parent: spec.parent,
+            caller: spec.caller.as_ref(),
+            key: spec.key.as_ref().map(|key| key.text.as_str()),
+            concurrency_key: spec.concurrency_key.as_deref(),
             state: token,
             durable: false,
             logged: record.log.is_some(),
-            policy: &given.policy,
-            created: Some(given.created),
-            // A job that was stopped in the queue has an end, and no run.
+            policy: &spec.policy,
+            created: Some(spec.created),
+            // A job that was cancelled in the queue has an end, but no run.
             runs: run.started.map(|_| run.clone()).into_iter().collect(),
-            run,
+            latest_run: run,
         }
     }
 }
 
-impl Run {
-    fn new(record: &Record, end: Option<End>) -> Self {
+impl RunView {
+    fn new(record: &Record, end: Option<JobEnd>) -> Self {
         let usage = record.usage();
         let (ended, outcome, error) =
             end.map_or((None, None, None), |end| (Some(end.at), Some(end.outcome), end.error));
@@ -88,7 +88,7 @@ impl Run {
     }
 }
 
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn serialize_time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| format!("{time:.9}")).serialize(serializer)
 }

@@ -1,88 +1,91 @@
-//! The plain answer: the body is stdout, and the outcome stands in the head, in trailers, or in how the body ends.
+//! The plain response: the body is stdout. The outcome is in the head, in trailers, or shows in whether the body is cut.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
-use capstan_engine::job::{End, Job};
+use capstan_engine::job::{Job, JobEnd};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
 use tokio::io::AsyncReadExt as _;
 
-use super::super::Api;
-use super::super::body::{self, Abort, Body};
-use super::super::disconnect::{Client, Leave, Pieces};
-use super::super::input::InputEnd;
-use super::super::timeouts::{self, Reading};
+use super::super::body::{self, Aborted, Body};
+use super::super::disconnect::{CancelOnDisconnect, Client, FrameSender};
+use super::super::headers::{EXIT_CODE, OUTCOME};
+use super::super::state::ApiState;
+use super::super::stdin::StdinEnd;
+use super::super::timeouts::{self, ResponseKind};
 use super::spill::{self, Spill};
-use super::{EXIT_CODE, OUTCOME};
 
-/// The head waits for the end of the run for this long.
-const HOLD: Duration = Duration::from_millis(10);
-/// The head waits for no more output than this many bytes.
-const HELD: usize = 16 << 10;
+/// How long the head of the response waits for the end of the run.
+const HEAD_DELAY: Duration = Duration::from_millis(10);
+/// Bytes of output that are buffered while the head waits; with more, the response starts.
+const HEAD_BUFFER: usize = 16 << 10;
 /// Bytes that are read at a time.
 const CHUNK: usize = 16 << 10;
 
-/// Answers with what `job` prints.
+/// Responds with the output of `job`.
 ///
-/// A run that ends within 10 ms with 16 KiB of output or less is told whole, with its outcome in the head. Any other is told as it goes
-/// on: its outcome comes in trailers where the client takes those; a client that does not sees the body cut unless the run exits 0.
-pub(super) async fn answer(
-    api: &Api,
+/// The response to a run that ends within 10 ms with up to 16 KiB of output is sent complete, with the outcome in its head. Any other is
+/// streamed, with the outcome in trailers if the client accepts them. For a client that does not, the body is cut unless the run exits 0.
+pub(super) async fn respond(
+    state: &ApiState,
     job: &Job,
     mut stdout: Source,
-    input: InputEnd,
-    takes_trailers: bool,
+    stdin_end: StdinEnd,
+    accepts_trailers: bool,
     client: Client,
 ) -> Response<Body> {
-    let leave = Leave::of(job);
-    let mut held = BytesMut::with_capacity(HELD + 1);
-    if let Ok(Some(end)) = tokio::time::timeout(HOLD, short_end(&mut stdout, &mut held, job)).await {
-        return whole(held.freeze(), &end, &input);
+    let cancel_on_disconnect = CancelOnDisconnect::new(job);
+    let mut buffer = BytesMut::with_capacity(HEAD_BUFFER + 1);
+    if let Ok(Some(end)) = tokio::time::timeout(HEAD_DELAY, read_short_run(&mut stdout, &mut buffer, job)).await {
+        return complete_response(buffer.freeze(), &end, &stdin_end);
     }
-    if !input.is_cancelled() {
-        let most = job.limits().stdout;
-        stdout =
-            spill::through(&api.tasks, stdout, Spill { folder: api.settings.spill.clone(), most, until: input }, job);
+    if !stdin_end.is_cancelled() {
+        let max_bytes = job.limits().stdout;
+        let spill = Spill { folder: state.settings.spill_folder.clone(), max_bytes, until: stdin_end };
+        stdout = spill::through(&state.tasks, stdout, spill, job);
     }
-    let (pieces, body) = client.answer(leave);
-    api.tasks.spawn("api", "answer of a run", tell(job.clone(), held.freeze(), stdout, pieces, takes_trailers));
-    let mut response = body::typed(StatusCode::OK, "application/octet-stream", body);
-    timeouts::read_as(&mut response, Reading::Run(job.clone()));
-    if takes_trailers {
+    let (frames, body) = client.stream_response(cancel_on_disconnect);
+    let sending = send_output(job.clone(), buffer.freeze(), stdout, frames, accepts_trailers);
+    state.tasks.spawn("api", "response of a run", sending);
+    let mut response = body::response(StatusCode::OK, "application/octet-stream", body);
+    timeouts::set_response_kind(&mut response, ResponseKind::Run(job.clone()));
+    if accepts_trailers {
         response.headers_mut().insert(TRAILER, HeaderValue::from_static("capstan-outcome, capstan-exit-code"));
     }
     response
 }
 
-/// Reads what a short run prints, and its end; `None` where it prints more. Cancel-safe: what was read is in `held`.
-async fn short_end(stdout: &mut Source, held: &mut BytesMut, job: &Job) -> Option<End> {
-    while held.len() <= HELD {
-        // A pipe is read without errors.
-        if matches!(stdout.read_buf(held).await, Ok(0) | Err(_)) {
+/// Reads the output of a short run, and returns its end; `None` where the output exceeds the buffer.
+///
+/// Cancel-safe: what was read is in `buffer`.
+async fn read_short_run(stdout: &mut Source, buffer: &mut BytesMut, job: &Job) -> Option<JobEnd> {
+    while buffer.len() <= HEAD_BUFFER {
+        // Reading a pipe does not fail.
+        if matches!(stdout.read_buf(buffer).await, Ok(0) | Err(_)) {
             return Some(job.wait().await);
         }
     }
     None
 }
 
-fn whole(printed: Bytes, end: &End, input: &InputEnd) -> Response<Body> {
-    let mut response = body::typed(StatusCode::OK, "application/octet-stream", body::whole(printed));
-    response.headers_mut().extend(outcome(end));
-    if !input.is_cancelled() {
+fn complete_response(output: Bytes, end: &JobEnd, stdin_end: &StdinEnd) -> Response<Body> {
+    let mut response = body::response(StatusCode::OK, "application/octet-stream", body::full(output));
+    response.headers_mut().extend(outcome_headers(end));
+    if !stdin_end.is_cancelled() {
         // The rest of the request will not be read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-async fn tell(job: Job, held: Bytes, mut stdout: Source, pieces: Pieces, takes_trailers: bool) {
-    let mut next = held;
+async fn send_output(job: Job, buffered: Bytes, mut stdout: Source, frames: FrameSender, accepts_trailers: bool) {
+    let mut next = buffered;
     let mut buffer = BytesMut::new();
     loop {
-        if !next.is_empty() && pieces.send(Ok(Frame::data(next))).await.is_err() {
+        if !next.is_empty() && frames.send(Ok(Frame::data(next))).await.is_err() {
             return;
         }
         buffer.reserve(CHUNK);
@@ -93,15 +96,15 @@ async fn tell(job: Job, held: Bytes, mut stdout: Source, pieces: Pieces, takes_t
     }
     let end = job.wait().await;
     let last = match end.outcome.is_success() {
-        _ if takes_trailers => Ok(Frame::trailers(outcome(&end))),
+        _ if accepts_trailers => Ok(Frame::trailers(outcome_headers(&end))),
         true => return,
-        false => Err(Abort),
+        false => Err(Aborted),
     };
-    // A client that has left needs no end.
-    let _ = pieces.send(last).await;
+    // It fails only where the client has disconnected.
+    let _ = frames.send(last).await;
 }
 
-fn outcome(end: &End) -> HeaderMap {
+fn outcome_headers(end: &JobEnd) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(OUTCOME, HeaderValue::from_static(end.outcome.kind()));
     headers.insert(EXIT_CODE, HeaderValue::from(u16::from(end.outcome.exit_code())));

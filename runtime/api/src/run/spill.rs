@@ -1,7 +1,7 @@
-//! The spill rule: output that nobody reads yet goes to a file while the request's body is still coming.
+//! Spills output that the client does not read yet to a file, while the body of the request is still arriving.
 //!
-//! Many clients send all they have before they read anything. With bounded pipes alone such a client and a guest that echoes would wait
-//! for each other for ever. The file has no name, takes no more than the cap on stdout, and is gone with the run.
+//! Many clients send their whole body before they read anything. With bounded pipes alone such a client and a guest that echoes would
+//! deadlock. The file has no name, holds at most as many bytes as the limit on stdout, and is deleted with the run.
 
 use std::fs::File;
 use std::io;
@@ -21,55 +21,57 @@ use tokio_util::sync::CancellationToken;
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// Where output may spill to, and how far.
+/// Where output spills to, and how much of it.
 #[derive(Debug)]
 pub(super) struct Spill {
     pub(super) folder: PathBuf,
-    /// Bytes of the file.
-    pub(super) most: u64,
-    /// Spilling ends here; from then on who does not read holds the guest back.
+    /// The most bytes in the file at a time.
+    pub(super) max_bytes: u64,
+    /// Spilling ends when this is cancelled; from then on a client that does not read blocks the guest.
     pub(super) until: CancellationToken,
 }
 
-/// `stdout` with room for what nobody reads yet.
+/// Returns a copy of `stdout` that spills what is not read yet.
 pub(super) fn through(tasks: &Tasks, stdout: Source, spill: Spill, job: &Job) -> Source {
     let (sink, source) = stream::pipe(PIPE_CAPACITY);
     let job = job.clone();
-    tasks.spawn("api", "output of a run that nobody reads yet", async move {
+    tasks.spawn("api", "unread output of a run", async move {
         if let Err(error) = copy(stdout, sink, spill).await {
-            tracing::error!(job = %job.id(), %error, "cannot spill the output of a run, which ends it");
-            job.stop().request(Outcome::HostError { message: format!("cannot spill output: {error}") });
+            tracing::error!(job = %job.id(), %error, "cannot spill the output of a run to a file, so the run is ended");
+            job.stop().request(Outcome::HostError {
+                message: format!("cannot spill output to a file in the data directory: {error}"),
+            });
         }
     });
     source
 }
 
 async fn copy(mut stdout: Source, mut sink: Sink, spill: Spill) -> io::Result<()> {
-    let mut file = Spilled::new(spill.folder);
-    let (mut next, mut buffer, mut open) = (Bytes::new(), BytesMut::new(), true);
+    let mut file = FileQueue::new(spill.folder);
+    let (mut next, mut buffer, mut is_open) = (Bytes::new(), BytesMut::new(), true);
     loop {
         if next.is_empty() {
-            next = file.take().await?;
+            next = file.pop().await?;
         }
-        if next.is_empty() && !open {
+        if next.is_empty() && !is_open {
             return Ok(());
         }
-        let may_spill = file.len() < spill.most && !spill.until.is_cancelled();
+        let may_spill = file.len() < spill.max_bytes && !spill.until.is_cancelled();
         buffer.reserve(CHUNK);
         tokio::select! {
             biased;
             written = sink.write(&next), if !next.is_empty() => match written {
                 Ok(written) => next.advance(written),
-                // Nobody will read it; the guest finds out when it writes more.
+                // The client has disconnected; the guest gets an error when it writes more.
                 Err(_) => return Ok(()),
             },
-            read = stdout.read_buf(&mut buffer), if open && (next.is_empty() || may_spill) => {
-                open = read? > 0;
+            read = stdout.read_buf(&mut buffer), if is_open && (next.is_empty() || may_spill) => {
+                is_open = read? > 0;
                 let chunk = buffer.split().freeze();
                 if next.is_empty() {
                     next = chunk;
                 } else if !chunk.is_empty() {
-                    file.put(chunk).await?;
+                    file.push(chunk).await?;
                 }
             }
         }
@@ -77,29 +79,31 @@ async fn copy(mut stdout: Source, mut sink: Sink, spill: Spill) -> io::Result<()
 }
 
 /// A queue of bytes in a file.
-struct Spilled {
+struct FileQueue {
     folder: PathBuf,
     file: Option<Arc<File>>,
-    taken: u64,
-    put: u64,
+    /// The offset of the first byte of the queue.
+    start: u64,
+    /// The offset after its last byte.
+    end: u64,
 }
 
-impl Spilled {
+impl FileQueue {
     fn new(folder: PathBuf) -> Self {
-        Self { folder, file: None, taken: 0, put: 0 }
+        Self { folder, file: None, start: 0, end: 0 }
     }
 
     fn len(&self) -> u64 {
-        self.put - self.taken
+        self.end - self.start
     }
 
-    async fn put(&mut self, bytes: Bytes) -> io::Result<()> {
-        let (file, folder, at) = (self.file.take(), self.folder.clone(), self.put);
-        self.put += bytes.len() as u64;
+    async fn push(&mut self, bytes: Bytes) -> io::Result<()> {
+        let (file, folder, offset) = (self.file.take(), self.folder.clone(), self.end);
+        self.end += bytes.len() as u64;
         self.file = Some(
-            blocking(move || {
+            run_blocking(move || {
                 let file = file.map_or_else(|| tempfile::tempfile_in(folder).map(Arc::new), Ok)?;
-                file.write_all_at(&bytes, at)?;
+                file.write_all_at(&bytes, offset)?;
                 Ok(file)
             })
             .await?,
@@ -107,19 +111,19 @@ impl Spilled {
         Ok(())
     }
 
-    /// What was put first, up to 64 KiB of it; nothing if there is nothing.
-    async fn take(&mut self) -> io::Result<Bytes> {
+    /// Removes and returns the first bytes of the queue, up to 64 KiB; no bytes if it is empty.
+    async fn pop(&mut self) -> io::Result<Bytes> {
         let Some(file) = self.file.clone().filter(|_| self.len() > 0) else { return Ok(Bytes::new()) };
-        let (at, length) = (self.taken, self.len().min(CHUNK as u64));
-        self.taken += length;
-        let emptied = self.len() == 0;
-        if emptied {
-            (self.taken, self.put) = (0, 0);
+        let (offset, length) = (self.start, self.len().min(CHUNK as u64));
+        self.start += length;
+        let is_empty = self.len() == 0;
+        if is_empty {
+            (self.start, self.end) = (0, 0);
         }
-        blocking(move || {
+        run_blocking(move || {
             let mut bytes = vec![0; usize::try_from(length).expect("a chunk fits into memory")];
-            file.read_exact_at(&mut bytes, at)?;
-            if emptied {
+            file.read_exact_at(&mut bytes, offset)?;
+            if is_empty {
                 file.set_len(0)?;
             }
             Ok(bytes.into())
@@ -128,7 +132,7 @@ impl Spilled {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
@@ -144,25 +148,25 @@ mod tests {
         folder: tempfile::TempDir,
     }
 
-    fn spilling(most: u64) -> Pipes {
+    fn spill_up_to(max_bytes: u64) -> Pipes {
         let folder = tempfile::tempdir().unwrap();
         let (guest, stdout) = stream::pipe(1024);
         let (sink, client) = stream::pipe(1024);
         let until = CancellationToken::new();
         let mut copying = tokio::task::JoinSet::new();
-        copying.spawn(copy(stdout, sink, Spill { folder: folder.path().to_owned(), most, until: until.clone() }));
+        copying.spawn(copy(stdout, sink, Spill { folder: folder.path().to_owned(), max_bytes, until: until.clone() }));
         Pipes { guest, client, until, copying, folder }
     }
 
-    fn counted(length: usize) -> Vec<u8> {
+    fn byte_sequence(length: usize) -> Vec<u8> {
         (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test looks into its own folder")]
     #[tokio::test]
-    async fn what_is_written_before_anything_is_read_comes_out_in_order() {
-        let mut pipes = spilling(u64::MAX);
-        let written = counted(1_000_000);
+    async fn output_written_before_any_read_is_read_in_order() {
+        let mut pipes = spill_up_to(u64::MAX);
+        let written = byte_sequence(1_000_000);
         pipes.guest.write_all(&written).await.unwrap();
         drop(pipes.guest);
         let mut read = Vec::new();
@@ -173,9 +177,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_and_writing_may_alternate_as_they_like() {
-        let mut pipes = spilling(u64::MAX);
-        let written = counted(300_000);
+    async fn output_is_read_in_order_when_reads_and_writes_alternate() {
+        let mut pipes = spill_up_to(u64::MAX);
+        let written = byte_sequence(300_000);
         let mut read = Vec::new();
         for chunk in written.chunks(30_000) {
             pipes.guest.write_all(chunk).await.unwrap();
@@ -189,16 +193,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_most_the_guest_waits() {
-        let mut pipes = spilling(100_000);
+    async fn guest_blocks_when_file_reaches_limit() {
+        let mut pipes = spill_up_to(100_000);
         let write = pipes.guest.write_all(&[7; 1_000_000]);
         let waited = tokio::time::timeout(std::time::Duration::from_millis(200), write).await;
         assert!(waited.is_err(), "1 MB went into 100 kB and three pipes");
     }
 
     #[tokio::test]
-    async fn once_the_input_has_ended_the_guest_waits() {
-        let mut pipes = spilling(u64::MAX);
+    async fn guest_blocks_once_input_has_ended() {
+        let mut pipes = spill_up_to(u64::MAX);
         pipes.until.cancel();
         let write = pipes.guest.write_all(&[7; 1_000_000]);
         let waited = tokio::time::timeout(std::time::Duration::from_millis(200), write).await;
@@ -206,8 +210,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_is_a_broken_pipe_for_the_guest() {
-        let mut pipes = spilling(u64::MAX);
+    async fn guest_gets_broken_pipe_when_client_disconnects() {
+        let mut pipes = spill_up_to(u64::MAX);
         drop(pipes.client);
         while pipes.guest.write_all(&[7; 1024]).await.is_ok() {}
         pipes.copying.join_next().await.unwrap().unwrap().unwrap();

@@ -1,11 +1,11 @@
-//! Every route of the table, with every method and version.
+//! All routes of the table, with all methods and versions.
 
 use super::super::router::Routes;
 use super::*;
 
 const METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"];
 
-/// The paths of the table with their methods, names and ids filled in.
+/// Returns the paths of the table with their methods. Names and ids are filled in.
 fn paths() -> Vec<(String, Vec<String>)> {
     let mut paths: Vec<(String, Vec<String>)> = Vec::new();
     for line in Routes.to_string().lines() {
@@ -20,31 +20,31 @@ fn paths() -> Vec<(String, Vec<String>)> {
     paths
 }
 
-struct Answered {
+struct Reply {
     status: u16,
     head: String,
     body: String,
 }
 
-impl Answered {
+impl Reply {
     fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
-async fn call(served: &Served, method: &str, path: &str) -> Answered {
+async fn call(served: &TestServer, method: &str, path: &str) -> Reply {
     let mut connection = served.unix().await;
     let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    ask(&mut connection, &request).await;
-    let (answer, _) = rest(&mut connection).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer:?}"));
+    send(&mut connection, &request).await;
+    let (response, _) = read_to_end(&mut connection).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {response:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answered { status, head: head.to_owned(), body: body.to_owned() }
+    Reply { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_has_not_is_told_those_that_it_has() {
-    let served = Served::open().await;
+async fn unsupported_method_gets_allowed_methods() {
+    let served = TestServer::open().await;
     for (path, methods) in paths() {
         let mut allow = String::new();
         for method in &methods {
@@ -57,17 +57,17 @@ async fn a_method_that_a_path_has_not_is_told_those_that_it_has() {
             if has(method) || (*method == "HEAD" && has("GET")) {
                 continue;
             }
-            let told = call(&served, method, &path).await;
-            assert_eq!(told.header("allow"), Some(allow.as_str()), "{method} {path}");
+            let reply = call(&served, method, &path).await;
+            assert_eq!(reply.header("allow"), Some(allow.as_str()), "{method} {path}");
             if *method == "OPTIONS" {
-                assert_eq!((told.status, told.body.as_str()), (204, ""), "{path}");
+                assert_eq!((reply.status, reply.body.as_str()), (204, ""), "{path}");
             } else {
-                assert_eq!(told.status, 405, "{method} {path}");
+                assert_eq!(reply.status, 405, "{method} {path}");
                 assert_eq!(
-                    told.body.contains("method_not_allowed"),
+                    reply.body.contains("method_not_allowed"),
                     *method != "HEAD",
                     "{method} {path}: {}",
-                    told.body
+                    reply.body
                 );
             }
         }
@@ -75,10 +75,10 @@ async fn a_method_that_a_path_has_not_is_told_those_that_it_has() {
 }
 
 #[tokio::test]
-async fn head_is_get_without_the_body_on_every_path() {
-    let served = Served::open().await;
+async fn head_equals_get_without_body_on_every_path() {
+    let served = TestServer::open().await;
     for (path, methods) in paths() {
-        // An answer that goes on has no end to compare.
+        // A stream has no end to compare.
         if path == "/events" || !methods.iter().any(|method| method == "GET") {
             continue;
         }
@@ -93,16 +93,16 @@ async fn head_is_get_without_the_body_on_every_path() {
 }
 
 #[tokio::test]
-async fn every_path_is_served_under_its_version_and_under_no_other() {
-    let served = Served::open().await;
+async fn every_path_is_served_under_supported_version_only() {
+    let served = TestServer::open().await;
     for (path, _) in paths() {
         let bare = call(&served, "OPTIONS", &path).await;
         let versioned = call(&served, "OPTIONS", &format!("/v1{path}")).await;
         assert_eq!((bare.status, versioned.status), (204, 204), "{path}");
         for version in ["v0", "v2", "v99", "v1.0", "v01x", "v18446744073709551617"] {
-            let told = call(&served, "GET", &format!("/{version}{path}")).await;
-            assert_eq!(told.status, 400, "/{version}{path}");
-            assert!(told.body.contains("lowest is 1 and the highest 1"), "{}", told.body);
+            let reply = call(&served, "GET", &format!("/{version}{path}")).await;
+            assert_eq!(reply.status, 400, "/{version}{path}");
+            assert!(reply.body.contains("lowest is 1 and the highest 1"), "{}", reply.body);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How connections end when the server stops, by a clock that runs only when nothing else does.
+//! How connections end when the server stops, with a paused clock, which advances only while all tasks wait.
 
 use tokio::time::Instant;
 
@@ -6,9 +6,9 @@ use super::*;
 
 const PING: &str = "GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Reads the answer to [`PING`].
-async fn pinged(connection: &mut Box<dyn Connection>) {
-    ask(connection, PING).await;
+/// Sends [`PING`] and reads the response.
+async fn ping(connection: &mut Box<dyn Connection>) {
+    send(connection, PING).await;
     let mut read = Vec::new();
     while !read.ends_with(b"OK\n") {
         read.push(connection.read_u8().await.unwrap());
@@ -16,38 +16,38 @@ async fn pinged(connection: &mut Box<dyn Connection>) {
     assert!(read.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&read));
 }
 
-/// Stops the server, and tells how long that took.
-async fn stopped(served: &mut Served) -> Duration {
+/// Stops the server, and returns how long that took.
+async fn stop_duration(served: &mut TestServer) -> Duration {
     tokio::time::pause();
-    let began = Instant::now();
+    let started = Instant::now();
     served.stop().await;
-    began.elapsed()
+    started.elapsed()
 }
 
 #[tokio::test]
-async fn connections_that_are_kept_alive_end_at_once() {
-    let mut served = Served::open().await;
-    let mut kept = served.both().await;
-    for connection in &mut kept {
-        pinged(connection).await;
-        pinged(connection).await;
+async fn idle_connections_end_at_once() {
+    let mut served = TestServer::open().await;
+    let mut idle = served.both().await;
+    for connection in &mut idle {
+        ping(connection).await;
+        ping(connection).await;
     }
-    assert!(stopped(&mut served).await < Duration::from_secs(1));
-    for connection in &mut kept {
-        assert_eq!(rest(connection).await, (String::new(), false), "it ends in order");
+    assert!(stop_duration(&mut served).await < Duration::from_secs(1));
+    for connection in &mut idle {
+        assert_eq!(read_to_end(connection).await, (String::new(), false), "it must end without a reset");
     }
 }
 
 #[tokio::test]
-async fn who_has_said_nothing_yet_is_not_waited_for_either() {
-    let mut served = Served::open().await;
+async fn connections_without_input_end_at_once() {
+    let mut served = TestServer::open().await;
     let mut silent = served.both().await;
-    // Connections are taken in turn: the later ones are served, so these were accepted.
+    // Connections are accepted in order: later ones are served, so these were accepted.
     for connection in &mut served.both().await {
-        pinged(connection).await;
+        ping(connection).await;
     }
-    assert!(stopped(&mut served).await < Duration::from_secs(1));
+    assert!(stop_duration(&mut served).await < Duration::from_secs(1));
     for connection in &mut silent {
-        assert_eq!(rest(connection).await.0, "");
+        assert_eq!(read_to_end(connection).await.0, "");
     }
 }

@@ -17,7 +17,7 @@ const ROUNDS: usize = 5;
 /// Prints the time of a run of `program`, as the median of the rounds.
 pub(crate) fn measure(binary: &str, program: &str) {
     measure_with(binary, program, Tasks::default(), "");
-    measure_with(binary, program, Tasks::noted(), ", in debug mode");
+    measure_with(binary, program, Tasks::tracked(), ", in debug mode");
 }
 
 fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {

@@ -6,7 +6,7 @@ use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::CancelledBy;
 use capstan_engine::engine::{self, Engine};
-use capstan_engine::job::{Job, State};
+use capstan_engine::job::{Job, JobState};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
@@ -30,7 +30,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine =
-        Engine::new(engine::Config { ceiling: capstan_core::policy::Ceiling::of(ceiling), runs: count, queue: 0 });
+        Engine::new(engine::Config { ceiling: capstan_core::policy::Ceiling::with_limits(ceiling), runs: count, queue: 0 });
     let handler =
         runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("sleep", handler).unwrap();
@@ -47,7 +47,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         // A guest has its instance once the time of its instantiation is known. It computes almost nothing after that.
         while !jobs.iter().all(|job| job.usage().instantiate_seconds > 0.0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            let ended = jobs.iter().find(|job| matches!(job.state(), State::Done(_)));
+            let ended = jobs.iter().find(|job| matches!(job.state(), JobState::Done(_)));
             assert!(ended.is_none(), "a sleeping guest ended: {:?}", ended.map(Job::state));
         }
         engine.counts();
@@ -67,7 +67,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     );
     runtime.block_on(async {
         jobs.iter().for_each(|job| job.cancel(CancelledBy::Operator));
-        engine.idle().await;
+        engine.wait_until_idle().await;
     });
 }
 

@@ -1,6 +1,6 @@
 //! The metrics of the daemon, in the text format of Prometheus.
 
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use capstan_listen::listenbuffer::GateState;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -14,8 +14,8 @@ pub(super) fn page(daemon: &DaemonState) -> String {
     let mut page = Registry::with_prefix("capstan");
     let DaemonState { engine, gate, api, info, .. } = daemon;
 
-    page.register("requests", "Requests by route, method and class of status", api.requests().clone());
-    let runs = engine.runs();
+    page.register("requests", "Requests by route, method and class of status", api.request_counts().clone());
+    let runs = engine.run_metrics();
     page.register("runs", "Runs that have ended, by outcome", runs.outcomes.clone());
     page.register("run_phase_seconds", "Duration of runs, by phase", runs.phases.clone());
 
@@ -29,7 +29,7 @@ pub(super) fn page(daemon: &DaemonState) -> String {
     let state = gate.state();
     let states = [("open", GateState::Open == state), ("shut", state.is_shut()), ("failed", is_failed(&state))];
     page.register("gate", "1 for the current state of the gate", gauges("state", states.map(|(s, is)| (s, is.into()))));
-    if let Some(held) = api.held() {
+    if let Some(held) = api.waiting() {
         page.register("connections_held", "Connections that wait to be accepted, or for the gate to open", gauge(held));
     }
     if let Some(tls) = &daemon.tls {
@@ -59,8 +59,8 @@ pub(super) fn page(daemon: &DaemonState) -> String {
 
     // The sandbox is set before the gate opens, so it is missing only during the start.
     if let Some(sandbox) = daemon.sandbox.get() {
-        let compiler = sandbox.compiles();
-        page.register("compilers", "Compiler processes in progress", gauge(compiler.going));
+        let compiler = sandbox.compile_stats();
+        page.register("compilers", "Compiler processes in progress", gauge(compiler.running));
         page.register("compiles", "Programs that were requested to be compiled, by result", compiler.results);
         page.register("pool_slots_used", "Slots of the sandbox pools in use", gauges("pool", sandbox.slots_used()));
     }
@@ -78,6 +78,6 @@ fn gauge(value: usize) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> Labelled<1, ConstGauge<i64>> {
-    Labelled::with(values.map(|(value, now)| ([(label, value)], gauge(now))))
+fn gauges<const N: usize>(label: &'static str, values: [(&'static str, usize); N]) -> StaticFamily<1, ConstGauge<i64>> {
+    StaticFamily::from_metrics(values.map(|(value, now)| ([(label, value)], gauge(now))))
 }

@@ -64,7 +64,7 @@ pub(super) async fn info(daemon: Arc<DaemonState>, mut call: Call) -> Outcome {
         "started": format!("{:.9}", info.started),
         "pid": std::process::id(),
         "data": info.data,
-        "connections": {"held": daemon.api.held(), "held_at_opening": held_at_opening},
+        "connections": {"held": daemon.api.waiting(), "held_at_opening": held_at_opening},
         "handlers": counts.handlers,
         "jobs": {"running": counts.running, "queued": counts.queued, "total": counts.started},
         "limits": limits,

@@ -39,7 +39,7 @@ async fn bind(hosts: &[String], daemon: &DaemonState) -> Result<Vec<Listener>, (
 
 /// Opens the gate. It may run any number of times, and before `serveapi` too.
 pub(super) async fn accept_connections(daemon: Arc<DaemonState>) -> Outcome {
-    let held = daemon.api.held();
+    let held = daemon.api.waiting();
     if !daemon.gate.open() {
         return Outcome::Exited { code: 1 };
     }

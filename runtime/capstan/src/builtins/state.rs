@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use capstan_api::Api;
-use capstan_confinement::{Confined, Mode};
+use capstan_confinement::{ConfinementReport, Mode};
 use capstan_engine::engine::Engine;
 use capstan_listen::listenbuffer::Gate;
 use capstan_listen::listener::{self, InheritedSockets};
@@ -26,7 +26,7 @@ pub(crate) struct DaemonState {
     /// The number of connections that waited when the gate opened, if the kernel reports it.
     pub(crate) held_at_opening: OnceLock<Option<usize>>,
     /// The confinement of compilers. Set before the gate opens.
-    pub(crate) confined_compiler: OnceLock<Confined>,
+    pub(crate) confined_compiler: OnceLock<ConfinementReport>,
     pub(crate) info: DaemonInfo,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct DaemonInfo {
     /// The requested confinement.
     pub(crate) confine: Mode,
     /// The actual confinement of the daemon.
-    pub(crate) confined: Confined,
+    pub(crate) confined: ConfinementReport,
     pub(crate) started: jiff::Timestamp,
     /// Returns the number of log lines that were dropped because the reader was too slow.
     pub(crate) log_lines_dropped: fn() -> u64,

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use capstan_api::{Api, Bounds, Settings};
-use capstan_confinement::{Confined, Mode};
+use capstan_api::{Api, HttpLimits, Settings};
+use capstan_confinement::{ConfinementReport, Mode};
 use capstan_core::policy::Ceiling;
 use capstan_core::stream;
 use capstan_engine::engine::{self, DEFAULT_QUEUE, Engine};
@@ -23,13 +23,13 @@ fn daemon(directory: &Path) -> Arc<DaemonState> {
     let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 1, queue: DEFAULT_QUEUE });
     let gate = Gate::new();
     let settings = Settings {
-        upload: 1,
-        spill: directory.to_owned(),
+        max_upload: 1,
+        spill_folder: directory.to_owned(),
         debug: None,
         tasks: Tasks::default(),
         policy: StartupPolicy::Hold,
-        http: Bounds::default(),
-        callers: Arc::default(),
+        http_limits: HttpLimits::default(),
+        allowed_hosts: Arc::default(),
     };
     let daemon = Arc::new(DaemonState {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),
@@ -49,7 +49,7 @@ fn daemon(directory: &Path) -> Arc<DaemonState> {
             compile: CompileLimits::default(),
             upload: 1,
             confine: Mode::Off,
-            confined: Confined::by_others(),
+            confined: ConfinementReport::inherited(),
             started: jiff::Timestamp::now(),
             log_lines_dropped: || 0,
         },

@@ -1,4 +1,4 @@
-//! `capstan attach`: the streams of a job that is there already.
+//! `capstan attach`: connects stdin, stdout and stderr to those of a running job.
 
 use std::io;
 use std::process::ExitCode;
@@ -10,28 +10,30 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::client::{Client, ClientError, with_query};
 use super::error::CliError;
-use super::exit_code::Ending;
-use super::frames::{Frames, Piece};
-use super::{jobs, output, remote};
+use super::frames::{Chunk, FrameDecoder};
+use super::run_report::RunReport;
+use super::{jobs, output};
 
-/// What the connection speaks once the daemon has agreed.
+/// The protocol of the upgraded connection.
 const PROTOCOL: &str = "capstan.stream";
 
-/// What `capstan attach` is called with.
+/// The command line of `capstan attach`.
 #[derive(Debug, Args)]
 pub(super) struct Attach {
-    /// Do not feed the job: its stdin is not open, or is left to somebody else.
+    /// Do not send stdin, only watch [default: send it]
+    ///
+    /// Needed for a job whose stdin is not open (run without -d -i), or is used by another client.
     #[arg(long)]
     no_stdin: bool,
-    /// Begin with what it has written already.
+    /// Print the output so far first [default: only new output]
     #[arg(long)]
     logs: bool,
-    /// The job, by its id or the first of that.
+    /// Id of the job, or at least its first 4 digits
     job: String,
 }
 
 impl Attach {
-    /// Joins the caller's streams to those of the job until it ends, and tells how, as `run` does.
+    /// Connects the streams of the caller to those of the job until it ends, and reports its outcome like `run`.
     ///
     /// # Errors
     /// [`CliError`]
@@ -39,65 +41,65 @@ impl Attach {
         let query = [("stdin", (!self.no_stdin).to_string()), ("logs", self.logs.to_string())];
         let id = jobs::resolve_one(client, self.job).await?;
         let connection = client.upgrade(&with_query(&jobs::path(id, "/attach"), query), PROTOCOL).await?;
-        let (from, to) = tokio::io::split(connection);
-        let ending = if self.no_stdin {
-            receive(from).await?
+        let (reader, writer) = tokio::io::split(connection);
+        let report = if self.no_stdin {
+            receive(reader).await?
         } else {
             tokio::select! {
-                ending = receive(from) => ending?,
-                error = send(to) => return Err(CliError::Stdin(error)),
+                report = receive(reader) => report?,
+                error = send_stdin(writer) => return Err(CliError::Stdin(error)),
             }
         };
-        if let Some(message) = ending.message() {
-            output::complain(message);
+        if let Some(message) = report.message() {
+            output::print_error(message);
         }
-        Ok(ExitCode::from(ending.exit_code))
+        Ok(ExitCode::from(report.exit_code))
     }
 }
 
-/// Hands on what comes until the daemon tells how the job ended.
-async fn receive(mut from: impl AsyncRead + Unpin) -> Result<Ending, CliError> {
-    let mut frames = Frames::default();
+/// Passes the output on until the daemon sends the outcome.
+async fn receive(mut reader: impl AsyncRead + Unpin) -> Result<RunReport, CliError> {
+    let mut decoder = FrameDecoder::default();
     let mut buffer = vec![0; PIPE_CAPACITY];
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     loop {
-        let count = from.read(&mut buffer).await.map_err(|_| ClientError::Broken)?;
+        let count = reader.read(&mut buffer).await.map_err(|_| ClientError::Disconnected)?;
         if count == 0 {
-            frames.end().map_err(ClientError::Frame)?;
-            return Err(ClientError::Broken.into());
+            decoder.finish().map_err(ClientError::Frame)?;
+            return Err(ClientError::Disconnected.into());
         }
-        frames.push(&buffer[..count]);
-        while let Some(piece) = frames.next().map_err(ClientError::Frame)? {
-            let (stream, written) = match piece {
-                Piece::Stdout(bytes) => (OutputStream::Stdout, output::pass_on(&mut stdout, &bytes).await),
-                Piece::Stderr(bytes) => (OutputStream::Stderr, output::pass_on(&mut stderr, &bytes).await),
-                Piece::Outcome(json) => return remote::read_ending(&json),
-                Piece::Gap(missed) => {
-                    output::complain(format_args!("{missed} bytes of output are missing here"));
+        decoder.push(&buffer[..count]);
+        while let Some(chunk) = decoder.next().map_err(ClientError::Frame)? {
+            let (stream, written) = match chunk {
+                Chunk::Stdout(bytes) => (OutputStream::Stdout, output::write_and_flush(&mut stdout, &bytes).await),
+                Chunk::Stderr(bytes) => (OutputStream::Stderr, output::write_and_flush(&mut stderr, &bytes).await),
+                Chunk::Outcome(json) => return Ok(RunReport::from_json(&json)?),
+                Chunk::Gap(bytes) => {
+                    output::print_error(format_args!("{bytes} bytes of output are missing here"));
                     continue;
                 }
             };
-            written.map_err(output::to(stream))?;
+            written.map_err(output::output_error(stream))?;
         }
     }
 }
 
-/// Sends stdin to its end, and then waits for ever: the job may go on. Gives what ended stdin before.
-async fn send(mut to: impl AsyncWrite + Unpin) -> io::Error {
+/// Sends stdin to its end, then stays pending, since the job may continue. Returns only if stdin cannot be read, with that error.
+async fn send_stdin(mut writer: impl AsyncWrite + Unpin) -> io::Error {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; PIPE_CAPACITY];
     loop {
         match stdin.read(&mut buffer).await {
             Ok(0) => break,
             Ok(count) => {
-                // What goes wrong with the connection is told by its other half.
-                if to.write_all(&buffer[..count]).await.is_err() || to.flush().await.is_err() {
+                // The reading half reports errors of the connection.
+                if writer.write_all(&buffer[..count]).await.is_err() || writer.flush().await.is_err() {
                     return std::future::pending().await;
                 }
             }
             Err(error) => return error,
         }
     }
-    let _ = to.shutdown().await;
+    let _ = writer.shutdown().await;
     std::future::pending().await
 }

@@ -1,4 +1,4 @@
-//! `capstan check`: what a job would be allowed, without running it.
+//! `capstan check`: shows the policy that a job would get, without running it.
 
 use std::process::ExitCode;
 
@@ -7,51 +7,51 @@ use hyper::Method;
 use serde_json::json;
 
 use super::client::Client;
-use super::error::{self, CliError};
-use super::run::PolicyArgs;
-use super::{output, show};
+use super::error::CliError;
+use super::policy_args::PolicyArgs;
+use super::{exit_code, format, output};
 
-/// What is shown of a finding.
-const KEYS: [&str; 6] = ["key", "by", "asked", "verdict", "granted", "rule"];
+/// The fields of a finding that the table shows.
+const COLUMNS: [&str; 6] = ["key", "by", "asked", "verdict", "granted", "rule"];
 
-/// What `capstan check` is called with.
+/// The command line of `capstan check`.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
     policy: PolicyArgs,
-    /// Print the whole answer as JSON, the policy that the job would have among it.
+    /// Print the response of the daemon as JSON, with the policy that the job would get [default: a table]
     #[arg(long)]
     json: bool,
-    /// The handler that would run.
+    /// Name of the handler
     #[arg(value_name = "NAME")]
     handler: String,
 }
 
 impl Check {
-    /// Asks, and prints what stands against it, a line each. Exits 125 where the job would be refused.
+    /// Prints whether the job would be allowed, and each rule against it. Returns 125 if the job would be refused.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
-        let order = json!({"handler": self.handler, "policy": self.policy.asked()});
-        let answer = client.tell(Method::POST, "/policy/check", &order).await?;
-        let allowed = answer["allowed"] == true;
+        let body = json!({"handler": self.handler, "policy": self.policy.to_request()});
+        let response = client.call_with_json(Method::POST, "/policy/check", &body).await?;
+        let allowed = response["allowed"] == true;
         if self.json {
-            output::print_json(&answer)?;
+            output::print_json(&response)?;
         } else {
-            output::print(table(&answer).as_bytes())?;
+            output::print(table(&response).as_bytes())?;
         }
-        Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::from(error::FAILED) })
+        Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::from(exit_code::FAILED) })
     }
 }
 
-fn table(answer: &serde_json::Value) -> String {
+fn table(response: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
-    let findings = answer["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut lines = format!("{}\n", if answer["allowed"] == true { "allowed" } else { "denied" });
+    let findings = response["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = format!("{}\n", if response["allowed"] == true { "allowed" } else { "denied" });
     if !findings.is_empty() {
-        let rows = findings.iter().map(|finding| KEYS.map(|key| text(&finding[key])).to_vec());
-        lines.push_str(&show::table(&["KEY", "BY", "ASKED", "VERDICT", "GRANTED", "RULE"], rows));
+        let rows = findings.iter().map(|finding| COLUMNS.map(|key| text(&finding[key])).to_vec());
+        lines.push_str(&format::table(&["KEY", "BY", "ASKED", "VERDICT", "GRANTED", "RULE"], rows));
     }
     lines
 }

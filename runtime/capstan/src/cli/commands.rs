@@ -1,37 +1,35 @@
-//! `capstan commands`: the names of what the daemon can run, by the builtin of that name.
+//! `capstan commands`: prints the names of all handlers, by running the builtin of that name.
 
 use std::process::ExitCode;
 
 use clap::Args;
-use http_body_util::{BodyExt as _, Empty};
 use hyper::Method;
 
-use super::client::{Client, request};
+use super::client::{Client, empty_body, request};
 use super::error::CliError;
 use super::output;
 
-/// What `capstan commands` is called with.
+/// The command line of `capstan commands`.
 #[derive(Debug, Args)]
 pub(super) struct Commands {
-    /// Print what is known of each as JSON: source, kind, digest, usage, description.
+    /// Print everything known about each handler as JSON: source, kind, digest, usage, description [default: names]
     #[arg(long)]
     json: bool,
 }
 
 impl Commands {
-    /// Runs the builtin, and prints what it prints. Stdin is left to whoever reads it next.
+    /// Runs the builtin and prints its output. Does not read stdin.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         if self.json {
-            output::print_json(&client.ask(Method::POST, "/handlers/commands/run?arg=--json").await?)?;
+            output::print_json(&client.call(Method::POST, "/handlers/commands/run?arg=--json").await?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let request = request(Method::POST, "/handlers/commands/run").body(nothing).expect("the path is encoded");
-        let mut answer = client.exchange(request).await?;
-        while let Some(bytes) = answer.chunk().await? {
+        let request = request(Method::POST, "/handlers/commands/run").body(empty_body()).expect("the path is encoded");
+        let mut response = client.exchange(request).await?;
+        while let Some(bytes) = response.chunk().await? {
             output::print(&bytes)?;
         }
         Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `capstan daemon`: what may be typed; what it means is the daemon's own affair.
+//! `capstan daemon`: the command line of the daemon. [`crate::daemon`] interprets it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,52 +10,64 @@ use clap::Args;
 use super::tls::TlsArgs;
 use crate::daemon::Flags;
 
-/// What `capstan daemon` is called with.
+/// The command line of `capstan daemon`.
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
-    /// Listen here, on a unix socket, on TCP, or on what was passed by systemd; may be repeated. Default: one unix socket.
+    /// Address to listen on: a unix socket, a TCP port, or sockets passed by systemd. May be repeated
+    ///
+    /// [default for root: unix:///run/capstan.sock; for others: capstan.sock in XDG_RUNTIME_DIR, else in the data directory]. TCP on an
+    /// address other than loopback requires --tls-ca, or --insecure-tcp. Example: -H tcp://127.0.0.1:7878
     #[arg(short = 'H', long = "host", value_name = "unix://PATH|tcp://HOST:PORT|fd://[NAME|N|*]")]
     hosts: Vec<String>,
-    /// Keep data here. Default: /var/lib/capstan for root, else capstan in the state folder of the user.
+    /// Data directory: programs, compiled code, key and lock file
+    ///
+    /// [default for root: /var/lib/capstan; for others: capstan in XDG_STATE_HOME, else in ~/.local/state]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Read the configuration from this file; flags go before it.
+    /// Configuration file. Flags override it [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Log everything, and serve what tells of the process, profiles among it.
+    /// Log everything, and serve the profiles of the process under /debug/ [default: off]
     #[arg(long)]
     debug: bool,
-    /// Serve TCP to other machines, without asking who they are.
+    /// Serve TCP to other machines without TLS: anyone who can connect may use the API [default: off]
     #[arg(long)]
     insecure_tcp: bool,
-    /// Give unix sockets this mode, in octal. Default: 0660.
+    /// Mode of the unix sockets, in octal [default: 0660]
     #[arg(long, value_name = "MODE")]
     socket_mode: Option<String>,
-    /// Give unix sockets to this group, by name or number. Default: the daemon's own.
+    /// Group of the unix sockets, by name or number [default: the group of the daemon]
     #[arg(short = 'G', long, value_name = "GROUP")]
     socket_group: Option<String>,
-    /// Let in nobody over TCP whose certificate is on these lists, one from each of the CAs.
+    /// PEM file with the certificate revocation lists of the CAs of --tls-ca, one for each [default: none]
+    ///
+    /// Clients whose certificate is revoked are rejected.
     #[arg(long, value_name = "FILE")]
     tls_crl: Option<PathBuf>,
-    /// Have the kernel hold this many connections for each listener, as far as it allows. Default: 4096.
+    /// Connections that the kernel holds for each listener, at most net.core.somaxconn [default: 4096]
     #[arg(long, value_name = "N")]
     backlog: Option<u32>,
-    /// What becomes of clients while the daemon starts: they are held, or told so where they ask whether it is ready. Default: hold.
+    /// How to treat clients while the daemon starts [default: hold]
+    ///
+    /// `hold`: the kernel holds their connections, and no client gets a response. `answer`: /_ping and /_ready get 503 immediately, and
+    /// all other requests wait.
     #[arg(long, value_name = "hold|answer")]
     while_booting: Option<String>,
-    /// What the daemon gives up at its start: nothing, all that this kernel lets it, or all or else not start. Default: best.
+    /// Confinement: privileges that the daemon gives up when it starts [default: best]
+    ///
+    /// `off`: none. `best`: all that this kernel allows. `strict`: all, and the start fails if the kernel does not allow one.
     #[arg(long, value_name = "off|best|strict")]
     confine: Option<Mode>,
-    /// Give up a start that takes longer. Default: 5m.
+    /// Maximum time of the start: 30s, 5m, or seconds. Beyond it the daemon exits with 1 [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     boot_deadline: Option<Duration>,
 }
 
 impl Daemon {
-    /// The flags, with an address that stood before the subcommand as the first.
-    pub(super) fn flags(self, outer: Option<String>, tls: TlsArgs) -> Flags {
+    /// Returns the flags for the daemon. An address before the subcommand comes first.
+    pub(super) fn flags(self, global_host: Option<String>, tls: TlsArgs) -> Flags {
         Flags {
-            hosts: outer.into_iter().chain(self.hosts).collect(),
+            hosts: global_host.into_iter().chain(self.hosts).collect(),
             data: self.data,
             config: self.config,
             debug: self.debug,

@@ -1,46 +1,48 @@
-//! Flags that make a run the same each time, and those of what its code is made of.
+//! `DeterminismArgs`: the options that make a run repeatable.
 
 use std::num::NonZeroU64;
 
 use capstan_core::determinism::{Clock, Random};
-use capstan_core::feature::Feature;
-use capstan_core::limits::Overflow;
 use capstan_core::policy::PolicyRequest;
 use clap::Args;
 
-/// What is asked of a run that is to be the same each time.
+/// The options that make runs of the same input equal.
 #[derive(Clone, Debug, Default, Args)]
-pub(super) struct SamenessArgs {
-    /// Let each run of the same input be the same: `--clock fixed --seed 0` unless those say otherwise.
+#[command(next_help_heading = "Repeatable runs")]
+pub(super) struct DeterminismArgs {
+    /// Make runs of the same input equal: short for `--clock fixed --seed 0` [default: off]
+    ///
+    /// --clock and --seed override their part of it. Add --fuel to stop every run at the same instruction.
     #[arg(long)]
     deterministic: bool,
-    /// Kill it when it computes for more units of fuel, about an instruction each. They are counted exactly, and the same in each run.
+    /// Maximum fuel, in units of about one WebAssembly instruction [default: no limit, fuel is not counted]
+    ///
+    /// Fuel is counted exactly: the same run takes the same fuel on every machine. Beyond the limit the run is killed (exit code 137).
+    /// Example: --fuel 100000000
     #[arg(long, value_name = "UNITS")]
     fuel: Option<NonZeroU64>,
-    /// The clocks it sees: real, coarse (whole milliseconds), fixed, or an instant at which they stand.
+    /// Clock of the guest: real, coarse, fixed, or a time [default: real]
+    ///
+    /// `coarse` has whole milliseconds. `fixed` always shows 2000-01-01T00:00:00Z. A time such as 2026-01-01T00:00:00Z always shows that
+    /// time.
     #[arg(long, value_name = "CLOCK")]
     clock: Option<Clock>,
-    /// Give it the random bytes of this seed.
+    /// Seed of the random bytes of the guest, 0 to 2^64 - 1 [default: real random bytes]
+    ///
+    /// Seeded bytes are the same in every run and are not secret: do not seed a program that generates keys.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Throw away what it prints beyond its limits, and let it go on.
-    #[arg(long)]
-    truncate: bool,
-    /// Compile it with a feature that is off otherwise: memory64, multi-memory, custom-page-sizes, wide-arithmetic. Of a FILE.wasm only.
-    #[arg(long, value_name = "FEATURE")]
-    feature: Vec<Feature>,
 }
 
-impl SamenessArgs {
-    pub(super) fn asked(self) -> PolicyRequest {
-        let fixed = self.deterministic.then_some(Clock::STANDING);
-        let seeded = self.deterministic.then_some(0);
+impl DeterminismArgs {
+    /// Returns the part of a policy request that these options set.
+    pub(super) fn to_request(&self) -> PolicyRequest {
+        let default_clock = self.deterministic.then_some(Clock::STANDING);
+        let default_seed = self.deterministic.then_some(0);
         PolicyRequest {
-            features: (!self.feature.is_empty()).then(|| self.feature.into_iter().collect()),
             fuel: self.fuel,
-            clock: self.clock.or(fixed),
-            random: self.seed.or(seeded).map(Random::Seeded),
-            output: self.truncate.then_some(Overflow::Truncate),
+            clock: self.clock.or(default_clock),
+            random: self.seed.or(default_seed).map(Random::Seeded),
             ..PolicyRequest::NOTHING
         }
     }

@@ -1,26 +1,29 @@
-//! `Environment`: the variables that the command was called with, read once and handed on as a value.
+//! `Environment`: the environment variables of the command, read once and passed on as a value.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// The variables of the caller.
+/// A set of environment variables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// The variables of this process.
-    #[expect(clippy::disallowed_methods, reason = "this is the edge at which the command reads the environment, once")]
-    pub(super) fn of_process() -> Self {
+    /// Reads the variables of this process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the only place where the command reads the environment, once"
+    )]
+    pub(super) fn from_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
-    /// The value of `name`, which may be empty.
+    /// Returns the value of `name`, which may be empty, or `None` if the variable is not set.
     pub(super) fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         self.0.get(name.as_ref()).map(OsString::as_os_str)
     }
 
-    /// The value of `name` unless it is empty, which counts as unset where an address or a folder is meant.
-    pub(super) fn filled(&self, name: &str) -> Option<&OsStr> {
+    /// Returns the value of `name` if it is not empty. For an address or a path, an empty variable counts as unset.
+    pub(super) fn non_empty(&self, name: &str) -> Option<&OsStr> {
         self.get(name).filter(|value| !value.is_empty())
     }
 }

@@ -1,4 +1,4 @@
-//! `CliError`: why a subcommand failed, with the exit code that says so.
+//! `CliError`: why a subcommand failed, with the exit code and the outcome that report it.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,96 +9,91 @@ use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
 use capstan_engine::job::JobId;
 use capstan_listen::tls::{FilesError, MaterialError};
 
-use super::address::ChoiceError;
+use super::address::DaemonAddressError;
 use super::client::ClientError;
-use super::jobs::IdError;
-use super::show::{seconds, size};
+use super::exit_code::{FAILED, KILLED, UNKNOWN_HANDLER};
+use super::format::{seconds, size};
+use super::io_error::describe;
+use super::job_id::JobIdError;
 
-/// Capstan or the daemon failed or refused, or was called wrongly.
-pub(super) const FAILED: u8 = 125;
-/// There is no such handler.
-pub(super) const UNKNOWN_HANDLER: u8 = 127;
-/// The run was stopped.
-pub(super) const KILLED: u8 = 137;
-
-/// Why a subcommand failed.
+/// Why a subcommand failed. The message is printed after `capstan: `.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error(transparent)]
-    Address(#[from] ChoiceError),
+    Address(#[from] DaemonAddressError),
     #[error(transparent)]
     TlsFiles(#[from] FilesError),
-    #[error("TLS: {0}")]
+    #[error("cannot use TLS: {0}")]
     Tls(#[from] MaterialError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
     Env(#[from] EnvError),
-    #[error("{}: {}", path.display(), sentence(source))]
+    #[error("{}: {}", path.display(), describe(source))]
     File { path: PathBuf, source: io::Error },
-    #[error("{file} is not WebAssembly text: {why}")]
-    Text { file: String, why: String },
-    #[error("{file} is not a manifest: {why}")]
-    Manifest { file: String, why: String },
-    #[error("nothing names the handler; put NAME= before the file")]
-    NoName,
-    #[error("argument {0} is not UTF-8, which is all that guests can be given")]
-    NotText(usize),
-    #[error("the value of variable {0} is not UTF-8, which is all that guests can be given")]
-    VariableNotText(String),
-    #[error("--mount and --pass-env ask a daemon for what is its own; in process, use --dir and --env")]
-    NoDaemonToGrant,
-    #[error("this daemon grants no directories; run the file in process, without -H and CAPSTAN_HOST, to use --dir")]
-    NoDirectories,
-    #[error("the arguments take {0} bytes in a request, more than the {1} that one may have")]
-    TooManyArguments(usize, usize),
+    #[error("{file} is not valid WebAssembly text: {reason}")]
+    WasmText { file: String, reason: String },
+    #[error("{file} is not a valid manifest: {reason}")]
+    Manifest { file: String, reason: String },
+    #[error("the handler has no name: a program from stdin needs NAME=-, or a manifest with a `name`")]
+    NoHandlerName,
+    #[error("argument {0} of the command line is not UTF-8: names and arguments of guests must be UTF-8")]
+    ArgNotUtf8(usize),
+    #[error("the value of the variable {0} is not UTF-8: the variables of a guest must be UTF-8")]
+    VariableNotUtf8(String),
+    #[error(
+        "--mount, --pass-env, --secret and --concurrency-key need a daemon: name one with -H or CAPSTAN_HOST, or use --dir and --env \
+         for a run in process"
+    )]
+    NeedsDaemon,
+    #[error(
+        "--dir works only for a file that is run in process: run FILE.wasm without -d, -H and CAPSTAN_HOST, or ask the daemon for \
+         a --mount"
+    )]
+    DirNeedsInProcess,
+    #[error(
+        "the arguments and the policy take {size} bytes in a request, more than the limit of {limit}: pass large data on stdin"
+    )]
+    RequestTooLong { size: usize, limit: usize },
     #[error("{0}")]
     Program(String),
     #[error(transparent)]
-    Id(#[from] IdError),
-    #[error("stdin has more than {} that can be sent with a job; use `run` without -d to stream it", size(*.0))]
+    JobId(#[from] JobIdError),
+    #[error("stdin has more than the {} that can be sent with a job: use `run` without -d to stream it", size(*.0))]
     StdinTooLarge(u64),
-    #[error("job {id} did not end within {}", seconds(.timeout.as_secs_f64()))]
-    StillRunning { id: JobId, timeout: Duration },
-    #[error("stdin: {}", sentence(.0))]
+    #[error("job {id} has not ended within {}: it continues; wait longer with --timeout, or end it with `capstan cancel`", seconds(.timeout.as_secs_f64()))]
+    WaitTimeout { id: JobId, timeout: Duration },
+    #[error("cannot read stdin: {}", describe(.0))]
     Stdin(io::Error),
-    #[error("{stream}: {}", sentence(source))]
+    #[error("cannot write to {stream}: {}", describe(source))]
     Output { stream: OutputStream, source: io::Error },
-    #[error("cannot begin: {0}")]
-    Runtime(io::Error),
+    #[error("cannot start: {}", describe(.0))]
+    Startup(io::Error),
 }
 
 impl CliError {
-    /// What the process exits with.
+    /// Returns the exit code of the process.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(ClientError::Refused { code, .. }) if code == "unknown_handler" => UNKNOWN_HANDLER,
-            error if error.is_broken_output() => KILLED,
+            Self::Client(ClientError::Rejected { code, .. }) if code == "unknown_handler" => UNKNOWN_HANDLER,
+            error if error.is_broken_pipe() => KILLED,
             _ => FAILED,
         }
     }
 
-    /// The outcome that a run has which ends with this.
+    /// Returns the outcome of a run that ended with this error.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Client(ClientError::Broken | ClientError::Frame(_)) => Outcome::Lost,
+            Self::Client(ClientError::Disconnected | ClientError::Frame(_)) => Outcome::Lost,
             Self::Output { .. } | Self::Stdin(_) => Outcome::Cancelled { by: CancelledBy::Client },
             error => Outcome::Refused { why: error.to_string() },
         }
     }
 
-    /// Whether whoever read the output has left, which is no fault and is not worth a word.
-    pub(super) fn is_broken_output(&self) -> bool {
+    /// Whether the reader of the output has closed it. This is not worth a message: `capstan logs … | head` does it.
+    pub(super) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
-}
-
-/// What the system says is wrong, without its number.
-pub(super) fn sentence(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
 #[cfg(test)]
@@ -106,22 +101,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_handler_has_a_code_of_its_own() {
-        let refused = |code: &str| {
-            CliError::Client(ClientError::Refused { code: code.into(), message: "m".into(), retry_after: None })
+    fn unknown_handler_has_its_own_exit_code() {
+        let rejected = |code: &str| {
+            CliError::Client(ClientError::Rejected { code: code.into(), message: "m".into(), retry_after: None })
         };
-        assert_eq!(refused("unknown_handler").exit_code(), 127);
-        assert_eq!(refused("not_found").exit_code(), 125);
-        assert_eq!(refused("busy").exit_code(), 125);
-        assert_eq!(CliError::NoDirectories.exit_code(), 125);
+        assert_eq!(rejected("unknown_handler").exit_code(), 127);
+        assert_eq!(rejected("not_found").exit_code(), 125);
+        assert_eq!(rejected("busy").exit_code(), 125);
+        assert_eq!(CliError::DirNeedsInProcess.exit_code(), 125);
         let stdout = |kind: io::ErrorKind| CliError::Output { stream: OutputStream::Stdout, source: kind.into() };
         assert_eq!(stdout(io::ErrorKind::BrokenPipe).exit_code(), 137);
         assert_eq!(stdout(io::ErrorKind::StorageFull).exit_code(), 125);
-    }
-
-    #[test]
-    fn the_system_is_quoted_without_its_numbers() {
-        assert_eq!(sentence(&io::Error::from_raw_os_error(2)), "no such file or directory");
-        assert_eq!(sentence(&io::Error::other("Odd")), "odd");
     }
 }

@@ -1,4 +1,4 @@
-//! `capstan events`: what happens at the daemon, as it happens.
+//! `capstan events`: prints the events of the daemon as they happen.
 
 use std::process::ExitCode;
 
@@ -10,35 +10,41 @@ use serde_json::Value;
 
 use super::client::{Client, with_query};
 use super::error::CliError;
-use super::time::Moment;
-use super::{output, show};
+use super::time_arg::TimeArg;
+use super::{format, output};
 
-/// Bytes of the longest line there may be.
+/// The maximum length of a line of the response, in bytes.
 const MAX_LINE: usize = 1 << 20;
 
-/// What `capstan events` is called with.
+/// The command line of `capstan events`.
 #[derive(Debug, Args)]
 pub(super) struct Events {
-    /// Begin with what happened since a time or within the last 10m, as far as it is still known, or after the event of a number.
-    #[arg(long, value_name = "TIME|NUMBER", value_parser = place)]
+    /// Start with the events since a time, since this long ago, or after event NUMBER [default: only new events]
+    ///
+    /// The daemon keeps the last 4096 events, unless its configuration says otherwise. Examples: 2026-01-31T12:00:00Z, 10m, 17
+    #[arg(long, value_name = "TIME|NUMBER", value_parser = parse_position)]
     since: Option<String>,
-    /// End with what happened until a time, 0s for what there is by now, or with the event of a number.
-    #[arg(long, value_name = "TIME|NUMBER", value_parser = place)]
+    /// End at a time, this long ago, or with event NUMBER [default: never]
+    ///
+    /// `0s` prints the events so far and does not wait for more.
+    #[arg(long, value_name = "TIME|NUMBER", value_parser = parse_position)]
     until: Option<String>,
-    /// Show only events of this kind, handler, job or outcome: event=job.end, handler=NAME, job=ID, outcome=trapped. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = filter)]
+    /// Print only matching events. May be repeated [default: all]
+    ///
+    /// Keys: event=job.end, handler=NAME, job=ID, outcome=trapped. An event matches if, for each key, it matches any of its values.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_filter)]
     filter: Vec<String>,
-    /// Print what the daemon says: a JSON object a line.
+    /// Print one JSON object per line [default: text]
     #[arg(long)]
     json: bool,
 }
 
-/// Lines of a text that arrives in pieces.
+/// Splits a text that arrives in pieces into lines.
 #[derive(Debug, Default)]
-struct Lines(BytesMut);
+struct LineBuffer(BytesMut);
 
 impl Events {
-    /// Prints events until the daemon ends, the user interrupts, or `--until` is reached.
+    /// Prints events until the daemon stops, the user interrupts, or `--until` is reached.
     ///
     /// # Errors
     /// [`CliError`]
@@ -46,18 +52,18 @@ impl Events {
         let mut query: Vec<_> = self.since.map(|since| ("since", since)).into_iter().collect();
         query.extend(self.until.map(|until| ("until", until)));
         query.extend(self.filter.into_iter().map(|filter| ("filter", filter)));
-        let mut answer = client.follow(&with_query("/events", query), "application/x-ndjson").await?;
-        let mut lines = Lines::default();
-        while let Some(bytes) = answer.chunk().await? {
+        let mut response = client.open_stream(&with_query("/events", query), "application/x-ndjson").await?;
+        let mut lines = LineBuffer::default();
+        while let Some(bytes) = response.chunk().await? {
             lines.0.extend_from_slice(&bytes);
             let mut text = String::new();
             while let Some(line) = lines.next() {
-                let event: Value = serde_json::from_slice(&line).map_err(|error| client.foreign(&error))?;
-                text += &if self.json { event.to_string() } else { sentence(&event) };
+                let event: Value = serde_json::from_slice(&line).map_err(|error| client.unexpected_response(&error))?;
+                text += &if self.json { event.to_string() } else { event_line(&event) };
                 text.push('\n');
             }
             if lines.0.len() > MAX_LINE {
-                return Err(client.foreign(&"it sends an event that is too long").into());
+                return Err(client.unexpected_response(&"it sent an event of more than 1 MiB").into());
             }
             output::print(text.as_bytes())?;
         }
@@ -65,8 +71,8 @@ impl Events {
     }
 }
 
-impl Lines {
-    /// The next whole line that is not empty, without its end.
+impl LineBuffer {
+    /// Returns the next complete line that is not empty, without its line break.
     fn next(&mut self) -> Option<BytesMut> {
         loop {
             let end = self.0.iter().position(|byte| *byte == b'\n')?;
@@ -79,41 +85,39 @@ impl Lines {
     }
 }
 
-/// Where to begin or to end, in the daemon's words: the number of an event, or a time.
-fn place(text: &str) -> Result<String, String> {
+/// Parses the number of an event, or a time, into the form that the API expects.
+fn parse_position(text: &str) -> Result<String, String> {
     if text.parse::<u64>().is_ok() {
         return Ok(text.to_owned());
     }
-    text.parse::<Moment>()
-        .map(|moment| moment.to_string())
-        .map_err(|error| format!("{error}, or the number of an event"))
+    text.parse::<TimeArg>().map(|time| time.to_string()).map_err(|error| format!("{error}, or the number of an event"))
 }
 
-fn filter(text: &str) -> Result<String, &'static str> {
+fn parse_filter(text: &str) -> Result<String, &'static str> {
     match text.split_once('=') {
         Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
-        _ => Err("expected KEY=VALUE"),
+        _ => Err("expected KEY=VALUE, for example event=job.end"),
     }
 }
 
-/// An event as people read it: time, what, handler, job, and what there is besides.
-fn sentence(event: &Value) -> String {
-    if let Some(missed) = event["gap"].as_u64() {
-        return format!("{missed} events are missing here: they were too many to be read in time");
+/// Formats an event as a line of text: time, event, handler, job, then the other fields.
+fn event_line(event: &Value) -> String {
+    if let Some(count) = event["gap"].as_u64() {
+        return format!("{count} events are missing here: they came faster than they were read, or are no longer kept");
     }
-    let text = |name: &str| event[name].as_str().unwrap_or_default();
-    let time = text("at").parse::<Timestamp>().map_or_else(|_| text("at").to_owned(), |time| format!("{time:.3}"));
-    let mut words = vec![time, format!("{:<14}", text("event")), format!("{:<14}", text("handler"))];
-    words.extend(text("job").parse::<JobId>().map(show::short));
-    words.extend(text("parent").parse::<JobId>().map(|parent| format!("for {}", show::short(parent))));
-    words.extend(event["digest"].as_str().map(|digest| show::digest(digest).to_owned()));
-    words.extend((event["replaced"] == true).then(|| "replaced".to_owned()));
-    words.extend(event["outcome"].as_str().map(|outcome| match (outcome, &event["exit_code"]) {
+    let field = |name: &str| event[name].as_str().unwrap_or_default();
+    let time = field("at").parse::<Timestamp>().map_or_else(|_| field("at").to_owned(), |time| format!("{time:.3}"));
+    let mut columns = vec![time, format!("{:<14}", field("event")), format!("{:<14}", field("handler"))];
+    columns.extend(field("job").parse::<JobId>().map(format::short_id));
+    columns.extend(field("parent").parse::<JobId>().map(|parent| format!("for {}", format::short_id(parent))));
+    columns.extend(event["digest"].as_str().map(|digest| format::digest(digest).to_owned()));
+    columns.extend((event["replaced"] == true).then(|| "replaced".to_owned()));
+    columns.extend(event["outcome"].as_str().map(|outcome| match (outcome, &event["exit_code"]) {
         ("exited", Value::Number(code)) => format!("exited {code}"),
-        (outcome, _) => show::words(outcome),
+        (outcome, _) => format::token_words(outcome),
     }));
-    words.extend(event["error"].as_str().map(str::to_owned));
-    words.join("  ").trim_end().to_owned()
+    columns.extend(event["error"].as_str().map(str::to_owned));
+    columns.join("  ").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -122,13 +126,13 @@ mod tests {
 
     use super::*;
 
-    fn told(what: EventKind) -> String {
+    fn line_for(kind: EventKind) -> String {
         let at = "2026-01-01T00:00:00.123456789Z".parse().unwrap();
-        sentence(&serde_json::to_value(Event { seq: 1, at, what }).unwrap())
+        event_line(&serde_json::to_value(Event { seq: 1, at, kind }).unwrap())
     }
 
     #[test]
-    fn every_event_is_a_line() {
+    fn every_event_is_formatted_as_a_line() {
         let job: JobId = "00ff00ff00ff00ff00ff00ff00ff00ff".parse().unwrap();
         let handler = || "wc".to_owned();
         let digest = Some("sha256:0123456789abcdef".to_owned());
@@ -160,17 +164,17 @@ mod tests {
                 "2026-01-01T00:00:00.123Z  job.end         wc              00ff00ff00ff  timed out",
             ),
         ] {
-            assert_eq!(told(what), line);
+            assert_eq!(line_for(what), line);
         }
-        let gap = sentence(&serde_json::json!({"gap": 7}));
+        let gap = event_line(&serde_json::json!({"gap": 7}));
         assert!(gap.starts_with("7 events are missing"), "{gap}");
     }
 
     #[test]
-    fn lines_survive_any_splitting() {
+    fn lines_are_found_however_text_is_split() {
         let text = b"{\"a\":1}\n\r\n{}\r\n{\"b";
         for size in 1..=text.len() {
-            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            let (mut lines, mut found) = (LineBuffer::default(), Vec::new());
             for piece in text.chunks(size) {
                 lines.0.extend_from_slice(piece);
                 found.extend(std::iter::from_fn(|| lines.next()));
@@ -181,18 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_number_or_a_time() {
-        assert_eq!(place("17").as_deref(), Ok("17"));
-        assert_eq!(place("2026-01-01T00:00:00Z").as_deref(), Ok("2026-01-01T00:00:00Z"));
-        assert!(place("10m").unwrap().ends_with('Z'));
+    fn position_is_a_number_or_a_time() {
+        assert_eq!(parse_position("17").as_deref(), Ok("17"));
+        assert_eq!(parse_position("2026-01-01T00:00:00Z").as_deref(), Ok("2026-01-01T00:00:00Z"));
+        assert!(parse_position("10m").unwrap().ends_with('Z'));
         for text in ["", "-1", "1.5", "soon"] {
-            assert!(place(text).unwrap_err().contains("the number of an event"), "{text}");
+            assert!(parse_position(text).unwrap_err().contains("the number of an event"), "{text}");
         }
     }
 
     #[test]
-    fn a_filter_has_a_key() {
-        assert_eq!(filter("event=job.end").as_deref(), Ok("event=job.end"));
-        assert!(filter("job.end").is_err() && filter("=x").is_err());
+    fn filter_must_have_a_key() {
+        assert_eq!(parse_filter("event=job.end").as_deref(), Ok("event=job.end"));
+        assert!(parse_filter("job.end").is_err() && parse_filter("=x").is_err());
     }
 }

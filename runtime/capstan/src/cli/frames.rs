@@ -1,52 +1,54 @@
-//! The framed answer of a run or of logs, taken apart as it arrives: eight bytes of head (stream, three zeros, length in big endian), then the
-//! payload. Output is handed on in the pieces in which it comes; only what is JSON is collected.
+//! `FrameDecoder`: decodes the framed response of a run, of logs, or of an attached job, as it arrives.
+//!
+//! A frame has a head of eight bytes (stream, three zeros, length in big endian), then the payload. Output is returned in the pieces in
+//! which it arrives. Only JSON payloads are buffered until they are complete.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::Deserialize;
 
-/// What a client accepts to get frames.
+/// The media type of a framed response.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.capstan.stream";
 
-/// Bytes of the longest payload: more than any daemon sends, and a bound for what the outcome may take.
+/// The maximum size of a payload, in bytes. It limits the memory for an outcome; no daemon sends as much.
 const MAX_PAYLOAD: usize = 16 << 20;
 
-/// A part of the answer.
+/// A part of a framed response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Some of what the guest wrote to stdout.
+pub(super) enum Chunk {
+    /// Bytes of stdout, not necessarily a whole frame.
     Stdout(Bytes),
-    /// Some of what the guest wrote to stderr.
+    /// Bytes of stderr, not necessarily a whole frame.
     Stderr(Bytes),
-    /// All of the outcome, which is the last.
+    /// The JSON of the outcome, always last.
     Outcome(Bytes),
-    /// Bytes of output that the daemon does not have any more; in logs only.
+    /// The number of bytes of output that the daemon no longer has. Not in the response of a run.
     Gap(u64),
 }
 
-/// What makes an answer unreadable; completes the sentence "the daemon sent …".
+/// Why a response cannot be decoded. The message completes the sentence "the daemon sent …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("a frame of a stream that is not known: {0}")]
+    #[error("a frame of the unknown stream {0}: the daemon may be newer than this command")]
     UnknownStream(u8),
     #[error("a frame whose reserved bytes are not zero")]
     Reserved,
-    #[error("a frame of {0} bytes, more than the {MAX_PAYLOAD} that one may have")]
+    #[error("a frame of {0} bytes, more than the limit of {MAX_PAYLOAD}")]
     TooLong(usize),
-    #[error("an answer that ends within a frame")]
+    #[error("a response that ends within a frame")]
     Truncated,
-    #[error("an outcome that cannot be read: {0}")]
+    #[error("an invalid outcome: {0}")]
     Outcome(String),
-    #[error("a gap that cannot be read: {0}")]
+    #[error("an invalid gap: {0}")]
     Gap(String),
-    #[error("a gap in the output of a run")]
-    Missing,
+    #[error("a gap in the output of a run, where none is allowed")]
+    UnexpectedGap,
 }
 
-/// Takes an answer apart; in a state between two frames, or within one.
+/// A decoder of framed responses. Its state is either between two frames or within one.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FrameDecoder {
     received: BytesMut,
-    /// The stream of the frame that is being read, and how many bytes of it are still to come.
+    /// The stream of the current frame, and the number of bytes of its payload that have not been returned yet.
     frame: Option<(Stream, usize)>,
 }
 
@@ -63,56 +65,56 @@ struct Gap {
     gap: u64,
 }
 
-impl Frames {
-    /// Adds what has arrived.
+impl FrameDecoder {
+    /// Adds bytes that have arrived.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.received.extend_from_slice(bytes);
     }
 
-    /// The next piece of what has arrived; `None` where that takes more bytes.
+    /// Returns the next part, or `None` if that needs more bytes.
     ///
     /// # Errors
-    /// [`FrameError`]; what follows cannot be read either.
-    pub(super) fn next(&mut self) -> Result<Option<Piece>, FrameError> {
+    /// [`FrameError`]. The rest of the response cannot be decoded after an error.
+    pub(super) fn next(&mut self) -> Result<Option<Chunk>, FrameError> {
         loop {
-            let (stream, left) = match self.frame {
+            let (stream, remaining) = match self.frame {
                 Some(frame) => frame,
-                None => match self.head()? {
+                None => match self.read_head()? {
                     Some(frame) => frame,
                     None => return Ok(None),
                 },
             };
-            let whole = self.received.len() >= left;
-            if !whole && (matches!(stream, Stream::Outcome | Stream::Gap) || self.received.is_empty()) {
-                self.frame = Some((stream, left));
+            let is_complete = self.received.len() >= remaining;
+            if !is_complete && (matches!(stream, Stream::Outcome | Stream::Gap) || self.received.is_empty()) {
+                self.frame = Some((stream, remaining));
                 return Ok(None);
             }
-            let payload = self.received.split_to(left.min(self.received.len())).freeze();
-            self.frame = (!whole).then(|| (stream, left - payload.len()));
+            let payload = self.received.split_to(remaining.min(self.received.len())).freeze();
+            self.frame = (!is_complete).then(|| (stream, remaining - payload.len()));
             match stream {
-                Stream::Outcome => return Ok(Some(Piece::Outcome(payload))),
+                Stream::Outcome => return Ok(Some(Chunk::Outcome(payload))),
                 Stream::Gap => {
                     let gap: Gap =
                         serde_json::from_slice(&payload).map_err(|error| FrameError::Gap(error.to_string()))?;
-                    return Ok(Some(Piece::Gap(gap.gap)));
+                    return Ok(Some(Chunk::Gap(gap.gap)));
                 }
                 Stream::Stdout | Stream::Stderr if payload.is_empty() => {}
-                Stream::Stdout => return Ok(Some(Piece::Stdout(payload))),
-                Stream::Stderr => return Ok(Some(Piece::Stderr(payload))),
+                Stream::Stdout => return Ok(Some(Chunk::Stdout(payload))),
+                Stream::Stderr => return Ok(Some(Chunk::Stderr(payload))),
             }
         }
     }
 
-    /// That nothing more comes.
+    /// Checks that the response ends after a whole frame.
     ///
     /// # Errors
-    /// [`FrameError::Truncated`] where the last frame is not whole.
-    pub(super) fn end(&self) -> Result<(), FrameError> {
+    /// [`FrameError::Truncated`]
+    pub(super) fn finish(&self) -> Result<(), FrameError> {
         if self.frame.is_none() && self.received.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
     }
 
-    fn head(&mut self) -> Result<Option<(Stream, usize)>, FrameError> {
-        let Some(&[stream, a, b, c, l0, l1, l2, l3]) = self.received.first_chunk() else { return Ok(None) };
+    fn read_head(&mut self) -> Result<Option<(Stream, usize)>, FrameError> {
+        let Some(&[stream, r0, r1, r2, l0, l1, l2, l3]) = self.received.first_chunk() else { return Ok(None) };
         self.received.advance(8);
         let stream = match stream {
             1 => Stream::Stdout,
@@ -121,7 +123,7 @@ impl Frames {
             4 => Stream::Gap,
             unknown => return Err(FrameError::UnknownStream(unknown)),
         };
-        if [a, b, c] != [0; 3] {
+        if [r0, r1, r2] != [0; 3] {
             return Err(FrameError::Reserved);
         }
         let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
@@ -136,21 +138,21 @@ impl Frames {
 mod tests {
     use super::*;
 
-    const ANSWER: &[u8] = b"\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x03err\x03\0\0\0\0\0\0\x02{}";
+    const RESPONSE: &[u8] = b"\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x03err\x03\0\0\0\0\0\0\x02{}";
 
-    /// What comes out of an answer that arrives in pieces of `size` bytes: stdout, stderr, outcome.
+    /// Decodes a response that arrives in pieces of `size` bytes. Returns stdout, stderr and the outcome.
     fn demultiplex(size: usize) -> (Vec<u8>, Vec<u8>, Option<Bytes>) {
         let (mut stdout, mut stderr, mut outcome) = (Vec::new(), Vec::new(), None);
-        let mut frames = Frames::default();
-        for bytes in ANSWER.chunks(size) {
-            frames.push(bytes);
-            while let Some(piece) = frames.next().unwrap() {
+        let mut decoder = FrameDecoder::default();
+        for bytes in RESPONSE.chunks(size) {
+            decoder.push(bytes);
+            while let Some(chunk) = decoder.next().unwrap() {
                 assert_eq!(outcome, None, "the outcome is the last");
-                match piece {
-                    Piece::Stdout(bytes) => stdout.extend(bytes),
-                    Piece::Stderr(bytes) => stderr.extend(bytes),
-                    Piece::Outcome(bytes) => outcome = Some(bytes),
-                    Piece::Gap(_) => panic!("there is no gap in it"),
+                match chunk {
+                    Chunk::Stdout(bytes) => stdout.extend(bytes),
+                    Chunk::Stderr(bytes) => stderr.extend(bytes),
+                    Chunk::Outcome(bytes) => outcome = Some(bytes),
+                    Chunk::Gap(_) => panic!("the response has no gap"),
                 }
             }
         }
@@ -158,73 +160,73 @@ mod tests {
     }
 
     #[test]
-    fn frames_survive_any_splitting() {
-        for size in 1..=ANSWER.len() {
+    fn frames_are_decoded_however_they_are_split() {
+        for size in 1..=RESPONSE.len() {
             assert_eq!(demultiplex(size), (b"hi".to_vec(), b"err".to_vec(), Some(Bytes::from("{}"))), "{size}");
         }
     }
 
     #[test]
-    fn output_does_not_wait_for_the_rest_of_its_frame() {
-        let mut frames = Frames::default();
-        frames.push(b"\x01\0\0\0\0\0\0\x09begin");
-        assert_eq!(frames.next(), Ok(Some(Piece::Stdout(Bytes::from("begin")))));
-        assert_eq!(frames.next(), Ok(None));
-        frames.push(b"ning\x03");
-        assert_eq!(frames.next(), Ok(Some(Piece::Stdout(Bytes::from("ning")))));
-        assert_eq!(frames.next(), Ok(None));
+    fn output_is_returned_before_its_frame_is_complete() {
+        let mut decoder = FrameDecoder::default();
+        decoder.push(b"\x01\0\0\0\0\0\0\x09begin");
+        assert_eq!(decoder.next(), Ok(Some(Chunk::Stdout(Bytes::from("begin")))));
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.push(b"ning\x03");
+        assert_eq!(decoder.next(), Ok(Some(Chunk::Stdout(Bytes::from("ning")))));
+        assert_eq!(decoder.next(), Ok(None));
     }
 
     #[test]
-    fn a_gap_is_read_whole() {
-        let mut frames = Frames::default();
-        frames.push(b"\x04\0\0\0\0\0\0\x09{\"gap\"");
-        assert_eq!(frames.next(), Ok(None));
-        frames.push(b":7}");
-        assert_eq!(frames.next(), Ok(Some(Piece::Gap(7))));
-        frames.push(b"\x04\0\0\0\0\0\0\x02{}");
-        assert!(matches!(frames.next(), Err(FrameError::Gap(_))));
+    fn gap_is_returned_when_complete() {
+        let mut decoder = FrameDecoder::default();
+        decoder.push(b"\x04\0\0\0\0\0\0\x09{\"gap\"");
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.push(b":7}");
+        assert_eq!(decoder.next(), Ok(Some(Chunk::Gap(7))));
+        decoder.push(b"\x04\0\0\0\0\0\0\x02{}");
+        assert!(matches!(decoder.next(), Err(FrameError::Gap(_))));
     }
 
     #[test]
-    fn an_answer_that_ends_within_a_frame_is_no_answer() {
-        let whole = [0, 10, 18, 29, ANSWER.len()];
-        for size in 0..=ANSWER.len() {
-            let mut frames = Frames::default();
-            frames.push(&ANSWER[..size]);
-            while frames.next().unwrap().is_some() {}
-            let ended = if whole.contains(&size) { Ok(()) } else { Err(FrameError::Truncated) };
-            assert_eq!(frames.end(), ended, "{size} of {} bytes", ANSWER.len());
+    fn response_that_ends_within_frame_is_rejected() {
+        let frame_ends = [0, 10, 18, 29, RESPONSE.len()];
+        for size in 0..=RESPONSE.len() {
+            let mut decoder = FrameDecoder::default();
+            decoder.push(&RESPONSE[..size]);
+            while decoder.next().unwrap().is_some() {}
+            let expected = if frame_ends.contains(&size) { Ok(()) } else { Err(FrameError::Truncated) };
+            assert_eq!(decoder.finish(), expected, "{size} of {} bytes", RESPONSE.len());
         }
     }
 
     #[test]
-    fn no_length_that_is_told_takes_memory_before_it_is_there() {
+    fn claimed_length_allocates_no_memory_before_bytes_arrive() {
         for length in [u32::MAX, 1 << 31, (16 << 20) + 1] {
-            let mut frames = Frames::default();
-            frames.push(&[&[3, 0, 0, 0], &length.to_be_bytes()[..]].concat());
-            assert_eq!(frames.next(), Err(FrameError::TooLong(length as usize)));
+            let mut decoder = FrameDecoder::default();
+            decoder.push(&[&[3, 0, 0, 0], &length.to_be_bytes()[..]].concat());
+            assert_eq!(decoder.next(), Err(FrameError::TooLong(length as usize)));
         }
-        let mut frames = Frames::default();
-        frames.push(b"\x03\0\0\0\x01\0\0\0");
-        assert_eq!(frames.next(), Ok(None));
-        assert!(frames.received.capacity() < 1 << 10, "{}", frames.received.capacity());
+        let mut decoder = FrameDecoder::default();
+        decoder.push(b"\x03\0\0\0\x01\0\0\0");
+        assert_eq!(decoder.next(), Ok(None));
+        assert!(decoder.received.capacity() < 1 << 10, "{}", decoder.received.capacity());
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn invalid_frame_is_rejected() {
         for (bytes, error) in [
             (b"\x00\0\0\0\0\0\0\0", FrameError::UnknownStream(0)),
             (b"\x05\0\0\0\0\0\0\0", FrameError::UnknownStream(5)),
             (b"\x01\0\0\x01\0\0\0\0", FrameError::Reserved),
             (b"\x01\0\0\0\x01\0\0\x01", FrameError::TooLong((16 << 20) + 1)),
         ] {
-            let mut frames = Frames::default();
-            frames.push(bytes);
-            assert_eq!(frames.next(), Err(error));
+            let mut decoder = FrameDecoder::default();
+            decoder.push(bytes);
+            assert_eq!(decoder.next(), Err(error));
         }
-        let mut frames = Frames::default();
-        frames.push(b"\x01\0\0\0\x01\0\0\0");
-        assert_eq!(frames.next(), Ok(None), "the longest frame there may be is read");
+        let mut decoder = FrameDecoder::default();
+        decoder.push(b"\x01\0\0\0\x01\0\0\0");
+        assert_eq!(decoder.next(), Ok(None), "the longest valid frame is accepted");
     }
 }

@@ -1,4 +1,4 @@
-//! What the command reads, fuzzed: the frames of an answer, and what it is called with.
+//! The fuzz targets of the command: decoding frames, and parsing the command line.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -6,46 +6,49 @@ use std::os::unix::ffi::OsStringExt as _;
 use capstan_api::{STDERR, STDOUT, frame_head};
 use clap::Parser as _;
 
-use super::frames::{FrameError, Frames, Piece};
+use super::frames::{Chunk, FrameDecoder, FrameError};
 use super::{Cli, Command};
 
-/// What came of an answer: its pieces, with what followed of one stream joined, and how it ended.
-type Read = (Vec<Piece>, Result<(), FrameError>);
+/// The result of decoding a response: its parts, with neighbours of the same stream joined, and how it ended.
+type Decoded = (Vec<Chunk>, Result<(), FrameError>);
 
-/// Takes an answer that ends between two frames. How it is cut on its way, the first byte says, and makes no difference; and what the
-/// daemon frames comes out as it went in.
+/// Decodes the bytes as a framed response. Accepts a response that ends between two frames.
+///
+/// Checks that the pieces in which a response arrives make no difference, and that output framed by the daemon is decoded unchanged. The
+/// first byte selects the lengths of the pieces.
 pub fn frames(bytes: &[u8]) -> bool {
-    let Some((&cut, answer)) = bytes.split_first() else { return false };
-    let (pieces, end) = read([answer]);
-    assert_eq!(read(answer.chunks(1)), (pieces.clone(), end.clone()));
-    assert_eq!(read(pieces_of(answer, cut)), (pieces, end.clone()));
-    let sent: Vec<_> = pieces_of(answer, cut).enumerate().map(|(at, payload)| frame(at % 2 == 0, payload)).collect();
-    let sent = sent.concat();
-    let of = |is_stdout: bool| -> Vec<u8> {
-        let payloads = pieces_of(answer, cut).enumerate().filter(|(at, _)| (at % 2 == 0) == is_stdout);
+    let Some((&seed, response)) = bytes.split_first() else { return false };
+    let (chunks, end) = decode([response]);
+    assert_eq!(decode(response.chunks(1)), (chunks.clone(), end.clone()));
+    assert_eq!(decode(split(response, seed)), (chunks, end.clone()));
+    let frames: Vec<_> =
+        split(response, seed).enumerate().map(|(index, payload)| frame(index % 2 == 0, payload)).collect();
+    let framed = frames.concat();
+    let expected = |is_stdout: bool| -> Vec<u8> {
+        let payloads = split(response, seed).enumerate().filter(|(index, _)| (index % 2 == 0) == is_stdout);
         payloads.flat_map(|(_, payload)| payload.to_vec()).collect()
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (received, whole) = read(pieces_of(&sent, cut));
-    for piece in received {
-        match piece {
-            Piece::Stdout(bytes) => stdout.extend(bytes),
-            Piece::Stderr(bytes) => stderr.extend(bytes),
-            other => panic!("nobody sent {other:?}"),
+    let (decoded, framed_end) = decode(split(&framed, seed));
+    for chunk in decoded {
+        match chunk {
+            Chunk::Stdout(bytes) => stdout.extend(bytes),
+            Chunk::Stderr(bytes) => stderr.extend(bytes),
+            other => panic!("{other:?} was not sent"),
         }
     }
-    assert_eq!((stdout, stderr, whole), (of(true), of(false), Ok(())));
+    assert_eq!((stdout, stderr, framed_end), (expected(true), expected(false), Ok(())));
     end.is_ok()
 }
 
-/// A frame as the daemon sends it.
+/// Returns a frame as the daemon sends it.
 fn frame(is_stdout: bool, payload: &[u8]) -> Vec<u8> {
     [&frame_head(if is_stdout { STDOUT } else { STDERR }, payload.len()), payload].concat()
 }
 
-/// `bytes` in pieces of different lengths, none of them empty.
-fn pieces_of(bytes: &[u8], cut: u8) -> impl Iterator<Item = &[u8]> {
-    let (mut rest, mut length) = (bytes, usize::from(cut));
+/// Splits `bytes` into pieces of different lengths, none of them empty.
+fn split(bytes: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut rest, mut length) = (bytes, usize::from(seed));
     std::iter::from_fn(move || {
         length = length * 5 % 251 + 1;
         let (piece, later) = rest.split_at(length.min(rest.len()));
@@ -54,45 +57,46 @@ fn pieces_of(bytes: &[u8], cut: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn read<'a>(arriving: impl IntoIterator<Item = &'a [u8]>) -> Read {
-    let (mut frames, mut pieces) = (Frames::default(), Vec::new());
-    for bytes in arriving {
-        frames.push(bytes);
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Decoded {
+    let (mut decoder, mut chunks) = (FrameDecoder::default(), Vec::new());
+    for bytes in pieces {
+        decoder.push(bytes);
         loop {
-            match frames.next() {
-                Ok(Some(piece)) => join(&mut pieces, piece),
+            match decoder.next() {
+                Ok(Some(chunk)) => join(&mut chunks, chunk),
                 Ok(None) => break,
-                Err(error) => return (pieces, Err(error)),
+                Err(error) => return (chunks, Err(error)),
             }
         }
     }
-    let end = frames.end();
-    (pieces, end)
+    let end = decoder.finish();
+    (chunks, end)
 }
 
-/// Adds `piece`, to the one before it where both are of one stream.
-fn join(pieces: &mut Vec<Piece>, piece: Piece) {
-    let joined = match (pieces.last(), &piece) {
-        (Some(Piece::Stdout(before)), Piece::Stdout(bytes)) => Piece::Stdout([&before[..], bytes].concat().into()),
-        (Some(Piece::Stderr(before)), Piece::Stderr(bytes)) => Piece::Stderr([&before[..], bytes].concat().into()),
-        _ => return pieces.push(piece),
+/// Appends `chunk`, or joins it to the last one if both are of the same output stream.
+fn join(chunks: &mut Vec<Chunk>, chunk: Chunk) {
+    let joined = match (chunks.last(), &chunk) {
+        (Some(Chunk::Stdout(before)), Chunk::Stdout(bytes)) => Chunk::Stdout([&before[..], bytes].concat().into()),
+        (Some(Chunk::Stderr(before)), Chunk::Stderr(bytes)) => Chunk::Stderr([&before[..], bytes].concat().into()),
+        _ => return chunks.push(chunk),
     };
-    *pieces.last_mut().expect("it was just looked at") = joined;
+    *chunks.last_mut().expect("it has just been matched") = joined;
 }
 
-/// Takes what the command understands, with NUL between words. What stands after the name of a handler is the guest's, to the letter;
-/// what is wrong is told.
+/// Parses a command line whose words are separated by NUL. Accepts one that the command accepts.
+///
+/// Checks that everything after the name of a handler goes to the guest unchanged, and that wrong usage has a message.
 pub fn arguments(bytes: &[u8]) -> bool {
     let words: Vec<_> = bytes.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
-    let given = std::iter::once("capstan".into()).chain(words.iter().cloned());
-    match Cli::try_parse_from(given) {
+    let line = std::iter::once("capstan".into()).chain(words.iter().cloned());
+    match Cli::try_parse_from(line) {
         Ok(Cli { command: Command::Run(run), .. }) => {
             assert!(words.ends_with(&run.args.words), "{words:?}: {:?}", run.args.words);
             true
         }
         Ok(_) => true,
-        Err(wrong) => {
-            assert!(!wrong.to_string().is_empty(), "{words:?}");
+        Err(error) => {
+            assert!(!error.to_string().is_empty(), "{words:?}");
             false
         }
     }

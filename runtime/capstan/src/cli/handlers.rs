@@ -1,4 +1,4 @@
-//! `capstan handlers`: what the daemon can run.
+//! `capstan handlers`: lists, shows and removes handlers.
 
 use std::process::ExitCode;
 
@@ -7,19 +7,19 @@ use hyper::Method;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::client::{Client, ClientError, URL};
+use super::client::{Client, ClientError, URL_ENCODE_SET};
 use super::error::CliError;
-use super::{output, show};
+use super::{format, output};
 
-/// Characters of a description that a row of the list has; `inspect` shows all.
-const DESCRIPTION: usize = 56;
+/// The maximum number of characters of a description in the list. `inspect` shows all of it.
+const MAX_DESCRIPTION: usize = 56;
 
-/// What `capstan handlers` is called with.
+/// The command line of `capstan handlers`.
 #[derive(Debug, Args)]
 pub(super) struct Handlers {
-    /// Print what the daemon says as JSON.
+    /// Print the response of the daemon as JSON.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -28,16 +28,16 @@ pub(super) struct Handlers {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List all handlers; what is done where nothing is said.
+    /// List all handlers. This is the default.
     Ls,
-    /// Show all there is to know of a handler.
+    /// Show everything that the daemon knows about a handler.
     Inspect {
-        /// The handler.
+        /// The name of the handler.
         name: String,
     },
-    /// Remove handlers; jobs that run go on to their end.
+    /// Remove handlers. Their running jobs continue to the end.
     Rm {
-        /// The handlers; one that cannot be removed does not keep the others.
+        /// The names of the handlers. If one cannot be removed, the others still are.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
@@ -61,25 +61,26 @@ struct Handler {
 }
 
 impl Handlers {
-    /// Asks, and shows the answer.
+    /// Runs the subcommand.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         match self.command.unwrap_or(Command::Ls) {
             Command::Ls => {
-                let answer = client.ask(Method::GET, "/handlers").await?;
+                let response = client.call(Method::GET, "/handlers").await?;
                 if self.json {
-                    output::print_json(&answer)?;
+                    output::print_json(&response)?;
                 } else {
-                    let list: List = serde_json::from_value(answer).map_err(|error| client.foreign(&error))?;
+                    let list: List =
+                        serde_json::from_value(response).map_err(|error| client.unexpected_response(&error))?;
                     output::print(list.table(Timestamp::now()).as_bytes())?;
                 }
                 Ok(ExitCode::SUCCESS)
             }
             Command::Inspect { name } => {
-                let handler = client.ask(Method::GET, &path(&name)).await?;
-                show(&handler, self.json)?;
+                let handler = client.call(Method::GET, &path(&name)).await?;
+                output::print_fields(&handler, self.json)?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Rm { names } => remove_all(client, &names, self.json).await,
@@ -87,22 +88,22 @@ impl Handlers {
     }
 }
 
-/// Removes a handler from the daemon.
+/// Removes one handler from the daemon.
 ///
 /// # Errors
 /// [`ClientError`]
 pub(super) async fn remove(client: &Client, name: &str) -> Result<(), ClientError> {
-    client.ask(Method::DELETE, &path(name)).await.map(drop)
+    client.call(Method::DELETE, &path(name)).await.map(drop)
 }
 
-/// Removes what can be removed; the exit code is that of the last which could not.
+/// Removes handlers and reports those that cannot be removed. Returns the exit code of the last failure.
 async fn remove_all(client: &Client, names: &[String], json: bool) -> Result<ExitCode, CliError> {
     let (mut removed, mut exit_code) = (Vec::new(), ExitCode::SUCCESS);
     for name in names {
         match remove(client, name).await.map_err(CliError::Client) {
             Ok(()) => removed.push(name),
             Err(error) => {
-                output::complain(&error);
+                output::print_error(&error);
                 exit_code = ExitCode::from(error.exit_code());
             }
         }
@@ -115,32 +116,24 @@ async fn remove_all(client: &Client, names: &[String], json: bool) -> Result<Exi
     Ok(exit_code)
 }
 
-/// Prints a record for people or for programs.
-///
-/// # Errors
-/// [`CliError::Output`]
-pub(super) fn show(record: &Value, json: bool) -> Result<(), CliError> {
-    if json { output::print_json(record) } else { output::print(show::record(record).as_bytes()) }
-}
-
 fn path(name: &str) -> String {
-    format!("/handlers/{}", utf8_percent_encode(name, URL))
+    format!("/handlers/{}", utf8_percent_encode(name, URL_ENCODE_SET))
 }
 
 impl List {
     fn table(self, now: Timestamp) -> String {
         let header = ["NAME", "KIND", "SIZE", "DIGEST", "CREATED", "DESCRIPTION"];
-        show::table(&header, self.handlers.into_iter().map(|handler| handler.row(now)))
+        format::table(&header, self.handlers.into_iter().map(|handler| handler.row(now)))
     }
 }
 
 impl Handler {
     fn row(self, now: Timestamp) -> Vec<String> {
         let kind = if self.service { format!("{}, service", self.kind) } else { self.kind };
-        let size = if self.size == 0 { "-".to_owned() } else { show::size(self.size) };
-        let digest = self.digest.as_deref().map_or("-", show::digest).to_owned();
-        let description = show::first(DESCRIPTION, self.description.as_deref().unwrap_or_default());
-        vec![self.name, kind, size, digest, show::age(&self.created, now), description]
+        let size = if self.size == 0 { "-".to_owned() } else { format::size(self.size) };
+        let digest = self.digest.as_deref().map_or("-", format::digest).to_owned();
+        let description = format::truncate_line(MAX_DESCRIPTION, self.description.as_deref().unwrap_or_default());
+        vec![self.name, kind, size, digest, format::age(&self.created, now), description]
     }
 }
 
@@ -149,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_a_table() {
+    fn list_is_formatted_as_table() {
         let list: List = serde_json::from_value(json!({"handlers": [
             {"name": "serveapi", "kind": "native", "size": 0, "created": "2026-01-01T00:00:00Z", "service": true, "description": "Serves"},
             {"name": "wc", "kind": "module", "digest": "sha256:0123456789abcdef", "size": 2048, "created": "2026-01-01T00:59:59Z"},

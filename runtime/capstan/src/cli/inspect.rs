@@ -1,4 +1,4 @@
-//! `capstan inspect`: all that the daemon knows of a job.
+//! `capstan inspect`: prints everything that the daemon knows about a job.
 
 use std::process::ExitCode;
 
@@ -9,21 +9,21 @@ use super::client::Client;
 use super::error::CliError;
 use super::{jobs, output};
 
-/// What `capstan inspect` is called with.
+/// The command line of `capstan inspect`.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// The job, by its id or the first of that.
+    /// Id of the job, or at least its first 4 digits
     job: String,
 }
 
 impl Inspect {
-    /// Asks, and prints the answer as it is: JSON, since there is too much for a table.
+    /// Prints the job as JSON. It has too many fields for a table.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let id = jobs::resolve_one(client, self.job).await?;
-        output::print_json(&client.ask(Method::GET, &jobs::path(id, "")).await?)?;
+        output::print_json(&client.call(Method::GET, &jobs::path(id, "")).await?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,10 +1,10 @@
-//! `Interrupt`: the signals by which a user or a supervisor ends a run.
+//! `Interrupt`: the signals with which a user or a supervisor stops a run.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
 
-/// SIGINT, SIGTERM and SIGHUP, which do not end the process any more once this is there.
+/// A receiver of SIGINT, SIGTERM and SIGHUP. Once it exists, these signals no longer end the process.
 #[derive(Debug)]
 pub(super) struct Interrupt {
     int: Signal,
@@ -13,12 +13,12 @@ pub(super) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Starts to receive the signals.
     ///
     /// # Errors
-    /// [`CliError::Runtime`]
+    /// [`CliError::Startup`]
     pub(super) fn listen() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(CliError::Runtime);
+        let listen = |kind| signal(kind).map_err(CliError::Startup);
         Ok(Self {
             int: listen(SignalKind::interrupt())?,
             term: listen(SignalKind::terminate())?,
@@ -26,7 +26,7 @@ impl Interrupt {
         })
     }
 
-    /// Waits for the next. Cancel-safe.
+    /// Waits for the next signal. Cancel-safe.
     pub(super) async fn received(&mut self) {
         tokio::select! {
             _ = self.int.recv() => {}

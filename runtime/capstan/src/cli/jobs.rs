@@ -1,6 +1,4 @@
-//! Jobs as the daemon tells of them, and the ids by which people name them.
-
-mod ids;
+//! Jobs of the daemon: listing them, reading their records, and finding them by id.
 
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::UsageReport;
@@ -10,24 +8,24 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(super) use self::ids::IdError;
 use super::client::{Client, ClientError, with_query};
 use super::error::CliError;
-use super::show;
+use super::format;
+use super::job_id::{self, JobIdError};
 
-/// Jobs asked for at a time.
-const PAGE: usize = 500;
+/// The maximum number of jobs per request.
+const PAGE_SIZE: usize = 500;
 
-/// A job, as far as tables tell of it.
+/// The fields of a job that tables show.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Record {
+pub(super) struct JobRecord {
     pub(super) id: JobId,
     pub(super) handler: String,
     state: String,
     created: String,
     outcome: Option<Outcome>,
     exit_code: Option<u8>,
-    /// Why it was no success, in a line.
+    /// Why the job failed, in one line. `None` if it has not failed.
     #[serde(default)]
     pub(super) error: Option<String>,
     #[serde(default)]
@@ -40,32 +38,32 @@ struct Page {
     cursor: Option<String>,
 }
 
-impl Record {
-    /// Reads a job in the daemon's words.
+impl JobRecord {
+    /// Reads a job from the JSON of the daemon.
     ///
     /// # Errors
-    /// [`ClientError::Foreign`]
-    pub(super) fn read(client: &Client, job: &Value) -> Result<Self, ClientError> {
-        Self::deserialize(job).map_err(|error| client.foreign(&error))
+    /// [`ClientError::UnexpectedResponse`]
+    pub(super) fn from_json(client: &Client, job: &Value) -> Result<Self, ClientError> {
+        Self::deserialize(job).map_err(|error| client.unexpected_response(&error))
     }
 
-    /// What a shell sees of its end; `None` before.
+    /// Returns the exit code of a job that has ended, `None` before.
     pub(super) fn exit_code(&self) -> Option<u8> {
         self.exit_code.filter(|_| self.state == "done")
     }
 
-    /// Where it is in its life, or how that ended.
+    /// Returns the state of the job, or its outcome once it has ended.
     pub(super) fn status(&self) -> String {
-        self.outcome.as_ref().map_or_else(|| self.state.clone(), show::outcome)
+        self.outcome.as_ref().map_or_else(|| self.state.clone(), format::outcome)
     }
 
-    /// How long before `now` it was asked for.
+    /// Returns how long before `now` the job was created: `5 minutes ago`.
     pub(super) fn age(&self, now: Timestamp) -> String {
-        show::age(&self.created, now)
+        format::age(&self.created, now)
     }
 }
 
-/// Jobs that `filter` lets through, newest first, `limit` of them at most.
+/// Returns the jobs that match `filter`, newest first, at most `limit` of them.
 ///
 /// # Errors
 /// [`ClientError`]
@@ -76,16 +74,16 @@ pub(super) async fn list(
 ) -> Result<Vec<Value>, ClientError> {
     let (mut jobs, mut cursor) = (Vec::new(), None);
     loop {
-        let left = limit.map_or(PAGE, |limit| (limit - jobs.len()).min(PAGE));
-        if left == 0 {
+        let page_size = limit.map_or(PAGE_SIZE, |limit| (limit - jobs.len()).min(PAGE_SIZE));
+        if page_size == 0 {
             return Ok(jobs);
         }
         let mut query = filter.to_vec();
-        query.push(("limit", left.to_string()));
+        query.push(("limit", page_size.to_string()));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let answer = client.ask(Method::GET, &with_query("/jobs", query)).await?;
-        let page: Page = serde_json::from_value(answer).map_err(|error| client.foreign(&error))?;
-        jobs.extend(page.jobs.into_iter().take(left));
+        let response = client.call(Method::GET, &with_query("/jobs", query)).await?;
+        let page: Page = serde_json::from_value(response).map_err(|error| client.unexpected_response(&error))?;
+        jobs.extend(page.jobs.into_iter().take(page_size));
         cursor = page.cursor;
         if cursor.is_none() {
             return Ok(jobs);
@@ -93,30 +91,32 @@ pub(super) async fn list(
     }
 }
 
-/// The jobs that `texts` name, each by its id or the beginning of it; the list is asked for only where there is a beginning.
+/// Finds the jobs that `texts` name, each by its id or a prefix of it. Requests the list of jobs only if a text is a prefix.
+///
+/// The result has one entry per text, in order, so that one wrong text does not affect the others.
 ///
 /// # Errors
-/// [`ClientError`]; what is wrong with one of the texts stands in its place.
-pub(super) async fn resolve(client: &Client, texts: &[String]) -> Result<Vec<Result<JobId, IdError>>, ClientError> {
+/// [`ClientError`] if the list cannot be read.
+pub(super) async fn resolve(client: &Client, texts: &[String]) -> Result<Vec<Result<JobId, JobIdError>>, ClientError> {
     let mut known = Vec::new();
-    if texts.iter().any(|text| ids::is_beginning(text)) {
+    if texts.iter().any(|text| job_id::is_prefix(text)) {
         for job in list(client, &[], None).await? {
-            known.push(Record::read(client, &job)?.id);
+            known.push(JobRecord::from_json(client, &job)?.id);
         }
     }
-    Ok(texts.iter().map(|text| ids::find(text, &known)).collect())
+    Ok(texts.iter().map(|text| job_id::find(text, &known)).collect())
 }
 
-/// The one job that `text` names.
+/// Finds the job that `text` names, by its id or a prefix of it.
 ///
 /// # Errors
-/// [`CliError::Id`], [`CliError::Client`].
+/// [`CliError::JobId`], [`CliError::Client`].
 pub(super) async fn resolve_one(client: &Client, text: String) -> Result<JobId, CliError> {
-    let found = resolve(client, &[text]).await?.pop().expect("one text, one job");
-    Ok(found?)
+    let result = resolve(client, &[text]).await?.pop().expect("there is one result per text");
+    Ok(result?)
 }
 
-/// The path of a job, or of something of it.
-pub(super) fn path(id: JobId, rest: &str) -> String {
-    format!("/jobs/{id}{rest}")
+/// Returns the path of a job, or of one of its subresources: `path(id, "/logs")`.
+pub(super) fn path(id: JobId, subresource: &str) -> String {
+    format!("/jobs/{id}{subresource}")
 }

@@ -1,4 +1,4 @@
-//! A run in process: the same engine and the same sandbox as the daemon's, for one program and one job.
+//! `capstan run FILE.wasm` without a daemon: one program and one job in the engine and the sandbox of the daemon, in this process.
 
 use std::fmt::Display;
 use std::io;
@@ -13,40 +13,40 @@ use capstan_core::outcome::{CancelledBy, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
-use capstan_engine::handler::Handler;
-use capstan_engine::job::{Control, End, Job};
+use capstan_engine::handler::{Handler, MAX_NAME};
+use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 
 use super::error::CliError;
-use super::exit_code::Ending;
 use super::interrupt::Interrupt;
-use super::run::Given;
+use super::job_spec::JobSpec;
+use super::run_report::RunReport;
 use super::upload::Progress;
 use super::{output, paths, program};
 
-/// Runs the program in `file`; the user is the operator here, so what is asked for widens the limits as well as it narrows them.
+/// Runs the program in `file`. The user is also the operator, so the requested policy can raise limits as well as lower them.
 ///
 /// # Errors
 /// [`CliError`]
 pub(super) async fn run(
     file: &Path,
-    mut given: Given,
+    mut spec: JobSpec,
     mounts: Vec<Mount>,
     interrupt: &mut Interrupt,
-) -> Result<Ending, CliError> {
-    let Given { asked, concurrency_key, .. } = &given;
-    if asked.mounts.is_some() || asked.pass_env.is_some() || asked.secrets.is_some() || concurrency_key.is_some() {
-        return Err(CliError::NoDaemonToGrant);
+) -> Result<RunReport, CliError> {
+    let JobSpec { policy, concurrency_key, .. } = &spec;
+    if policy.mounts.is_some() || policy.pass_env.is_some() || policy.secrets.is_some() || concurrency_key.is_some() {
+        return Err(CliError::NeedsDaemon);
     }
     let name = handler_name(file);
-    let ceiling = Limits::default().replaced(&given.asked);
-    let features = given.asked.features.take();
+    let ceiling = Limits::default().replaced(&spec.policy);
+    let features = spec.policy.features.take();
     let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::NOTHING };
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
-    let compiler = std::env::current_exe().map_err(CliError::Runtime)?;
+    let compiler = std::env::current_exe().map_err(CliError::Startup)?;
     let config = capstan_sandbox::Config {
         ceiling,
         runs: 1,
@@ -59,7 +59,7 @@ pub(super) async fn run(
         resolver: Resolver::default(),
     };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
-    let refuse = |why: &dyn Display| CliError::Program(format!("{}: {why}", file.display()));
+    let program_error = |reason: &dyn Display| CliError::Program(format!("{}: {reason}", file.display()));
 
     let progress = Progress::compiling(&name);
     let loaded = tokio::select! {
@@ -67,124 +67,129 @@ pub(super) async fn run(
         () = interrupt.received() => None,
     };
     progress.finish();
-    let Some(loaded) = loaded else { return Ok(Ending::stopped(None, &name)) };
-    let handler: Arc<dyn Handler> = loaded.map_err(|error| refuse(&error))?;
+    let Some(loaded) = loaded else { return Ok(RunReport::stopped(None, &name)) };
+    let handler: Arc<dyn Handler> = loaded.map_err(|error| program_error(&error))?;
 
-    let network = given.asked.network.clone().unwrap_or_default();
+    let network = spec.policy.network.clone().unwrap_or_default();
     let mut ceiling = Ceiling { network, features: features.unwrap_or_default(), ..Ceiling::of(ceiling) };
-    // It is gone with all that is in it when this returns.
-    let _scratch = match given.asked.scratch {
+    // Removed with its contents when this function returns.
+    let _scratch = match spec.policy.scratch {
         Some(bytes) if bytes > 0 => {
-            let (kept, folder) = paths::scratch_folder()?;
-            (ceiling.scratch, ceiling.scratch_folder) = (bytes, Some(folder));
-            Some(kept)
+            let (temp_dir, dir) = paths::scratch_dir()?;
+            (ceiling.scratch, ceiling.scratch_folder) = (bytes, Some(dir));
+            Some(temp_dir)
         }
         _ => None,
     };
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
-    engine.register(&name, handler).map_err(|error| refuse(&error))?;
-    let (ends, streams) = Ends::new();
-    let control = Control { asked: given.asked, mounts, ..Control::default() };
-    let job = engine.job(&name).map_err(|error| refuse(&error))?.args(given.args).env(&given.env).control(control);
+    engine.register(&name, handler).map_err(|error| program_error(&error))?;
+    let (caller, streams) = stream_pipes();
+    let options = JobOptions { policy: spec.policy, mounts, ..JobOptions::default() };
+    let job = engine.job(&name).map_err(|error| program_error(&error))?.args(spec.args).env(&spec.env).options(options);
     let job = job.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).build();
-    let job = job.map_err(|error| refuse(&error))?;
-    job.start().map_err(|error| refuse(&error))?;
-    let end = ends.pass_through(&job, interrupt).await?;
+    let job = job.map_err(|error| program_error(&error))?;
+    job.start().map_err(|error| program_error(&error))?;
+    let end = caller.pass_through(&job, interrupt).await?;
     let id = Some(job.id().to_string());
     Ok(match end {
-        Some(End { outcome, error, usage, .. }) => {
-            Ending { error: error.map(Into::into), ..Ending::new(id, &name, outcome, Some(usage)) }
+        Some(JobEnd { outcome, error, usage, .. }) => {
+            RunReport { error: error.map(Into::into), ..RunReport::new(id, &name, outcome, Some(usage)) }
         }
-        None => Ending::stopped(id, &name),
+        None => RunReport::stopped(id, &name),
     })
 }
 
-/// The ends of a job's streams that the job has.
-struct Streams {
+/// The job's ends of its stdin, stdout and stderr.
+struct JobStreams {
     stdin: Source,
     stdout: Sink,
     stderr: Sink,
 }
 
-/// The ends of a job's streams that this process has.
-struct Ends {
+/// This process's ends of the job's stdin, stdout and stderr.
+struct CallerStreams {
     stdin: Sink,
     stdout: Source,
     stderr: Source,
 }
 
-impl Ends {
-    fn new() -> (Self, Streams) {
-        let (stdin_sink, stdin) = pipe(PIPE_CAPACITY);
-        let (stdout, stdout_source) = pipe(PIPE_CAPACITY);
-        let (stderr, stderr_source) = pipe(PIPE_CAPACITY);
-        let ends = Self { stdin: stdin_sink, stdout: stdout_source, stderr: stderr_source };
-        (ends, Streams { stdin, stdout, stderr })
-    }
+/// Creates a pipe for each stream of a job.
+fn stream_pipes() -> (CallerStreams, JobStreams) {
+    let (stdin_sink, stdin) = pipe(PIPE_CAPACITY);
+    let (stdout, stdout_source) = pipe(PIPE_CAPACITY);
+    let (stderr, stderr_source) = pipe(PIPE_CAPACITY);
+    let caller = CallerStreams { stdin: stdin_sink, stdout: stdout_source, stderr: stderr_source };
+    (caller, JobStreams { stdin, stdout, stderr })
+}
 
-    /// Passes the process's own streams through until the job has ended and all of its output is written. Cancels the job when the
-    /// user interrupts, when stdin cannot be read, and when nobody reads the output any more; `None` where the user interrupts twice.
-    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<End>, CliError> {
-        let input = output::forward(tokio::io::stdin(), self.stdin);
-        let stdout =
-            async { output::forward(self.stdout, tokio::io::stdout()).await.map_err(output::to(OutputStream::Stdout)) };
-        let stderr =
-            async { output::forward(self.stderr, tokio::io::stderr()).await.map_err(output::to(OutputStream::Stderr)) };
+impl CallerStreams {
+    /// Passes the streams of this process through until the job has ended and all of its output is written.
+    ///
+    /// Cancels the job if the user interrupts, if stdin cannot be read, or if the output cannot be written. Returns `None` if the user
+    /// interrupts twice.
+    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<JobEnd>, CliError> {
+        let input = output::copy(tokio::io::stdin(), self.stdin);
+        let stdout = async {
+            output::copy(self.stdout, tokio::io::stdout()).await.map_err(output::output_error(OutputStream::Stdout))
+        };
+        let stderr = async {
+            output::copy(self.stderr, tokio::io::stderr()).await.map_err(output::output_error(OutputStream::Stderr))
+        };
         let output = async { tokio::try_join!(stdout, stderr).map(drop) };
         tokio::pin!(input, output);
-        let (mut feeding, mut writing, mut interrupted) = (true, true, false);
+        let (mut is_reading_stdin, mut is_writing_output, mut is_interrupted) = (true, true, false);
         let mut failure = None;
         loop {
             tokio::select! {
-                // Without output to wait for, the end of the job is the end.
-                end = job.wait(), if !writing || interrupted => return failure.map_or(Ok(Some(end)), Err),
-                written = &mut output, if writing => {
-                    writing = false;
+                // The end of the job counts only after all output is written. An interrupted run does not wait for its output.
+                end = job.wait(), if !is_writing_output || is_interrupted => return failure.map_or(Ok(Some(end)), Err),
+                written = &mut output, if is_writing_output => {
+                    is_writing_output = false;
                     failure = failure.or(written.err());
                 }
-                result = &mut input, if feeding => {
-                    feeding = false;
-                    // That the guest does not read on is its own affair.
+                result = &mut input, if is_reading_stdin => {
+                    is_reading_stdin = false;
+                    // A guest may close its stdin early. That is not an error.
                     let error = result.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
                     failure = failure.or(error.map(CliError::Stdin));
                 }
                 () = interrupt.received() => {
-                    if interrupted {
+                    if is_interrupted {
                         return Ok(None);
                     }
-                    interrupted = true;
+                    is_interrupted = true;
                 }
             }
-            if interrupted || failure.is_some() {
+            if is_interrupted || failure.is_some() {
                 job.cancel(CancelledBy::Client);
             }
         }
     }
 }
 
-/// The file's name without its ending, as far as a handler may be called so.
+/// Returns the name of the file without its extension, changed where needed into a valid name of a handler.
 fn handler_name(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let name = stem.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "-");
     let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let name = &name[..name.len().min(engine::MAX_NAME)];
+    let name = &name[..name.len().min(MAX_NAME)];
     if name.is_empty() { "program".to_owned() } else { name.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
-    use capstan_engine::engine::Name;
+    use capstan_engine::handler::HandlerName;
 
     use super::*;
 
     #[test]
-    fn every_file_gives_a_name_that_a_handler_may_have() {
+    fn every_file_name_becomes_a_valid_handler_name() {
         for (file, expected) in
             [("/x/wc.wasm", "wc"), ("a b.wasm", "a-b"), ("..", "program"), ("-ü.wasm", "program"), (".a.wasm", "a")]
         {
             assert_eq!(handler_name(Path::new(file)), expected);
-            assert!(Name::new(expected).is_ok());
+            assert!(HandlerName::new(expected).is_ok());
         }
-        assert!(Name::new(&handler_name(Path::new(&"x".repeat(300)))).is_ok());
+        assert!(HandlerName::new(&handler_name(Path::new(&"x".repeat(300)))).is_ok());
     }
 }

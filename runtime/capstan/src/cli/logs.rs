@@ -1,4 +1,4 @@
-//! `capstan logs`: what a job has written, each stream to its own.
+//! `capstan logs`: prints the output of a job.
 
 use std::process::ExitCode;
 
@@ -8,73 +8,76 @@ use hyper::header::CONTENT_TYPE;
 
 use super::client::{Client, ClientError, with_query};
 use super::error::CliError;
-use super::frames::{Frames, MEDIA_TYPE, Piece};
-use super::time::Moment;
+use super::frames::{Chunk, FrameDecoder, MEDIA_TYPE};
+use super::time_arg::TimeArg;
 use super::{jobs, output};
 
-/// What `capstan logs` is called with.
+/// The command line of `capstan logs`.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Go on until the job ends.
+    /// Continue with new output until the job ends [default: off]
     #[arg(short, long)]
     follow: bool,
-    /// Print the last lines only, this many.
+    /// Number of lines to print, counted from the end [default: all]
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
-    /// Print what was written since a time, or within the last 10m.
+    /// Print only output since a time, or since this long ago [default: all]
+    ///
+    /// Examples: 2026-01-31T12:00:00Z, 90s, 10m, 1h 30m
     #[arg(long, value_name = "TIME")]
-    since: Option<Moment>,
-    /// Put before each line when it was written.
+    since: Option<TimeArg>,
+    /// Print the time before each line [default: off]
     #[arg(short, long)]
     timestamps: bool,
-    /// Print what went to stdout, and not what went to stderr.
+    /// Print only stdout [default: stdout and stderr]
     #[arg(long)]
     stdout: bool,
-    /// Print what went to stderr, and not what went to stdout.
+    /// Print only stderr [default: stdout and stderr]
     #[arg(long)]
     stderr: bool,
-    /// The job, by its id or the first of that.
+    /// Id of the job, or at least its first 4 digits
     job: String,
 }
 
 impl Logs {
-    /// Asks, and hands on what comes. Ends with 0 however the job did.
+    /// Prints stdout to stdout and stderr to stderr. Returns 0, whatever the outcome of the job.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let query = self.query();
         let id = jobs::resolve_one(client, self.job).await?;
-        let mut answer = client.follow(&with_query(&jobs::path(id, "/logs"), query), MEDIA_TYPE).await?;
-        if answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != MEDIA_TYPE) {
-            return Err(client.foreign(&"it does not answer with logs in frames").into());
+        let mut response = client.open_stream(&with_query(&jobs::path(id, "/logs"), query), MEDIA_TYPE).await?;
+        if response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != MEDIA_TYPE) {
+            return Err(client.unexpected_response(&"its logs are not in frames").into());
         }
-        let mut frames = Frames::default();
+        let mut decoder = FrameDecoder::default();
         let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
-        while let Some(bytes) = answer.chunk().await? {
-            frames.push(&bytes);
-            while let Some(piece) = frames.next().map_err(ClientError::Frame)? {
-                let (stream, written) = match piece {
-                    Piece::Stdout(bytes) => (OutputStream::Stdout, output::pass_on(&mut stdout, &bytes).await),
-                    Piece::Stderr(bytes) => (OutputStream::Stderr, output::pass_on(&mut stderr, &bytes).await),
-                    Piece::Outcome(_) => return Ok(ExitCode::SUCCESS),
-                    Piece::Gap(missed) => {
-                        output::complain(format_args!("{missed} bytes of output are missing here"));
+        while let Some(bytes) = response.chunk().await? {
+            decoder.push(&bytes);
+            while let Some(chunk) = decoder.next().map_err(ClientError::Frame)? {
+                let (stream, written) = match chunk {
+                    Chunk::Stdout(bytes) => (OutputStream::Stdout, output::write_and_flush(&mut stdout, &bytes).await),
+                    Chunk::Stderr(bytes) => (OutputStream::Stderr, output::write_and_flush(&mut stderr, &bytes).await),
+                    Chunk::Outcome(_) => return Ok(ExitCode::SUCCESS),
+                    Chunk::Gap(bytes) => {
+                        output::print_error(format_args!("{bytes} bytes of output are missing here"));
                         continue;
                     }
                 };
-                written.map_err(output::to(stream))?;
+                written.map_err(output::output_error(stream))?;
             }
         }
-        frames.end().map_err(ClientError::Frame)?;
+        decoder.finish().map_err(ClientError::Frame)?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
-        let either = self.stdout || self.stderr;
+        // Neither flag means both streams.
+        let both = self.stdout == self.stderr;
         let mut query = vec![
-            ("stdout", (self.stdout || !either).to_string()),
-            ("stderr", (self.stderr || !either).to_string()),
+            ("stdout", (self.stdout || both).to_string()),
+            ("stderr", (self.stderr || both).to_string()),
             ("follow", self.follow.to_string()),
             ("timestamps", self.timestamps.to_string()),
         ];
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_stands_in_the_query() {
+    fn flags_become_query_parameters() {
         check("logs 00ff", "?stdout=true&stderr=true&follow=false&timestamps=false");
         check("logs -f --stdout 00ff", "?stdout=true&stderr=false&follow=true&timestamps=false");
         check("logs --stderr -t 00ff", "?stdout=false&stderr=true&follow=false&timestamps=true");

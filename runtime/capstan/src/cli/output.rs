@@ -1,4 +1,4 @@
-//! What the command itself writes: results to stdout, complaints to stderr.
+//! The output of the command itself: results on stdout, errors and notes on stderr.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -9,17 +9,18 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::error::CliError;
+use super::format;
 
-/// Writes a result to stdout.
+/// Writes a result to stdout and flushes it.
 ///
 /// # Errors
 /// [`CliError::Output`]
 pub(super) fn print(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(to(OutputStream::Stdout))
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(output_error(OutputStream::Stdout))
 }
 
-/// Writes a result to stdout as JSON for people and programs.
+/// Writes a result to stdout as indented JSON.
 ///
 /// # Errors
 /// [`CliError::Output`]
@@ -27,44 +28,52 @@ pub(super) fn print_json(value: &Value) -> Result<(), CliError> {
     print(format!("{value:#}\n").as_bytes())
 }
 
-/// Says on stderr what went wrong.
-pub(super) fn complain(what: impl fmt::Display) {
-    note(format_args!("capstan: {what}"));
-}
-
-/// Says something on stderr.
-pub(super) fn note(what: impl fmt::Display) {
-    // Where nobody reads stderr, there is nobody to tell that either.
-    let _ = writeln!(io::stderr(), "{what}");
-}
-
-/// Hands a stream of the guest on as it comes, until its end.
+/// Writes a result to stdout, as JSON or as a table of two columns.
 ///
 /// # Errors
-/// What `output` says.
-pub(super) async fn forward<R, W>(mut source: R, mut output: W) -> io::Result<()>
+/// [`CliError::Output`]
+pub(super) fn print_fields(value: &Value, json: bool) -> Result<(), CliError> {
+    if json { print_json(value) } else { print(format::fields(value).as_bytes()) }
+}
+
+/// Writes `capstan: MESSAGE` to stderr.
+pub(super) fn print_error(message: impl fmt::Display) {
+    print_note(format_args!("capstan: {message}"));
+}
+
+/// Writes a line to stderr.
+pub(super) fn print_note(message: impl fmt::Display) {
+    // If stderr cannot be written, there is no other place to report that.
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// Copies `source` to `output` until its end. Flushes every piece, so that interactive output appears immediately.
+///
+/// # Errors
+/// The first error of `source` or `output`.
+pub(super) async fn copy<R, W>(mut source: R, mut output: W) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut buf = Vec::with_capacity(PIPE_CAPACITY);
     while source.read_buf(&mut buf).await? != 0 {
-        pass_on(&mut output, &buf).await?;
+        write_and_flush(&mut output, &buf).await?;
         buf.clear();
     }
     Ok(())
 }
 
-/// Writes some of a guest's output at once.
+/// Writes `bytes` and flushes them.
 ///
 /// # Errors
-/// What `output` says.
-pub(super) async fn pass_on(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+/// The error of `output`.
+pub(super) async fn write_and_flush(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     output.write_all(bytes).await?;
     output.flush().await
 }
 
-/// For `map_err`: the system's complaint with the stream that it is about.
-pub(super) fn to(stream: OutputStream) -> impl Fn(io::Error) -> CliError {
+/// Returns a closure for `map_err` that adds the stream to an I/O error.
+pub(super) fn output_error(stream: OutputStream) -> impl Fn(io::Error) -> CliError {
     move |source| CliError::Output { stream, source }
 }

@@ -1,4 +1,4 @@
-//! The one place of the command where paths are opened: what the user named on the command line, with the user's own authority.
+//! Opens the paths that the user names on the command line, with the authority of the user. No other file of the command opens paths.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,7 +14,7 @@ use capstan_listen::tls;
 use super::error::CliError;
 use crate::daemon::open_mount;
 
-/// A directory or a file to grant, as `HOST[::GUEST][:ro|:rw]` asks for it.
+/// A directory or a file to grant, in the form `HOST[::GUEST][:ro|:rw]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DirArg {
     host: String,
@@ -22,10 +22,10 @@ pub(super) struct DirArg {
     access: Access,
 }
 
-/// Why a text grants no directory.
+/// Why a text is not a valid `--dir`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DirArgError {
-    #[error("expected HOST or HOST::GUEST, with :ro to grant reading only; a HOST that holds a colon needs ::GUEST")]
+    #[error("expected HOST or HOST::GUEST, with :ro to grant reading only; a HOST that contains a colon needs ::GUEST")]
     Form,
     #[error("{0}")]
     Guest(GuestPathError),
@@ -55,29 +55,31 @@ impl FromStr for DirArg {
 }
 
 impl DirArg {
-    /// Opens the directory or the file; from here on it is a value, and its path is not looked up again.
+    /// Opens the directory or the file. The handle is granted, so its path is not resolved again.
     ///
     /// # Errors
     /// [`CliError::File`]
     pub(super) fn open(&self) -> Result<Mount, CliError> {
         let path = Path::new(&self.host);
-        let Opened { dir, file } = open_mount(path).map_err(at(path))?;
+        let Opened { dir, file } = open_mount(path).map_err(file_error(path))?;
         Ok(Mount { dir, file, guest_path: self.guest.clone(), access: self.access, quota: Quota::ENDLESS })
     }
 }
 
-/// A folder for the scratch directories of a run in process, which goes with the first of both.
+/// Creates a temporary directory for the scratch directory of a run in process. It is removed when the `TempDir` is dropped.
 ///
 /// # Errors
 /// [`CliError::File`]
-#[expect(clippy::disallowed_methods, reason = "it was made here, by a name that nobody else has")]
-pub(super) fn scratch_folder() -> Result<(tempfile::TempDir, Arc<Dir>), CliError> {
-    let folder = tempfile::Builder::new().prefix("capstan-").tempdir().map_err(at(Path::new("a temporary folder")))?;
-    let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).map_err(at(folder.path()))?;
-    Ok((folder, Arc::new(dir)))
+#[expect(clippy::disallowed_methods, reason = "this function has just created it, under a unique name")]
+pub(super) fn scratch_dir() -> Result<(tempfile::TempDir, Arc<Dir>), CliError> {
+    let temp_dir =
+        tempfile::Builder::new().prefix("capstan-").tempdir().map_err(file_error(Path::new("temporary directory")))?;
+    let dir =
+        Dir::open_ambient_dir(temp_dir.path(), cap_std::ambient_authority()).map_err(file_error(temp_dir.path()))?;
+    Ok((temp_dir, Arc::new(dir)))
 }
 
-/// The whole of a file; `-` is stdin.
+/// Reads a whole file. `-` is stdin.
 ///
 /// # Errors
 /// [`CliError::File`], [`CliError::Stdin`].
@@ -88,13 +90,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::Stdin)?;
         return Ok(bytes);
     }
-    std::fs::read(path).map_err(at(path))
+    std::fs::read(path).map_err(file_error(path))
 }
 
-/// A key, or certificates, with who may read them.
+/// Reads a key or certificates, with the mode of the file.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the operating system.
 #[expect(clippy::disallowed_methods, reason = "the user named this file on the command line, or in CAPSTAN_TLS_…")]
 pub(super) fn read_tls(path: &Path) -> io::Result<tls::FileContent> {
     let mut file = File::open(path)?;
@@ -104,23 +106,23 @@ pub(super) fn read_tls(path: &Path) -> io::Result<tls::FileContent> {
     Ok(tls::FileContent { bytes, mode })
 }
 
-/// Whether there is something other than a folder at `path`.
+/// Whether `path` exists and is not a directory.
 #[expect(clippy::disallowed_methods, reason = "the user named this file on the command line")]
 pub(super) fn is_file(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_dir())
 }
 
-/// Makes the file, or empties it, so that a run whose outcome could not be written is not begun.
+/// Creates a file, or truncates it if it exists.
 ///
 /// # Errors
 /// [`CliError::File`]
 #[expect(clippy::disallowed_methods, reason = "the user named this file on the command line")]
 pub(super) fn create(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(at(path))
+    File::create(path).map_err(file_error(path))
 }
 
-/// For `map_err`: the system's complaint with the path that it is about.
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> CliError {
+/// Returns a closure for `map_err` that adds the path to an I/O error.
+pub(super) fn file_error(path: &Path) -> impl FnOnce(io::Error) -> CliError {
     move |source| CliError::File { path: path.to_owned(), source }
 }
 
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_named_on_both_sides() {
+    fn dir_arg_has_host_path_guest_path_and_access() {
         check("/a::/b", "/a", "/b", Access::ReadWrite);
         check(".::/b:ro", ".", "/b", Access::ReadOnly);
         check("/a::/b:rw", "/a", "/b", Access::ReadWrite);
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_a_guest_path_is_where_the_host_has_it() {
+    fn dir_arg_without_guest_path_uses_host_path() {
         check(".", ".", "/", Access::ReadWrite);
         check("data", "data", "/data", Access::ReadWrite);
         check("./x/y/:ro", "./x/y/", "/x/y", Access::ReadOnly);
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_path_out_of_the_root_is_refused() {
+    fn guest_path_outside_of_root_is_rejected() {
         for text in ["..", "../data", "data/../..:ro"] {
             let error = text.parse::<DirArg>().unwrap_err();
             assert!(matches!(error, DirArgError::Host(GuestPathError::Outside(_))), "{text}: {error}");
@@ -168,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn half_a_directory_is_refused() {
+    fn incomplete_dir_arg_is_rejected() {
         for text in ["", ":ro", "/a:/b", "::/b", "/a::", "/a:::ro", "/a::/b:rx", "/a::/b:ro:", "/a:rx"] {
             assert_eq!(text.parse::<DirArg>(), Err(DirArgError::Form), "{text}");
         }
     }
 
     #[test]
-    fn what_is_neither_a_directory_nor_a_file_is_not_granted() {
+    fn device_is_not_granted() {
         let open = |path: &Path| format!("{}::/b", path.display()).parse::<DirArg>().unwrap().open();
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(open(file.path()).unwrap().file.is_some());

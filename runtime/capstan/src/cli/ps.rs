@@ -1,4 +1,4 @@
-//! `capstan ps`: which jobs there are.
+//! `capstan ps`: lists jobs.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -9,45 +9,45 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientError};
 use super::error::CliError;
-use super::jobs::{self, Record};
-use super::{output, show};
+use super::jobs::{self, JobRecord};
+use super::{format, output};
 
 const HEADER: [&str; 7] = ["JOB", "HANDLER", "STATE", "AGE", "RAN FOR", "PEAK MEMORY", "ERROR"];
-/// Characters of an error that a row has; `inspect` shows all.
-const ERROR: usize = 48;
+/// The maximum number of characters of an error in the table. `inspect` shows all of it.
+const MAX_ERROR: usize = 48;
 
-/// What `capstan ps` is called with.
+/// The command line of `capstan ps`.
 #[derive(Debug, Args)]
 pub(super) struct Ps {
-    /// Show jobs that have ended too.
+    /// Also list jobs that have ended [default: only running and waiting jobs]
     #[arg(short, long)]
     all: bool,
-    /// Show jobs of this handler only.
+    /// List only jobs of this handler [default: all handlers]
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
-    /// Show this many at most, the newest.
+    /// Maximum number of jobs, newest first [default: no limit]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Print ids only, whole.
+    /// Print only the ids, with all digits [default: a table]
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
-    /// Print what the daemon says as JSON.
+    /// Print the jobs as JSON [default: a table]
     #[arg(long)]
     json: bool,
 }
 
 impl Ps {
-    /// Asks, and shows the answer.
+    /// Lists the jobs.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
-        let jobs = self.ask(client).await?;
+        let jobs = self.list(client).await?;
         if self.json {
             output::print_json(&json!({"jobs": jobs}))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let records = jobs.iter().map(|job| Record::read(client, job)).collect::<Result<Vec<_>, _>>()?;
+        let records = jobs.iter().map(|job| JobRecord::from_json(client, job)).collect::<Result<Vec<_>, _>>()?;
         let text = if self.quiet {
             records.iter().map(|record| format!("{}\n", record.id)).collect()
         } else {
@@ -57,49 +57,49 @@ impl Ps {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn ask(&self, client: &Client) -> Result<Vec<Value>, ClientError> {
+    async fn list(&self, client: &Client) -> Result<Vec<Value>, ClientError> {
         let filter: Vec<_> = self.handler.iter().map(|name| ("handler", name.clone())).collect();
         if self.all {
             return jobs::list(client, &filter, self.limit).await;
         }
-        let mut of_state = Vec::new();
-        // In the order in which a job goes through them: one that goes on in between is seen twice, and not missed.
+        let mut lists = Vec::new();
+        // In the order in which a job passes through the states. A job that starts between the two requests is listed twice, and not missed.
         for state in ["queued", "running"] {
             let mut filter = filter.clone();
             filter.push(("state", state.to_owned()));
-            of_state.push(jobs::list(client, &filter, self.limit).await?);
+            lists.push(jobs::list(client, &filter, self.limit).await?);
         }
-        let mut jobs = joined(of_state);
+        let mut jobs = merge(lists);
         jobs.truncate(self.limit.unwrap_or(usize::MAX));
         Ok(jobs)
     }
 }
 
-/// All jobs of some lists once, as the last of these has them, newest first.
-fn joined(lists: Vec<Vec<Value>>) -> Vec<Value> {
+/// Merges lists of jobs, newest first. A job that occurs in several lists is taken from the last of them.
+fn merge(lists: Vec<Vec<Value>>) -> Vec<Value> {
     let mut seen = HashSet::new();
     let mut jobs: Vec<_> = lists.into_iter().rev().flatten().filter(|job| seen.insert(job["id"].to_string())).collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job["created"].as_str().and_then(|time| time.parse::<Timestamp>().ok())));
     jobs
 }
 
-/// A table; where some have failed, with the reason in a column of its own.
-fn table(jobs: &[Record], now: Timestamp) -> String {
+/// Formats jobs as a table. It has a column for errors only if a job has failed.
+fn table(jobs: &[JobRecord], now: Timestamp) -> String {
     let columns = if jobs.iter().any(|job| job.error.is_some()) { HEADER.len() } else { HEADER.len() - 1 };
     let rows = jobs.iter().map(|job| {
         let mut row = vec![
-            show::short(job.id),
+            format::short_id(job.id),
             job.handler.clone(),
             job.status(),
             job.age(now),
-            show::seconds(job.usage.run_seconds),
-            show::size(job.usage.memory_peak),
-            show::first(ERROR, job.error.as_deref().unwrap_or_default()),
+            format::seconds(job.usage.run_seconds),
+            format::size(job.usage.memory_peak),
+            format::truncate_line(MAX_ERROR, job.error.as_deref().unwrap_or_default()),
         ];
         row.truncate(columns);
         row
     });
-    show::table(&HEADER[..columns], rows)
+    format::table(&HEADER[..columns], rows)
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jobs_are_a_table() {
+    fn jobs_are_formatted_as_table() {
         let jobs = [
             json!({"id": "00ff00ff00ff00ff00ff00ff00ff00ff", "handler": "wc", "state": "running", "created": "2026-01-01T00:59:59Z",
                 "outcome": null, "exit_code": null, "usage": {"run_seconds": 1.5, "memory_peak": 65536}}),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_job_failed_is_told_where_one_has() {
+    fn error_column_is_shown_if_a_job_failed() {
         let job = |error: &str| {
             json!({"id": "00ff00ff00ff00ff00ff00ff00ff00ff", "handler": "wc", "state": "done", "created": "2026-01-01T00:59:59Z",
                 "outcome": {"kind": "exited", "code": 3}, "exit_code": 3, "error": error, "usage": {}})
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_went_on_between_two_questions_is_told_once() {
+    fn job_in_two_lists_is_listed_once_with_its_latest_state() {
         let job = |id: &str, state: &str, created: &str| json!({"id": id, "state": state, "created": created});
         let queued = vec![job("c", "queued", "2026-01-01T00:00:03.5Z"), job("b", "queued", "2026-01-01T00:00:02Z")];
         let running = vec![job("b", "running", "2026-01-01T00:00:02Z"), job("a", "running", "2026-01-01T00:00:01Z")];
-        let jobs = joined(vec![queued, running]);
-        let told: Vec<_> = jobs.iter().map(|job| (job["id"].as_str(), job["state"].as_str())).collect();
-        assert_eq!(told, [(Some("c"), Some("queued")), (Some("b"), Some("running")), (Some("a"), Some("running"))]);
+        let jobs = merge(vec![queued, running]);
+        let listed: Vec<_> = jobs.iter().map(|job| (job["id"].as_str(), job["state"].as_str())).collect();
+        assert_eq!(listed, [(Some("c"), Some("queued")), (Some("b"), Some("running")), (Some("a"), Some("running"))]);
     }
 }

@@ -1,4 +1,4 @@
-//! `capstan push`: a file becomes the program of a handler.
+//! `capstan push`: makes a program file a handler of the daemon.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,25 +12,29 @@ use hyper::header::CONTENT_TYPE;
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
-use super::client::{Client, URL, request};
+use super::client::{Client, URL_ENCODE_SET, request};
 use super::error::CliError;
-use super::{output, paths, program, show, upload};
+use super::{format, output, paths, program, random, upload};
 
-/// What `capstan push` is called with.
+/// The command line of `capstan push`.
 #[derive(Debug, Args)]
 pub(super) struct Push {
-    /// The program, in binary or text form; `-` is stdin. Without NAME the manifest names the handler, else the file does.
+    /// Program file, as WebAssembly binary (.wasm) or text (.wat). `-` is stdin
+    ///
+    /// NAME is the name of the handler [default: `name` of the manifest, else the file name without its extension].
     #[arg(value_name = "[NAME=]FILE.wasm")]
     source: Source,
-    /// The manifest of the handler: its description, its limits, its variables.
+    /// Manifest of the handler: its description, variables and policy [default: none]
+    ///
+    /// `capstan schema` prints the JSON Schema of manifests.
     #[arg(long, value_name = "JOB.toml")]
     manifest: Option<PathBuf>,
-    /// Print what the daemon has now, as JSON.
+    /// Print the handler as JSON [default: one line on stderr]
     #[arg(long)]
     json: bool,
 }
 
-/// A file, and the name to push it under.
+/// A program file, and the name of its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Source {
     name: Option<String>,
@@ -40,7 +44,7 @@ struct Source {
 impl FromStr for Source {
     type Err = std::convert::Infallible;
 
-    /// A path may hold `=` as well; what stands before it is a name only if it holds no slash, as no name does.
+    /// Splits at the first `=`. A path may contain `=` too, so the text before it is a name only if it has no slash.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.split_once('=') {
             Some((name, file)) if !name.contains('/') => Self { name: Some(name.to_owned()), file: file.into() },
@@ -50,71 +54,75 @@ impl FromStr for Source {
 }
 
 impl Push {
-    /// Pushes, and tells on stderr what came of it.
+    /// Pushes the program and reports the result on stderr.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
-        let name = self.source.name(manifest.as_ref())?;
+        let name = self.source.handler_name(manifest.as_ref())?;
         let wasm = program::read(&self.source.file)?;
-        let began = Instant::now();
-        let handler = put(client, &name, wasm, manifest.map(|manifest| manifest.text)).await?;
-        let took = began.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let handler = put(client, &name, wasm, manifest.map(|manifest| manifest.bytes)).await?;
+        let seconds = start.elapsed().as_secs_f64();
         let digest = handler["digest"].as_str().unwrap_or("without a digest");
-        let size = show::size(handler["size"].as_u64().unwrap_or(0));
+        let size = format::size(handler["size"].as_u64().unwrap_or(0));
         if self.json {
             output::print_json(&handler)?;
         }
         for finding in handler["findings"].as_array().into_iter().flatten() {
-            let text = |key: &str| finding[key].as_str().unwrap_or_default();
-            output::note(format_args!("{} {}: {}", text("key"), text("asked"), text("rule")));
+            let field = |key: &str| finding[key].as_str().unwrap_or_default();
+            output::print_note(format_args!("{} {}: {}", field("key"), field("asked"), field("rule")));
         }
-        output::note(format_args!("pushed {name} {} ({size}, {})", show::digest(digest), show::seconds(took)));
+        output::print_note(format_args!(
+            "pushed {name} {} ({size}, {})",
+            format::digest(digest),
+            format::seconds(seconds)
+        ));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Source {
-    fn name(&self, manifest: Option<&ManifestText>) -> Result<String, CliError> {
-        let given = self.name.clone().or_else(|| manifest?.name.clone());
-        given.or_else(|| program::stem(&self.file).map(str::to_owned)).ok_or(CliError::NoName)
+    fn handler_name(&self, manifest: Option<&ManifestFile>) -> Result<String, CliError> {
+        let name = self.name.clone().or_else(|| manifest?.name.clone());
+        name.or_else(|| program::suggested_name(&self.file).map(str::to_owned)).ok_or(CliError::NoHandlerName)
     }
 }
 
-/// A manifest as it is sent, with the one thing in it that matters here. What else it says is the daemon's to judge: that may be
-/// newer than this command and know more keys.
+/// The bytes of a manifest and its `name`. The daemon checks all other keys, since it may be newer than this command and know more of them.
 #[derive(Debug)]
-struct ManifestText {
-    text: Bytes,
+struct ManifestFile {
+    bytes: Bytes,
     name: Option<String>,
 }
 
-fn read_manifest(path: &Path) -> Result<ManifestText, CliError> {
-    let text = paths::read(path)?;
-    let refuse = |why: String| CliError::Manifest { file: path.display().to_string(), why };
-    let parsed: toml::Table =
-        toml::from_slice(&text).map_err(|error| refuse(error.to_string().trim_end().to_owned()))?;
-    let name = match parsed.get("name") {
+fn read_manifest(path: &Path) -> Result<ManifestFile, CliError> {
+    let bytes = paths::read(path)?;
+    let invalid = |reason: String| CliError::Manifest { file: path.display().to_string(), reason };
+    let table: toml::Table =
+        toml::from_slice(&bytes).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
+    let name = match table.get("name") {
         None => None,
         Some(toml::Value::String(name)) => Some(name.clone()),
-        Some(_) => return Err(refuse("its name is not text".to_owned())),
+        Some(_) => return Err(invalid("`name` must be a string".to_owned())),
     };
-    Ok(ManifestText { text: text.into(), name })
+    Ok(ManifestFile { bytes: bytes.into(), name })
 }
 
-/// Puts a program, and its manifest where there is one, under `name`, with a bar on the terminal; returns what the daemon has now.
-/// Cancel-safe: where the future is dropped, the daemon gives up.
+/// Pushes a program and its manifest, if any, as the handler `name`, with a progress bar on the terminal. Returns the handler as JSON.
+///
+/// Cancel-safe: if the future is dropped, the daemon discards the upload.
 ///
 /// # Errors
 /// [`CliError::Client`]
 pub(super) async fn put(client: &Client, name: &str, wasm: Bytes, manifest: Option<Bytes>) -> Result<Value, CliError> {
     let (media_type, parts) = match manifest {
         None => ("application/wasm".to_owned(), vec![wasm]),
-        Some(manifest) => multipart(wasm, manifest, &format!("capstan-{:016x}", super::random())),
+        Some(manifest) => multipart(wasm, manifest, &format!("capstan-{:016x}", random::u64())),
     };
     let (body, progress) = upload::body(parts, name);
-    let request = request(Method::PUT, &format!("/handlers/{}", utf8_percent_encode(name, URL)));
+    let request = request(Method::PUT, &format!("/handlers/{}", utf8_percent_encode(name, URL_ENCODE_SET)));
     let request = request.header(CONTENT_TYPE, media_type).body(body).expect("the path is encoded");
     let handler = client.upload(request).await;
     progress.finish();
@@ -149,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_before_its_file() {
+    fn source_is_split_into_name_and_file() {
         check("wc=a.wasm", Some("wc"), "a.wasm");
         check("a.wasm", None, "a.wasm");
         check("wc=-", Some("wc"), "-");
@@ -159,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_names_before_the_manifest_and_that_before_the_file() {
-        let manifest = ManifestText { text: Bytes::new(), name: Some("m".into()) };
-        let name = |text: &str, manifest| text.parse::<Source>().unwrap().name(manifest).ok();
+    fn name_of_command_line_overrides_manifest_and_file() {
+        let manifest = ManifestFile { bytes: Bytes::new(), name: Some("m".into()) };
+        let name = |text: &str, manifest| text.parse::<Source>().unwrap().handler_name(manifest).ok();
         assert_eq!(name("n=f.wasm", Some(&manifest)).as_deref(), Some("n"));
         assert_eq!(name("f.wasm", Some(&manifest)).as_deref(), Some("m"));
         assert_eq!(name("d/f.wasm", None).as_deref(), Some("f"));
@@ -169,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_is_no_toml_is_refused_here() {
+    fn manifest_that_is_not_toml_is_rejected() {
         use std::io::Write as _;
         let read = |text: &str| {
             let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -183,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn both_parts_stand_between_boundaries() {
+    fn multipart_body_has_manifest_and_module_between_boundaries() {
         let (media_type, parts) = multipart(Bytes::from("\0asm"), Bytes::from("a = 1"), "xx");
         assert_eq!(media_type, "multipart/form-data; boundary=xx");
         let body = String::from_utf8(parts.concat()).unwrap();

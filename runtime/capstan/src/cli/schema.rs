@@ -1,4 +1,4 @@
-//! `capstan schema`: what may stand in a manifest, for editors and other programs.
+//! `capstan schema`: prints the JSON Schema of manifests or of policies, for editors and other programs.
 
 use std::process::ExitCode;
 
@@ -10,32 +10,32 @@ use schemars::schema_for;
 use super::error::CliError;
 use super::output;
 
-/// What `capstan schema` is called with.
+/// The command line of `capstan schema`.
 #[derive(Debug, Args)]
 pub(super) struct Schema {
-    /// Of what.
+    /// Document whose schema to print
     #[arg(value_enum, default_value_t)]
-    of: Of,
+    document: Document,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Of {
-    /// The manifest of a handler, job.toml.
+enum Document {
+    /// The manifest of a handler, `job.toml`
     #[default]
     Manifest,
-    /// The policy alone, as callers ask for it.
+    /// A policy as callers request it: `policy` of `POST /jobs`
     Policy,
 }
 
 impl Schema {
-    /// Prints it, in the dialect of 2020-12.
+    /// Prints the schema, in the 2020-12 dialect of JSON Schema.
     ///
     /// # Errors
-    /// [`CliError`] where it cannot be written.
+    /// [`CliError::Output`]
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
-        let schema = match self.of {
-            Of::Manifest => schema_for!(Manifest),
-            Of::Policy => schema_for!(PolicyRequest),
+        let schema = match self.document {
+            Document::Manifest => schema_for!(Manifest),
+            Document::Policy => schema_for!(PolicyRequest),
         };
         output::print_json(&schema.to_value())?;
         Ok(ExitCode::SUCCESS)

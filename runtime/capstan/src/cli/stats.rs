@@ -1,4 +1,4 @@
-//! `capstan stats`: what running jobs use, once a second; or what all jobs of each handler have used.
+//! `capstan stats`: shows once per second what running jobs use, or what all ended jobs of each handler have used.
 
 mod totals;
 
@@ -15,62 +15,62 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::client::{Client, ClientError};
 use super::error::CliError;
-use super::jobs::{self, Record};
-use super::{output, show};
+use super::jobs::{self, JobRecord};
+use super::{format, output};
 
-/// How often the daemon is asked.
-const PERIOD: Duration = Duration::from_secs(1);
-/// What takes a terminal's cursor to the top, and what stood there away.
-const REDRAW: &str = "\x1b[H\x1b[2J";
+/// The time between two updates.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
+/// The escape sequence that moves the cursor of a terminal to the top and clears the screen.
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
-/// What `capstan stats` is called with.
+/// The command line of `capstan stats`.
 #[derive(Debug, Args)]
 pub(super) struct Stats {
-    /// Print a JSON object on a line instead of a table.
+    /// Print each update as one JSON object per line [default: a table]
     #[arg(long)]
     json: bool,
-    /// Show what it is now and end.
+    /// Print one update and exit [default: one per second]
     #[arg(long)]
     no_stream: bool,
-    /// Show what the jobs of each handler have used since the daemon was started, those that have ended.
+    /// Show what all ended jobs of each handler have used since the daemon started [default: running jobs]
     #[arg(long)]
     by_handler: bool,
 }
 
-/// What the jobs had computed when they were last seen, and when that was.
+/// The CPU times of jobs at the last update, from which the CPU shares at the next one follow.
 #[derive(Debug, Default)]
-struct Seen {
-    computed: HashMap<JobId, f64>,
-    at: Option<Instant>,
+struct CpuSampler {
+    cpu_seconds: HashMap<JobId, f64>,
+    sampled_at: Option<Instant>,
 }
 
-/// A job, and the share of one processor that it took since it was last seen, in percent.
+/// A job, and its share of one processor since the last update, in percent.
 #[derive(Debug)]
 struct Row {
-    job: Record,
+    job: JobRecord,
     cpu_percent: f64,
 }
 
 impl Stats {
-    /// Asks and shows, until the user interrupts.
+    /// Prints updates until the user interrupts.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
-        let redraw = !self.json && !self.no_stream && io::stdout().is_terminal();
-        let mut seen = Seen::default();
-        let mut clock = interval(PERIOD);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let clear_screen = !self.json && !self.no_stream && io::stdout().is_terminal();
+        let mut sampler = CpuSampler::default();
+        let mut ticks = interval(UPDATE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            clock.tick().await;
+            ticks.tick().await;
             let text = if self.by_handler {
-                let totals = totals::ask(client).await?;
+                let totals = totals::fetch(client).await?;
                 if self.json { totals::to_json(&totals, Timestamp::now()) } else { totals::table(&totals) }
             } else {
-                let rows = seen.rows(running(client).await?, Instant::now());
+                let rows = sampler.rows(running_jobs(client).await?, Instant::now());
                 if self.json { to_json(&rows, Timestamp::now()) } else { table(&rows) }
             };
-            output::print(format!("{}{text}", if redraw { REDRAW } else { "" }).as_bytes())?;
+            output::print(format!("{}{text}", if clear_screen { CLEAR_SCREEN } else { "" }).as_bytes())?;
             if self.no_stream {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -78,24 +78,24 @@ impl Stats {
     }
 }
 
-async fn running(client: &Client) -> Result<Vec<Record>, ClientError> {
+async fn running_jobs(client: &Client) -> Result<Vec<JobRecord>, ClientError> {
     let jobs = jobs::list(client, &[("state", "running".to_owned())], None).await?;
-    jobs.iter().map(|job| Record::read(client, job)).collect()
+    jobs.iter().map(|job| JobRecord::from_json(client, job)).collect()
 }
 
-impl Seen {
-    /// The jobs with their shares since the last call; a job that is new has its share since it began.
-    fn rows(&mut self, jobs: Vec<Record>, now: Instant) -> Vec<Row> {
-        let between = self.at.map(|at| now.duration_since(at).as_secs_f64());
-        let before = std::mem::take(&mut self.computed);
-        self.at = Some(now);
-        self.computed = jobs.iter().map(|job| (job.id, job.usage.cpu_seconds)).collect();
-        let row = |job: Record| {
-            let (computed, time) = match (before.get(&job.id), between) {
-                (Some(before), Some(between)) => (job.usage.cpu_seconds - before, between),
+impl CpuSampler {
+    /// Returns the jobs with their CPU shares since the last call. The share of a new job is that since its run started.
+    fn rows(&mut self, jobs: Vec<JobRecord>, now: Instant) -> Vec<Row> {
+        let elapsed = self.sampled_at.map(|at| now.duration_since(at).as_secs_f64());
+        let previous = std::mem::take(&mut self.cpu_seconds);
+        self.sampled_at = Some(now);
+        self.cpu_seconds = jobs.iter().map(|job| (job.id, job.usage.cpu_seconds)).collect();
+        let row = |job: JobRecord| {
+            let (cpu_seconds, seconds) = match (previous.get(&job.id), elapsed) {
+                (Some(previous), Some(elapsed)) => (job.usage.cpu_seconds - previous, elapsed),
                 _ => (job.usage.cpu_seconds, job.usage.run_seconds),
             };
-            let cpu_percent = if time > 0.0 { (computed / time * 100.0).max(0.0) } else { 0.0 };
+            let cpu_percent = if seconds > 0.0 { (cpu_seconds / seconds * 100.0).max(0.0) } else { 0.0 };
             Row { job, cpu_percent }
         };
         jobs.into_iter().map(row).collect()
@@ -107,16 +107,16 @@ fn table(rows: &[Row]) -> String {
     let row = |Row { job, cpu_percent }: &Row| {
         let usage = &job.usage;
         vec![
-            show::short(job.id),
+            format::short_id(job.id),
             job.handler.clone(),
-            show::seconds(usage.run_seconds),
+            format::seconds(usage.run_seconds),
             format!("{cpu_percent:.1} %"),
-            show::size(usage.memory_peak),
-            show::size(usage.stdin_bytes),
-            show::size(usage.stdout_bytes + usage.stderr_bytes),
+            format::size(usage.memory_peak),
+            format::size(usage.stdin_bytes),
+            format::size(usage.stdout_bytes + usage.stderr_bytes),
         ]
     };
-    show::table(&header, rows.iter().map(row))
+    format::table(&header, rows.iter().map(row))
 }
 
 fn to_json(rows: &[Row], at: Timestamp) -> String {
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn job(cpu_seconds: f64, run_seconds: f64) -> Record {
+    fn job(cpu_seconds: f64, run_seconds: f64) -> JobRecord {
         let job = json!({
             "id": "00ff00ff00ff00ff00ff00ff00ff00ff", "handler": "wc", "state": "running", "created": "2026-01-01T00:00:00Z",
             "usage": {"cpu_seconds": cpu_seconds, "run_seconds": run_seconds, "memory_peak": 65536, "stdin_bytes": 10,
@@ -140,22 +140,22 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_that_since_the_last_look() {
-        let (mut seen, now) = (Seen::default(), Instant::now());
-        let mut share = |job, at| seen.rows(vec![job], now + Duration::from_secs(at))[0].cpu_percent;
+    fn cpu_share_is_that_since_last_update() {
+        let (mut sampler, now) = (CpuSampler::default(), Instant::now());
+        let mut share = |job, at| sampler.rows(vec![job], now + Duration::from_secs(at))[0].cpu_percent;
         assert_eq!(share(job(1.0, 4.0), 0), 25.0);
         assert_eq!(share(job(3.0, 6.0), 2), 100.0);
         assert_eq!(share(job(3.0, 7.0), 3), 0.0);
     }
 
     #[test]
-    fn a_job_that_has_just_begun_has_no_share() {
-        assert_eq!(Seen::default().rows(vec![job(0.0, 0.0)], Instant::now())[0].cpu_percent, 0.0);
+    fn job_that_has_just_started_has_no_cpu_share() {
+        assert_eq!(CpuSampler::default().rows(vec![job(0.0, 0.0)], Instant::now())[0].cpu_percent, 0.0);
     }
 
     #[test]
-    fn shares_are_a_table_and_json() {
-        let rows = Seen::default().rows(vec![job(0.5, 1.0)], Instant::now());
+    fn stats_are_formatted_as_table_and_json() {
+        let rows = CpuSampler::default().rows(vec![job(0.5, 1.0)], Instant::now());
         let expected = [
             "JOB           HANDLER  RAN FOR  CPU     PEAK MEMORY  IN    OUT",
             "00ff00ff00ff  wc       1 s      50.0 %  64.0 KiB     10 B  3 B",

@@ -1,4 +1,4 @@
-//! What is shown over TCP, and what is accepted there.
+//! The TLS options of the command line and of the environment.
 
 use std::path::PathBuf;
 
@@ -10,22 +10,29 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::paths;
 
-/// Files for TLS, as they may be typed before any subcommand or after it.
+/// The TLS options. They may stand before or after the subcommand.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct TlsArgs {
-    /// Speak TLS over TCP, with who has a certificate from one of these CAs: a daemon, or with `daemon` its clients.
+    /// Use TLS over TCP, and accept only peers with a certificate of one of the CAs in this PEM file
+    ///
+    /// Clients check the certificate of the daemon; `capstan daemon` checks those of its clients. Not used on unix sockets. Clients also
+    /// read it from CAPSTAN_TLS_CA. [default: no TLS]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_ca: Option<PathBuf>,
-    /// Show this certificate over TCP, in PEM, and after it those that issued it.
+    /// Certificate to present over TLS: a PEM file, followed by its intermediate certificates
+    ///
+    /// Needs --tls-key. Clients also read it from CAPSTAN_TLS_CERT. [default: none]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_cert: Option<PathBuf>,
-    /// The key of that certificate, in PEM, not encrypted, and not for everyone to read.
+    /// Private key of --tls-cert: a PEM file, not encrypted, and not readable by all users
+    ///
+    /// Clients also read it from CAPSTAN_TLS_KEY. [default: none]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_key: Option<PathBuf>,
 }
 
 impl TlsArgs {
-    /// TLS with the daemon at `address`, if there is to be any; on a unix socket there is none.
+    /// Returns the TLS configuration for the daemon at `address`, or `None` for plain HTTP. Unix sockets never use TLS.
     ///
     /// # Errors
     /// [`CliError::TlsFiles`], [`CliError::Tls`].
@@ -39,11 +46,11 @@ impl TlsArgs {
     }
 
     fn files(self, environment: &Environment) -> tls::Files {
-        let or = |named: Option<PathBuf>, name| named.or_else(|| environment.filled(name).map(PathBuf::from));
+        let or_variable = |flag: Option<PathBuf>, name| flag.or_else(|| environment.non_empty(name).map(PathBuf::from));
         tls::Files {
-            ca: or(self.tls_ca, "CAPSTAN_TLS_CA"),
-            cert: or(self.tls_cert, "CAPSTAN_TLS_CERT"),
-            key: or(self.tls_key, "CAPSTAN_TLS_KEY"),
+            ca: or_variable(self.tls_ca, "CAPSTAN_TLS_CA"),
+            cert: or_variable(self.tls_cert, "CAPSTAN_TLS_CERT"),
+            key: or_variable(self.tls_key, "CAPSTAN_TLS_KEY"),
             crl: None,
         }
     }
@@ -54,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flag_goes_before_the_variable_and_what_is_empty_is_not_there() {
+    fn flag_overrides_variable_and_empty_variable_counts_as_unset() {
         let environment =
             Environment::from([("CAPSTAN_TLS_CA", "e"), ("CAPSTAN_TLS_CERT", "c"), ("CAPSTAN_TLS_KEY", "")]);
         let files = TlsArgs { tls_ca: Some("f".into()), ..TlsArgs::default() }.files(&environment);
@@ -65,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_unix_socket_no_file_is_looked_at() {
+    fn unix_socket_ignores_tls_files() {
         let environment = Environment::from([("CAPSTAN_TLS_CA", "/nowhere/ca.pem")]);
         let client = |address: &str| TlsArgs::default().client(&address.parse().unwrap(), &environment);
         assert!(client("unix:///s").unwrap().is_none());

@@ -1,4 +1,4 @@
-//! `Upload`: a body that is sent in chunks while a bar on the terminal shows how far it is.
+//! `Upload`: a request body with a progress bar on the terminal.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,38 +13,41 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::Body;
 
-/// Bytes handed to the connection at a time.
-const CHUNK: usize = 64 * 1024;
-/// Bytes from which on a bar is worth while: less is sent at once.
-const LARGE: u64 = 1 << 20;
+/// The maximum size of a frame of the body, in bytes.
+const CHUNK_SIZE: usize = 64 * 1024;
+/// The minimum size of an upload for which a bar is shown, in bytes. A smaller one is sent too quickly.
+const MIN_BAR_SIZE: u64 = 1 << 20;
 
-/// A body of known parts.
+/// A request body made of parts that are in memory.
 #[derive(Debug)]
 struct Upload {
     parts: VecDeque<Bytes>,
-    left: u64,
+    /// Bytes that are still to be sent.
+    remaining: u64,
     progress: Progress,
 }
 
-/// What a person sees of an upload and of what follows; nothing where stderr is not a terminal. Clones are the same; it is taken
-/// away by [`Progress::finish`].
+/// The progress of an upload, and of the compilation that follows it, on the terminal. Shows nothing if stderr is not a terminal.
+///
+/// Clones share one display. [`Progress::finish`] removes it.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(ProgressBar);
 
-/// A body of `parts`, one after the other, and what shows how far it is.
+/// Returns a request body of `parts`, in order, and its progress display. `name` is the label of the display.
 pub(super) fn body(parts: impl IntoIterator<Item = Bytes>, name: &str) -> (Body, Progress) {
     let parts: VecDeque<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    let left = parts.iter().map(|part| part.len() as u64).sum();
-    let progress = if left < LARGE { Progress::compiling(name) } else { Progress::sending(name, left) };
-    (Upload { parts, left, progress: progress.clone() }.boxed_unsync(), progress)
+    let remaining = parts.iter().map(|part| part.len() as u64).sum();
+    let progress =
+        if remaining < MIN_BAR_SIZE { Progress::compiling(name) } else { Progress::sending(name, remaining) };
+    (Upload { parts, remaining, progress: progress.clone() }.boxed_unsync(), progress)
 }
 
 impl Progress {
-    /// Something turns while `name` is being compiled.
+    /// Shows a spinner while `name` is compiled.
     pub(super) fn compiling(name: &str) -> Self {
         let bar = ProgressBar::no_length().with_prefix(name.to_owned());
         let progress = Self(bar);
-        progress.turn();
+        progress.show_spinner();
         progress
     }
 
@@ -54,14 +57,14 @@ impl Progress {
         Self(ProgressBar::new(total).with_style(style).with_prefix(name.to_owned()))
     }
 
-    fn sent(&self, bytes: u64, left: u64) {
+    fn advance(&self, bytes: u64, remaining: u64) {
         self.0.inc(bytes);
-        if left == 0 {
-            self.turn();
+        if remaining == 0 {
+            self.show_spinner();
         }
     }
 
-    fn turn(&self) {
+    fn show_spinner(&self) {
         if self.0.is_hidden() {
             return;
         }
@@ -70,7 +73,7 @@ impl Progress {
         self.0.enable_steady_tick(Duration::from_millis(100));
     }
 
-    /// Takes it off the terminal.
+    /// Removes the display from the terminal.
     pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }
@@ -83,12 +86,12 @@ impl hyper::body::Body for Upload {
     fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
         let Some(part) = this.parts.front_mut() else { return Poll::Ready(None) };
-        let chunk = part.split_to(part.len().min(CHUNK));
+        let chunk = part.split_to(part.len().min(CHUNK_SIZE));
         if part.is_empty() {
             this.parts.pop_front();
         }
-        this.left -= chunk.len() as u64;
-        this.progress.sent(chunk.len() as u64, this.left);
+        this.remaining -= chunk.len() as u64;
+        this.progress.advance(chunk.len() as u64, this.remaining);
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
@@ -97,7 +100,7 @@ impl hyper::body::Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.remaining)
     }
 }
 
@@ -107,15 +110,15 @@ mod tests {
     use hyper::body::Body as _;
 
     #[tokio::test]
-    async fn a_body_is_its_parts_in_chunks_and_of_known_size() {
+    async fn body_sends_parts_in_chunks_and_knows_its_size() {
         let (mut body, _progress) =
-            body([Bytes::from("head"), Bytes::new(), Bytes::from(vec![7; CHUNK + 1]), Bytes::from("tail")], "wc");
-        assert_eq!(body.size_hint().exact(), Some(CHUNK as u64 + 9));
+            body([Bytes::from("head"), Bytes::new(), Bytes::from(vec![7; CHUNK_SIZE + 1]), Bytes::from("tail")], "wc");
+        assert_eq!(body.size_hint().exact(), Some(CHUNK_SIZE as u64 + 9));
         let mut sizes = Vec::new();
         while let Some(frame) = body.frame().await {
             sizes.push(frame.unwrap().into_data().unwrap().len());
         }
-        assert_eq!(sizes, [4, CHUNK, 1, 4]);
+        assert_eq!(sizes, [4, CHUNK_SIZE, 1, 4]);
         assert!(body.is_end_stream());
     }
 }

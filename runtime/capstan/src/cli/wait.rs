@@ -1,4 +1,4 @@
-//! `capstan wait`: until jobs have ended, and how.
+//! `capstan wait`: waits until jobs have ended and prints their exit codes.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,25 +11,27 @@ use tokio::time::Instant;
 
 use super::client::{Client, with_query};
 use super::error::CliError;
-use super::jobs::{self, Record};
-use super::{output, show};
+use super::jobs::{self, JobRecord};
+use super::{format, output};
 
-/// How long one request waits: short enough that a daemon which is gone is noticed.
-const STEP: Duration = Duration::from_secs(30);
+/// How long one request waits. Short, so that a daemon that no longer responds is detected.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What `capstan wait` is called with.
+/// The command line of `capstan wait`.
 #[derive(Debug, Args)]
 pub(super) struct Wait {
-    /// Give up after this time: 5s, 1m 30s, or seconds. The jobs go on.
+    /// Give up after this time, for all jobs together: 5s, 1m 30s, or seconds [default: wait without limit]
+    ///
+    /// The jobs continue, and the exit code is 125.
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     timeout: Option<Duration>,
-    /// The jobs, each by its id or the first of that.
+    /// Ids of the jobs, or at least the first 4 digits of each
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
 }
 
 impl Wait {
-    /// Prints the exit code of each job as they end, and on stderr why one failed, in the order in which they are named; the exit code is that of the last.
+    /// Prints the exit code of each job, in the order of the command line, and on stderr why a job failed. Returns the code of the last job.
     ///
     /// # Errors
     /// [`CliError`]
@@ -37,21 +39,25 @@ impl Wait {
         let deadline = self.timeout.map(|timeout| (Instant::now() + timeout, timeout));
         let mut last = ExitCode::SUCCESS;
         for id in jobs::resolve(client, &self.jobs).await? {
-            let ended = match id {
-                Ok(id) => end(client, id, deadline).await,
+            let result = match id {
+                Ok(id) => wait_for_end(client, id, deadline).await,
                 Err(error) => Err(error.into()),
             };
-            last = match ended {
+            last = match result {
                 Ok(record) => {
-                    let code = record.exit_code().expect("it has ended with one");
+                    let code = record.exit_code().expect("a job that has ended has an exit code");
                     if let Some(error) = &record.error {
-                        output::complain(format_args!("{} {}: {error}", record.handler, show::short(record.id)));
+                        output::print_error(format_args!(
+                            "{} {}: {error}",
+                            record.handler,
+                            format::short_id(record.id)
+                        ));
                     }
                     output::print(format!("{code}\n").as_bytes())?;
                     ExitCode::from(code)
                 }
                 Err(error) => {
-                    output::complain(&error);
+                    output::print_error(&error);
                     ExitCode::from(error.exit_code())
                 }
             };
@@ -60,25 +66,33 @@ impl Wait {
     }
 }
 
-/// A job, when it has ended; before `deadline`, which comes with how long that was at first.
+/// Waits until a job has ended and returns its record.
+///
+/// `deadline` is the time at which to give up, with the timeout that the user set, for the error message.
 ///
 /// # Errors
-/// [`CliError::StillRunning`], [`CliError::Client`].
-pub(super) async fn end(client: &Client, id: JobId, deadline: Option<(Instant, Duration)>) -> Result<Record, CliError> {
+/// [`CliError::WaitTimeout`], [`CliError::Client`].
+pub(super) async fn wait_for_end(
+    client: &Client,
+    id: JobId,
+    deadline: Option<(Instant, Duration)>,
+) -> Result<JobRecord, CliError> {
     loop {
-        let left = deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        let step = left.map_or(STEP, |left| left.min(STEP));
-        let path = with_query(&jobs::path(id, "/wait"), [("timeout", step.as_secs_f64().to_string())]);
-        let job = client.ask(Method::POST, &path).await?;
-        let record = Record::read(client, &job)?;
+        let remaining = deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        let interval = remaining.map_or(POLL_INTERVAL, |remaining| remaining.min(POLL_INTERVAL));
+        let path = with_query(&jobs::path(id, "/wait"), [("timeout", interval.as_secs_f64().to_string())]);
+        let job = client.call(Method::POST, &path).await?;
+        let record = JobRecord::from_json(client, &job)?;
         if record.exit_code().is_some() {
             return Ok(record);
         }
         if job["state"] == "done" {
-            return Err(client.foreign(&"a job has ended without an exit code").into());
+            return Err(client.unexpected_response(&"it reports a job that has ended without an exit code").into());
         }
-        match (deadline, left) {
-            (Some((_, timeout)), Some(left)) if left <= step => return Err(CliError::StillRunning { id, timeout }),
+        match (deadline, remaining) {
+            (Some((_, timeout)), Some(remaining)) if remaining <= interval => {
+                return Err(CliError::WaitTimeout { id, timeout });
+            }
             _ => {}
         }
     }

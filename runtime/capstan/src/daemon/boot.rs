@@ -12,7 +12,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::events::Events;
-use capstan_engine::history::History;
+use capstan_engine::history::MemoryHistory;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, GateState, StartupPhase};
 use capstan_listen::listener::InheritedSockets;
@@ -64,26 +64,26 @@ impl Boot {
         }
         let path = &settings.data;
         let data = files::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
-        capstan_store::prepare(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
+        capstan_store::check_data_dir(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         warn_of_system_limits(&settings);
         let mut ceiling = ceiling(&settings)?;
         let scratch = capstan_sandbox::scratch_folder(&data);
         ceiling.scratch_folder = Some(scratch.map_err(|source| BootError::Scratch { path: path.clone(), source })?);
         let config = engine::Config { ceiling, runs: settings.runs, queue: settings.queue };
-        let history = Arc::new(History::new(settings.history));
+        let history = Arc::new(MemoryHistory::new(settings.history));
         let engine = Engine::with(config, history, Events::new(settings.events));
         // The first hook runs last, so the lock is held until everything that uses the directory has stopped.
         engine.on_shutdown("lock", async move { drop(lock) }).expect("the engine is not shared yet");
         let gate = Gate::new();
         let api = capstan_api::Settings {
-            upload: settings.upload,
-            spill: path.clone(),
+            max_upload: settings.upload,
+            spill_folder: path.clone(),
             debug: settings.debug.then_some(procfs::process_numbers as capstan_api::ProcessNumbers),
             tasks: tasks.clone(),
             policy: settings.startup_policy,
-            http: settings.http,
-            callers: settings.callers.clone().into(),
+            http_limits: settings.http,
+            allowed_hosts: settings.allowed_hosts.clone().into(),
         };
         let state = Arc::new(DaemonState {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use capstan_core::env::EnvError;
-use capstan_core::mount::{GuestPathError, Mount, Opened, check_guest_path};
+use capstan_core::mount::{GuestPathError, Mount, MountSource, check_guest_path};
 use capstan_core::policy::{Ceiling, OfferedSecret, Prefix};
 use capstan_core::secret::{Secret, SecretError};
 
@@ -35,11 +35,11 @@ pub(super) enum CeilingError {
 pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, CeilingError> {
     let (excess, scratch) = (settings.excess, settings.scratch);
     let (network, features) = (settings.network.clone(), settings.features.clone());
-    let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::of(settings.limits) };
+    let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::with_limits(settings.limits) };
     for (name, table) in &settings.mounts {
         let guest_path = format!("/{name}");
         check_guest_path(&guest_path).map_err(|source| CeilingError::MountName { name: name.clone(), source })?;
-        let Opened { dir, file } = files::open_mount(&table.path).map_err(|source| CeilingError::Mount {
+        let MountSource { dir, file } = files::open_mount(&table.path).map_err(|source| CeilingError::Mount {
             name: name.clone(),
             path: table.path.clone(),
             source,

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use capstan_confinement::{Confined, Mode, Needs, Rules, confine};
+use capstan_confinement::{ConfinementReport, Mode, Requirements, Rules, confine};
 use rustix::thread::CapabilitySet;
 
 use self::allowlist::{daemon_rules, job_rules};
@@ -27,7 +27,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 #[derive(Clone, Debug)]
 pub(super) struct Confinement {
     mode: Mode,
-    daemon: Confined,
+    daemon: ConfinementReport,
     /// The remaining access, if Landlock enforces it.
     rules: Option<Rules>,
 }
@@ -55,28 +55,28 @@ impl Confinement {
     ) -> Result<Self, ConfinementError> {
         let mode = settings.confine;
         if mode == Mode::Off {
-            return Ok(Self { mode, daemon: Confined::by_others(), rules: None });
+            return Ok(Self { mode, daemon: ConfinementReport::inherited(), rules: None });
         }
         // A rule needs an existing path. If the directory cannot be created, the start reports it later.
         drop(files::open_data(&settings.data));
         // The temporary files of profiles. This fails only if it was set before.
         drop(tempfile::env::override_temp_dir(&settings.data));
-        let speaks_to_abstract = notify_socket.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));
-        let needs = Needs {
+        let allows_abstract_sockets = notify_socket.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));
+        let requirements = Requirements {
             capabilities: CAPABILITIES,
-            rules: Rules { speaks_to_abstract, ..daemon_rules(settings, config) },
-            calls: None,
+            rules: Rules { allows_abstract_sockets, ..daemon_rules(settings, config) },
+            syscalls: None,
         };
-        let daemon = confine(&needs);
-        if mode == Mode::Strict && !daemon.lacks.is_empty() {
-            return Err(ConfinementError(daemon.lacks.join("; ")));
+        let daemon = confine(&requirements);
+        if mode == Mode::Strict && !daemon.gaps.is_empty() {
+            return Err(ConfinementError(daemon.gaps.join("; ")));
         }
-        let rules = (daemon.landlock > 0).then_some(needs.rules);
+        let rules = (daemon.landlock > 0).then_some(requirements.rules);
         Ok(Self { mode, daemon, rules })
     }
 
     /// Returns what the daemon has given up.
-    pub(super) fn daemon(&self) -> &Confined {
+    pub(super) fn daemon(&self) -> &ConfinementReport {
         &self.daemon
     }
 
@@ -87,15 +87,15 @@ impl Confinement {
     pub(super) fn check(&self, settings: &Settings) -> Result<(), OutsideConfinement> {
         let Some(allowed) = &self.rules else { return Ok(()) };
         let needed = job_rules(settings);
-        let missing = allowed.lacking(&needed);
+        let missing = allowed.missing(&needed);
         if missing.is_empty() { Ok(()) } else { Err(OutsideConfinement(Vec::from_iter(missing).join(", "))) }
     }
 
     /// Logs what the daemon and its compilers have given up.
-    pub(super) fn log(&self, compiler: &Confined) {
-        let Confined { no_new_privs, landlock, seccomp, .. } = self.daemon;
+    pub(super) fn log(&self, compiler: &ConfinementReport) {
+        let ConfinementReport { no_new_privs, landlock, seccomp, .. } = self.daemon;
         let capabilities = self.daemon.capabilities.join(" ");
-        let lacks = [&self.daemon.lacks[..], &compiler.lacks].concat().join("; ");
+        let lacks = [&self.daemon.gaps[..], &compiler.gaps].concat().join("; ");
         tracing::info!(
             mode = ?self.mode,
             no_new_privs,

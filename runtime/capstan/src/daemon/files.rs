@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use capstan_core::mount::{self, Opened};
+use capstan_core::mount::{self, MountSource};
 use capstan_listen::tls;
 use rustix::fs::OFlags;
 
@@ -58,10 +58,10 @@ pub(super) fn open_data(path: &Path) -> io::Result<Dir> {
 /// The error of the system, or an error for a path that is neither a directory nor a regular file. Such a file is never opened, because
 /// opening it could block.
 #[expect(clippy::disallowed_methods, reason = "the operator or the user named it, to grant it")]
-pub(crate) fn open_mount(path: &Path) -> io::Result<Opened> {
+pub(crate) fn open_mount(path: &Path) -> io::Result<MountSource> {
     if std::fs::metadata(path)?.is_dir() {
         let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority())?;
-        return Ok(Opened { dir: Arc::new(dir), file: None });
+        return Ok(MountSource { dir: Arc::new(dir), file: None });
     }
     let path = std::fs::canonicalize(path)?;
     let parent = path.parent().ok_or(io::ErrorKind::NotFound)?;

@@ -9,14 +9,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capstan_api::{Bounds as HttpBounds, Callers};
+use capstan_api::{AllowedHosts, HttpLimits};
 use capstan_confinement::Mode;
 use capstan_core::feature::Features;
 use capstan_core::limits::Limits;
 use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
-use capstan_engine::history::Bounds;
+use capstan_engine::history::HistoryLimits;
 use capstan_listen::listenbuffer::StartupPolicy;
 use capstan_listen::listener::{self, Address, Host};
 use capstan_listen::tls;
@@ -87,13 +87,13 @@ pub(super) struct Settings {
     /// The limit on the size of a pushed program, in bytes. Default: 64 MiB.
     pub(super) upload: u64,
     /// The limits on the history of jobs.
-    pub(super) history: Bounds,
+    pub(super) history: HistoryLimits,
     /// The number of events that are stored for later readers. Default: [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
     /// The limits on HTTP clients.
-    pub(super) http: HttpBounds,
+    pub(super) http: HttpLimits,
     /// The names and origins that may call over TCP besides the daemon's own. Default: none.
-    pub(super) callers: Callers,
+    pub(super) allowed_hosts: AllowedHosts,
     /// How strictly the daemon confines itself. Default: as far as the kernel allows.
     pub(super) confine: Mode,
     pub(super) debug: bool,
@@ -153,14 +153,14 @@ impl Settings {
         }
         let LimitsTable { runs, queue, stack } = file.limits;
         let runs_requested = check_range("limits.runs", runs.unwrap_or(DEFAULT_RUNS), &(1..=MAX_RUNS))?;
-        let runs_ceiling = max_map_count.map_or(MAX_RUNS, |maps| capstan_sandbox::runs_within(maps).min(MAX_RUNS));
+        let runs_ceiling = max_map_count.map_or(MAX_RUNS, |maps| capstan_sandbox::max_runs_for_maps(maps).min(MAX_RUNS));
         let queue = check_range("limits.queue", queue.unwrap_or(engine::DEFAULT_QUEUE), &(0..=MAX_QUEUE))?;
         let stack = stack.map_or(capstan_sandbox::DEFAULT_STACK, |stack| stack.try_into().unwrap_or(usize::MAX));
         let stack = check_range("limits.stack", stack, &STACK)?;
-        let history = file.history.bounds()?;
+        let history = file.history.limits()?;
         let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
         let events = check_range("events.keep", events, &(1..=MAX_EVENTS))?;
-        let (http, callers) = (file.http.bounds()?, file.http.callers()?);
+        let (http, allowed_hosts) = (file.http.limits()?, file.http.allowed_hosts()?);
         Ok(Self {
             hosts,
             listening: listening.options(flags.insecure_tcp)?,
@@ -169,7 +169,7 @@ impl Settings {
             boot_deadline,
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
-            limits: Limits::default().replaced(&requested),
+            limits: Limits::default().overridden_by(&requested),
             excess: file.manifests.excess,
             mounts: file.mounts,
             mount_prefixes: file.mount_prefixes,
@@ -188,7 +188,7 @@ impl Settings {
             history,
             events,
             http,
-            callers,
+            allowed_hosts,
             confine: flags.confine.or(file.confine).unwrap_or_default(),
             debug: flags.debug,
             log_filter: None,
@@ -214,7 +214,7 @@ impl Settings {
             history,
             events,
             http,
-            callers,
+            allowed_hosts,
             confine,
             limits: _,
             excess: _,
@@ -242,7 +242,7 @@ impl Settings {
             ("[history]", *history != next.history),
             ("[events]", *events != next.events),
             ("confine", *confine != next.confine),
-            ("[http]", *http != next.http || *callers != next.callers),
+            ("[http]", *http != next.http || *allowed_hosts != next.allowed_hosts),
         ];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
     }

@@ -1,80 +1,82 @@
-//! Admission: how many runs go on at a time, and how many may wait for their turn.
+//! [`Admission`]: how many jobs run at a time, and how many may wait for a slot.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::concurrency::{ConcurrencyLimits, ConcurrencyPermits, wants};
+use super::concurrency::{ConcurrencyLimits, ConcurrencyPermits, groups_of};
 use crate::handler::Role;
 use crate::job::{Job, LentSlot, StartError};
 
 #[derive(Debug)]
 pub(super) struct Admission {
-    runs: Arc<Semaphore>,
-    places: Arc<Semaphore>,
-    lanes: ConcurrencyLimits,
-    most_runs: usize,
-    most_queued: usize,
+    slots: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    concurrency: ConcurrencyLimits,
+    max_runs: usize,
+    max_queued: usize,
 }
 
-/// What a job was given when it came.
+/// What a started job holds.
 #[derive(Debug)]
-pub(super) enum Ticket {
-    /// It needs no slot.
-    Free,
-    /// A slot.
+pub(super) enum Permit {
+    /// The job needs no slot.
+    NotNeeded,
     Slot(#[expect(dead_code, reason = "held for its drop")] (OwnedSemaphorePermit, ConcurrencyPermits)),
-    /// The slot of its parent.
+    /// The slot of the parent.
     LentSlot(#[expect(dead_code, reason = "held for its drop")] (LentSlot, ConcurrencyPermits)),
-    /// A place in the queue, first come first served.
-    Place(OwnedSemaphorePermit),
+    /// A position in the queue, which is first come, first served.
+    Queued(OwnedSemaphorePermit),
 }
 
 impl Admission {
-    pub(super) fn new(most_runs: usize, most_queued: usize) -> Self {
-        let (runs, places) = (Arc::new(Semaphore::new(most_runs)), Arc::new(Semaphore::new(most_queued)));
-        Self { runs, places, lanes: ConcurrencyLimits::default(), most_runs, most_queued }
+    pub(super) fn new(max_runs: usize, max_queued: usize) -> Self {
+        let (slots, queue) = (Arc::new(Semaphore::new(max_runs)), Arc::new(Semaphore::new(max_queued)));
+        Self { slots, queue, concurrency: ConcurrencyLimits::default(), max_runs, max_queued }
     }
 
-    /// A slot if one is free or lent and there is room in its lanes, else a place in the queue if one is.
-    pub(super) fn ticket(&self, job: &Job) -> Result<Ticket, StartError> {
-        if job.resolved().handler().role() != Role::Work {
-            return Ok(Ticket::Free);
+    /// Returns a slot if one is free or lent and the concurrency limits of the job allow it, or else a position in the queue.
+    ///
+    /// # Errors
+    /// Returns [`StartError::Busy`] if the queue is full.
+    pub(super) fn admit(&self, job: &Job) -> Result<Permit, StartError> {
+        if job.resolved().role() != Role::Work {
+            return Ok(Permit::NotNeeded);
         }
-        if let Some(entered) = self.lanes.try_enter(&wants(job)) {
-            if let Ok(slot) = self.runs.clone().try_acquire_owned() {
-                return Ok(Ticket::Slot((slot, entered)));
+        if let Some(entered) = self.concurrency.try_enter(&groups_of(job)) {
+            if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+                return Ok(Permit::Slot((slot, entered)));
             }
-            if let Some(lent) = job.kin().try_borrow() {
-                return Ok(Ticket::LentSlot((lent, entered)));
+            if let Some(lent) = job.tree().try_borrow_slot() {
+                return Ok(Permit::LentSlot((lent, entered)));
             }
         }
-        let place = self.places.clone().try_acquire_owned();
-        place.map(Ticket::Place).map_err(|_| StartError::Busy { runs: self.most_runs, queue: self.most_queued })
+        let position = self.queue.clone().try_acquire_owned();
+        position.map(Permit::Queued).map_err(|_| StartError::Busy { runs: self.max_runs, queue: self.max_queued })
     }
 
-    /// Waits for room in its lanes, and then for a slot. Cancel-safe: giving up leaves the queue.
-    pub(super) async fn turn(&self, job: &Job, place: OwnedSemaphorePermit) -> Ticket {
-        // Who has a slot waits for no lane, so who is in its lanes gets a slot in the end.
-        let entered = self.lanes.enter(&wants(job)).await;
-        let ticket = tokio::select! {
+    /// Waits until the concurrency limits of a queued job allow it, and then for a slot. Cancel-safe: dropping the future leaves the queue.
+    pub(super) async fn wait_for_slot(&self, job: &Job, position: OwnedSemaphorePermit) -> Permit {
+        // A job that has a slot never waits for a concurrency limit. So a job that the limits allow gets a slot in the end.
+        let entered = self.concurrency.enter(&groups_of(job)).await;
+        let permit = tokio::select! {
             biased;
-            slot = self.runs.clone().acquire_owned() => {
-                Ticket::Slot((slot.expect("the semaphore is never closed"), entered))
+            slot = self.slots.clone().acquire_owned() => {
+                Permit::Slot((slot.expect("the semaphore is never closed"), entered))
             }
-            lent = job.kin().borrow() => Ticket::LentSlot((lent, entered)),
+            lent = job.tree().borrow_slot() => Permit::LentSlot((lent, entered)),
         };
-        drop(place);
-        ticket
+        drop(position);
+        permit
     }
 
-    /// Slots that nobody has.
-    pub(super) fn free(&self) -> usize {
-        self.runs.available_permits()
+    /// Returns the number of free slots.
+    pub(super) fn free_slots(&self) -> usize {
+        self.slots.available_permits()
     }
 
-    /// Jobs that wait.
+    /// Returns the number of jobs in the queue.
     pub(super) fn queued(&self) -> usize {
-        self.most_queued - self.places.available_permits()
+        self.max_queued - self.queue.available_permits()
     }
 }

@@ -1,8 +1,7 @@
-//! Lanes: how many jobs of a handler, or of a handler and a key, run beside one another.
+//! Concurrency limits: how many jobs of a handler, or of a handler and a concurrency key, run at the same time.
 //!
-//! A job is in the lane of its handler where it has a limit on those, and in that of its concurrency key where it has one. It enters all of
-//! its lanes at once, so that none is held while another is waited for. Who waits does so in the lane that is full, first come first
-//! served.
+//! A job belongs to the group of its handler if that has a limit, and to the group of its concurrency key if it has one. It enters all of its
+//! groups at once, so that it never holds one while it waits for another. It waits in a group that is full, first come, first served.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -10,146 +9,149 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
-use super::registry::Name;
-use crate::job::Job;
+use crate::handler::HandlerName;
+use crate::job::{Job, JobSpec};
 
-/// All lanes; clones are the same.
+/// All groups. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConcurrencyLimits(Arc<Mutex<State>>);
 
-/// What jobs of one handler have in common: the handler alone, or a key too.
+/// Jobs with a common limit: those of a handler, or of a handler and a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Lane {
-    handler: Name,
+pub(super) struct Group {
+    handler: HandlerName,
     key: Option<Arc<str>>,
 }
 
-/// A lane that a job must be in, with how many there may be in it then.
-type Want = (Lane, NonZeroUsize);
+/// A group that a job must enter, and how many jobs of the group may run when it has.
+type GroupLimit = (Group, NonZeroUsize);
 
-/// The places of a job in its lanes; dropping it leaves them.
+/// The membership of a running job in its groups. Dropping it leaves them.
 #[derive(Debug)]
 pub(super) struct ConcurrencyPermits {
-    lanes: ConcurrencyLimits,
-    of: Vec<Lane>,
+    limits: ConcurrencyLimits,
+    groups: Vec<Group>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    lanes: HashMap<Lane, Traffic>,
+    groups: HashMap<Group, GroupState>,
+    /// The number of the next waiter.
     next: u64,
 }
 
 #[derive(Debug, Default)]
-struct Traffic {
-    inside: usize,
-    /// Who waits, in the order they came.
+struct GroupState {
+    running: usize,
+    /// The waiters, in the order they came.
     waiting: BTreeMap<u64, Waiter>,
 }
 
 #[derive(Debug)]
 struct Waiter {
-    wants: Vec<Want>,
-    let_in: oneshot::Sender<ConcurrencyPermits>,
+    groups: Vec<GroupLimit>,
+    permits: oneshot::Sender<ConcurrencyPermits>,
 }
 
-/// Whoever waits; dropping it gives up.
-struct Waiting<'a> {
-    lanes: &'a ConcurrencyLimits,
-    wants: &'a [Want],
+/// Keeps a waiter in its queue. Dropping it removes the waiter.
+struct WaiterGuard<'a> {
+    limits: &'a ConcurrencyLimits,
+    groups: &'a [GroupLimit],
     number: u64,
 }
 
-/// The lanes of `job`, without those that it is in already as a part of the job that asked for it: that one waits for it.
-pub(super) fn wants(job: &Job) -> Vec<Want> {
-    let mut wants = own(job);
-    let mut ancestor = job.kin().parent();
-    while let Some(job) = ancestor.filter(|_| !wants.is_empty()) {
-        let theirs = own(job);
-        wants.retain(|(lane, _)| theirs.iter().all(|(their, _)| their != lane));
-        ancestor = job.kin().parent();
+/// Returns the groups that `job` must enter. Groups of its ancestors are left out: an ancestor waits for the job while it holds them.
+pub(super) fn groups_of(job: &Job) -> Vec<GroupLimit> {
+    let mut groups = own_groups(job.spec());
+    let mut ancestor = job.tree().parent();
+    while let Some(job) = ancestor.filter(|_| !groups.is_empty()) {
+        let entered = own_groups(job.spec());
+        groups.retain(|(group, _)| entered.iter().all(|(other, _)| other != group));
+        ancestor = job.tree().parent();
     }
-    wants
+    groups
 }
 
-fn own(job: &Job) -> Vec<Want> {
-    let (given, limits) = (job.spec(), job.limits());
-    let lane = |key: Option<&str>| Lane { handler: given.handler.clone(), key: key.map(Arc::from) };
-    let by_handler = limits.concurrency.map(|limit| (lane(None), limit));
-    let by_key = given.concurrency_key.as_deref();
-    let by_key = by_key.map(|key| (lane(Some(key)), limits.concurrency_per_key.unwrap_or(NonZeroUsize::MIN)));
+fn own_groups(spec: &JobSpec) -> Vec<GroupLimit> {
+    let limits = &spec.policy.limits;
+    let group = |key: Option<&str>| Group { handler: spec.handler.clone(), key: key.map(Arc::from) };
+    let by_handler = limits.concurrency.map(|limit| (group(None), limit));
+    let by_key = spec.concurrency_key.as_deref();
+    let by_key = by_key.map(|key| (group(Some(key)), limits.concurrency_per_key.unwrap_or(NonZeroUsize::MIN)));
     by_handler.into_iter().chain(by_key).collect()
 }
 
 impl ConcurrencyLimits {
-    /// Enters all lanes, where there is room in each and nobody waits before it.
-    pub(super) fn try_enter(&self, wants: &[Want]) -> Option<ConcurrencyPermits> {
-        if wants.is_empty() {
-            return Some(ConcurrencyPermits { lanes: self.clone(), of: Vec::new() });
+    /// Enters all groups, or returns `None` if one of them is full or has waiters.
+    pub(super) fn try_enter(&self, groups: &[GroupLimit]) -> Option<ConcurrencyPermits> {
+        if groups.is_empty() {
+            return Some(ConcurrencyPermits { limits: self.clone(), groups: Vec::new() });
         }
         let mut state = self.lock();
-        let is_waited_for = |(lane, _): &Want| state.lanes.get(lane).is_some_and(|lane| !lane.waiting.is_empty());
-        if wants.iter().any(is_waited_for) || state.full(wants).is_some() {
+        let has_waiters =
+            |(group, _): &GroupLimit| state.groups.get(group).is_some_and(|group| !group.waiting.is_empty());
+        if groups.iter().any(has_waiters) || state.first_full(groups).is_some() {
             return None;
         }
-        Some(self.enter_now(&mut state, wants))
+        Some(self.enter_now(&mut state, groups))
     }
 
-    /// Waits until all lanes can be entered. Cancel-safe.
-    pub(super) async fn enter(&self, wants: &[Want]) -> ConcurrencyPermits {
-        if let Some(entered) = self.try_enter(wants) {
+    /// Waits until all groups can be entered, and enters them. Cancel-safe.
+    pub(super) async fn enter(&self, groups: &[GroupLimit]) -> ConcurrencyPermits {
+        if let Some(entered) = self.try_enter(groups) {
             return entered;
         }
-        let (let_in, entered) = oneshot::channel();
-        let _waiting = {
+        let (permits, entered) = oneshot::channel();
+        let _waiter = {
             let mut state = self.lock();
             let number = state.next;
             state.next += 1;
-            let lane = match state.full(wants) {
-                Some(lane) => lane.clone(),
-                // There is room, and others are before it.
-                None => wants[0].0.clone(),
+            let group = match state.first_full(groups) {
+                Some(group) => group.clone(),
+                // No group is full, but other waiters come first.
+                None => groups[0].0.clone(),
             };
-            let waiter = Waiter { wants: wants.to_vec(), let_in };
-            state.lanes.entry(lane.clone()).or_default().waiting.insert(number, waiter);
-            let late = self.advance(&mut state, &lane);
+            let waiter = Waiter { groups: groups.to_vec(), permits };
+            state.groups.entry(group.clone()).or_default().waiting.insert(number, waiter);
+            let unclaimed = self.admit_waiters(&mut state, &group);
             drop(state);
-            drop(late);
-            Waiting { lanes: self, wants, number }
+            drop(unclaimed);
+            WaiterGuard { limits: self, groups, number }
         };
-        entered.await.expect("who waits is let in before it is forgotten")
+        entered.await.expect("a waiter is removed only after it has its permits or gives up")
     }
 
-    fn enter_now(&self, state: &mut State, wants: &[Want]) -> ConcurrencyPermits {
-        for (lane, _) in wants {
-            state.lanes.entry(lane.clone()).or_default().inside += 1;
+    fn enter_now(&self, state: &mut State, groups: &[GroupLimit]) -> ConcurrencyPermits {
+        for (group, _) in groups {
+            state.groups.entry(group.clone()).or_default().running += 1;
         }
-        ConcurrencyPermits { lanes: self.clone(), of: wants.iter().map(|(lane, _)| lane.clone()).collect() }
+        ConcurrencyPermits { limits: self.clone(), groups: groups.iter().map(|(group, _)| group.clone()).collect() }
     }
 
-    /// Lets those in who wait in `lane`, as long as there is room for the first. Gives back what was for those who have just given up: to
-    /// be dropped without the lock.
+    /// Admits the waiters of `group` in their order, until the first does not fit.
+    ///
+    /// Returns the permits of waiters that have just given up. The caller must drop them without the lock.
     #[must_use]
-    fn advance(&self, state: &mut State, lane: &Lane) -> Vec<ConcurrencyPermits> {
-        let mut late = Vec::new();
+    fn admit_waiters(&self, state: &mut State, group: &Group) -> Vec<ConcurrencyPermits> {
+        let mut unclaimed = Vec::new();
         loop {
-            let Some(traffic) = state.lanes.get_mut(lane) else { return late };
-            let Some((number, waiter)) = traffic.waiting.pop_first() else {
-                if traffic.inside == 0 {
-                    state.lanes.remove(lane);
+            let Some(group_state) = state.groups.get_mut(group) else { return unclaimed };
+            let Some((number, waiter)) = group_state.waiting.pop_first() else {
+                if group_state.running == 0 {
+                    state.groups.remove(group);
                 }
-                return late;
+                return unclaimed;
             };
-            if let Some(full) = state.full(&waiter.wants) {
-                let (full, is_here) = (full.clone(), full == lane);
-                state.lanes.entry(full).or_default().waiting.insert(number, waiter);
-                if is_here {
-                    return late;
+            if let Some(full) = state.first_full(&waiter.groups) {
+                let (full, is_this_group) = (full.clone(), full == group);
+                state.groups.entry(full).or_default().waiting.insert(number, waiter);
+                if is_this_group {
+                    return unclaimed;
                 }
                 continue;
             }
-            let entered = self.enter_now(state, &waiter.wants);
-            late.extend(waiter.let_in.send(entered).err());
+            let entered = self.enter_now(state, &waiter.groups);
+            unclaimed.extend(waiter.permits.send(entered).err());
         }
     }
 
@@ -159,46 +161,45 @@ impl ConcurrencyLimits {
 }
 
 impl State {
-    /// The first of the lanes that has no room.
-    fn full<'a>(&self, wants: &'a [Want]) -> Option<&'a Lane> {
-        let full = wants
-            .iter()
-            .find(|(lane, limit)| self.lanes.get(lane).is_some_and(|traffic| traffic.inside >= limit.get()));
-        full.map(|(lane, _)| lane)
+    /// Returns the first of `groups` that is full.
+    fn first_full<'a>(&self, groups: &'a [GroupLimit]) -> Option<&'a Group> {
+        let is_full =
+            |(group, limit): &&GroupLimit| self.groups.get(group).is_some_and(|state| state.running >= limit.get());
+        groups.iter().find(is_full).map(|(group, _)| group)
     }
 }
 
 impl Drop for ConcurrencyPermits {
     fn drop(&mut self) {
-        if self.of.is_empty() {
+        if self.groups.is_empty() {
             return;
         }
-        let mut late = Vec::new();
-        let mut state = self.lanes.lock();
-        for lane in &self.of {
-            state.lanes.get_mut(lane).expect("somebody is in it").inside -= 1;
+        let mut unclaimed = Vec::new();
+        let mut state = self.limits.lock();
+        for group in &self.groups {
+            state.groups.get_mut(group).expect("this job runs in it").running -= 1;
         }
-        for lane in &self.of {
-            late.extend(self.lanes.advance(&mut state, lane));
+        for group in &self.groups {
+            unclaimed.extend(self.limits.admit_waiters(&mut state, group));
         }
         drop(state);
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
-        let mut late = Vec::new();
-        let mut state = self.lanes.lock();
-        for (lane, _) in self.wants {
-            if let Some(traffic) = state.lanes.get_mut(lane)
-                && traffic.waiting.remove(&self.number).is_some()
+        let mut unclaimed = Vec::new();
+        let mut state = self.limits.lock();
+        for (group, _) in self.groups {
+            if let Some(group_state) = state.groups.get_mut(group)
+                && group_state.waiting.remove(&self.number).is_some()
             {
-                // Who comes after it may have room.
-                late = self.lanes.advance(&mut state, lane);
+                // There may be room for the next waiter.
+                unclaimed = self.limits.admit_waiters(&mut state, group);
             }
         }
         drop(state);
-        drop(late);
+        drop(unclaimed);
     }
 }
 
@@ -209,84 +210,84 @@ mod tests {
 
     use super::*;
 
-    fn want(key: &str, limit: usize) -> Want {
+    fn limited(key: &str, limit: usize) -> GroupLimit {
         let key = (!key.is_empty()).then(|| key.into());
-        (Lane { handler: Name::new("h").unwrap(), key }, NonZeroUsize::new(limit).unwrap())
+        (Group { handler: HandlerName::new("h").unwrap(), key }, NonZeroUsize::new(limit).unwrap())
     }
 
-    fn waiting<'a>(lanes: &'a ConcurrencyLimits, wants: &'a [Want]) -> BoxFuture<'a, ConcurrencyPermits> {
-        let mut entered = lanes.enter(wants).boxed();
-        assert!((&mut entered).now_or_never().is_none(), "nobody holds it back");
+    fn waiting<'a>(limits: &'a ConcurrencyLimits, groups: &'a [GroupLimit]) -> BoxFuture<'a, ConcurrencyPermits> {
+        let mut entered = limits.enter(groups).boxed();
+        assert!((&mut entered).now_or_never().is_none(), "it does not wait");
         entered
     }
 
     #[test]
-    fn a_lane_takes_as_many_as_it_may_and_the_rest_in_their_order() {
-        let (lanes, two) = (ConcurrencyLimits::default(), [want("", 2)]);
-        let (first, second) = (lanes.try_enter(&two).unwrap(), lanes.try_enter(&two).unwrap());
-        assert!(lanes.try_enter(&two).is_none());
-        let (mut third, mut fourth) = (waiting(&lanes, &two), waiting(&lanes, &two));
+    fn full_group_admits_waiters_in_order() {
+        let (limits, two) = (ConcurrencyLimits::default(), [limited("", 2)]);
+        let (first, second) = (limits.try_enter(&two).unwrap(), limits.try_enter(&two).unwrap());
+        assert!(limits.try_enter(&two).is_none());
+        let (mut third, mut fourth) = (waiting(&limits, &two), waiting(&limits, &two));
         drop(first);
         assert!((&mut fourth).now_or_never().is_none());
         let third = (&mut third).now_or_never().unwrap();
         drop(second);
         drop((fourth.now_or_never().unwrap(), third));
-        assert!(lanes.lock().lanes.is_empty());
+        assert!(limits.lock().groups.is_empty());
     }
 
     #[test]
-    fn all_lanes_are_entered_or_none() {
-        let lanes = ConcurrencyLimits::default();
-        let (both, one) = ([want("", 2), want("k", 1)], [want("", 2)]);
-        let first = lanes.try_enter(&both).unwrap();
-        let mut second = waiting(&lanes, &both);
-        // Nothing is held by who waits for the key.
-        let other = lanes.try_enter(&one).unwrap();
+    fn job_enters_all_groups_or_none() {
+        let limits = ConcurrencyLimits::default();
+        let (both, one) = ([limited("", 2), limited("k", 1)], [limited("", 2)]);
+        let first = limits.try_enter(&both).unwrap();
+        let mut second = waiting(&limits, &both);
+        // A job that waits for its key holds no other group.
+        let other = limits.try_enter(&one).unwrap();
         drop(first);
         let second = (&mut second).now_or_never().unwrap();
-        assert!(lanes.try_enter(&one).is_none());
+        assert!(limits.try_enter(&one).is_none());
         drop((second, other));
-        assert!(lanes.lock().lanes.is_empty());
+        assert!(limits.lock().groups.is_empty());
     }
 
     #[test]
-    fn who_waits_in_one_lane_and_then_in_another_keeps_its_place() {
-        let lanes = ConcurrencyLimits::default();
-        let (both, key) = ([want("", 1), want("k", 1)], [want("k", 1)]);
-        let (handler, held) = (lanes.try_enter(&[want("", 1)]).unwrap(), lanes.try_enter(&key).unwrap());
-        let (mut early, mut late) = (waiting(&lanes, &both), waiting(&lanes, &key));
+    fn waiter_that_moves_to_another_group_keeps_its_position() {
+        let limits = ConcurrencyLimits::default();
+        let (both, key) = ([limited("", 1), limited("k", 1)], [limited("k", 1)]);
+        let (handler, held) = (limits.try_enter(&[limited("", 1)]).unwrap(), limits.try_enter(&key).unwrap());
+        let (mut early, mut late) = (waiting(&limits, &both), waiting(&limits, &key));
         drop(handler);
         assert!((&mut early).now_or_never().is_none());
         drop(held);
         assert!((&mut late).now_or_never().is_none());
         drop((&mut early).now_or_never().unwrap());
         drop((&mut late).now_or_never().unwrap());
-        assert!(lanes.lock().lanes.is_empty());
+        assert!(limits.lock().groups.is_empty());
     }
 
     #[test]
-    fn who_gives_up_is_forgotten_and_holds_nobody_back() {
-        let (lanes, one, two) = (ConcurrencyLimits::default(), [want("", 1)], [want("", 2)]);
-        let first = lanes.try_enter(&one).unwrap();
-        let impatient = waiting(&lanes, &one);
-        let mut next = waiting(&lanes, &two);
-        drop(impatient);
+    fn waiter_that_gives_up_is_removed_and_blocks_no_other() {
+        let (limits, one, two) = (ConcurrencyLimits::default(), [limited("", 1)], [limited("", 2)]);
+        let first = limits.try_enter(&one).unwrap();
+        let waiter = waiting(&limits, &one);
+        let mut next = waiting(&limits, &two);
+        drop(waiter);
         drop((&mut next).now_or_never().unwrap());
         for _ in 0..1000 {
-            drop(waiting(&lanes, &one));
+            drop(waiting(&limits, &one));
         }
-        assert_eq!(lanes.lock().lanes.values().map(|lane| lane.waiting.len()).sum::<usize>(), 0);
+        assert_eq!(limits.lock().groups.values().map(|group| group.waiting.len()).sum::<usize>(), 0);
         drop(first);
-        assert!(lanes.lock().lanes.is_empty());
+        assert!(limits.lock().groups.is_empty());
     }
 
     #[test]
-    fn who_is_let_in_and_gives_up_before_it_knows_leaves_again() {
-        let (lanes, one) = (ConcurrencyLimits::default(), [want("", 1)]);
-        let first = lanes.try_enter(&one).unwrap();
-        let impatient = waiting(&lanes, &one);
+    fn waiter_admitted_while_giving_up_leaves_the_group() {
+        let (limits, one) = (ConcurrencyLimits::default(), [limited("", 1)]);
+        let first = limits.try_enter(&one).unwrap();
+        let waiter = waiting(&limits, &one);
         drop(first);
-        drop(impatient);
-        assert!(lanes.lock().lanes.is_empty());
+        drop(waiter);
+        assert!(limits.lock().groups.is_empty());
     }
 }

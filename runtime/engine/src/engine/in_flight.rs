@@ -1,7 +1,7 @@
-//! The fence: which jobs are going on, and whether more may start.
+//! [`InFlight`]: which jobs are in flight, and whether more may start.
 //!
-//! Entering and closing take the same lock, so a job is either counted or refused and none slips in between the check and the
-//! count, as one could in the ancestor.
+//! Entering and closing take the same lock. So a job is either counted or rejected, and none gets in between the check and the count, as one
+//! could in the ancestor.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,107 +13,109 @@ use crate::handler::Role;
 use crate::job::{Job, JobId};
 
 #[derive(Debug, Default)]
-pub(crate) struct InFlight {
-    inside: Mutex<Inside>,
-    /// Of the work in flight, how much has not ended.
-    going: AtomicUsize,
-    /// How much work is in flight, for those who wait.
-    work: watch::Sender<usize>,
+pub(super) struct InFlight {
+    jobs: Mutex<Jobs>,
+    /// The number of work jobs that have not ended.
+    running: AtomicUsize,
+    /// [`Jobs::work_guards`], for those who wait until it is zero.
+    work_guards: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
-struct Inside {
-    closed: bool,
-    /// Work that has not ended.
+struct Jobs {
+    is_closed: bool,
+    /// Work jobs that have not ended.
     work: HashMap<JobId, Job>,
     services: HashMap<JobId, Job>,
-    /// How much work has not left yet; what has ended, and is on its way out, is counted.
-    present: usize,
+    /// The number of work jobs whose guard is not dropped, including those that have ended.
+    work_guards: usize,
 }
 
-/// The presence of one job; dropping it takes the job out.
+/// Keeps one job in flight. Dropping it removes the job.
 #[derive(Debug)]
-pub(crate) struct InFlightGuard {
-    fence: Arc<InFlight>,
+pub(super) struct InFlightGuard {
+    in_flight: Arc<InFlight>,
     job: JobId,
     is_work: bool,
-    /// Whether it is listed among what is going on.
-    goes_on: bool,
+    /// Whether the job is listed and counted as running.
+    is_listed: bool,
 }
 
 impl InFlight {
-    /// Lets `job` in, or `None` when closed.
-    pub(crate) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<InFlightGuard> {
-        let mut inside = self.lock();
+    /// Lets `job` in, or returns `None` if new jobs are rejected.
+    pub(super) fn enter(self: &Arc<Self>, job: &Job, role: Role) -> Option<InFlightGuard> {
+        let mut jobs = self.lock();
         match role {
-            // A question is answered at any time, and nobody waits for it.
+            // Queries are answered at any time, and nobody waits for them.
             Role::Query => None,
             // A child is part of the work of its parent, which may finish.
-            _ if inside.closed && !job.parent().is_some_and(|parent| inside.work.contains_key(&parent)) => return None,
-            Role::Work => inside.work.insert(job.id(), job.clone()),
-            Role::Service => inside.services.insert(job.id(), job.clone()),
+            _ if jobs.is_closed && !job.parent().is_some_and(|parent| jobs.work.contains_key(&parent)) => return None,
+            Role::Work => jobs.work.insert(job.id(), job.clone()),
+            Role::Service => jobs.services.insert(job.id(), job.clone()),
         };
         let is_work = role == Role::Work;
-        inside.present += usize::from(is_work);
-        self.work.send_replace(inside.present);
-        self.going.fetch_add(usize::from(is_work), Ordering::Relaxed);
-        Some(InFlightGuard { fence: self.clone(), job: job.id(), is_work, goes_on: true })
+        jobs.work_guards += usize::from(is_work);
+        self.work_guards.send_replace(jobs.work_guards);
+        self.running.fetch_add(usize::from(is_work), Ordering::Relaxed);
+        Some(InFlightGuard { in_flight: self.clone(), job: job.id(), is_work, is_listed: true })
     }
 
-    /// Refuses whoever comes from now on; whether it was open.
-    pub(crate) fn close(&self) -> bool {
-        !std::mem::replace(&mut self.lock().closed, true)
+    /// Rejects new jobs from now on. Returns `false` if they were rejected already.
+    pub(super) fn close(&self) -> bool {
+        !std::mem::replace(&mut self.lock().is_closed, true)
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+    /// Returns whether new jobs are rejected.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
-    /// The work in flight.
-    pub(crate) fn work(&self) -> Vec<Job> {
+    /// Returns the work jobs that have not ended.
+    pub(super) fn work(&self) -> Vec<Job> {
         self.lock().work.values().cloned().collect()
     }
 
-    /// The services that run.
-    pub(crate) fn services(&self) -> Vec<Job> {
+    /// Returns the services that have not ended.
+    pub(super) fn services(&self) -> Vec<Job> {
         self.lock().services.values().cloned().collect()
     }
 
-    /// How much work is going on. What has ended is not, though it may be on its way out.
-    pub(crate) fn going(&self) -> usize {
-        self.going.load(Ordering::Relaxed)
+    /// Returns the number of work jobs that have not ended. A job that has ended is not counted, even if its guard is not dropped yet.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
     }
 
-    /// Waits until no work is in flight. Cancel-safe.
-    pub(crate) async fn idle(&self) {
-        let mut work = self.work.subscribe();
-        work.wait_for(|count| *count == 0).await.expect("the fence holds the sender");
+    /// Waits until the guards of all work jobs are dropped. Cancel-safe.
+    pub(super) async fn wait_until_idle(&self) {
+        let mut work_guards = self.work_guards.subscribe();
+        work_guards.wait_for(|count| *count == 0).await.expect("`self` holds the sender");
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().expect("no panic while the lock is held")
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().expect("no panic while the lock is held")
     }
 }
 
 impl InFlightGuard {
-    /// Notes that the job has ended, before anybody can see that: from now on it is neither counted nor listed.
-    pub(crate) fn ended(&mut self) {
-        if !std::mem::take(&mut self.goes_on) {
+    /// Stops listing the job and counting it as running. Called before anybody can see its end.
+    pub(super) fn set_ended(&mut self) {
+        if !std::mem::take(&mut self.is_listed) {
             return;
         }
-        let mut inside = self.fence.lock();
-        let gone = if self.is_work { inside.work.remove(&self.job) } else { inside.services.remove(&self.job) };
-        drop(inside);
-        drop(gone);
-        self.fence.going.fetch_sub(usize::from(self.is_work), Ordering::Relaxed);
+        let mut jobs = self.in_flight.lock();
+        let job = if self.is_work { jobs.work.remove(&self.job) } else { jobs.services.remove(&self.job) };
+        // Drop the job without the lock.
+        drop(jobs);
+        drop(job);
+        self.in_flight.running.fetch_sub(usize::from(self.is_work), Ordering::Relaxed);
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.ended();
-        let mut inside = self.fence.lock();
-        inside.present -= usize::from(self.is_work);
-        self.fence.work.send_replace(inside.present);
+        self.set_ended();
+        let mut jobs = self.in_flight.lock();
+        jobs.work_guards -= usize::from(self.is_work);
+        self.in_flight.work_guards.send_replace(jobs.work_guards);
     }
 }

@@ -2,42 +2,45 @@ mod catch_all;
 mod children;
 mod completion;
 mod failures;
-mod log;
+mod job_log;
 mod registry;
 mod shutdown;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use capstan_core::env::Env;
-use capstan_core::outcome::CancelledBy;
-use capstan_core::policy::{Ceiling, PolicyRequest};
+use capstan_core::outcome::{CancelledBy, Outcome};
+use capstan_core::policy::PolicyRequest;
 use capstan_core::stream::{self, Sink};
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
-use crate::handler::Native;
-use crate::job::{Control, JobError, State};
+use crate::handler::{Call, HandlerName, MAX_NAME, Native};
+use crate::job::{JobOptions, JobState, StartError};
+use crate::registry::{Precondition, RegistryError, Source};
 
 fn engine() -> Engine {
     Engine::new(Config { ceiling: Ceiling::default(), runs: 8, queue: 8 })
 }
 
-/// Exits with `code`.
+/// Returns a handler that exits with `code`.
 fn exits(code: u8) -> Arc<Native> {
     Native::work("exits", move |_call| async move { Outcome::Exited { code } })
 }
 
-/// Goes on until it is stopped.
-fn obedient() -> Arc<Native> {
+/// Returns a handler that runs until it is stopped.
+fn runs_until_stopped() -> Arc<Native> {
     Native::work("waits", |call: Call| async move { call.stop.requested().await })
 }
 
-/// Goes on for ever, stopped or not.
-fn hung() -> Arc<Native> {
+/// Returns a handler that ignores the request to stop.
+fn ignores_stop() -> Arc<Native> {
     Native::work("hangs", |_call| std::future::pending())
 }
 
@@ -48,7 +51,7 @@ async fn run(engine: &Engine, name: &str) -> Outcome {
 }
 
 #[tokio::test]
-async fn the_first_of_a_name_stays() {
+async fn register_taken_name_fails_and_keeps_first_handler() {
     let engine = engine();
     engine.register("a", exits(1)).unwrap();
     assert!(matches!(engine.register("a", exits(2)), Err(RegistryError::Duplicate(_))));
@@ -56,17 +59,17 @@ async fn the_first_of_a_name_stays() {
 }
 
 #[test]
-fn names_are_checked() {
+fn handler_name_accepts_valid_and_rejects_invalid_names() {
     for name in ["a", "A-1", "x.y_z", &"n".repeat(MAX_NAME)] {
-        assert!(Name::new(name).is_ok(), "{name}");
+        assert!(HandlerName::new(name).is_ok(), "{name}");
     }
     for name in ["", ".", "..", "-a", "a/b", "a\0", "a b", "é", &"n".repeat(MAX_NAME + 1)] {
-        assert!(matches!(Name::new(name), Err(RegistryError::BadName(_))), "{name}");
+        assert!(HandlerName::new(name).is_err(), "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_bundle_is_installed_whole_or_not_at_all() {
+async fn install_registers_all_of_bundle_or_nothing() {
     let engine = engine();
     engine.register("b", exits(0)).unwrap();
     assert!(engine.install(vec![("a", exits(0)), ("b", exits(0))]).is_err());
@@ -77,10 +80,10 @@ async fn a_bundle_is_installed_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn builtins_are_neither_replaced_nor_removed() {
+async fn builtin_can_be_neither_replaced_nor_removed() {
     let engine = engine();
     engine.install(vec![("commands", exits(7))]).unwrap();
-    let name = Name::new("commands").unwrap();
+    let name = HandlerName::new("commands").unwrap();
     assert!(matches!(
         engine.put(name, exits(0), Timestamp::now(), &Precondition::None),
         Err(RegistryError::Builtin(_))
@@ -90,7 +93,7 @@ async fn builtins_are_neither_replaced_nor_removed() {
 }
 
 #[tokio::test]
-async fn running_jobs_finish_on_the_handler_they_started_with() {
+async fn job_finishes_on_handler_it_was_bound_to() {
     let engine = engine();
     let go = Arc::new(Notify::new());
     let old = {
@@ -108,7 +111,7 @@ async fn running_jobs_finish_on_the_handler_they_started_with() {
     running.start().unwrap();
     let created = engine.job("a").unwrap().build().unwrap();
 
-    let put = engine.put(Name::new("a").unwrap(), exits(2), Timestamp::now(), &Precondition::Present).unwrap();
+    let put = engine.put(HandlerName::new("a").unwrap(), exits(2), Timestamp::now(), &Precondition::Present).unwrap();
     assert!(put.replaced);
     assert_eq!(run(&engine, "a").await, Outcome::Exited { code: 2 });
     engine.remove("a", &Precondition::None).unwrap();
@@ -122,9 +125,9 @@ async fn running_jobs_finish_on_the_handler_they_started_with() {
 }
 
 #[test]
-fn preconditions_decide_under_the_writers_lock() {
+fn put_and_remove_check_preconditions() {
     let engine = engine();
-    let name = || Name::new("a").unwrap();
+    let name = || HandlerName::new("a").unwrap();
     assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Present).is_err());
     assert!(!engine.put(name(), exits(0), Timestamp::now(), &Precondition::Absent).unwrap().replaced);
     assert!(engine.put(name(), exits(0), Timestamp::now(), &Precondition::Absent).is_err());
@@ -133,7 +136,7 @@ fn preconditions_decide_under_the_writers_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_concurrent_starts_exactly_one_wins() {
+async fn concurrent_starts_of_one_job_succeed_exactly_once() {
     let engine = engine();
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
@@ -166,28 +169,28 @@ async fn of_two_concurrent_starts_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn a_job_goes_from_created_to_running_to_done_and_is_never_run_again() {
+async fn job_goes_from_created_to_running_to_done_and_never_runs_again() {
     let engine = engine();
-    engine.register("a", obedient()).unwrap();
+    engine.register("a", runs_until_stopped()).unwrap();
     let job = engine.job("a").unwrap().build().unwrap();
-    assert_eq!(job.state(), State::Created);
+    assert_eq!(job.state(), JobState::Created);
     job.start().unwrap();
-    assert_eq!(job.state(), State::Running);
+    assert_eq!(job.state(), JobState::Running);
     assert_eq!(engine.counts().running, 1);
     job.cancel(CancelledBy::Client);
     job.cancel(CancelledBy::Operator);
     let end = job.wait().await;
     assert_eq!(end.outcome, Outcome::Cancelled { by: CancelledBy::Client });
-    assert_eq!(job.state(), State::Done(end));
+    assert_eq!(job.state(), JobState::Done(end));
     assert_eq!(job.start(), Err(StartError::AlreadyStarted));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_holds_to_the_millisecond() {
+async fn job_times_out_within_milliseconds_of_its_deadline() {
     let engine = engine();
-    engine.register("a", obedient()).unwrap();
+    engine.register("a", runs_until_stopped()).unwrap();
     let asked = PolicyRequest { timeout: Some(Duration::from_secs(3)), ..PolicyRequest::default() };
-    let job = engine.job("a").unwrap().control(Control { asked, ..Control::default() }).build().unwrap();
+    let job = engine.job("a").unwrap().options(JobOptions { policy: asked, ..JobOptions::default() }).build().unwrap();
     let before = Instant::now();
     job.start().unwrap();
     assert_eq!(job.wait().await.outcome, Outcome::TimedOut { limit: 3.0 });
@@ -196,7 +199,7 @@ async fn the_deadline_holds_to_the_millisecond() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_costs_its_job_and_nothing_else() {
+async fn handler_panic_fails_only_its_job() {
     let engine = engine();
     engine.register("a", Native::work("panics", |_call| async { panic!("on purpose") })).unwrap();
     engine
@@ -209,35 +212,35 @@ async fn a_handler_that_panics_costs_its_job_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_full_engine_queues_and_then_says_so() {
+async fn full_engine_queues_jobs_and_then_rejects_them() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 2 });
-    engine.register("a", obedient()).unwrap();
+    engine.register("a", runs_until_stopped()).unwrap();
     let jobs: Vec<_> = (0..4).map(|_| engine.job("a").unwrap().build().unwrap()).collect();
     for job in &jobs[..3] {
         job.start().unwrap();
     }
     assert_eq!(jobs[3].start(), Err(StartError::Busy { runs: 1, queue: 2 }));
     let states = || jobs.iter().map(Job::state).collect::<Vec<_>>();
-    assert_eq!(states(), [State::Running, State::Queued, State::Queued, State::Created]);
+    assert_eq!(states(), [JobState::Running, JobState::Queued, JobState::Queued, JobState::Created]);
     assert_eq!(engine.counts().queued, 2);
 
-    // A job that is stopped in the queue leaves it without having run.
+    // A queued job that is cancelled leaves the queue and does not run.
     jobs[1].cancel(CancelledBy::Operator);
     assert_eq!(jobs[1].wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
     jobs[3].start().unwrap();
     for job in [&jobs[0], &jobs[2], &jobs[3]] {
-        while job.state() == State::Queued {
+        while job.state() == JobState::Queued {
             tokio::task::yield_now().await;
         }
         job.cancel(CancelledBy::Client);
         job.wait().await;
     }
-    engine.idle().await;
+    engine.wait_until_idle().await;
     assert_eq!((engine.counts().queued, engine.counts().started), (0, 3));
 }
 
 #[tokio::test]
-async fn waiting_for_a_slot_is_counted_apart_from_running() {
+async fn queue_time_is_not_part_of_run_time() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
     let sleeps = Native::work("sleeps", |_call| async {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -254,19 +257,19 @@ async fn waiting_for_a_slot_is_counted_apart_from_running() {
 }
 
 #[tokio::test]
-async fn what_happens_is_told_in_order() {
+async fn events_of_handler_and_job_are_published_in_order() {
     let engine = engine();
     let mut events = engine.events().after(0);
-    engine.put(Name::new("a").unwrap(), exits(3), Timestamp::now(), &Precondition::None).unwrap();
+    engine.put(HandlerName::new("a").unwrap(), exits(3), Timestamp::now(), &Precondition::None).unwrap();
     run(&engine, "a").await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
     engine.remove("a", &Precondition::None).unwrap();
-    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
-    let told: Vec<_> = told.iter().map(|item| serde_json::to_value(event(item)).unwrap()).collect();
-    let names: Vec<_> = told.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let items: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+    let published: Vec<_> = items.iter().map(|item| serde_json::to_value(event(item)).unwrap()).collect();
+    let names: Vec<_> = published.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["handler.put", "job.start", "job.end", "handler.remove"]);
-    assert_eq!((&told[2]["outcome"], &told[2]["exit_code"]), (&"exited".into(), &3.into()));
-    assert_eq!(told[1]["job"], told[2]["job"]);
+    assert_eq!((&published[2]["outcome"], &published[2]["exit_code"]), (&"exited".into(), &3.into()));
+    assert_eq!(published[1]["job"], published[2]["job"]);
 }
 
 fn event(item: &crate::events::Item) -> &crate::events::Event {
@@ -277,7 +280,7 @@ fn event(item: &crate::events::Item) -> &crate::events::Event {
 }
 
 #[tokio::test]
-async fn streams_reach_the_handler_and_are_closed_by_its_end() {
+async fn streams_reach_handler_and_are_closed_at_its_end() {
     let engine = engine();
     let cat = Native::work("cat", |mut call: Call| async move {
         tokio::io::copy(&mut call.stdin, &mut call.stdout).await.unwrap();
@@ -298,22 +301,22 @@ async fn streams_reach_the_handler_and_are_closed_by_its_end() {
 }
 
 #[test]
-fn arguments_that_no_guest_could_see_are_refused() {
+fn build_with_nul_or_too_large_arguments_fails() {
     let engine = engine();
     engine.register("a", exits(0)).unwrap();
     let job = |args: Vec<String>| engine.job("a").unwrap().args(args).build();
-    assert_eq!(job(vec!["a".into(), "b\0".into()]).unwrap_err(), JobError::ArgHoldsNul(1));
-    assert!(matches!(job(vec!["x".repeat(10 << 20)]).unwrap_err(), JobError::TooLarge(_)));
+    assert_eq!(job(vec!["a".into(), "b\0".into()]).unwrap_err(), JobBuildError::ArgContainsNul(1));
+    assert!(matches!(job(vec!["x".repeat(10 << 20)]).unwrap_err(), JobBuildError::TooLarge(_)));
     let mut env = Env::new();
     env.set("A", "x".repeat(10 << 20)).unwrap();
-    assert!(matches!(engine.job("a").unwrap().env(&env).build().unwrap_err(), JobError::TooLarge(_)));
+    assert!(matches!(engine.job("a").unwrap().env(&env).build().unwrap_err(), JobBuildError::TooLarge(_)));
 }
 
-/// A log writer that keeps what it is given.
+/// A log writer that stores the log in memory.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl std::io::Write for Lines {
+impl std::io::Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -325,13 +328,13 @@ impl std::io::Write for Lines {
 }
 
 #[tokio::test]
-async fn the_job_log_has_the_lines_of_the_ancestor_and_the_ids_as_fields() {
-    let lines = Lines::default();
+async fn job_log_has_lines_of_the_ancestor_and_ids_as_fields() {
+    let lines = LogBuffer::default();
     let writer = lines.clone();
     let subscriber =
         tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time().finish();
     let _log = tracing::subscriber::set_default(subscriber);
-    log::heard(&lines).await;
+    job_log::wait_until_captured(&lines).await;
 
     let engine = engine();
     engine.register("x", exits(0)).unwrap();
@@ -343,7 +346,7 @@ async fn the_job_log_has_the_lines_of_the_ancestor_and_the_ids_as_fields() {
     let parent = engine.job("z").unwrap().build().unwrap();
     parent.start().unwrap();
     parent.wait().await;
-    engine.idle().await;
+    engine.wait_until_idle().await;
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();

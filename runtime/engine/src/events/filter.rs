@@ -1,82 +1,35 @@
-//! `Filter`: which events somebody wants. Of one key any value may match, and every key that is there must.
+//! [`Filter`]: selects events by kind, handler, job and outcome.
 
 use capstan_core::outcome::Outcome;
 
-use super::{Event, EventKind};
+use super::kind::{Event, EventKind};
 use crate::job::JobId;
 
-/// Which events to let through; without a wish, all.
+/// Selects events. For each key that has conditions, an event must meet one of them. Without conditions, all events match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    events: Vec<String>,
+    kinds: Vec<String>,
     handlers: Vec<String>,
     jobs: Vec<JobId>,
     outcomes: Vec<String>,
 }
 
-/// Why a text is no wish.
+/// Why a text is not a condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     #[error("{0:?} is not of the form KEY=VALUE")]
     NoValue(String),
-    #[error("{0:?} is no key of a filter; event, handler, job and outcome are")]
+    #[error("{0:?} is not a filter key; the keys are event, handler, job and outcome")]
     UnknownKey(String),
     #[error("{value:?} is not {expected}")]
     BadValue { value: String, expected: String },
 }
 
-impl EventKind {
-    /// The tokens of all kinds.
-    pub const KINDS: [&str; 7] =
-        ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.reload", "daemon.stop"];
-
-    /// The token of its kind, as in JSON.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::HandlerPut { .. } => "handler.put",
-            Self::HandlerRemove { .. } => "handler.remove",
-            Self::JobQueue { .. } => "job.queue",
-            Self::JobStart { .. } => "job.start",
-            Self::JobEnd { .. } => "job.end",
-            Self::DaemonReload { .. } => "daemon.reload",
-            Self::DaemonStop => "daemon.stop",
-        }
-    }
-
-    /// The handler that it is about.
-    pub fn handler(&self) -> Option<&str> {
-        match self {
-            Self::HandlerPut { handler, .. }
-            | Self::HandlerRemove { handler }
-            | Self::JobQueue { handler, .. }
-            | Self::JobStart { handler, .. }
-            | Self::JobEnd { handler, .. } => Some(handler),
-            Self::DaemonReload { .. } | Self::DaemonStop => None,
-        }
-    }
-
-    /// The job that it is about.
-    pub fn job(&self) -> Option<JobId> {
-        match self {
-            Self::JobQueue { job, .. } | Self::JobStart { job, .. } | Self::JobEnd { job, .. } => Some(*job),
-            Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::DaemonReload { .. } | Self::DaemonStop => None,
-        }
-    }
-
-    /// The kind of the outcome that it tells.
-    pub fn outcome(&self) -> Option<&str> {
-        match self {
-            Self::JobEnd { outcome, .. } => Some(outcome),
-            _ => None,
-        }
-    }
-}
-
 impl Filter {
-    /// Adds a wish in the form `KEY=VALUE`.
+    /// Adds a condition of the form `KEY=VALUE`.
     ///
     /// # Errors
-    /// [`FilterError`] for a key that is not known and a value that nothing has.
+    /// Returns [`FilterError`] if the key is unknown or no event can have the value.
     pub fn add(&mut self, text: &str) -> Result<(), FilterError> {
         let (key, value) = text.split_once('=').ok_or_else(|| FilterError::NoValue(text.to_owned()))?;
         let token = |tokens: &[&str]| {
@@ -85,7 +38,7 @@ impl Filter {
             if tokens.contains(&value) { Ok(value.to_owned()) } else { Err(bad()) }
         };
         match key {
-            "event" => self.events.push(token(&EventKind::KINDS)?),
+            "event" => self.kinds.push(token(&EventKind::TOKENS)?),
             "outcome" => self.outcomes.push(token(&Outcome::KINDS)?),
             "handler" => self.handlers.push(value.to_owned()),
             "job" => {
@@ -97,15 +50,15 @@ impl Filter {
         Ok(())
     }
 
-    /// Whether it lets `event` through.
+    /// Returns whether `event` meets the conditions.
     pub fn matches(&self, event: &Event) -> bool {
-        let any = |wishes: &[String], value: Option<&str>| {
-            wishes.is_empty() || value.is_some_and(|value| wishes.iter().any(|wish| wish == value))
+        let meets_one = |conditions: &[String], value: Option<&str>| {
+            conditions.is_empty() || value.is_some_and(|value| conditions.iter().any(|condition| condition == value))
         };
-        any(&self.events, Some(event.what.kind()))
-            && any(&self.handlers, event.what.handler())
-            && any(&self.outcomes, event.what.outcome())
-            && (self.jobs.is_empty() || event.what.job().is_some_and(|job| self.jobs.contains(&job)))
+        meets_one(&self.kinds, Some(event.kind.token()))
+            && meets_one(&self.handlers, event.kind.handler())
+            && meets_one(&self.outcomes, event.kind.outcome())
+            && (self.jobs.is_empty() || event.kind.job().is_some_and(|job| self.jobs.contains(&job)))
     }
 }
 
@@ -116,14 +69,14 @@ mod tests {
 
     const JOB: &str = "00ff00ff00ff00ff00ff00ff00ff00ff";
 
-    fn filter(wishes: &[&str]) -> Result<Filter, FilterError> {
+    fn filter(conditions: &[&str]) -> Result<Filter, FilterError> {
         let mut filter = Filter::default();
-        wishes.iter().try_for_each(|wish| filter.add(wish))?;
+        conditions.iter().try_for_each(|condition| filter.add(condition))?;
         Ok(filter)
     }
 
-    fn matched(wishes: &[&str]) -> Vec<&'static str> {
-        let filter = filter(wishes).unwrap();
+    fn matched(conditions: &[&str]) -> Vec<&'static str> {
+        let filter = filter(conditions).unwrap();
         let job: JobId = JOB.parse().unwrap();
         let all = [
             EventKind::HandlerPut { handler: "a".into(), digest: None, replaced: false },
@@ -135,13 +88,13 @@ mod tests {
             EventKind::DaemonStop,
         ];
         let matches =
-            |what: &EventKind| filter.matches(&Event { seq: 1, at: Timestamp::UNIX_EPOCH, what: what.clone() });
-        all.iter().filter(|what| matches(what)).map(EventKind::kind).collect()
+            |kind: &EventKind| filter.matches(&Event { seq: 1, at: Timestamp::UNIX_EPOCH, kind: kind.clone() });
+        all.iter().filter(|kind| matches(kind)).map(EventKind::token).collect()
     }
 
     #[test]
-    fn one_value_of_each_key_must_match() {
-        assert_eq!(matched(&[]), EventKind::KINDS);
+    fn filter_matches_one_value_of_each_key() {
+        assert_eq!(matched(&[]), EventKind::TOKENS);
         assert_eq!(matched(&["event=job.end"]), ["job.end"]);
         assert_eq!(matched(&["event=job.end", "event=handler.put"]), ["handler.put", "job.end"]);
         assert_eq!(matched(&["handler=a"]), ["handler.put", "job.queue", "job.start", "job.end"]);
@@ -154,17 +107,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_wish_is_named() {
-        for (wish, named) in [
+    fn invalid_condition_error_names_the_fault() {
+        for (condition, named) in [
             ("job.end", "job.end"),
             ("", "KEY=VALUE"),
-            ("evnet=job.end", "\"evnet\" is no key of a filter; event, handler, job and outcome are"),
+            ("evnet=job.end", "\"evnet\" is not a filter key; the keys are event, handler, job and outcome"),
             ("event=job.ended", "handler.put"),
             ("job=1", "id of a job"),
             ("outcome=ok", "exited"),
         ] {
-            let error = filter(&[wish]).unwrap_err().to_string();
-            assert!(error.contains(named), "{wish}: {error}");
+            let error = filter(&[condition]).unwrap_err().to_string();
+            assert!(error.contains(named), "{condition}: {error}");
         }
     }
 }

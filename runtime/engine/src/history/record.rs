@@ -1,138 +1,128 @@
-//! `Record`: what is known of one job, and which ones somebody asks for.
+//! [`Record`]: what history knows of one job, and [`Filter`]: which records a list has.
 
-use std::fmt;
 use std::sync::Arc;
 
 use capstan_core::policy::Rule;
 use capstan_core::usage::UsageReport;
 use jiff::Timestamp;
 
-use super::log::Log;
-use crate::job::{End, Job, JobSpec, State};
+use crate::job::{Job, JobEnd, JobSpec, JobState};
+use crate::output_log::OutputLog;
 
-/// Bytes that a record takes besides what it holds; an estimate.
-const FIXED: usize = 512;
+/// The bytes that a record takes besides the data it points to; an estimate.
+const FIXED_SIZE: usize = 512;
 
-/// What is known of a job.
+/// What history knows of a job.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub given: Arc<JobSpec>,
-    /// What it printed, where that is kept.
-    pub log: Option<Log>,
-    /// Bytes that it counts for, without its log.
-    pub(super) weight: usize,
+    pub spec: Arc<JobSpec>,
+    /// The output of the job, if it is stored.
+    pub log: Option<OutputLog>,
+    /// The bytes that the record counts for, without its log.
+    pub(super) size: usize,
     number: u64,
-    life: Life,
+    progress: Progress,
 }
 
 #[derive(Clone, Debug)]
-enum Life {
-    Going(Job),
-    /// The job itself, and with it the code of a handler that may be gone, is let go.
-    Ended {
-        started: Option<Timestamp>,
-        end: Arc<End>,
-    },
+enum Progress {
+    /// The job has not ended, and the record reads its state from it.
+    InFlight(Job),
+    /// The job has ended. The record no longer holds it, because it would hold the code of a handler that may be removed.
+    Ended { started: Option<Timestamp>, end: Arc<JobEnd> },
 }
 
-/// Which jobs to list; what is absent lets all through.
+/// Which records a list has. Fields that are `None` match all records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub handler: Option<String>,
-    /// The kind of an outcome, by its token.
+    /// The token of an outcome's kind.
     pub outcome: Option<String>,
-    /// A state, by its token.
+    /// The token of a state.
     pub state: Option<String>,
-    /// Made then or later.
+    /// Matches jobs that were created at this time or later.
     pub since: Option<Timestamp>,
 }
 
-/// Some of the jobs, the last to start first.
+/// A page of a list, starting with the job that was started last.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub records: Vec<Record>,
-    /// Where there are more: they started before this one.
+    /// If there are more records: they have lower numbers than this one.
     pub next: Option<u64>,
-}
-
-/// By which a caller makes sure that what it asks for is done once, however often it asks.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key {
-    pub text: String,
-    /// What tells one request from another; `None` where a request cannot be compared with others.
-    pub request: Option<[u8; 32]>,
 }
 
 impl Record {
     pub(super) fn new(number: u64, job: &Job) -> Self {
-        let given = job.spec().clone();
-        let key = given.key.as_ref().map_or(0, |key| key.text.len());
-        let rules = given.policy.network.len() * size_of::<Rule>();
-        let weight = given.args.iter().map(|arg| arg.len() + size_of::<String>()).sum::<usize>() + key + FIXED + rules;
-        Self { given, log: job.log().cloned(), weight, number, life: Life::Going(job.clone()) }
+        let spec = job.spec().clone();
+        let args = spec.args.iter().map(|arg| arg.len() + size_of::<String>()).sum::<usize>();
+        let key = spec.key.as_ref().map_or(0, |key| key.text.len());
+        let rules = spec.policy.network.len() * size_of::<Rule>();
+        let size = args + key + FIXED_SIZE + rules;
+        Self { spec, log: job.log().cloned(), size, number, progress: Progress::InFlight(job.clone()) }
     }
 
-    /// Notes its end; gives the bytes that it counts for from now on besides what it counted for.
-    pub(super) fn set_ended(&mut self, started: Option<Timestamp>, end: End) -> usize {
-        let more = end.usage.network.as_ref().map_or(0, |network| network.weight());
-        self.weight += more;
-        self.life = Life::Ended { started, end: Arc::new(end) };
-        more
+    /// Sets the end of the job. Returns the number of bytes by which the record grows.
+    pub(super) fn set_ended(&mut self, started: Option<Timestamp>, end: JobEnd) -> usize {
+        let growth = end.usage.network.as_ref().map_or(0, |network| network.weight());
+        self.size += growth;
+        self.progress = Progress::Ended { started, end: Arc::new(end) };
+        growth
     }
 
-    /// Its number in the order of starts.
+    /// Returns the position of the job in the order of starts.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The job itself, for as long as it is there.
+    /// Returns the job itself, unless it has ended.
     pub fn job(&self) -> Option<&Job> {
-        match &self.life {
-            Life::Going(job) => Some(job),
-            Life::Ended { .. } => None,
+        match &self.progress {
+            Progress::InFlight(job) => Some(job),
+            Progress::Ended { .. } => None,
         }
     }
 
-    /// Where it is in its life.
-    pub fn state(&self) -> State {
-        match &self.life {
-            Life::Going(job) => job.state(),
-            Life::Ended { end, .. } => State::Done(End::clone(end)),
+    /// Returns the current state of the job.
+    pub fn state(&self) -> JobState {
+        match &self.progress {
+            Progress::InFlight(job) => job.state(),
+            Progress::Ended { end, .. } => JobState::Done(JobEnd::clone(end)),
         }
     }
 
-    /// Whether it has ended.
+    /// Returns whether the job has ended.
     pub fn has_ended(&self) -> bool {
-        match &self.life {
-            Life::Going(job) => matches!(job.state(), State::Done(_)),
-            Life::Ended { .. } => true,
+        match &self.progress {
+            Progress::InFlight(job) => matches!(job.state(), JobState::Done(_)),
+            Progress::Ended { .. } => true,
         }
     }
 
-    /// When its run began.
+    /// Returns when the run of the job started, or `None` if it has not.
     pub fn started(&self) -> Option<Timestamp> {
-        match &self.life {
-            Life::Going(job) => job.started(),
-            Life::Ended { started, .. } => *started,
+        match &self.progress {
+            Progress::InFlight(job) => job.started(),
+            Progress::Ended { started, .. } => *started,
         }
     }
 
-    /// What it has used so far.
+    /// Returns what the job has used so far.
     pub fn usage(&self) -> UsageReport {
-        match &self.life {
-            Life::Going(job) => job.usage(),
-            Life::Ended { end, .. } => end.usage.clone(),
+        match &self.progress {
+            Progress::InFlight(job) => job.usage(),
+            Progress::Ended { end, .. } => end.usage.clone(),
         }
     }
 }
 
 impl Filter {
-    /// Whether it lets `record` through.
+    /// Returns whether the list has `record`.
     pub fn matches(&self, record: &Record) -> bool {
-        if self.handler.as_ref().is_some_and(|handler| handler != record.given.handler.as_str()) {
+        if self.handler.as_ref().is_some_and(|handler| handler != record.spec.handler.as_str()) {
             return false;
         }
-        if self.since.is_some_and(|since| record.given.created < since) {
+        if self.since.is_some_and(|since| record.spec.created < since) {
             return false;
         }
         if self.outcome.is_none() && self.state.is_none() {
@@ -140,23 +130,10 @@ impl Filter {
         }
         let state = record.state();
         let outcome = match &state {
-            State::Done(end) => Some(end.outcome.kind()),
-            State::Created | State::Queued | State::Running => None,
+            JobState::Done(end) => Some(end.outcome.kind()),
+            JobState::Created | JobState::Queued | JobState::Running => None,
         };
-        self.state.as_ref().is_none_or(|asked| asked == state.token())
-            && self.outcome.as_ref().is_none_or(|asked| Some(asked.as_str()) == outcome)
-    }
-}
-
-impl Key {
-    /// Whether both were sent with the same request.
-    pub fn is_same_request(&self, other: &Self) -> bool {
-        self.request.is_some() && self.request == other.request
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Key").field(&self.text).finish()
+        self.state.as_ref().is_none_or(|expected| expected == state.token())
+            && self.outcome.as_ref().is_none_or(|expected| Some(expected.as_str()) == outcome)
     }
 }

@@ -1,11 +1,11 @@
-//! `JobId`: by which a job is known to others.
+//! [`JobId`]: the id of a job.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A job's id: 128 random bits, so that nobody guesses another's.
+/// The id of a job: 128 random bits, so that nobody can guess the id of another job. Its text is 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobId(u128);
 
@@ -18,8 +18,10 @@ impl JobId {
     /// The id of no job.
     pub(crate) const NONE: Self = Self(0);
 
-    pub(super) fn random() -> Self {
-        // A generator of each thread's own, fit for secrets and seeded by the kernel: asking the kernel itself would be a call for each job.
+    /// Returns a new id.
+    pub(crate) fn random() -> Self {
+        // Each thread has its own cryptographically secure generator, seeded by the kernel. Asking the kernel would cost a system call for
+        // each job.
         Self(rand::random())
     }
 }
@@ -40,9 +42,9 @@ impl FromStr for JobId {
     type Err = JobIdError;
 
     fn from_str(text: &str) -> Result<Self, JobIdError> {
-        let well_formed = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_well_formed = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match u128::from_str_radix(text, 16) {
-            Ok(id) if well_formed => Ok(Self(id)),
+            Ok(id) if is_well_formed => Ok(Self(id)),
             _ => Err(JobIdError),
         }
     }

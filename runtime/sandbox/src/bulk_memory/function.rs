@@ -1,113 +1,109 @@
-//! The function that does a stroke piece by piece.
+//! The function that executes a bulk memory instruction chunk by chunk.
 //!
 //! ```text
-//! if length > piece, and neither end lies beyond its memory or segment:
-//!     while length > piece: do a piece        from the end where the memory is copied upwards within itself
-//! do the rest                                 which is all of it, and traps, where an end lies beyond
+//! if length > chunk, and neither end is beyond its memory or segment:
+//!     while length > chunk: do a chunk        from the end, if the instruction copies upwards within one memory
+//! do the rest                                 if an end is beyond, this is everything, and traps
 //! ```
 
 use wasm_encoder::{BlockType, Encode as _, Function, InstructionSink, MemArg, ValType};
 
-use super::Stroke;
+use super::instruction::BulkInstruction;
 
-/// Its parameters: where to, what with (a byte, or where from), how much.
-const TO: u32 = 0;
-const WHAT: u32 = 1;
+/// The parameters of the function, which are the operands of the instruction. `SOURCE` is a byte value for `memory.fill`.
+const DESTINATION: u32 = 0;
+const SOURCE: u32 = 1;
 const LENGTH: u32 = 2;
 
-/// Writes the type of the function.
-pub(super) fn signature(stroke: Stroke, memories: &[ValType], types: &mut Vec<u8>) {
-    let Types { to, what, length } = Types::of(stroke, memories);
+/// Appends the encoded type of the function to `types`.
+pub(super) fn encode_type(instruction: BulkInstruction, memories: &[ValType], types: &mut Vec<u8>) {
+    let OperandTypes { destination, source, length } = OperandTypes::new(instruction, memories);
     types.push(0x60);
-    [to, what, length].encode(types);
+    [destination, source, length].encode(types);
     types.push(0);
 }
 
-/// The function, with `piece` bytes at a time.
-pub(super) fn in_pieces(stroke: Stroke, memories: &[ValType], piece: u32) -> Function {
+/// Returns the function, which does `chunk` bytes at a time.
+pub(super) fn chunked(instruction: BulkInstruction, memories: &[ValType], chunk: u32) -> Function {
     let mut function = Function::new([]);
-    let types = Types::of(stroke, memories);
-    let mut code = Code { stroke, types, piece, sink: function.instructions() };
+    let types = OperandTypes::new(instruction, memories);
+    let mut code = CodeBuilder { instruction, types, chunk, sink: function.instructions() };
     code.sink.block(BlockType::Empty);
-    code.is_longer();
+    code.push_is_longer_than_chunk();
     code.sink.i32_eqz().br_if(0);
-    code.leave_if_it_wraps(TO);
-    code.touch_last(TO, stroke.memory());
-    match stroke {
-        Stroke::Fill { .. } => code.forwards(),
-        Stroke::Init { .. } => {
-            code.leave_if_it_wraps(WHAT);
-            code.touch_segment();
-            code.forwards();
+    code.leave_block_if_end_wraps(DESTINATION);
+    code.touch_last_byte(DESTINATION, instruction.written_memory());
+    match instruction {
+        BulkInstruction::Fill { .. } => code.loop_forwards(),
+        BulkInstruction::Init { .. } => {
+            code.leave_block_if_end_wraps(SOURCE);
+            code.touch_end_of_segment();
+            code.loop_forwards();
         }
-        Stroke::Copy { to, from } => {
-            code.leave_if_it_wraps(WHAT);
-            code.touch_last(WHAT, from);
+        BulkInstruction::Copy { to, from } => {
+            code.leave_block_if_end_wraps(SOURCE);
+            code.touch_last_byte(SOURCE, from);
             code.copy(to == from);
         }
     }
     code.sink.end();
-    code.whole();
+    code.execute_rest();
     code.sink.end();
     function
 }
 
 /// The types of the parameters.
 #[derive(Clone, Copy)]
-struct Types {
-    to: ValType,
-    what: ValType,
+struct OperandTypes {
+    destination: ValType,
+    source: ValType,
     length: ValType,
 }
 
-struct Code<'a> {
-    stroke: Stroke,
-    types: Types,
-    piece: u32,
+/// Writes the body of the function. "Pushes" means that the written code pushes a value on the stack.
+struct CodeBuilder<'a> {
+    instruction: BulkInstruction,
+    types: OperandTypes,
+    chunk: u32,
     sink: InstructionSink<'a>,
 }
 
-impl Stroke {
-    /// The memory that is written.
-    fn memory(self) -> u32 {
-        match self {
-            Self::Fill { memory } | Self::Init { memory, .. } | Self::Copy { to: memory, .. } => memory,
-        }
-    }
-}
-
-impl Types {
-    fn of(stroke: Stroke, memories: &[ValType]) -> Self {
-        let memory = |index: u32| memories[index as usize];
-        match stroke {
-            Stroke::Fill { memory: to } => Self { to: memory(to), what: ValType::I32, length: memory(to) },
-            Stroke::Init { memory: to, .. } => Self { to: memory(to), what: ValType::I32, length: ValType::I32 },
-            Stroke::Copy { to, from } => {
-                let (to, what) = (memory(to), memory(from));
-                Self { to, what, length: if to == what { to } else { ValType::I32 } }
+impl OperandTypes {
+    fn new(instruction: BulkInstruction, memories: &[ValType]) -> Self {
+        let address = |memory: u32| memories[memory as usize];
+        match instruction {
+            BulkInstruction::Fill { memory } => {
+                Self { destination: address(memory), source: ValType::I32, length: address(memory) }
+            }
+            BulkInstruction::Init { memory, .. } => {
+                Self { destination: address(memory), source: ValType::I32, length: ValType::I32 }
+            }
+            BulkInstruction::Copy { to, from } => {
+                let (destination, source) = (address(to), address(from));
+                Self { destination, source, length: if destination == source { destination } else { ValType::I32 } }
             }
         }
     }
 
     fn parameter(self, index: u32) -> ValType {
-        [self.to, self.what, self.length][index as usize]
+        [self.destination, self.source, self.length][index as usize]
     }
 }
 
-impl Code<'_> {
-    /// Leaves whether the length is longer than a piece.
-    fn is_longer(&mut self) {
+impl CodeBuilder<'_> {
+    /// Pushes whether the length is greater than a chunk.
+    fn push_is_longer_than_chunk(&mut self) {
         self.sink.local_get(LENGTH);
-        self.constant(self.types.length, self.piece);
+        self.constant(self.types.length, self.chunk);
         match self.types.length {
             ValType::I64 => self.sink.i64_gt_u(),
             _ => self.sink.i32_gt_u(),
         };
     }
 
-    /// Leaves the block where the end of a side is beyond the last address that there can be. An end at just that is no wrap.
-    fn leave_if_it_wraps(&mut self, side: u32) {
-        self.last_of(side);
+    /// Leaves the block if the last byte of the operand `side` is beyond the highest address. It may be at that address.
+    fn leave_block_if_end_wraps(&mut self, side: u32) {
+        self.push_last_address(side);
         self.sink.local_get(side);
         match self.types.parameter(side) {
             ValType::I64 => self.sink.i64_lt_u(),
@@ -116,105 +112,114 @@ impl Code<'_> {
         self.sink.br_if(0);
     }
 
-    /// Leaves the last address of a side.
-    fn last_of(&mut self, side: u32) {
+    /// Pushes the address of the last byte of the operand `side`.
+    fn push_last_address(&mut self, side: u32) {
         let index = self.types.parameter(side);
         self.sink.local_get(side);
-        self.length_as(index);
+        self.push_length_as(index);
         self.add(index);
         self.constant(index, 1);
         self.subtract(index);
     }
 
-    /// Reads the last byte of a side, which traps as the stroke would if it is not there: before anything is written.
-    fn touch_last(&mut self, side: u32, memory: u32) {
-        self.last_of(side);
+    /// Reads the last byte of the operand `side`. If it is beyond the memory, this traps as the instruction would, before anything is written.
+    fn touch_last_byte(&mut self, side: u32, memory: u32) {
+        self.push_last_address(side);
         self.sink.i32_load8_u(MemArg { offset: 0, align: 0, memory_index: memory }).drop();
     }
 
-    /// Copies nothing from the end in a segment, which traps in the same way.
-    fn touch_segment(&mut self) {
-        let Stroke::Init { memory, segment } = self.stroke else { return };
-        self.sink.local_get(TO).local_get(WHAT).local_get(LENGTH).i32_add().i32_const(0).memory_init(memory, segment);
+    /// Copies 0 bytes from the end of the source in a segment, which traps in the same way.
+    fn touch_end_of_segment(&mut self) {
+        let BulkInstruction::Init { memory, segment } = self.instruction else { return };
+        self.sink
+            .local_get(DESTINATION)
+            .local_get(SOURCE)
+            .local_get(LENGTH)
+            .i32_add()
+            .i32_const(0)
+            .memory_init(memory, segment);
     }
 
-    /// Copies: upwards within one memory from the end, else from the beginning, so that nothing is written before it was read.
-    fn copy(&mut self, is_within_one: bool) {
-        if !is_within_one {
-            return self.forwards();
+    /// Copies from the end if the destination is above the source in the same memory, otherwise from the start, so that no byte is
+    /// overwritten before it was read.
+    fn copy(&mut self, is_same_memory: bool) {
+        if !is_same_memory {
+            return self.loop_forwards();
         }
-        self.sink.local_get(TO).local_get(WHAT);
-        match self.types.to {
+        self.sink.local_get(DESTINATION).local_get(SOURCE);
+        match self.types.destination {
             ValType::I64 => self.sink.i64_gt_u(),
             _ => self.sink.i32_gt_u(),
         };
         self.sink.if_(BlockType::Empty);
-        self.backwards();
+        self.loop_backwards();
         self.sink.else_();
-        self.forwards();
+        self.loop_forwards();
         self.sink.end();
     }
 
-    /// Pieces from the beginning, until the rest is none that is longer.
-    fn forwards(&mut self) {
-        self.sink.loop_(BlockType::Empty).local_get(TO).local_get(WHAT);
-        self.constant(self.types.length, self.piece);
-        self.stroke();
-        self.forward(TO);
-        if !matches!(self.stroke, Stroke::Fill { .. }) {
-            self.forward(WHAT);
+    /// Executes chunks from the start, until the rest is at most a chunk.
+    fn loop_forwards(&mut self) {
+        self.sink.loop_(BlockType::Empty).local_get(DESTINATION).local_get(SOURCE);
+        self.constant(self.types.length, self.chunk);
+        self.execute();
+        self.advance(DESTINATION);
+        if !matches!(self.instruction, BulkInstruction::Fill { .. }) {
+            self.advance(SOURCE);
         }
         self.shorten();
-        self.is_longer();
+        self.push_is_longer_than_chunk();
         self.sink.br_if(0).end();
     }
 
-    /// The same from the end.
-    fn backwards(&mut self) {
+    /// Executes chunks from the end, until the rest is at most a chunk.
+    fn loop_backwards(&mut self) {
         self.sink.loop_(BlockType::Empty);
         self.shorten();
-        for side in [TO, WHAT] {
+        for side in [DESTINATION, SOURCE] {
             self.sink.local_get(side);
-            self.length_as(self.types.parameter(side));
+            self.push_length_as(self.types.parameter(side));
             self.add(self.types.parameter(side));
         }
-        self.constant(self.types.length, self.piece);
-        self.stroke();
-        self.is_longer();
+        self.constant(self.types.length, self.chunk);
+        self.execute();
+        self.push_is_longer_than_chunk();
         self.sink.br_if(0).end();
     }
 
-    /// The stroke, of what the parameters are now.
-    fn whole(&mut self) {
-        self.sink.local_get(TO).local_get(WHAT).local_get(LENGTH);
-        self.stroke();
+    /// Executes the instruction with the current values of the parameters.
+    fn execute_rest(&mut self) {
+        self.sink.local_get(DESTINATION).local_get(SOURCE).local_get(LENGTH);
+        self.execute();
     }
 
-    fn stroke(&mut self) {
-        match self.stroke {
-            Stroke::Fill { memory } => self.sink.memory_fill(memory),
-            Stroke::Copy { to, from } => self.sink.memory_copy(to, from),
-            Stroke::Init { memory, segment } => self.sink.memory_init(memory, segment),
+    fn execute(&mut self) {
+        match self.instruction {
+            BulkInstruction::Fill { memory } => self.sink.memory_fill(memory),
+            BulkInstruction::Copy { to, from } => self.sink.memory_copy(to, from),
+            BulkInstruction::Init { memory, segment } => self.sink.memory_init(memory, segment),
         };
     }
 
-    fn forward(&mut self, side: u32) {
+    /// Adds a chunk to the operand `side`.
+    fn advance(&mut self, side: u32) {
         let index = self.types.parameter(side);
         self.sink.local_get(side);
-        self.constant(index, self.piece);
+        self.constant(index, self.chunk);
         self.add(index);
         self.sink.local_set(side);
     }
 
+    /// Subtracts a chunk from the length.
     fn shorten(&mut self) {
         self.sink.local_get(LENGTH);
-        self.constant(self.types.length, self.piece);
+        self.constant(self.types.length, self.chunk);
         self.subtract(self.types.length);
         self.sink.local_set(LENGTH);
     }
 
-    /// Leaves the length, as an address of this type.
-    fn length_as(&mut self, index: ValType) {
+    /// Pushes the length, converted to `index`.
+    fn push_length_as(&mut self, index: ValType) {
         self.sink.local_get(LENGTH);
         if index == ValType::I64 && self.types.length == ValType::I32 {
             self.sink.i64_extend_i32_u();

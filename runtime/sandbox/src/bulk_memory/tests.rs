@@ -1,24 +1,24 @@
-//! What is cut does what it did: it leaves the same memories and ends in the same trap, whatever the places and the length.
+//! A split program behaves as before: it leaves the same memories and ends with the same trap, for all operands.
 
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::{Config, Engine, Instance, Memory, Module, Store, Trap, Val, ValType};
 
 use super::*;
 
-/// Bytes of a piece here: small, so that a small memory has many.
-const SMALL: u32 = 16;
-/// Places and lengths: none, one, about a piece, several, about the end of a page and of two, and about the last there is.
+/// Bytes of a chunk in these tests, so that a small memory has many.
+const SMALL_CHUNK: u32 = 16;
+/// Addresses and lengths: 0, 1, about a chunk, several chunks, about the end of one page and of two, and about the highest number.
 const NUMBERS: [u32; 13] = [0, 1, 15, 16, 17, 40, 0xffe0, 0xffff, 0x1_0000, 0x1_0001, 0x2_0000, 0xffff_fff0, u32::MAX];
 
-/// A module that exports a function of one stroke, with memories of these types.
-fn module(memories: [&str; 2], stroke: &str, parameters: &str) -> Vec<u8> {
+/// Returns a module with memories of these types, which exports a function with one bulk memory instruction.
+fn module(memories: [&str; 2], instruction: &str, parameters: &str) -> Vec<u8> {
     let [first, second] = memories;
     let text = format!(
         r#"(module
           (memory (export "first") {first}) (memory (export "second") {second})
           (data $long "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") (data $short "0123")
           (func (export "do") (param {parameters})
-            (local.get 0) (local.get 1) (local.get 2) ({stroke})))"#
+            (local.get 0) (local.get 1) (local.get 2) ({instruction})))"#
     );
     wat::parse_str(text).unwrap()
 }
@@ -29,11 +29,11 @@ fn engine() -> Engine {
     Engine::new(&config).unwrap()
 }
 
-/// An instance of a module, to be called again and again.
+/// An instance of a module, which can be called repeatedly.
 struct Subject {
     store: Store<()>,
     instance: Instance,
-    /// What the memories hold before each call.
+    /// The content of the memories before each call.
     patterns: [Vec<u8>; 2],
 }
 
@@ -41,12 +41,12 @@ impl Subject {
     fn new(engine: &Engine, wasm: &[u8]) -> Self {
         let mut store = Store::new(engine, ());
         let instance = Instance::new(&mut store, &Module::new(engine, wasm).unwrap(), &[]).unwrap();
-        let patterns =
-            [7, 11].map(|factor| (0..2_u32 << 16).map(|place| u8::try_from(place * factor % 251).unwrap()).collect());
+        let patterns = [7, 11]
+            .map(|factor| (0..2_u32 << 16).map(|address| u8::try_from(address * factor % 251).unwrap()).collect());
         Self { store, instance, patterns }
     }
 
-    /// The trap of a call, if any, and what the memories are then.
+    /// Calls the function. Returns the trap, if any, and the content of the memories afterwards.
     fn call(&mut self, arguments: [u32; 3]) -> (Option<Trap>, [Vec<u8>; 2]) {
         let memories: [Memory; 2] =
             ["first", "second"].map(|name| self.instance.get_memory(&mut self.store, name).unwrap());
@@ -57,13 +57,13 @@ impl Subject {
         let function = self.instance.get_func(&mut self.store, "do").unwrap();
         let types = function.ty(&self.store);
         let arguments: Vec<_> = types.params().zip(arguments).map(|(ty, number)| value(&ty, number)).collect();
-        let called = function.call(&mut self.store, &arguments, &mut []);
-        let trap = called.err().map(|error| *error.downcast_ref().unwrap());
+        let result = function.call(&mut self.store, &arguments, &mut []);
+        let trap = result.err().map(|error| *error.downcast_ref().unwrap());
         (trap, memories.map(|memory| memory.data(&self.store).to_vec()))
     }
 }
 
-/// The number; for wide addresses the last one is the last of those.
+/// Returns the number as a value of this type. The highest 32-bit number becomes the highest 64-bit number.
 fn value(ty: &ValType, number: u32) -> Val {
     match ty {
         ValType::I64 if number == u32::MAX => Val::I64(-1),
@@ -72,62 +72,62 @@ fn value(ty: &ValType, number: u32) -> Val {
     }
 }
 
-/// Cuts a module and calls it as it was and as it is, with everything.
+/// Splits a module, and checks that the original and the split one behave the same with all operands.
 #[track_caller]
-fn check(memories: [&str; 2], stroke: &str, parameters: &str) {
+fn assert_same(memories: [&str; 2], instruction: &str, parameters: &str) {
     let engine = engine();
-    let wasm = module(memories, stroke, parameters);
-    let cut = cut_into(&wasm, SMALL).unwrap();
-    assert!(matches!(cut, Cow::Owned(_)), "{stroke} was not cut");
-    let (mut before, mut after) = (Subject::new(&engine, &wasm), Subject::new(&engine, &cut));
-    for to in NUMBERS {
-        for what in NUMBERS {
+    let wasm = module(memories, instruction, parameters);
+    let split = split_into(&wasm, SMALL_CHUNK).unwrap();
+    assert!(matches!(split, Cow::Owned(_)), "{instruction} was not split");
+    let (mut before, mut after) = (Subject::new(&engine, &wasm), Subject::new(&engine, &split));
+    for destination in NUMBERS {
+        for source in NUMBERS {
             for length in NUMBERS {
-                let arguments = [to, what, length];
-                assert!(before.call(arguments) == after.call(arguments), "{stroke} {arguments:?} in {memories:?}");
+                let arguments = [destination, source, length];
+                assert!(before.call(arguments) == after.call(arguments), "{instruction} {arguments:?} in {memories:?}");
             }
         }
     }
 }
 
 #[test]
-fn filling_is_the_same() {
-    check(["1", "1"], "memory.fill 0", "i32 i32 i32");
-    check(["1", "i64 2"], "memory.fill 1", "i64 i32 i64");
+fn split_fill_behaves_as_before() {
+    assert_same(["1", "1"], "memory.fill 0", "i32 i32 i32");
+    assert_same(["1", "i64 2"], "memory.fill 1", "i64 i32 i64");
 }
 
 #[test]
-fn copying_is_the_same_upwards_downwards_and_between_two() {
-    check(["1", "2"], "memory.copy 0 0", "i32 i32 i32");
-    check(["i64 1", "1"], "memory.copy 0 0", "i64 i64 i64");
-    check(["1", "2"], "memory.copy 1 0", "i32 i32 i32");
-    check(["1", "i64 2"], "memory.copy 0 1", "i32 i64 i32");
-    check(["1", "i64 2"], "memory.copy 1 0", "i64 i32 i32");
+fn split_copy_behaves_as_before_upwards_downwards_and_between_memories() {
+    assert_same(["1", "2"], "memory.copy 0 0", "i32 i32 i32");
+    assert_same(["i64 1", "1"], "memory.copy 0 0", "i64 i64 i64");
+    assert_same(["1", "2"], "memory.copy 1 0", "i32 i32 i32");
+    assert_same(["1", "i64 2"], "memory.copy 0 1", "i32 i64 i32");
+    assert_same(["1", "i64 2"], "memory.copy 1 0", "i64 i32 i32");
 }
 
 #[test]
-fn filling_from_a_segment_is_the_same() {
-    check(["1", "1"], "memory.init 0 $long", "i32 i32 i32");
-    check(["1", "i64 2"], "memory.init 1 $long", "i64 i32 i32");
+fn split_init_behaves_as_before() {
+    assert_same(["1", "1"], "memory.init 0 $long", "i32 i32 i32");
+    assert_same(["1", "i64 2"], "memory.init 1 $long", "i64 i32 i32");
 }
 
 #[test]
-fn a_segment_that_was_dropped_is_as_empty() {
+fn split_init_from_dropped_segment_traps() {
     let text = format!(
         r#"(module (memory 1) (data $d "{}")
           (func (export "do") (data.drop $d) (memory.init $d (i32.const 0) (i32.const 0) (i32.const 64))))"#,
         "x".repeat(64)
     );
-    let wasm = cut_into(&wat::parse_str(text).unwrap(), SMALL).unwrap().into_owned();
+    let wasm = split_into(&wat::parse_str(text).unwrap(), SMALL_CHUNK).unwrap().into_owned();
     let engine = engine();
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &Module::new(&engine, wasm).unwrap(), &[]).unwrap();
-    let ended = instance.get_typed_func::<(), ()>(&mut store, "do").unwrap().call(&mut store, ());
-    assert_eq!(ended.unwrap_err().downcast_ref(), Some(&Trap::MemoryOutOfBounds));
+    let result = instance.get_typed_func::<(), ()>(&mut store, "do").unwrap().call(&mut store, ());
+    assert_eq!(result.unwrap_err().downcast_ref(), Some(&Trap::MemoryOutOfBounds));
 }
 
 #[test]
-fn what_is_short_or_has_no_stroke_stays_as_it_was() {
+fn program_without_long_instruction_is_unchanged() {
     for body in [
         "(memory.fill (i32.const 0) (i32.const 1) (i32.const 16))",
         "(memory.copy (i32.const 0) (i32.const 1) (i32.const 0))",
@@ -136,21 +136,21 @@ fn what_is_short_or_has_no_stroke_stays_as_it_was() {
     ] {
         let text = format!(r#"(module (memory 1) (data $short "0123456789") (func (param i32) {body}))"#);
         let wasm = wat::parse_str(text).unwrap();
-        assert!(matches!(cut_into(&wasm, SMALL).unwrap(), Cow::Borrowed(same) if same == wasm), "{body}");
+        assert!(matches!(split_into(&wasm, SMALL_CHUNK).unwrap(), Cow::Borrowed(same) if same == wasm), "{body}");
     }
-    assert!(cut_into(b"\0asm\x01\0\0\0\x01", SMALL).is_err());
+    assert!(split_into(b"\0asm\x01\0\0\0\x01", SMALL_CHUNK).is_err());
 }
 
 #[test]
-fn a_length_that_is_no_piece_is_long() {
+fn length_above_a_chunk_or_not_constant_is_split() {
     for length in ["(i32.const 17)", "(i32.const -1)", "(i32.add (i32.const 1) (i32.const 1))"] {
         let text = format!("(module (memory 1) (func (memory.fill (i32.const 0) (i32.const 1) {length})))");
-        assert!(matches!(cut_into(&wat::parse_str(text).unwrap(), SMALL).unwrap(), Cow::Owned(_)), "{length}");
+        assert!(matches!(split_into(&wat::parse_str(text).unwrap(), SMALL_CHUNK).unwrap(), Cow::Owned(_)), "{length}");
     }
 }
 
-/// A module that has something in each section that has indices of functions or types, before and behind its strokes.
-const WHOLE: &str = r#"
+/// The body of a module with every section that contains indices of functions or types, before and after its bulk memory instructions.
+const MODULE_BODY: &str = r#"
   (type $pair (func (param i32 i32)))
   (import "env" "seen" (func $seen (param i32)))
   (import "env" "memory" (memory 1))
@@ -164,41 +164,41 @@ const WHOLE: &str = r#"
   (func $last (call_indirect (type $pair) (i32.const 1) (i32.const 2) (i32.const 3)))
   (@custom "note" "kept")"#;
 
-/// Every name of a section and every function body that has no stroke, in their order.
-fn kept(wasm: &[u8]) -> Vec<(u8, Vec<u8>)> {
+/// Returns the sections that splitting does not change, in their order.
+fn unchanged_sections(wasm: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let changed = [1, 3, 10];
-    let sections = outermost(wasm).filter_map(|payload| payload.unwrap().as_section());
+    let sections = top_level_payloads(wasm).filter_map(|payload| payload.unwrap().as_section());
     sections.filter(|(id, _)| !changed.contains(id)).map(|(id, range)| (id, wasm[range].to_vec())).collect()
 }
 
 #[test]
-fn all_else_is_the_same_to_the_byte_and_all_of_it_is_valid() {
-    let wasm = wat::parse_str(format!("(module {WHOLE})")).unwrap();
-    let cut = cut_into(&wasm, SMALL).unwrap();
-    Validator::new_with_features(WasmFeatures::all()).validate_all(&cut).unwrap();
-    assert_eq!(kept(&wasm), kept(&cut));
-    assert!(kept(&cut).iter().any(|(id, data)| *id == 0 && data.ends_with(b"kept")));
-    // It is cut once: what the new functions do is short, or is the rest.
-    assert!(cut.len() > wasm.len());
+fn everything_else_in_split_module_is_unchanged_and_valid() {
+    let wasm = wat::parse_str(format!("(module {MODULE_BODY})")).unwrap();
+    let split = split_into(&wasm, SMALL_CHUNK).unwrap();
+    Validator::new_with_features(WasmFeatures::all()).validate_all(&split).unwrap();
+    assert_eq!(unchanged_sections(&wasm), unchanged_sections(&split));
+    assert!(unchanged_sections(&split).iter().any(|(id, data)| *id == 0 && data.ends_with(b"kept")));
+    // The functions that were added contain the instructions of each chunk, which are not split again.
+    assert!(split.len() > wasm.len());
 }
 
 #[test]
-fn the_modules_in_a_component_are_cut_wherever_they_are() {
+fn nested_modules_of_component_are_split() {
     let nested = format!(
         r#"(component
-          (core module {WHOLE})
+          (core module {MODULE_BODY})
           (component (core module (memory 1) (func (param i32)
             (memory.fill (local.get 0) (local.get 0) (local.get 0)))))
           (core module (memory 1)))"#
     );
     let wasm = wat::parse_str(nested).unwrap();
-    let cut = cut_into(&wasm, SMALL).unwrap();
-    Validator::new_with_features(WasmFeatures::all()).validate_all(&cut).unwrap();
+    let split = split_into(&wasm, SMALL_CHUNK).unwrap();
+    Validator::new_with_features(WasmFeatures::all()).validate_all(&split).unwrap();
     let bodies = |wasm: &[u8]| {
         let payloads = Parser::new(0).parse_all(wasm);
         payloads.filter(|payload| matches!(payload, Ok(Payload::CodeSectionEntry(_)))).count()
     };
-    assert_eq!(bodies(&wasm) + 3, bodies(&cut));
+    assert_eq!(bodies(&wasm) + 3, bodies(&split));
     let without = wat::parse_str("(component (core module (memory 1)))").unwrap();
-    assert!(matches!(cut_into(&without, SMALL).unwrap(), Cow::Borrowed(_)));
+    assert!(matches!(split_into(&without, SMALL_CHUNK).unwrap(), Cow::Borrowed(_)));
 }

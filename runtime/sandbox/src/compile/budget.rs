@@ -1,4 +1,4 @@
-//! What compiling a program may take.
+//! [`CompileLimits`] and [`CompileBudget`]: how much CPU time and memory compiling a program may use.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::LoadError;
 
-/// Wall clock that a child may take for each second of its processor time: it has the lowest priority, and that a machine is busy is no
-/// fault of the program. All that this ends is a child that was stopped.
-const WAIT: u32 = 200;
+/// How many seconds the daemon waits for a child for each second of CPU time that the child may use. A child has a low priority, and a busy
+/// machine is no fault of the program. So this timeout ends only a child that is stopped.
+const TIMEOUT_PER_CPU_SECOND: u32 = 200;
 
-/// What compiling a program may take, by its size: real ones need more the larger they are, and a small one that needs much is a bomb.
+/// Limits on compiling a program, in proportion to its size: larger programs need more, and a small program that needs much is an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Processor time for each MiB of the program that is begun. Default 5 s; 1 MiB of Go takes 1 s where debug builds compile it.
+    /// CPU time for each started MiB of the program. Default 5 s. A debug build compiles 1 MiB of Go in 1 s.
     pub timeout: Duration,
-    /// Bytes of address space for a program of 1 MiB; each further MiB adds a sixteenth of it. Default 512 MiB; 3 MiB of Go take 145 MiB,
-    /// and a Python component of 18 MB takes 448 MiB.
+    /// Bytes of address space for a program of 1 MiB. Each further MiB adds a sixteenth of it. Default 512 MiB. 3 MiB of Go need 145 MiB,
+    /// and a Python component of 18 MB needs 448 MiB.
     pub memory: u64,
 }
 
@@ -27,35 +27,35 @@ impl Default for CompileLimits {
 }
 
 impl CompileLimits {
-    /// What a program of `size` bytes may take.
-    pub(super) fn of(self, size: usize) -> Budget {
+    /// Returns the budget for a program of `size` bytes.
+    pub(super) fn budget_for(self, size: usize) -> CompileBudget {
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(u32::MAX).max(1);
         let time = self.timeout.saturating_mul(mebibytes);
-        Budget {
+        CompileBudget {
             cpu: time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)),
             memory: self.memory.saturating_add((self.memory / 16).saturating_mul(u64::from(mebibytes - 1))),
         }
     }
 }
 
-/// What compiling one program may take.
+/// How much compiling one program may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Budget {
-    /// Seconds of processor time, the unit of the kernel's limit.
+pub(crate) struct CompileBudget {
+    /// Seconds of CPU time, which is the unit of the kernel's limit.
     pub(crate) cpu: u64,
     /// Bytes of address space.
     pub(crate) memory: u64,
 }
 
-impl Budget {
-    /// That the memory was not enough.
-    pub(crate) fn no_memory(self) -> LoadError {
+impl CompileBudget {
+    /// Returns the error for a program that needs more memory.
+    pub(crate) fn out_of_memory(self) -> LoadError {
         LoadError::CompileLimit(format!("{} bytes of memory", self.memory))
     }
 
-    /// How long its child is waited for.
-    pub(super) fn wall_clock(self) -> Duration {
-        Duration::from_secs(self.cpu).saturating_mul(WAIT)
+    /// Returns how long the daemon waits for the child.
+    pub(super) fn timeout(self) -> Duration {
+        Duration::from_secs(self.cpu).saturating_mul(TIMEOUT_PER_CPU_SECOND)
     }
 }
 
@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_larger_program_may_take_more() {
+    fn budget_grows_with_size_of_program() {
         let limits = CompileLimits::default();
-        let of = |size| (limits.of(size).cpu, limits.of(size).memory >> 20);
+        let budget = |size| (limits.budget_for(size).cpu, limits.budget_for(size).memory >> 20);
         for (size, expected) in [
             (0, (5, 512)),
             (1 << 20, (5, 512)),
@@ -75,10 +75,11 @@ mod tests {
             (18 << 20, (90, 1056)),
             (64 << 20, (320, 2528)),
         ] {
-            assert_eq!(of(size), expected, "{size} bytes");
+            assert_eq!(budget(size), expected, "{size} bytes");
         }
         let limits = CompileLimits { timeout: Duration::MAX, memory: u64::MAX };
-        assert_eq!(limits.of(usize::MAX), Budget { cpu: u64::MAX, memory: u64::MAX });
-        assert_eq!(CompileLimits { timeout: Duration::from_millis(1), memory: 1 }.of(1), Budget { cpu: 1, memory: 1 });
+        assert_eq!(limits.budget_for(usize::MAX), CompileBudget { cpu: u64::MAX, memory: u64::MAX });
+        let limits = CompileLimits { timeout: Duration::from_millis(1), memory: 1 };
+        assert_eq!(limits.budget_for(1), CompileBudget { cpu: 1, memory: 1 });
     }
 }

@@ -1,4 +1,4 @@
-//! The child that compiles, from outside: what it is told, what it answers, how long it is waited for, and what its death means.
+//! Starts the child that compiles, waits for its response, and finds out why it died if there is none.
 
 use std::fs::File;
 use std::io;
@@ -9,113 +9,105 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use capstan_confinement::{Confined, Mode};
-use capstan_engine::handler::Kind;
 use rustix::process::{Pid, Signal};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 
-use super::{Budget, CompileLimits};
+use super::protocol::{CompileRequest, CompileResponse};
+use super::{CompileBudget, CompileLimits};
 use crate::LoadError;
-use crate::artifact::{Receipt, memory_file};
-use crate::profile::Profile;
+use crate::artifact::memory_file;
 
-/// How long a child has before all others are preferred to it. Most programs are compiled by then, on a busy machine too.
-const BEFORE_LAST: Duration = Duration::from_secs(5);
-/// The priority that it has from then on, which is that of guests.
-const LAST: i32 = 19;
+/// How long a child runs before it gets the lowest priority. Most programs are compiled by then, even on a busy machine.
+const LOWEST_PRIORITY_AFTER: Duration = Duration::from_secs(5);
+/// The nice value that a child has from then on. It is that of guests.
+const LOWEST_PRIORITY: i32 = 19;
 
-/// The status of a child that has panicked.
-const PANICKED: i32 = 101;
+/// The exit code of a child that panicked.
+const PANIC_EXIT_CODE: i32 = 101;
 
-/// What the daemon tells the child, as its one argument.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) budget: Budget,
-    pub(crate) confine: Mode,
-    /// What to compile; nothing where the child shall only say what it has given up.
-    pub(crate) program: Option<Ordered>,
-}
-
-/// What stdin holds, and for which engine it shall be compiled.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Ordered {
-    pub(crate) kind: Kind,
-    pub(crate) profile: Profile,
-}
-
-/// What the child answers on its stderr: a [`Receipt`], whose code goes to its stdout, or [`Confined`] where it compiled nothing.
-pub(crate) type Answer<T = Receipt> = Result<T, LoadError>;
-
-/// What a child of `program` gives up before it compiles, told by one that compiles nothing. Cancel-safe: dropping the future kills it.
+/// Starts the executable `compiler` as a child that compiles nothing, and returns how it is confined.
+///
+/// Cancel-safe: dropping the future kills the child.
 ///
 /// # Errors
-/// [`LoadError::Unavailable`] where there would be no child to compile, under [`Mode::Strict`] also where it would give up less than all.
-pub async fn confined_compiler(program: &Path, limits: CompileLimits, confine: Mode) -> Result<Confined, LoadError> {
-    let order = Order { budget: limits.of(0), confine, program: None };
+/// [`LoadError::Unavailable`] if the child cannot start, and under [`Mode::Strict`] also if it is not fully confined.
+pub async fn confined_compiler(compiler: &Path, limits: CompileLimits, confine: Mode) -> Result<Confined, LoadError> {
+    let request = CompileRequest { budget: limits.budget_for(0), confine, program: None };
     let [input, output] = ["wasm", "artifact"].map(memory_file);
-    answer(program, &order, input.map_err(unavailable)?, output.map_err(unavailable)?).await
+    run(compiler, &request, input.map_err(cannot_start)?, output.map_err(cannot_start)?).await
 }
 
-/// What a child answers to `order`. Cancel-safe: dropping the future kills it.
-pub(super) async fn answer<T: DeserializeOwned>(program: &Path, order: &Order, input: File, code: File) -> Answer<T> {
-    let child = Command::new(program)
+/// Starts the executable `compiler` as a child with `input` as its stdin and `code` as its stdout, and returns its response to `request`.
+///
+/// Cancel-safe: dropping the future kills the child.
+pub(super) async fn run<T: DeserializeOwned>(
+    compiler: &Path,
+    request: &CompileRequest,
+    input: File,
+    code: File,
+) -> CompileResponse<T> {
+    let child = Command::new(compiler)
         .arg("compile-child")
-        .arg(serde_json::to_string(order).expect("plain data"))
+        .arg(serde_json::to_string(request).expect("plain data"))
         .env_clear()
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(code))
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(unavailable)?;
-    let wall_clock = order.budget.wall_clock();
-    let Ok(output) = tokio::time::timeout(wall_clock, end(child)).await else {
-        return Err(LoadError::Unavailable(format!("the compiler did not end within {wall_clock:?}")));
+        .map_err(cannot_start)?;
+    let timeout = request.budget.timeout();
+    let Ok(output) = tokio::time::timeout(timeout, wait(child)).await else {
+        return Err(LoadError::Unavailable(format!("the compiler did not end within {timeout:?}")));
     };
-    let Output { status, stderr, .. } = output.map_err(unavailable)?;
-    match serde_json::from_slice::<Answer<T>>(&stderr) {
-        Ok(answer) if status.success() => answer,
-        _ => Err(death(status, &String::from_utf8_lossy(&stderr), order.budget)),
+    let Output { status, stderr, .. } = output.map_err(cannot_start)?;
+    match serde_json::from_slice::<CompileResponse<T>>(&stderr) {
+        Ok(response) if status.success() => response,
+        _ => Err(explain_death(status, &String::from_utf8_lossy(&stderr), request.budget)),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-pub(super) fn unavailable(error: io::Error) -> LoadError {
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
+pub(super) fn cannot_start(error: io::Error) -> LoadError {
     LoadError::Unavailable(format!("cannot start the compiler: {error}"))
 }
 
-/// Waits for the end of a child, the longer the more patiently.
-async fn end(child: Child) -> io::Result<Output> {
+/// Waits for the end of a child. Lowers its priority if it takes long.
+async fn wait(child: Child) -> io::Result<Output> {
     let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let mut end = pin!(child.wait_with_output());
-    if let Ok(output) = tokio::time::timeout(BEFORE_LAST, &mut end).await {
+    let mut output = pin!(child.wait_with_output());
+    if let Ok(output) = tokio::time::timeout(LOWEST_PRIORITY_AFTER, &mut output).await {
         return output;
     }
     if let Some(process) = process {
-        // It was not waited for yet, so that the number is its own. Without this it only gets a larger share.
-        let _ = rustix::process::setpriority_process(Some(process), LAST);
+        // The child was not reaped yet, so the process ID is still its own. If this fails, it merely gets a larger share of the processor.
+        let _ = rustix::process::setpriority_process(Some(process), LOWEST_PRIORITY);
     }
-    end.await
+    output.await
 }
 
-/// Why a child died without an answer. None of its own limits kills it outright: who did was the operator, or a machine without memory.
-fn death(status: ExitStatus, said: &str, budget: Budget) -> LoadError {
+/// Returns why a child ended without a response. Its own limits end it with one of the signals below, or with a panic. Any other signal
+/// comes from the operator or from a machine without free memory.
+fn explain_death(status: ExitStatus, stderr: &str, budget: CompileBudget) -> LoadError {
     match status.signal().and_then(Signal::from_named_raw) {
         Some(Signal::XCPU) => LoadError::CompileLimit(format!("{} s of processor time", budget.cpu)),
-        Some(Signal::ABORT | Signal::SEGV) => budget.no_memory(),
-        Some(Signal::XFSZ) => LoadError::TooComplex("its compiled code is larger than it may be".to_owned()),
+        Some(Signal::ABORT | Signal::SEGV) => budget.out_of_memory(),
+        Some(Signal::XFSZ) => {
+            LoadError::TooComplex(format!("its compiled code is larger than {} bytes", budget.memory))
+        }
         Some(Signal::SYS) => LoadError::Unavailable(
-            "the compiler was ended by SIGSYS: it asked the kernel for what it has given up, see the kernel's log"
+            "the kernel ended the compiler with SIGSYS, because it made a system call that it is not allowed; \
+             the log of the kernel shows which"
                 .to_owned(),
         ),
-        // Where the compiler finds no memory it aborts or panics, as the place has it. What else it panics at, it would each time.
-        None if status.code() == Some(PANICKED) && said.contains("out-of-memory") => budget.no_memory(),
-        None if status.code() == Some(PANICKED) => {
-            tracing::warn!(said = ?said.trim(), "the compiler panicked");
-            LoadError::TooComplex("the compiler fails on it".to_owned())
+        // A compiler without memory aborts or panics, depending on where it runs out. Any other panic would happen each time.
+        None if status.code() == Some(PANIC_EXIT_CODE) && stderr.contains("out-of-memory") => budget.out_of_memory(),
+        None if status.code() == Some(PANIC_EXIT_CODE) => {
+            tracing::warn!(stderr = ?stderr.trim(), "the compiler panicked");
+            LoadError::TooComplex("the compiler panics on it; the log of the daemon has details".to_owned())
         }
-        _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", said.trim())),
+        _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", stderr.trim())),
     }
 }
 
@@ -124,9 +116,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_child_tells_whose_fault_it_was() {
-        let budget = Budget { cpu: 5, memory: 512 };
-        let killed = |signal: Signal| death(ExitStatus::from_raw(signal.as_raw()), "", budget);
+    fn explain_death_distinguishes_limits_from_outside_causes() {
+        let budget = CompileBudget { cpu: 5, memory: 512 };
+        let killed = |signal: Signal| explain_death(ExitStatus::from_raw(signal.as_raw()), "", budget);
         assert_eq!(killed(Signal::XCPU), LoadError::CompileLimit("5 s of processor time".to_owned()));
         assert_eq!(killed(Signal::ABORT), LoadError::CompileLimit("512 bytes of memory".to_owned()));
         assert!(matches!(killed(Signal::XFSZ), LoadError::TooComplex(_)));
@@ -134,10 +126,10 @@ mod tests {
         for outside in [Signal::KILL, Signal::TERM, Signal::HUP] {
             assert!(matches!(killed(outside), LoadError::Unavailable(_)), "{outside:?}");
         }
-        let exited = |code: i32, said: &str| death(ExitStatus::from_raw(code << 8), said, budget);
-        let no_memory = "thread 'main' panicked at set.rs:\nunhandled out-of-memory error: out of memory";
-        assert_eq!(exited(PANICKED, no_memory), killed(Signal::ABORT));
-        assert!(matches!(exited(PANICKED, "thread 'main' panicked at x.rs"), LoadError::TooComplex(_)));
+        let exited = |code: i32, stderr: &str| explain_death(ExitStatus::from_raw(code << 8), stderr, budget);
+        let out_of_memory = "thread 'main' panicked at set.rs:\nunhandled out-of-memory error: out of memory";
+        assert_eq!(exited(PANIC_EXIT_CODE, out_of_memory), killed(Signal::ABORT));
+        assert!(matches!(exited(PANIC_EXIT_CODE, "thread 'main' panicked at x.rs"), LoadError::TooComplex(_)));
         assert!(matches!(exited(1, "cannot set limits"), LoadError::Unavailable(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! `wasi:filesystem` 0.2, all of whose calls go through here: those on mounts are looked at and counted, and handed on.
+//! All calls of `wasi:filesystem` 0.2. Those on mounts are checked and counted, then all go to wasmtime-wasi.
 
 use std::io;
 use std::sync::Arc;
@@ -15,19 +15,20 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
-use super::super::host::Host;
-use super::super::open_files;
-use super::host_fs_errors::Said;
-use super::streams::{Reading, Writing};
-use super::{Disk, Full, Handle, Leads, Ledger};
+use super::host_fs_errors::FsFailure;
+use super::ledger::{Ledger, PathTarget, QuotaExceeded};
+use super::streams::{FileInputStream, FileOutputStream};
+use super::{Disk, Handle};
+use crate::host::Host;
+use crate::open_files;
 
-/// The file system of a run, with its mounts.
+/// The file system of a run.
 pub(crate) struct Filesystem<'a> {
     wasi: WasiFilesystemCtxView<'a>,
     disk: Option<&'a mut Disk>,
 }
 
-/// What a linker calls [`Filesystem`].
+/// Names [`Filesystem`] to a linker.
 pub(crate) struct HasFilesystem;
 
 impl HasData for HasFilesystem {
@@ -35,7 +36,7 @@ impl HasData for HasFilesystem {
 }
 
 impl HasFilesystem {
-    /// Takes the place of what the library has put there.
+    /// Replaces the functions that wasmtime-wasi has added to `linker`.
     pub(crate) fn add_to_linker(linker: &mut Linker<Host>) -> Trappable<()> {
         types::add_to_linker::<Host, Self>(linker, filesystem)?;
         preopens::add_to_linker::<Host, Self>(linker, filesystem)
@@ -46,32 +47,34 @@ fn filesystem(host: &mut Host) -> Filesystem<'_> {
     Filesystem { wasi: host.wasi.filesystem(), disk: host.disk.as_mut() }
 }
 
-impl From<Full> for FsError {
-    fn from(_: Full) -> Self {
+impl From<QuotaExceeded> for FsError {
+    fn from(_: QuotaExceeded) -> Self {
         ErrorCode::Quota.into()
     }
 }
 
 type Fd = Resource<Descriptor>;
 
-fn same(fd: &Fd) -> Fd {
+/// Returns the same descriptor, borrowed.
+fn borrow(fd: &Fd) -> Fd {
     Resource::new_borrow(fd.rep())
 }
 
 impl Filesystem<'_> {
-    /// The mount that a descriptor belongs to.
-    fn at(&self, fd: &Fd) -> Option<(&Arc<Ledger>, usize)> {
+    /// Returns the ledger and the mount of a descriptor, or `None` if it belongs to no mount.
+    fn mount_of(&self, fd: &Fd) -> Option<(&Arc<Ledger>, usize)> {
         let disk = self.disk.as_ref()?;
         Some((&disk.ledger, disk.handle(fd.rep())?.mount))
     }
 
+    /// Counts a call on a descriptor, if it belongs to a mount.
     fn count(&self, fd: &Fd) {
-        if let Some((ledger, mount)) = self.at(fd) {
-            ledger.operation(mount);
+        if let Some((ledger, mount)) = self.mount_of(fd) {
+            ledger.count_operation(mount);
         }
     }
 
-    /// An error where `fd` is a file, below which there is no path. The library says the same, but only after what is looked at here.
+    /// Returns an error if `fd` is a file, which has no paths below it. wasmtime-wasi would return the same, but only after the checks here.
     fn must_be_directory(&self, fd: &Fd) -> FsResult<()> {
         match self.wasi.table.get(fd)? {
             Descriptor::Dir(_) => Ok(()),
@@ -79,117 +82,123 @@ impl Filesystem<'_> {
         }
     }
 
-    /// As [`Self::count`]; an error where the mount is one file, of whose directory nothing else may be asked.
-    fn in_directory(&self, fd: &Fd) -> FsResult<()> {
+    /// Counts the call, and returns an error if the mount is a single file: the guest may not access anything else in its directory.
+    fn check_in_directory(&self, fd: &Fd) -> FsResult<()> {
         self.count(fd);
         self.must_be_directory(fd)?;
-        match self.at(fd) {
+        match self.mount_of(fd) {
             Some((ledger, mount)) if ledger.is_file(mount) => Err(ErrorCode::NotPermitted.into()),
             _ => Ok(()),
         }
     }
 
-    /// As [`Self::count`]; where the mount is one file, its name and no symlinks in the place of what is asked for.
-    fn leads(&self, fd: &Fd, flags: &mut PathFlags, path: &mut String) -> FsResult<bool> {
+    /// Counts the call. If the mount is a single file, replaces `path` by its name on the host, makes `flags` follow no symlinks, and returns
+    /// `true`.
+    fn resolve(&self, fd: &Fd, flags: &mut PathFlags, path: &mut String) -> FsResult<bool> {
         self.count(fd);
         self.must_be_directory(fd)?;
-        let Some((ledger, mount)) = self.at(fd) else { return Ok(false) };
-        match ledger.leads(mount, path) {
-            Leads::On => Ok(false),
-            Leads::To(name) => {
+        let Some((ledger, mount)) = self.mount_of(fd) else { return Ok(false) };
+        match ledger.resolve(mount, path) {
+            PathTarget::InDirectory => Ok(false),
+            PathTarget::File(name) => {
                 *path = name;
                 *flags = PathFlags::empty();
                 Ok(true)
             }
-            Leads::Nowhere => Err(ErrorCode::NoEntry.into()),
+            PathTarget::Nothing => Err(ErrorCode::NoEntry.into()),
         }
     }
 
-    fn set(&mut self, fd: &Fd, mount: Option<usize>) {
+    /// Records which mount a descriptor belongs to.
+    fn set_mount(&mut self, fd: &Fd, mount: Option<usize>) {
         if let Some(disk) = &mut self.disk {
-            disk.set(fd.rep(), mount.map(|mount| Handle { mount, size: 0 }));
+            disk.set_handle(fd.rep(), mount.map(|mount| Handle { mount, size: 0 }));
         }
     }
 
-    /// As [`Self::in_directory`] of both; an error where they belong to different mounts, as between file systems: what is moved or linked
-    /// would be counted on neither.
-    fn on_one_mount(&self, from: &Fd, to: &Fd) -> FsResult<()> {
+    /// Counts the call for both descriptors. Returns an error if a mount is a single file, or if the mounts differ, as between file systems:
+    /// what is moved or linked would be counted on neither.
+    fn check_same_mount(&self, from: &Fd, to: &Fd) -> FsResult<()> {
         self.must_be_directory(from)?;
         self.must_be_directory(to)?;
-        self.in_directory(from)?;
-        self.in_directory(to)?;
-        let mount = |fd| self.at(fd).map(|(_, mount)| mount);
+        self.check_in_directory(from)?;
+        self.check_in_directory(to)?;
+        let mount = |fd| self.mount_of(fd).map(|(_, mount)| mount);
         if mount(from) == mount(to) { Ok(()) } else { Err(ErrorCode::CrossDevice.into()) }
     }
 
-    /// Whether something may be made at `path`: there is room for it, or the library will say why it is not.
-    async fn may_make(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
-        let Some((ledger, mount)) = self.at(fd) else { return Ok(()) };
-        if ledger.room(mount, Room::Files) > 0 {
+    /// Returns an error if the quota has no room for something new at `path`. If nothing can be created there anyway, wasmtime-wasi
+    /// is called and reports why.
+    async fn check_can_create(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
+        let Some((ledger, mount)) = self.mount_of(fd) else { return Ok(()) };
+        if ledger.remaining(mount, Room::Files) > 0 {
             return Ok(());
         }
-        match self.wasi.stat_at(same(fd), PathFlags::empty(), path.to_owned()).await {
+        match self.wasi.stat_at(borrow(fd), PathFlags::empty(), path.to_owned()).await {
             Ok(_) => return Ok(()),
-            // Not for want of room: nothing can be made there.
+            // The reason is not the quota.
             Err(error) if error.downcast_ref() == Some(&ErrorCode::NotDirectory) => return Ok(()),
             Err(_) => {}
         }
-        self.at(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, Room::Files).into()))
+        self.mount_of(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, Room::Files).into()))
     }
 
-    /// What a call for room has come to: where the file system had none that is noted, and a quota of its own is told as one.
-    async fn told<T>(&mut self, fd: &Fd, what: Room, answer: FsResult<T>) -> FsResult<T> {
+    /// Records it if a call failed because the file system has no more of `resource`. Returns `answer`, but as the error for an exceeded
+    /// quota if that is the reason.
+    async fn record_failure<T>(&mut self, fd: &Fd, resource: Room, answer: FsResult<T>) -> FsResult<T> {
         let Err(error) = answer else { return answer };
-        let said = match error.downcast_ref() {
-            Some(ErrorCode::InsufficientSpace) => Said::Full,
-            Some(ErrorCode::Io) => Said::Broken,
+        let failure = match error.downcast_ref() {
+            Some(ErrorCode::InsufficientSpace) => FsFailure::NoSpace,
+            Some(ErrorCode::Io) => FsFailure::Io,
             _ => return Err(error),
         };
-        let Some((ledger, mount)) = self.at(fd) else { return Err(error) };
-        let is_quota = ledger.clone().call_failed(mount, what, said).await;
+        let Some((ledger, mount)) = self.mount_of(fd) else { return Err(error) };
+        let is_quota = ledger.clone().record_failed_call(mount, resource, failure).await;
         Err(if is_quota { ErrorCode::Quota.into() } else { error })
     }
 
-    fn made(&self, fd: &Fd) {
-        if let Some((ledger, mount)) = self.at(fd) {
-            ledger.made(mount);
+    /// Counts something that was created below the directory `fd`.
+    fn count_created(&self, fd: &Fd) {
+        if let Some((ledger, mount)) = self.mount_of(fd) {
+            ledger.count_created(mount);
         }
     }
 
-    /// Whether it is the directory of a mount that is one file.
-    fn is_hidden(&self, fd: &Fd) -> Trappable<bool> {
-        let of_file = self.at(fd).is_some_and(|(ledger, mount)| ledger.is_file(mount));
-        Ok(of_file && matches!(self.wasi.table.get(fd)?, Descriptor::Dir(_)))
+    /// Returns whether `fd` is the directory that contains a mounted file. The guest may not change it.
+    fn is_parent_of_mounted_file(&self, fd: &Fd) -> Trappable<bool> {
+        let is_file = self.mount_of(fd).is_some_and(|(ledger, mount)| ledger.is_file(mount));
+        Ok(is_file && matches!(self.wasi.table.get(fd)?, Descriptor::Dir(_)))
     }
 
-    /// What lies between the end of a file and `offset`, and becomes part of it with what is written there.
+    /// Returns the bytes between the end of a file and `offset`, which become part of the file with a write there.
     fn hole(&mut self, fd: &Fd, offset: Filesize) -> Trappable<u64> {
         let Some(mut handle) = self.disk.as_ref().and_then(|disk| disk.handle(fd.rep())) else { return Ok(0) };
         if offset > handle.size
             && let Descriptor::File(file) = self.wasi.table.get(fd)?
             && let Some(disk) = &mut self.disk
         {
-            // A file whose size cannot be told counts as empty.
+            // If the size is not known, the file counts as empty.
             handle.size = file.file.metadata().map_or(0, |metadata| metadata.len());
-            disk.set(fd.rep(), Some(handle));
+            disk.set_handle(fd.rep(), Some(handle));
         }
         Ok(offset.saturating_sub(handle.size))
     }
 
-    /// A stream that counts, in the place of the library's, which has looked whether the file may be written.
+    /// Replaces the `stream` of wasmtime-wasi, which has checked that the file may be written, by one that counts. `offset` is `None` for the
+    /// end of the file.
     fn counted(
         &mut self,
         fd: &Fd,
         stream: Resource<DynOutputStream>,
-        at: Option<Filesize>,
+        offset: Option<Filesize>,
     ) -> FsResult<Resource<DynOutputStream>> {
         self.count(fd);
         let Some(handle) = self.disk.as_ref().and_then(|disk| disk.handle(fd.rep())) else { return Ok(stream) };
         let (Some(disk), Descriptor::File(file)) = (&self.disk, self.wasi.table.get(fd)?) else { return Ok(stream) };
         let (ledger, file) = (disk.ledger.clone(), file.file.clone());
         self.wasi.table.delete(stream)?;
-        let writing: DynOutputStream = Box::new(Writing::new(ledger, handle.mount, file, at));
-        Ok(self.wasi.table.push(writing)?)
+        let stream: DynOutputStream = Box::new(FileOutputStream::new(ledger, handle.mount, file, offset));
+        Ok(self.wasi.table.push(stream)?)
     }
 }
 
@@ -197,7 +206,7 @@ impl preopens::Host for Filesystem<'_> {
     fn get_directories(&mut self) -> Trappable<Vec<(Fd, String)>> {
         let directories = self.wasi.get_directories()?;
         for (mount, (fd, _)) in directories.iter().enumerate() {
-            self.set(fd, Some(mount));
+            self.set_mount(fd, Some(mount));
         }
         Ok(directories)
     }
@@ -209,16 +218,16 @@ impl types::Host for Filesystem<'_> {
     }
 
     fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> Trappable<Option<ErrorCode>> {
-        let why = self.wasi.table.get(&error)?;
+        let cause = self.wasi.table.get(&error)?;
         let is_quota = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::DQUOT);
-        if why.is::<Full>() || why.downcast_ref().is_some_and(is_quota) {
+        if cause.is::<QuotaExceeded>() || cause.downcast_ref().is_some_and(is_quota) {
             return Ok(Some(ErrorCode::Quota));
         }
         self.wasi.filesystem_error_code(error)
     }
 }
 
-/// Counted, and handed on as they are.
+/// Defines calls that are only counted.
 macro_rules! counted {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
         async fn $name(&mut self, fd: Fd, $($arg: $type),*) -> FsResult<$answer> {
@@ -228,11 +237,11 @@ macro_rules! counted {
     )*};
 }
 
-/// Counted and handed on, but not where the mount is one file: they change its directory, or tell of it.
+/// Defines calls that are counted, and denied if the mount is a single file, because they change its directory or report about it.
 macro_rules! in_directories {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
         async fn $name(&mut self, fd: Fd, $($arg: $type),*) -> FsResult<$answer> {
-            self.in_directory(&fd)?;
+            self.check_in_directory(&fd)?;
             self.wasi.$name(fd, $($arg),*).await
         }
     )*};
@@ -259,7 +268,7 @@ impl HostDescriptor for Filesystem<'_> {
 
     async fn set_times(&mut self, fd: Fd, atim: NewTimestamp, mtim: NewTimestamp) -> FsResult<()> {
         self.count(&fd);
-        if self.is_hidden(&fd).map_err(FsError::trap)? {
+        if self.is_parent_of_mounted_file(&fd).map_err(FsError::trap)? {
             return Err(ErrorCode::NotPermitted.into());
         }
         self.wasi.set_times(fd, atim, mtim).await
@@ -267,67 +276,67 @@ impl HostDescriptor for Filesystem<'_> {
 
     async fn set_size(&mut self, fd: Fd, size: Filesize) -> FsResult<()> {
         self.count(&fd);
-        let Some((_, mount)) = self.at(&fd) else { return self.wasi.set_size(fd, size).await };
-        let growth = size.saturating_sub(self.wasi.stat(same(&fd)).await?.size);
-        if let Some((ledger, mount)) = self.at(&fd)
-            && growth > ledger.room(mount, Room::Bytes)
+        let Some((_, mount)) = self.mount_of(&fd) else { return self.wasi.set_size(fd, size).await };
+        let growth = size.saturating_sub(self.wasi.stat(borrow(&fd)).await?.size);
+        if let Some((ledger, mount)) = self.mount_of(&fd)
+            && growth > ledger.remaining(mount, Room::Bytes)
         {
             return Err(ledger.deny(mount, Room::Bytes).into());
         }
-        let resized = self.wasi.set_size(same(&fd), size).await;
-        self.told(&fd, Room::Bytes, resized).await?;
+        let resized = self.wasi.set_size(borrow(&fd), size).await;
+        self.record_failure(&fd, Room::Bytes, resized).await?;
         if let Some(disk) = &mut self.disk {
-            disk.ledger.wrote(mount, growth);
-            disk.set(fd.rep(), Some(Handle { mount, size }));
+            disk.ledger.count_written(mount, growth);
+            disk.set_handle(fd.rep(), Some(Handle { mount, size }));
         }
         Ok(())
     }
 
     async fn read(&mut self, fd: Fd, len: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)> {
-        let read = self.wasi.read(same(&fd), len, offset).await?;
-        if let Some((ledger, mount)) = self.at(&fd) {
-            ledger.operation(mount);
-            ledger.read(mount, read.0.len() as u64);
+        let read = self.wasi.read(borrow(&fd), len, offset).await?;
+        if let Some((ledger, mount)) = self.mount_of(&fd) {
+            ledger.count_operation(mount);
+            ledger.count_read(mount, read.0.len() as u64);
         }
         Ok(read)
     }
 
     async fn write(&mut self, fd: Fd, mut bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
         self.count(&fd);
-        let Some((_, mount)) = self.at(&fd) else { return self.wasi.write(fd, bytes, offset).await };
+        let Some((_, mount)) = self.mount_of(&fd) else { return self.wasi.write(fd, bytes, offset).await };
         let hole = if bytes.is_empty() { 0 } else { self.hole(&fd, offset).map_err(FsError::trap)? };
-        if let Some((ledger, mount)) = self.at(&fd) {
-            let admitted = ledger.admit(mount, bytes.len() as u64, hole)?;
+        if let Some((ledger, mount)) = self.mount_of(&fd) {
+            let admitted = ledger.admit_write(mount, bytes.len() as u64, hole)?;
             bytes.truncate(usize::try_from(admitted).unwrap_or(usize::MAX));
         }
-        let written = self.wasi.write(same(&fd), bytes, offset).await;
-        let written = self.told(&fd, Room::Bytes, written).await?;
+        let written = self.wasi.write(borrow(&fd), bytes, offset).await;
+        let written = self.record_failure(&fd, Room::Bytes, written).await?;
         if let Some(disk) = &mut self.disk
             && written > 0
         {
-            disk.ledger.wrote(mount, written.saturating_add(hole));
+            disk.ledger.count_written(mount, written.saturating_add(hole));
             let known = disk.handle(fd.rep()).map_or(0, |handle| handle.size);
             let size = known.max(offset.saturating_add(written));
-            disk.set(fd.rep(), Some(Handle { mount, size }));
+            disk.set_handle(fd.rep(), Some(Handle { mount, size }));
         }
         Ok(written)
     }
 
     async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
-        self.in_directory(&fd)?;
-        self.may_make(&fd, &path).await?;
-        let made = self.wasi.create_directory_at(same(&fd), path).await;
-        self.told(&fd, Room::Files, made).await?;
-        self.made(&fd);
+        self.check_in_directory(&fd)?;
+        self.check_can_create(&fd, &path).await?;
+        let created = self.wasi.create_directory_at(borrow(&fd), path).await;
+        self.record_failure(&fd, Room::Files, created).await?;
+        self.count_created(&fd);
         Ok(())
     }
 
     async fn symlink_at(&mut self, fd: Fd, target: String, path: String) -> FsResult<()> {
-        self.in_directory(&fd)?;
-        self.may_make(&fd, &path).await?;
-        let made = self.wasi.symlink_at(same(&fd), target, path).await;
-        self.told(&fd, Room::Files, made).await?;
-        self.made(&fd);
+        self.check_in_directory(&fd)?;
+        self.check_can_create(&fd, &path).await?;
+        let created = self.wasi.symlink_at(borrow(&fd), target, path).await;
+        self.record_failure(&fd, Room::Files, created).await?;
+        self.count_created(&fd);
         Ok(())
     }
 
@@ -339,21 +348,21 @@ impl HostDescriptor for Filesystem<'_> {
         to: Fd,
         to_path: String,
     ) -> FsResult<()> {
-        self.on_one_mount(&from, &to)?;
-        self.may_make(&to, &to_path).await?;
-        let made = self.wasi.link_at(from, flags, from_path, same(&to), to_path).await;
-        self.told(&to, Room::Files, made).await?;
-        self.made(&to);
+        self.check_same_mount(&from, &to)?;
+        self.check_can_create(&to, &to_path).await?;
+        let created = self.wasi.link_at(from, flags, from_path, borrow(&to), to_path).await;
+        self.record_failure(&to, Room::Files, created).await?;
+        self.count_created(&to);
         Ok(())
     }
 
     async fn rename_at(&mut self, from: Fd, from_path: String, to: Fd, to_path: String) -> FsResult<()> {
-        self.on_one_mount(&from, &to)?;
+        self.check_same_mount(&from, &to)?;
         self.wasi.rename_at(from, from_path, to, to_path).await
     }
 
     async fn stat_at(&mut self, fd: Fd, mut flags: PathFlags, mut path: String) -> FsResult<DescriptorStat> {
-        self.leads(&fd, &mut flags, &mut path)?;
+        self.resolve(&fd, &mut flags, &mut path)?;
         self.wasi.stat_at(fd, flags, path).await
     }
 
@@ -363,7 +372,7 @@ impl HostDescriptor for Filesystem<'_> {
         mut flags: PathFlags,
         mut path: String,
     ) -> FsResult<MetadataHashValue> {
-        self.leads(&fd, &mut flags, &mut path)?;
+        self.resolve(&fd, &mut flags, &mut path)?;
         self.wasi.metadata_hash_at(fd, flags, path).await
     }
 
@@ -375,58 +384,61 @@ impl HostDescriptor for Filesystem<'_> {
         mut how: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Fd> {
-        if self.leads(&fd, &mut lookup, &mut path)? {
-            // Not made where it is gone.
+        if self.resolve(&fd, &mut lookup, &mut path)? {
+            // If the file was removed, it is not created again.
             how &= !(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
         }
-        let Some((_, mount)) = self.at(&fd) else { return self.wasi.open_at(fd, lookup, path, how, flags).await };
-        if !open_files::is_there_room() {
-            // It has no word for too many open files.
+        let Some((_, mount)) = self.mount_of(&fd) else { return self.wasi.open_at(fd, lookup, path, how, flags).await };
+        if !open_files::may_open_another() {
+            // WASI 0.2 has no code for too many open files.
             return Err(ErrorCode::InsufficientMemory.into());
         }
-        // What is there, before it is opened: opening a FIFO could block a thread for ever.
-        let makes = match self.wasi.stat_at(same(&fd), lookup, path.clone()).await {
-            Ok(there) => can_be_opened(there.type_).map(|()| false)?,
+        // Checked before opening: opening a FIFO could block a thread forever.
+        let creates = match self.wasi.stat_at(borrow(&fd), lookup, path.clone()).await {
+            Ok(stat) => check_can_open(stat.type_).map(|()| false)?,
             Err(error) if error.downcast_ref() == Some(&ErrorCode::NoEntry) => how.contains(OpenFlags::CREATE),
             Err(error) => return Err(error),
         };
-        if makes && let Some((ledger, _)) = self.at(&fd).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
+        if creates
+            && let Some((ledger, _)) =
+                self.mount_of(&fd).filter(|(ledger, _)| ledger.remaining(mount, Room::Files) == 0)
+        {
             return Err(ledger.deny(mount, Room::Files).into());
         }
-        let opened = self.wasi.open_at(same(&fd), lookup, path, how, flags).await;
-        let opened = self.told(&fd, Room::Files, opened).await?;
-        if makes {
-            self.made(&fd);
+        let opened = self.wasi.open_at(borrow(&fd), lookup, path, how, flags).await;
+        let opened = self.record_failure(&fd, Room::Files, opened).await?;
+        if creates {
+            self.count_created(&fd);
         }
-        self.set(&opened, Some(mount));
+        self.set_mount(&opened, Some(mount));
         Ok(opened)
     }
 
     fn drop(&mut self, fd: Fd) -> Trappable<()> {
-        let number = same(&fd);
+        let closed = borrow(&fd);
         HostDescriptor::drop(&mut self.wasi, fd)?;
-        self.set(&number, None);
+        self.set_mount(&closed, None);
         Ok(())
     }
 
     fn read_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
         self.count(&fd);
-        let stream = self.wasi.read_via_stream(same(&fd), offset)?;
+        let stream = self.wasi.read_via_stream(borrow(&fd), offset)?;
         let Some(handle) = self.disk.as_ref().and_then(|disk| disk.handle(fd.rep())) else { return Ok(stream) };
         let Some(disk) = &self.disk else { return Ok(stream) };
         let ledger = disk.ledger.clone();
         let inner = self.wasi.table.delete(stream)?;
-        let reading: DynInputStream = Box::new(Reading { inner, ledger, mount: handle.mount });
-        Ok(self.wasi.table.push(reading)?)
+        let stream: DynInputStream = Box::new(FileInputStream { inner, ledger, mount: handle.mount });
+        Ok(self.wasi.table.push(stream)?)
     }
 
     fn write_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynOutputStream>> {
-        let stream = self.wasi.write_via_stream(same(&fd), offset)?;
+        let stream = self.wasi.write_via_stream(borrow(&fd), offset)?;
         self.counted(&fd, stream, Some(offset))
     }
 
     fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
-        let stream = self.wasi.append_via_stream(same(&fd))?;
+        let stream = self.wasi.append_via_stream(borrow(&fd))?;
         self.counted(&fd, stream, None)
     }
 
@@ -448,9 +460,9 @@ impl HostDirectoryEntryStream for Filesystem<'_> {
     }
 }
 
-/// Files and directories can; a symlink that is not followed is refused by the library.
-fn can_be_opened(what: DescriptorType) -> FsResult<()> {
-    match what {
+/// Returns an error unless it is a file or a directory. wasmtime-wasi rejects a symlink that is not followed.
+fn check_can_open(descriptor_type: DescriptorType) -> FsResult<()> {
+    match descriptor_type {
         DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink => Ok(()),
         _ => Err(ErrorCode::NoSuchDevice.into()),
     }

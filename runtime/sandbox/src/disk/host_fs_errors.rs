@@ -1,65 +1,59 @@
-//! The file systems that mounts stand on: where one has no more to give, for want of space or by a quota of its own, that is what a run
-//! is told to have failed of.
+//! Finds out whether a call failed because the host file system of a mount is full or its own quota is used up. If so, that is the outcome
+//! of the run.
 
 use std::io::{self, Write as _};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use capstan_core::outcome::{DiskLimit, FileSystemLimit, Outcome, Room};
+use capstan_core::outcome::{FileSystemLimit, Room};
 use capstan_store::blocking;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::Ledger;
+use super::ledger::Ledger;
 
-/// What the library says of a call for room that has failed.
+/// How wasmtime-wasi reports a call that failed for lack of space.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Said {
-    /// That the file system is full.
-    Full,
-    /// That the disk is broken, which it also says where a quota is spent: it has no word for that.
-    Broken,
+pub(super) enum FsFailure {
+    /// The file system is full.
+    NoSpace,
+    /// An I/O error. wasmtime-wasi reports an exceeded quota like this too, because it has no code for that.
+    Io,
 }
 
 impl Ledger {
-    /// Notes what a call for room has failed of, where that is what the file system of a mount has to give. Gives whether it is a quota.
-    pub(super) async fn call_failed(&self, mount: usize, what: Room, said: Said) -> bool {
-        match said {
-            Said::Full => self.has_no_more(mount, what, FileSystemLimit::Full),
-            Said::Broken if self.quota_is_spent(mount).await => {
-                self.has_no_more(mount, what, FileSystemLimit::Quota);
+    /// Records why a call that needed `resource` failed, if the file system of the mount has no more. Returns whether the reason is a quota
+    /// of the file system.
+    pub(super) async fn record_failed_call(&self, mount: usize, resource: Room, failure: FsFailure) -> bool {
+        match failure {
+            FsFailure::NoSpace => self.record_exhausted(mount, resource, FileSystemLimit::Full),
+            FsFailure::Io if self.is_quota_used_up(mount).await => {
+                self.record_exhausted(mount, resource, FileSystemLimit::Quota);
                 return true;
             }
-            Said::Broken => {}
+            FsFailure::Io => {}
         }
         false
     }
 
-    /// Notes that the file system of a mount has no more to give.
-    fn has_no_more(&self, mount: usize, what: Room, file_system: FileSystemLimit) {
-        let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
-        let _ = self.denied.set(Outcome::DiskCap { what, by });
-    }
-
-    /// Notes the same where it is what a write has failed of.
-    pub(super) fn write_failed(&self, mount: usize, error: &io::Error) {
+    /// Records why a write failed, if the file system of the mount has no more space.
+    pub(super) fn record_failed_write(&self, mount: usize, error: &io::Error) {
         match Errno::from_io_error(error) {
-            Some(Errno::NOSPC) => self.has_no_more(mount, Room::Bytes, FileSystemLimit::Full),
-            Some(Errno::DQUOT) => self.has_no_more(mount, Room::Bytes, FileSystemLimit::Quota),
+            Some(Errno::NOSPC) => self.record_exhausted(mount, Room::Bytes, FileSystemLimit::Full),
+            Some(Errno::DQUOT) => self.record_exhausted(mount, Room::Bytes, FileSystemLimit::Quota),
             _ => {}
         }
     }
 
-    /// Whether a quota of a mount's file system is spent.
-    async fn quota_is_spent(&self, mount: usize) -> bool {
-        let dir = self.mounts[mount].dir.clone();
-        blocking(move || is_spent(&dir)).await
+    async fn is_quota_used_up(&self, mount: usize) -> bool {
+        let dir = self.dir(mount).clone();
+        blocking(move || is_denied_by_quota(&dir)).await
     }
 }
 
-/// Whether whoever asks for a file here, or for a byte of one, is denied it by a quota. The file has no name, and is gone again.
-fn is_spent(dir: &Dir) -> bool {
-    let nameless = OFlags::TMPFILE.bits().cast_signed();
-    let asked =
-        dir.open_with(".", OpenOptions::new().write(true).custom_flags(nameless)).and_then(|mut file| file.write(b"x"));
-    asked.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::DQUOT))
+/// Returns whether a quota denies a new file here, or a byte in one. The file has no name, and is removed when it is closed.
+fn is_denied_by_quota(dir: &Dir) -> bool {
+    let unnamed = OFlags::TMPFILE.bits().cast_signed();
+    let written =
+        dir.open_with(".", OpenOptions::new().write(true).custom_flags(unnamed)).and_then(|mut file| file.write(b"x"));
+    written.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::DQUOT))
 }

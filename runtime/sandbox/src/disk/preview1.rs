@@ -1,33 +1,29 @@
-//! Preview 1, all of whose calls go through here: those on mounts are looked at and counted, and the rest is handed on as it is.
+//! All calls of preview 1. Those on mounts are checked and counted, the others go straight to wasmtime-wasi.
 //!
-//! The library keeps its descriptors to itself, so what it does not tell of them is asked for by calls of the guest's own kind.
+//! The descriptors of wasmtime-wasi are private. What Capstan must know about them it finds out with calls that a guest could make too.
 
-mod listing;
-mod mounted;
+mod accounting;
+mod readdir;
 
 use capstan_core::outcome::Room;
 use wasmtime::Result as Trappable;
 use wasmtime_wasi::p1::types::{
-    Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
+    Advice, CiovecArray, Clockid, Dircookie, Errno, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
     Filestat, Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags,
     Signal, Size, Subscription, Timestamp, UserErrorConversion, Whence,
 };
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
-pub(super) use self::listing::Listing;
-use self::mounted::{can_be_opened, part, text};
-use super::super::host::Host;
-use super::super::open_files;
+use self::accounting::{Answer, Path, check_can_open, partial_buffer, string_memory};
 use super::Handle;
-
-type Answer<T> = Result<T, Error>;
-type Path = GuestPtr<str>;
+use crate::host::Host;
+use crate::open_files;
 
 impl UserErrorConversion for Host {}
 
-/// Handed on as they are.
-macro_rules! handed_on {
+/// Defines calls that go straight to wasmtime-wasi.
+macro_rules! passed_on {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
         fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $type),*) -> Answer<$answer> {
             self.wasi.$name(memory, $($arg),*)
@@ -35,7 +31,7 @@ macro_rules! handed_on {
     )*};
 }
 
-/// Counted, and handed on as they are.
+/// Defines calls that are only counted.
 macro_rules! counted {
     ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
         async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
@@ -45,13 +41,13 @@ macro_rules! counted {
     )*};
 }
 
-/// Counted and handed on, but not where the mount is one file: they change its directory, or tell of it.
+/// Defines calls that are counted, and denied if the mount is a single file, because they change its directory or report about it.
 macro_rules! in_directories {
     ($($name:ident($fd:ident: Fd $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {$(
         async fn $name(&mut self, memory: &mut GuestMemory<'_>, $fd: Fd, $($arg: $type),*) -> Answer<$answer> {
-            self.in_directory(memory, $fd).await?;
+            self.check_in_directory(memory, $fd).await?;
             let answer = self.wasi.$name(memory, $fd, $($arg),*).await;
-            self.of_directories(memory, &[$fd], answer).await
+            self.explain_badf(memory, &[$fd], answer).await
         }
     )*};
 }
@@ -61,14 +57,14 @@ impl WasiSnapshotPreview1 for Host {
         self.wasi.set_hostcall_fuel(fuel);
     }
 
-    handed_on! {
+    passed_on! {
         args_get(argv: GuestPtr<GuestPtr<u8>>, argv_buf: GuestPtr<u8>) -> ();
         args_sizes_get() -> (Size, Size);
         environ_get(environ: GuestPtr<GuestPtr<u8>>, environ_buf: GuestPtr<u8>) -> ();
         environ_sizes_get() -> (Size, Size);
         clock_res_get(id: Clockid) -> Timestamp;
         clock_time_get(id: Clockid, precision: Timestamp) -> Timestamp;
-        // It is not supported, and so takes no room.
+        // wasmtime-wasi does not support it, so it needs no space.
         fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ();
         fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> ();
         fd_fdstat_set_rights(fd: Fd, base: Rights, inheriting: Rights) -> ();
@@ -128,7 +124,7 @@ impl WasiSnapshotPreview1 for Host {
         let is_directory = async |host: &mut Self, memory: &mut GuestMemory<'_>| -> Answer<bool> {
             Ok(host.wasi.fd_filestat_get(memory, fd).await?.filetype == Filetype::Directory)
         };
-        if self.at(fd).is_some_and(|(ledger, handle)| ledger.is_file(handle.mount))
+        if self.mount_of(fd).is_some_and(|(ledger, handle)| ledger.is_file(handle.mount))
             && is_directory(self, memory).await?
         {
             return Err(Errno::Perm.into());
@@ -138,7 +134,7 @@ impl WasiSnapshotPreview1 for Host {
 
     async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
         self.wasi.fd_close(memory, fd).await?;
-        self.set(fd, None);
+        self.set_handle(fd, None);
         Ok(())
     }
 
@@ -146,8 +142,8 @@ impl WasiSnapshotPreview1 for Host {
         self.wasi.fd_renumber(memory, from, to).await?;
         if u32::from(from) != u32::from(to) {
             let moved = self.disk.as_ref().and_then(|disk| disk.handle(from.into()));
-            self.set(from, None);
-            self.set(to, moved);
+            self.set_handle(from, None);
+            self.set_handle(to, moved);
         }
         Ok(())
     }
@@ -156,20 +152,20 @@ impl WasiSnapshotPreview1 for Host {
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: Fd,
-        room: GuestPtr<u8>,
+        buffer: GuestPtr<u8>,
         size: Size,
         cookie: Dircookie,
     ) -> Answer<Size> {
-        self.in_directory(memory, fd).await?;
-        let listed = self.list(memory, fd, room, size, cookie).await;
-        self.of_directories(memory, &[fd], listed).await
+        self.check_in_directory(memory, fd).await?;
+        let listed = self.read_directory(memory, fd, buffer, size, cookie).await;
+        self.explain_badf(memory, &[fd], listed).await
     }
 
     async fn fd_read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Answer<Size> {
         let read = self.wasi.fd_read(memory, fd, buffers).await?;
-        if let Some((ledger, handle)) = self.at(fd) {
-            ledger.operation(handle.mount);
-            ledger.read(handle.mount, read.into());
+        if let Some((ledger, handle)) = self.mount_of(fd) {
+            ledger.count_operation(handle.mount);
+            ledger.count_read(handle.mount, read.into());
         }
         Ok(read)
     }
@@ -182,25 +178,25 @@ impl WasiSnapshotPreview1 for Host {
         offset: Filesize,
     ) -> Answer<Size> {
         let read = self.wasi.fd_pread(memory, fd, buffers, offset).await?;
-        if let Some((ledger, handle)) = self.at(fd) {
-            ledger.operation(handle.mount);
-            ledger.read(handle.mount, read.into());
+        if let Some((ledger, handle)) = self.mount_of(fd) {
+            ledger.count_operation(handle.mount);
+            ledger.count_read(handle.mount, read.into());
         }
         Ok(read)
     }
 
     async fn fd_write(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Answer<Size> {
-        let Some(write) = self.admit(memory, fd, buffers, None).await? else {
+        let Some(write) = self.admit_write(memory, fd, buffers, None).await? else {
             return self.wasi.fd_write(memory, fd, buffers).await;
         };
-        let written = if write.admitted == write.asked {
+        let written = if write.admitted == write.requested {
             self.wasi.fd_write(memory, fd, buffers).await
         } else {
-            let (mut part, buffers) = part(memory, buffers, write.admitted)?;
+            let (mut part, buffers) = partial_buffer(memory, buffers, write.admitted)?;
             self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await
         };
-        let written = self.told(fd, Room::Bytes, written).await?;
-        self.wrote(fd, &write, written);
+        let written = self.record_failure(fd, Room::Bytes, written).await?;
+        self.count_written(fd, &write, written);
         Ok(written)
     }
 
@@ -211,34 +207,36 @@ impl WasiSnapshotPreview1 for Host {
         buffers: CiovecArray,
         offset: Filesize,
     ) -> Answer<Size> {
-        let Some(write) = self.admit(memory, fd, buffers, Some(offset)).await? else {
+        let Some(write) = self.admit_write(memory, fd, buffers, Some(offset)).await? else {
             return self.wasi.fd_pwrite(memory, fd, buffers, offset).await;
         };
-        let written = if write.admitted == write.asked {
+        let written = if write.admitted == write.requested {
             self.wasi.fd_pwrite(memory, fd, buffers, offset).await
         } else {
-            let (mut part, buffers) = part(memory, buffers, write.admitted)?;
+            let (mut part, buffers) = partial_buffer(memory, buffers, write.admitted)?;
             self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await
         };
-        let written = self.told(fd, Room::Bytes, written).await?;
-        self.wrote(fd, &write, written);
+        let written = self.record_failure(fd, Room::Bytes, written).await?;
+        self.count_written(fd, &write, written);
         Ok(written)
     }
 
     async fn fd_filestat_set_size(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, size: Filesize) -> Answer<()> {
-        let Some((_, handle)) = self.at(fd) else { return self.wasi.fd_filestat_set_size(memory, fd, size).await };
+        let Some((_, handle)) = self.mount_of(fd) else {
+            return self.wasi.fd_filestat_set_size(memory, fd, size).await;
+        };
         self.count(fd);
         let growth = size.saturating_sub(self.wasi.fd_filestat_get(memory, fd).await?.size);
-        let (ledger, _) = self.at(fd).ok_or(Errno::Badf)?;
-        if growth > ledger.room(handle.mount, Room::Bytes) {
+        let (ledger, _) = self.mount_of(fd).ok_or(Errno::Badf)?;
+        if growth > ledger.remaining(handle.mount, Room::Bytes) {
             return Err(ledger.deny(handle.mount, Room::Bytes).into());
         }
         let resized = self.wasi.fd_filestat_set_size(memory, fd, size).await;
-        self.told(fd, Room::Bytes, resized).await?;
-        if let Some((ledger, handle)) = self.at(fd) {
-            ledger.wrote(handle.mount, growth);
+        self.record_failure(fd, Room::Bytes, resized).await?;
+        if let Some((ledger, handle)) = self.mount_of(fd) {
+            ledger.count_written(handle.mount, growth);
         }
-        self.set(fd, Some(Handle { size, ..handle }));
+        self.set_handle(fd, Some(Handle { size, ..handle }));
         Ok(())
     }
 
@@ -249,34 +247,34 @@ impl WasiSnapshotPreview1 for Host {
         flags: Lookupflags,
         path: Path,
     ) -> Answer<Filestat> {
-        let there = match self.leads(memory, fd, path).await? {
+        let there = match self.resolve(memory, fd, path).await? {
             None => self.wasi.path_filestat_get(memory, fd, flags, path).await,
             Some(name) => {
-                let (mut own, path) = text(&name)?;
+                let (mut host_memory, path) = string_memory(&name)?;
                 let flags = Lookupflags::empty();
-                self.wasi.path_filestat_get(&mut GuestMemory::Unshared(&mut own), fd, flags, path).await
+                self.wasi.path_filestat_get(&mut GuestMemory::Unshared(&mut host_memory), fd, flags, path).await
             }
         };
-        self.of_directories(memory, &[fd], there).await
+        self.explain_badf(memory, &[fd], there).await
     }
 
     async fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
-        self.in_directory(memory, fd).await?;
-        self.may_make(memory, fd, path).await?;
-        let made = self.wasi.path_create_directory(memory, fd, path).await;
-        let made = self.of_directories(memory, &[fd], made).await;
-        self.told(fd, Room::Files, made).await?;
-        self.made(fd);
+        self.check_in_directory(memory, fd).await?;
+        self.check_can_create(memory, fd, path).await?;
+        let created = self.wasi.path_create_directory(memory, fd, path).await;
+        let created = self.explain_badf(memory, &[fd], created).await;
+        self.record_failure(fd, Room::Files, created).await?;
+        self.count_created(fd);
         Ok(())
     }
 
     async fn path_symlink(&mut self, memory: &mut GuestMemory<'_>, target: Path, fd: Fd, path: Path) -> Answer<()> {
-        self.in_directory(memory, fd).await?;
-        self.may_make(memory, fd, path).await?;
-        let made = self.wasi.path_symlink(memory, target, fd, path).await;
-        let made = self.of_directories(memory, &[fd], made).await;
-        self.told(fd, Room::Files, made).await?;
-        self.made(fd);
+        self.check_in_directory(memory, fd).await?;
+        self.check_can_create(memory, fd, path).await?;
+        let created = self.wasi.path_symlink(memory, target, fd, path).await;
+        let created = self.explain_badf(memory, &[fd], created).await;
+        self.record_failure(fd, Room::Files, created).await?;
+        self.count_created(fd);
         Ok(())
     }
 
@@ -289,14 +287,14 @@ impl WasiSnapshotPreview1 for Host {
         to: Fd,
         to_path: Path,
     ) -> Answer<()> {
-        self.on_one_mount(memory, from, to).await?;
-        // Before the room is looked at: nothing is denied for want of it where nothing can be made.
+        self.check_same_mount(memory, from, to).await?;
+        // Checked before the quota: a call that cannot create anything must not be recorded as denied by it.
         self.must_be_directory(memory, from).await?;
-        self.may_make(memory, to, to_path).await?;
-        let made = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
-        let made = self.of_directories(memory, &[from, to], made).await;
-        self.told(to, Room::Files, made).await?;
-        self.made(to);
+        self.check_can_create(memory, to, to_path).await?;
+        let created = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
+        let created = self.explain_badf(memory, &[from, to], created).await;
+        self.record_failure(to, Room::Files, created).await?;
+        self.count_created(to);
         Ok(())
     }
 
@@ -308,9 +306,9 @@ impl WasiSnapshotPreview1 for Host {
         to: Fd,
         to_path: Path,
     ) -> Answer<()> {
-        self.on_one_mount(memory, from, to).await?;
+        self.check_same_mount(memory, from, to).await?;
         let renamed = self.wasi.path_rename(memory, from, from_path, to, to_path).await;
-        self.of_directories(memory, &[from, to], renamed).await
+        self.explain_badf(memory, &[from, to], renamed).await
     }
 
     async fn path_open(
@@ -324,46 +322,49 @@ impl WasiSnapshotPreview1 for Host {
         inheriting: Rights,
         flags: Fdflags,
     ) -> Answer<Fd> {
-        let Some((_, handle)) = self.at(dir) else {
+        let Some((_, handle)) = self.mount_of(dir) else {
             let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
-            return self.of_directories(memory, &[dir], opened).await;
+            return self.explain_badf(memory, &[dir], opened).await;
         };
         let mount = handle.mount;
-        let own = self.leads(memory, dir, path).await?;
-        if !open_files::is_there_room() {
+        let mounted_file = self.resolve(memory, dir, path).await?;
+        if !open_files::may_open_another() {
             return Err(Errno::Nfile.into());
         }
-        if let Some(name) = own {
-            // Neither made where it is gone, nor looked for elsewhere.
+        if let Some(name) = mounted_file {
+            // If the file was removed, it is not created again; and a symlink is not followed.
             let (lookup, how) = (Lookupflags::empty(), how & !(Oflags::CREAT | Oflags::EXCL));
-            let (mut own, path) = text(&name)?;
-            let memory = &mut GuestMemory::Unshared(&mut own);
+            let (mut host_memory, path) = string_memory(&name)?;
+            let memory = &mut GuestMemory::Unshared(&mut host_memory);
             let there = self.wasi.path_filestat_get(memory, dir, lookup, path).await;
-            can_be_opened(self.of_directories(memory, &[dir], there).await?.filetype)?;
+            check_can_open(self.explain_badf(memory, &[dir], there).await?.filetype)?;
             let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
-            self.set(opened, Some(Handle { mount, size: 0 }));
+            self.set_handle(opened, Some(Handle { mount, size: 0 }));
             return Ok(opened);
         }
-        // What is there, before it is opened: opening a FIFO could block a thread for ever.
-        let makes = match self.wasi.path_filestat_get(memory, dir, lookup, path).await {
-            Ok(there) => can_be_opened(there.filetype).map(|()| false)?,
+        // Checked before opening: opening a FIFO could block a thread forever.
+        let creates = match self.wasi.path_filestat_get(memory, dir, lookup, path).await {
+            Ok(there) => check_can_open(there.filetype).map(|()| false)?,
             Err(error) if error.downcast_ref() == Some(&Errno::Noent) => how.contains(Oflags::CREAT),
-            Err(error) => return self.of_directories(memory, &[dir], Err(error)).await,
+            Err(error) => return self.explain_badf(memory, &[dir], Err(error)).await,
         };
-        if makes && let Some((ledger, _)) = self.at(dir).filter(|(ledger, _)| ledger.room(mount, Room::Files) == 0) {
+        if creates
+            && let Some((ledger, _)) =
+                self.mount_of(dir).filter(|(ledger, _)| ledger.remaining(mount, Room::Files) == 0)
+        {
             return Err(ledger.deny(mount, Room::Files).into());
         }
         let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
-        let opened = self.told(dir, Room::Files, opened).await?;
-        if makes {
-            self.made(dir);
+        let opened = self.record_failure(dir, Room::Files, opened).await?;
+        if creates {
+            self.count_created(dir);
         }
-        self.set(opened, Some(Handle { mount, size: 0 }));
+        self.set_handle(opened, Some(Handle { mount, size: 0 }));
         Ok(opened)
     }
 }
 
-/// All of preview 1, as a linker has it.
+/// Adds all calls of preview 1 to `linker`.
 pub(crate) fn add_to_linker(linker: &mut wasmtime::Linker<Host>) -> Trappable<()> {
     wasmtime_wasi::p1::wasi_snapshot_preview1::add_to_linker(linker, |host: &mut Host| host)
 }

@@ -1,5 +1,5 @@
-//! Streams of files: those that are read from are the library's, counted. Those that are written to are ours, since the library does not
-//! tell how much was written where a disk fails.
+//! The streams of files in 0.2. An input stream is that of wasmtime-wasi with counting. An output stream is Capstan's own, because
+//! wasmtime-wasi does not report how much was written if a disk fails.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -14,63 +14,64 @@ use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use wasmtime_wasi::p2::{DynInputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-use super::{Full, Ledger};
+use super::ledger::{Ledger, QuotaExceeded};
 
-/// Bytes that a stream takes at a time.
+/// How many bytes a stream accepts at a time.
 const CAPACITY: usize = 64 << 10;
 
-/// What a guest reads of a file.
-pub(super) struct Reading {
+/// A stream from a file to a guest.
+pub(super) struct FileInputStream {
     pub(super) inner: DynInputStream,
     pub(super) ledger: Arc<Ledger>,
     pub(super) mount: usize,
 }
 
-/// What a guest writes to a file.
-pub(super) struct Writing {
+/// A stream from a guest to a file.
+pub(super) struct FileOutputStream {
     ledger: Arc<Ledger>,
     mount: usize,
     file: Arc<File>,
-    /// Where the next byte goes; `None` for the end, wherever that is.
-    at: Option<u64>,
-    /// A size that the file has at least.
+    /// The offset of the next byte. `None` appends, wherever the end is by then.
+    offset: Option<u64>,
+    /// The size that the file has at least.
     size: u64,
     state: State,
 }
 
 enum State {
     Ready,
-    /// Bytes are on their way.
-    Busy(AbortOnDropHandle<io::Result<()>>),
-    /// They did not all get there.
+    /// A write is in progress.
+    Writing(AbortOnDropHandle<io::Result<()>>),
+    /// The last write failed, which the guest does not know yet.
     Failed(io::Error),
     Closed,
 }
 
-/// Bytes on their way to a file. They have been counted; what does not get there is taken back.
-struct Sent {
+/// A write in progress. Its bytes are counted already; dropping it subtracts what was not written.
+struct PendingWrite {
     ledger: Arc<Ledger>,
     mount: usize,
     file: Arc<File>,
-    at: Option<u64>,
+    offset: Option<u64>,
     bytes: Bytes,
-    /// What was counted for those that are not written yet.
+    /// How much was counted for the bytes that are not written yet.
     counted: u64,
-    /// Dropped last: whoever waits for it finds the bytes written or taken back.
-    _on_its_way: TaskTrackerToken,
+    /// Dropped last, so that whoever waits for it finds the bytes written or subtracted.
+    _token: TaskTrackerToken,
 }
 
-impl Reading {
+impl FileInputStream {
+    /// Counts the result of a read.
     fn count(&self, read: &StreamResult<Bytes>) {
         if let Ok(bytes) = read {
-            self.ledger.operation(self.mount);
-            self.ledger.read(self.mount, bytes.len() as u64);
+            self.ledger.count_operation(self.mount);
+            self.ledger.count_read(self.mount, bytes.len() as u64);
         }
     }
 }
 
 #[async_trait::async_trait]
-impl InputStream for Reading {
+impl InputStream for FileInputStream {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         let read = self.inner.read(size);
         self.count(&read);
@@ -89,82 +90,83 @@ impl InputStream for Reading {
 }
 
 #[async_trait::async_trait]
-impl Pollable for Reading {
+impl Pollable for FileInputStream {
     async fn ready(&mut self) {
         self.inner.ready().await;
     }
 }
 
-impl Writing {
-    /// A stream to `file` from the offset `at` on, or to its end.
-    pub(super) fn new(ledger: Arc<Ledger>, mount: usize, file: Arc<File>, at: Option<u64>) -> Self {
-        Self { ledger, mount, file, at, size: 0, state: State::Ready }
+impl FileOutputStream {
+    /// Creates a stream that writes to `file` from `offset` on, or appends to it if that is `None`.
+    pub(super) fn new(ledger: Arc<Ledger>, mount: usize, file: Arc<File>, offset: Option<u64>) -> Self {
+        Self { ledger, mount, file, offset, size: 0, state: State::Ready }
     }
 
-    /// What lies between the end of the file and the place of the next byte, and becomes part of it with that.
+    /// Returns the bytes between the end of the file and the offset of the next byte, which become part of the file with the next write.
     fn hole(&mut self) -> u64 {
-        let Some(at) = self.at else { return 0 };
-        if at > self.size {
-            // A file whose size cannot be told counts as empty.
+        let Some(offset) = self.offset else { return 0 };
+        if offset > self.size {
+            // If the size is not known, the file counts as empty.
             self.size = self.file.metadata().map_or(0, |metadata| metadata.len());
         }
-        at.saturating_sub(self.size)
+        offset.saturating_sub(self.size)
     }
 
-    /// Sends off what there is room for, and leaves the rest.
-    fn send(&mut self, bytes: &mut Bytes) -> StreamResult<()> {
-        self.ledger.operation(self.mount);
+    /// Starts to write what the quota has room for, and leaves the rest in `bytes`.
+    fn start_write(&mut self, bytes: &mut Bytes) -> StreamResult<()> {
+        self.ledger.count_operation(self.mount);
         let hole = self.hole();
-        let admitted = self.ledger.admit(self.mount, bytes.len() as u64, hole).map_err(failed)?;
+        let admitted = self.ledger.admit_write(self.mount, bytes.len() as u64, hole).map_err(operation_failed)?;
         let bytes = bytes.split_to(usize::try_from(admitted).unwrap_or(bytes.len()));
         if bytes.is_empty() {
             return Ok(());
         }
         let counted = admitted.saturating_add(hole);
-        self.ledger.wrote(self.mount, counted);
+        self.ledger.count_written(self.mount, counted);
         let (ledger, file) = (self.ledger.clone(), self.file.clone());
-        let on_its_way = ledger.writes.token();
-        let sent = Sent { ledger, mount: self.mount, file, at: self.at, bytes, counted, _on_its_way: on_its_way };
-        if let Some(at) = &mut self.at {
-            *at = at.saturating_add(admitted);
-            self.size = self.size.max(*at);
+        let token = ledger.writes.token();
+        let write =
+            PendingWrite { ledger, mount: self.mount, file, offset: self.offset, bytes, counted, _token: token };
+        if let Some(offset) = &mut self.offset {
+            *offset = offset.saturating_add(admitted);
+            self.size = self.size.max(*offset);
         }
-        self.state = State::Busy(AbortOnDropHandle::new(tokio::task::spawn_blocking(|| sent.write())));
+        self.state = State::Writing(AbortOnDropHandle::new(tokio::task::spawn_blocking(|| write.run())));
         Ok(())
     }
 
-    /// For those bytes that there was no room for.
-    fn rest(&self, rest: &Bytes) -> StreamResult<()> {
-        if rest.is_empty() { Ok(()) } else { Err(failed(self.ledger.deny(self.mount, Room::Bytes))) }
+    /// Returns an error if the quota had no room for all bytes.
+    fn check_rest(&self, rest: &Bytes) -> StreamResult<()> {
+        if rest.is_empty() { Ok(()) } else { Err(operation_failed(self.ledger.deny(self.mount, Room::Bytes))) }
     }
 
-    /// Whether bytes are on their way; what has become of the last ones, where that is not told yet.
-    fn is_busy(&mut self) -> StreamResult<bool> {
+    /// Returns whether a write is in progress, or the error of the last write if the guest does not know it yet.
+    fn is_writing(&mut self) -> StreamResult<bool> {
         match mem::replace(&mut self.state, State::Closed) {
             State::Failed(error) => Err(StreamError::LastOperationFailed(error.into())),
             State::Closed => Err(StreamError::Closed),
             state => {
                 self.state = state;
-                Ok(matches!(self.state, State::Busy(_)))
+                Ok(matches!(self.state, State::Writing(_)))
             }
         }
     }
 }
 
-impl Sent {
-    /// Writes them.
-    fn write(mut self) -> io::Result<()> {
+impl PendingWrite {
+    /// Writes all bytes. Blocks.
+    fn run(mut self) -> io::Result<()> {
         while !self.bytes.is_empty() {
             match self.write_some() {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.bytes.advance(count);
-                    self.at = self.at.map(|at| at.saturating_add(count as u64));
+                    self.offset = self.offset.map(|offset| offset.saturating_add(count as u64));
                     self.counted = self.bytes.len() as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.ledger.write_failed(self.mount, &error);
+                    self.ledger.record_failed_write(self.mount, &error);
                     return Err(error);
                 }
             }
@@ -173,56 +175,56 @@ impl Sent {
     }
 
     fn write_some(&self) -> io::Result<usize> {
-        match self.at {
-            Some(at) => self.file.write_at(&self.bytes, at),
+        match self.offset {
+            Some(offset) => self.file.write_at(&self.bytes, offset),
             None => Ok(pwritev2(&self.file, &[IoSlice::new(&self.bytes)], 0, ReadWriteFlags::APPEND)?),
         }
     }
 }
 
-impl Drop for Sent {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
-        self.ledger.unwritten(self.mount, self.counted);
+        self.ledger.subtract_unwritten(self.mount, self.counted);
     }
 }
 
 #[async_trait::async_trait]
-impl OutputStream for Writing {
+impl OutputStream for FileOutputStream {
     fn write(&mut self, mut bytes: Bytes) -> StreamResult<()> {
-        if self.is_busy()? {
-            return Err(StreamError::trap("a write was not permitted: `check-write` was not asked"));
+        if self.is_writing()? {
+            return Err(StreamError::trap("the guest wrote without permission: it did not call `check-write`"));
         }
-        self.send(&mut bytes)?;
-        self.rest(&bytes)
+        self.start_write(&mut bytes)?;
+        self.check_rest(&bytes)
     }
 
     async fn blocking_write_and_flush(&mut self, mut bytes: Bytes) -> StreamResult<()> {
         self.ready().await;
-        self.is_busy()?;
-        self.send(&mut bytes)?;
+        self.is_writing()?;
+        self.start_write(&mut bytes)?;
         self.ready().await;
-        self.is_busy()?;
-        self.rest(&bytes)
+        self.is_writing()?;
+        self.check_rest(&bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.is_busy().map(drop)
+        self.is_writing().map(drop)
     }
 
-    /// As much as there is room for. Where there is none it is as if there were, so that the next write is told why it fails, and a guest
-    /// that has written all it wanted can still flush.
+    /// Returns how much the quota has room for. If it has none, returns the full capacity, so that the next write fails with the reason, and a
+    /// guest that has nothing more to write can still flush.
     fn check_write(&mut self) -> StreamResult<usize> {
-        if self.is_busy()? {
+        if self.is_writing()? {
             return Ok(0);
         }
         let hole = self.hole();
-        match self.ledger.room(self.mount, Room::Bytes).saturating_sub(hole) {
+        match self.ledger.remaining(self.mount, Room::Bytes).saturating_sub(hole) {
             0 => Ok(CAPACITY),
-            room => Ok(CAPACITY.min(usize::try_from(room).unwrap_or(usize::MAX))),
+            remaining => Ok(CAPACITY.min(usize::try_from(remaining).unwrap_or(usize::MAX))),
         }
     }
 
-    /// What is on its way gets there.
+    /// Waits until the write in progress is finished.
     async fn cancel(&mut self) {
         self.ready().await;
         self.state = State::Closed;
@@ -230,10 +232,10 @@ impl OutputStream for Writing {
 }
 
 #[async_trait::async_trait]
-impl Pollable for Writing {
+impl Pollable for FileOutputStream {
     async fn ready(&mut self) {
-        if let State::Busy(writing) = &mut self.state {
-            self.state = match writing.await {
+        if let State::Writing(write) = &mut self.state {
+            self.state = match write.await {
                 Ok(Ok(())) => State::Ready,
                 Ok(Err(error)) => State::Failed(error),
                 Err(error) => State::Failed(io::Error::other(error)),
@@ -242,6 +244,6 @@ impl Pollable for Writing {
     }
 }
 
-fn failed(full: Full) -> StreamError {
-    StreamError::LastOperationFailed(full.into())
+fn operation_failed(error: QuotaExceeded) -> StreamError {
+    StreamError::LastOperationFailed(error.into())
 }

@@ -1,4 +1,4 @@
-//! The functions of `wasi:sockets` that stand in front of the library's own: where names are looked up and where bytes pass.
+//! The functions of `wasi:sockets` that replace those of wasmtime-wasi: they look up names, create sockets and transfer bytes.
 
 use std::mem;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use capstan_core::policy::Protocol;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::sockets::network::{
-    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network as Grant,
+    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network as NetworkResource,
 };
 use wasmtime_wasi::p2::bindings::sockets::tcp::HostTcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::tcp_create_socket::Host as _;
@@ -22,18 +22,19 @@ use wasmtime_wasi::p2::{
 };
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 
-use super::super::open_files;
+use super::Network;
 use super::lookup::Lookup;
-use super::meter::{Incoming, Outgoing};
-use super::{Host, Network};
+use super::meter::{MeteredInput, MeteredOutput};
+use crate::host::Host;
+use crate::open_files;
 
-/// The version that the library defines; guests of older ones are linked to it.
+/// The version that wasmtime-wasi defines. Guests that were built for older ones are linked to it.
 const VERSION: &str = "@0.2.12";
 
-/// What a function of these interfaces returns.
-type Told<T> = Result<(Result<T, ErrorCode>,)>;
+/// The return type of these functions.
+type GuestResult<T> = Result<(Result<T, ErrorCode>,)>;
 
-/// The functions whose place is taken.
+/// The functions that are replaced.
 const SHADOWED: [(&str, &str); 7] = [
     ("ip-name-lookup", "resolve-addresses"),
     ("tcp-create-socket", "create-tcp-socket"),
@@ -44,21 +45,21 @@ const SHADOWED: [(&str, &str); 7] = [
     ("udp", "[method]incoming-datagram-stream.receive"),
 ];
 
-/// Takes the place of what the library has put into `linker`.
+/// Replaces functions that wasmtime-wasi has added to `linker`.
 ///
 /// # Errors
-/// That the library has nothing there: it is of another version, and guests would get what nobody counts.
-pub(crate) fn shadow(linker: &mut Linker<Host>) -> Result<()> {
+/// If one of them is not there. Then wasmtime-wasi has another version, and guests would get functions that count nothing.
+pub(crate) fn shadow_sockets(linker: &mut Linker<Host>) -> Result<()> {
     for (interface, function) in SHADOWED {
-        // What is there already cannot be defined once more.
+        // Defining a function fails if it exists.
         let is_missing = instance(linker, interface)?.func_wrap(function, |_, (): ()| Ok(())).is_ok();
-        wasmtime::ensure!(!is_missing, "wasi:sockets/{interface}{VERSION} has no {function} to take the place of");
+        wasmtime::ensure!(!is_missing, "wasi:sockets/{interface}{VERSION} has no {function} to replace");
     }
     linker.allow_shadowing(true);
-    names(linker)?;
-    sockets(linker)?;
-    tcp(linker)?;
-    udp(linker)?;
+    shadow_lookup(linker)?;
+    shadow_creation(linker)?;
+    shadow_tcp(linker)?;
+    shadow_udp(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -67,7 +68,7 @@ fn instance<'a>(linker: &'a mut Linker<Host>, interface: &str) -> Result<LinkerI
     linker.instance(&format!("wasi:sockets/{interface}{VERSION}"))
 }
 
-fn names(linker: &mut Linker<Host>) -> Result<()> {
+fn shadow_lookup(linker: &mut Linker<Host>) -> Result<()> {
     let mut names = instance(linker, "ip-name-lookup")?;
     let lookup = ResourceType::host::<Lookup>();
     names.resource("resolve-address-stream", lookup, |mut store, rep| {
@@ -76,9 +77,9 @@ fn names(linker: &mut Linker<Host>) -> Result<()> {
     })?;
     names.func_wrap(
         "resolve-addresses",
-        |mut store: StoreContextMut<'_, Host>, (_, name): (Resource<Grant>, String)| {
+        |mut store: StoreContextMut<'_, Host>, (_, name): (Resource<NetworkResource>, String)| {
             let host = store.data_mut();
-            told(match Lookup::new(host.network()?, &name) {
+            to_guest_result(match Lookup::new(host.network()?, &name) {
                 Ok(lookup) => Ok(host.sockets().table.push(lookup)?),
                 Err(error) => Err(error.into()),
             })
@@ -97,40 +98,40 @@ fn names(linker: &mut Linker<Host>) -> Result<()> {
     })
 }
 
-fn sockets(linker: &mut Linker<Host>) -> Result<()> {
+fn shadow_creation(linker: &mut Linker<Host>) -> Result<()> {
     instance(linker, "tcp-create-socket")?.func_wrap(
         "create-tcp-socket",
         |mut store, (family,): (IpAddressFamily,)| {
-            told(may_be_made().and_then(|()| store.data_mut().sockets().create_tcp_socket(family)))
+            to_guest_result(check_descriptors().and_then(|()| store.data_mut().sockets().create_tcp_socket(family)))
         },
     )?;
     instance(linker, "udp-create-socket")?.func_wrap_async(
         "create-udp-socket",
         |mut store, (family,): (IpAddressFamily,)| {
             Box::new(async move {
-                if let Err(error) = may_be_made() {
-                    return told(Err(error));
+                if let Err(error) = check_descriptors() {
+                    return to_guest_result(Err(error));
                 }
-                told(store.data_mut().sockets().create_udp_socket(family).await)
+                to_guest_result(store.data_mut().sockets().create_udp_socket(family).await)
             })
         },
     )
 }
 
-/// A socket is an open file.
-fn may_be_made() -> SocketResult<()> {
-    if open_files::is_there_room() { Ok(()) } else { Err(ErrorCode::NewSocketLimit.into()) }
+/// Returns an error if no descriptor is available for another socket.
+fn check_descriptors() -> SocketResult<()> {
+    if open_files::may_open_another() { Ok(()) } else { Err(ErrorCode::NewSocketLimit.into()) }
 }
 
-fn tcp(linker: &mut Linker<Host>) -> Result<()> {
+fn shadow_tcp(linker: &mut Linker<Host>) -> Result<()> {
     let mut tcp = instance(linker, "tcp")?;
     tcp.func_wrap("[method]tcp-socket.finish-connect", |mut store, (socket,): (Resource<TcpSocket>,)| {
-        told(connected(store.data_mut(), &socket))
+        to_guest_result(finish_connect(store.data_mut(), &socket))
     })
 }
 
-/// The streams of a connection that has come about, each behind its meter.
-fn connected(
+/// Returns the streams of a new connection, which are metered.
+fn finish_connect(
     host: &mut Host,
     socket: &Resource<TcpSocket>,
 ) -> SocketResult<(Resource<DynInputStream>, Resource<DynOutputStream>)> {
@@ -138,17 +139,17 @@ fn connected(
     let mut sockets = host.sockets();
     let (input, output) = HostTcpSocket::finish_connect(&mut sockets, Resource::new_borrow(socket.rep()))?;
     let peer = SocketAddr::from(HostTcpSocket::remote_address(&mut sockets, Resource::new_borrow(socket.rep()))?);
-    let contact = network.contact(Protocol::Tcp, peer).ok_or(ErrorCode::AccessDenied)?;
+    let peer = network.peer(Protocol::Tcp, peer).ok_or(ErrorCode::AccessDenied)?;
     let slot = sockets.table.get_mut(&input)?;
     let stream = mem::replace(slot, Box::new(ClosedInputStream));
-    *slot = Box::new(Incoming { stream, network: network.clone(), contact: contact.clone() });
+    *slot = Box::new(MeteredInput { stream, network: network.clone(), peer: peer.clone() });
     let slot = sockets.table.get_mut(&output)?;
     let stream = mem::replace(slot, Box::new(ClosedOutputStream));
-    *slot = Box::new(Outgoing { stream, network, contact });
+    *slot = Box::new(MeteredOutput { stream, network, peer });
     Ok((input, output))
 }
 
-fn udp(linker: &mut Linker<Host>) -> Result<()> {
+fn shadow_udp(linker: &mut Linker<Host>) -> Result<()> {
     let mut udp = instance(linker, "udp")?;
     udp.func_wrap_async(
         "[method]udp-socket.stream",
@@ -158,29 +159,29 @@ fn udp(linker: &mut Linker<Host>) -> Result<()> {
                 let streams = HostUdpSocket::stream(&mut host.sockets(), socket, peer).await;
                 if let Ok((_, outgoing)) = &streams {
                     let connected = &mut host.network()?.lock().connected;
-                    // The place may have been another stream's.
+                    // The number may have belonged to another stream before.
                     connected.remove(&outgoing.rep());
                     connected.extend(peer.map(|peer| (outgoing.rep(), SocketAddr::from(peer))));
                 }
-                told(streams)
+                to_guest_result(streams)
             })
         },
     )?;
     udp.func_wrap(
         "[method]outgoing-datagram-stream.send",
         |mut store, (stream, datagrams): (Resource<OutgoingDatagramStream>, Vec<OutgoingDatagram>)| {
-            told(send(store.data_mut(), stream, datagrams))
+            to_guest_result(send(store.data_mut(), stream, datagrams))
         },
     )?;
     udp.func_wrap(
         "[method]incoming-datagram-stream.receive",
-        |mut store, (stream, most): (Resource<IncomingDatagramStream>, u64)| {
-            told(receive(store.data_mut(), stream, most))
+        |mut store, (stream, max): (Resource<IncomingDatagramStream>, u64)| {
+            to_guest_result(receive(store.data_mut(), stream, max))
         },
     )
 }
 
-/// Sends as many of `datagrams` as fit under the cap, each whole.
+/// Sends as many whole `datagrams` as the cap on traffic allows. Returns their number.
 fn send(
     host: &mut Host,
     stream: Resource<OutgoingDatagramStream>,
@@ -192,55 +193,51 @@ fn send(
         .iter()
         .map(|datagram| (datagram.remote_address.map(SocketAddr::from).or(connected), datagram.data.len()))
         .collect();
-    let fitting = fitting(&network, sizes.iter().map(|(_, size)| *size));
-    if fitting == 0 && !datagrams.is_empty() {
-        network.cap_traffic();
+    let allowed = count_allowed(&network, sizes.iter().map(|(_, size)| *size));
+    if allowed == 0 && !datagrams.is_empty() {
+        network.record_traffic_exceeded();
         return Err(ErrorCode::AccessDenied.into());
     }
-    datagrams.truncate(fitting);
+    datagrams.truncate(allowed);
     let sent = host.sockets().send(stream, datagrams)?;
     for (peer, size) in sizes.into_iter().take(usize::try_from(sent).unwrap_or(usize::MAX)) {
-        network.spend(size);
-        if let Some(contact) = peer.and_then(|peer| network.contact(Protocol::Udp, peer)) {
-            contact.sent.add(size as u64);
+        network.consume(size);
+        if let Some(peer) = peer.and_then(|peer| network.peer(Protocol::Udp, peer)) {
+            peer.sent.add(size as u64);
         }
     }
     Ok(sent)
 }
 
-/// Receives up to `most` datagrams; those over the cap are lost.
-fn receive(
-    host: &mut Host,
-    stream: Resource<IncomingDatagramStream>,
-    most: u64,
-) -> SocketResult<Vec<IncomingDatagram>> {
+/// Receives up to `max` datagrams. Those beyond the cap on traffic are lost.
+fn receive(host: &mut Host, stream: Resource<IncomingDatagramStream>, max: u64) -> SocketResult<Vec<IncomingDatagram>> {
     let network = host.network().map_err(SocketError::trap)?.clone();
-    let mut datagrams = host.sockets().receive(stream, most)?;
-    let fitting = fitting(&network, datagrams.iter().map(|datagram| datagram.data.len()));
-    if fitting < datagrams.len() {
-        network.cap_traffic();
-        if fitting == 0 {
+    let mut datagrams = host.sockets().receive(stream, max)?;
+    let allowed = count_allowed(&network, datagrams.iter().map(|datagram| datagram.data.len()));
+    if allowed < datagrams.len() {
+        network.record_traffic_exceeded();
+        if allowed == 0 {
             return Err(ErrorCode::AccessDenied.into());
         }
-        datagrams.truncate(fitting);
+        datagrams.truncate(allowed);
     }
     for IncomingDatagram { data, remote_address } in &datagrams {
-        network.spend(data.len());
-        if let Some(contact) = network.contact(Protocol::Udp, SocketAddr::from(*remote_address)) {
-            contact.received.add(data.len() as u64);
+        network.consume(data.len());
+        if let Some(peer) = network.peer(Protocol::Udp, SocketAddr::from(*remote_address)) {
+            peer.received.add(data.len() as u64);
         }
     }
     Ok(datagrams)
 }
 
-/// How many of datagrams of these sizes fit under the cap.
-fn fitting(network: &Network, sizes: impl Iterator<Item = usize>) -> usize {
-    let mut left = network.left();
-    sizes.take_while(|size| left.checked_sub(*size).inspect(|rest| left = *rest).is_some()).count()
+/// Returns how many of the datagrams of these sizes the cap on traffic allows.
+fn count_allowed(network: &Network, sizes: impl Iterator<Item = usize>) -> usize {
+    let mut remaining = network.remaining();
+    sizes.take_while(|size| remaining.checked_sub(*size).inspect(|rest| remaining = *rest).is_some()).count()
 }
 
-/// What the guest is told; a trap ends the run.
-fn told<T>(result: SocketResult<T>) -> Told<T> {
+/// Converts a result to what the guest gets, or to a trap, which ends the run.
+fn to_guest_result<T>(result: SocketResult<T>) -> GuestResult<T> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),

@@ -1,125 +1,75 @@
-//! Names and what they resolve to.
+//! [`Lookup`]: one lookup of a name for a guest.
 
-use std::fmt;
 use std::future::poll_fn;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use capstan_core::policy::Name;
-use tokio::sync::Semaphore;
 use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode;
 
 use super::Network;
 
-/// Look-ups of all runs that may go on at a time. The system's cannot be given up, and each holds a thread that guests need for files.
-const AT_A_TIME: usize = 16;
-/// Addresses of one name that are heeded.
-const MOST_ADDRESSES: usize = 64;
+/// How many addresses of one name a guest gets.
+const MAX_ADDRESSES: usize = 64;
 
-/// Finds the addresses of hosts.
-#[async_trait::async_trait]
-pub trait Resolve: fmt::Debug + Send + Sync + 'static {
-    /// The addresses of `name`.
-    ///
-    /// # Errors
-    /// What the resolver says; guests learn no more than that there is no address.
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// What guests' names are looked up with; by default the system's resolver.
-#[derive(Clone, Debug)]
-pub struct Resolver(Arc<dyn Resolve>);
-
-impl Resolver {
-    /// Looks names up with `resolve`.
-    pub fn new(resolve: impl Resolve) -> Self {
-        Self(Arc::new(resolve))
-    }
-}
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self::new(System(Arc::new(Semaphore::new(AT_A_TIME))))
-    }
-}
-
-/// The system's resolver, which reads `/etc/hosts` and asks name servers.
-#[derive(Debug)]
-struct System(Arc<Semaphore>);
-
-#[async_trait::async_trait]
-impl Resolve for System {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let turn = self.0.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let name = name.to_owned();
-        let asked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect())
-        });
-        asked.await.map_err(io::Error::other)?
-    }
-}
-
-/// Addresses on their way to a guest.
+/// The addresses that a guest has requested.
 pub(super) struct Lookup(State);
 
 enum State {
-    PolicyRequest(Pin<Box<dyn Future<Output = Found> + Send>>),
-    Answered(Found),
+    Pending(Pin<Box<dyn Future<Output = Addresses> + Send>>),
+    Finished(Addresses),
 }
 
-type Found = Result<std::vec::IntoIter<IpAddr>, ErrorCode>;
+type Addresses = Result<std::vec::IntoIter<IpAddr>, ErrorCode>;
 
 impl Lookup {
-    /// Looks `text` up: a name that a rule names, or an address that a rule is about.
+    /// Starts to look up `text`, which is a name or an IP address. The policy must have a rule for it.
     ///
     /// # Errors
-    /// What the guest is told where that is neither.
+    /// The error code for the guest.
     pub(super) fn new(network: &Network, text: &str) -> Result<Self, ErrorCode> {
-        if let Some(address) = address(text) {
-            let granted = network.addresses(address);
-            let found = granted.then(|| vec![address].into_iter()).ok_or(ErrorCode::AccessDenied)?;
-            return Ok(Self(State::Answered(Ok(found))));
+        if let Some(address) = parse_address(text) {
+            let is_allowed = network.may_use_address(address);
+            let addresses = is_allowed.then(|| vec![address].into_iter()).ok_or(ErrorCode::AccessDenied)?;
+            return Ok(Self(State::Finished(Ok(addresses))));
         }
         let name: Name = text.parse().map_err(|_| ErrorCode::InvalidArgument)?;
-        if !network.names(&name) {
+        if !network.may_look_up(&name) {
             return Err(ErrorCode::AccessDenied);
         }
         let network = network.clone();
-        Ok(Self(State::PolicyRequest(Box::pin(async move {
-            let found = network.0.resolver.0.resolve(name.as_str()).await;
-            let mut found = found.map_err(|_| ErrorCode::NameUnresolvable)?;
-            found.truncate(MOST_ADDRESSES);
-            found.iter_mut().for_each(|address| *address = address.to_canonical());
-            network.remember(&name, &found);
-            Ok(found.into_iter())
+        Ok(Self(State::Pending(Box::pin(async move {
+            let addresses = network.0.resolver.0.resolve(name.as_str()).await;
+            let mut addresses = addresses.map_err(|_| ErrorCode::NameUnresolvable)?;
+            addresses.truncate(MAX_ADDRESSES);
+            addresses.iter_mut().for_each(|address| *address = address.to_canonical());
+            network.remember(&name, &addresses);
+            Ok(addresses.into_iter())
         }))))
     }
 
-    /// The next address; `None` after the last.
+    /// Returns the next address, or `None` after the last one.
     ///
     /// # Errors
-    /// That there is no answer yet, or that it was none.
+    /// [`ErrorCode::WouldBlock`] if the lookup is in progress, or the error of the lookup.
     pub(super) fn next(&mut self) -> Result<Option<IpAddr>, ErrorCode> {
         match self.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(found)) => Ok(found.next()),
+            Poll::Ready(Ok(addresses)) => Ok(addresses.next()),
             Poll::Ready(Err(error)) => Err(*error),
             Poll::Pending => Err(ErrorCode::WouldBlock),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&mut Found> {
-        if let State::PolicyRequest(asked) = &mut self.0 {
-            let found = std::task::ready!(asked.as_mut().poll(cx));
-            self.0 = State::Answered(found);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&mut Addresses> {
+        if let State::Pending(lookup) = &mut self.0 {
+            let addresses = std::task::ready!(lookup.as_mut().poll(cx));
+            self.0 = State::Finished(addresses);
         }
         match &mut self.0 {
-            State::Answered(found) => Poll::Ready(found),
-            State::PolicyRequest(_) => unreachable!("it has just been answered"),
+            State::Finished(addresses) => Poll::Ready(addresses),
+            State::Pending(_) => unreachable!("it was set to finished above"),
         }
     }
 }
@@ -131,8 +81,8 @@ impl Pollable for Lookup {
     }
 }
 
-/// An address that stands where a name could.
-fn address(text: &str) -> Option<IpAddr> {
+/// Parses an IP address that is given in place of a name. IPv6 addresses may be in brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     match bracketed {
         Some(text) => text.parse::<Ipv6Addr>().ok().map(IpAddr::from),

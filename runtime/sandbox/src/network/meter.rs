@@ -1,4 +1,4 @@
-//! The streams of a connection, counted and cut at the cap to the byte.
+//! The streams of a TCP connection, which count their bytes and end exactly at the cap on traffic.
 
 use std::io;
 use std::sync::Arc;
@@ -11,39 +11,39 @@ use wasmtime_wasi::p2::{
 
 use super::Network;
 
-/// What a run receives over a connection.
-pub(super) struct Incoming {
+/// The receiving half of a connection.
+pub(super) struct MeteredInput {
     pub(super) stream: DynInputStream,
     pub(super) network: Network,
-    pub(super) contact: Arc<PeerUsage>,
+    pub(super) peer: Arc<PeerUsage>,
 }
 
-/// What a run sends over a connection.
-pub(super) struct Outgoing {
+/// The sending half of a connection.
+pub(super) struct MeteredOutput {
     pub(super) stream: DynOutputStream,
     pub(super) network: Network,
-    pub(super) contact: Arc<PeerUsage>,
+    pub(super) peer: Arc<PeerUsage>,
 }
 
-/// The error that a guest finds at the cap; it reads it as access that is denied.
-fn capped(network: &Network) -> StreamError {
-    network.cap_traffic();
+/// Records that the cap is exceeded. Returns the error for the guest, which it sees as denied access.
+fn traffic_exceeded(network: &Network) -> StreamError {
+    network.record_traffic_exceeded();
     let error = io::Error::new(io::ErrorKind::PermissionDenied, "the cap on traffic is reached");
     StreamError::LastOperationFailed(error.into())
 }
 
 #[async_trait::async_trait]
-impl InputStream for Incoming {
+impl InputStream for MeteredInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let left = self.network.left();
-        if left == 0 && size > 0 {
-            // Only what is there to be read is over the cap: the end of a stream is not.
-            let more = self.stream.read(1)?;
-            return if more.is_empty() { Ok(more) } else { Err(capped(&self.network)) };
+        let remaining = self.network.remaining();
+        if remaining == 0 && size > 0 {
+            // The end of the stream does not exceed the cap, only another byte does.
+            let next = self.stream.read(1)?;
+            return if next.is_empty() { Ok(next) } else { Err(traffic_exceeded(&self.network)) };
         }
-        let bytes = self.stream.read(size.min(left))?;
-        self.network.spend(bytes.len());
-        self.contact.received.add(bytes.len() as u64);
+        let bytes = self.stream.read(size.min(remaining))?;
+        self.network.consume(bytes.len());
+        self.peer.received.add(bytes.len() as u64);
         Ok(bytes)
     }
 
@@ -53,23 +53,23 @@ impl InputStream for Incoming {
 }
 
 #[async_trait::async_trait]
-impl Pollable for Incoming {
+impl Pollable for MeteredInput {
     async fn ready(&mut self) {
         self.stream.ready().await;
     }
 }
 
 #[async_trait::async_trait]
-impl OutputStream for Outgoing {
+impl OutputStream for MeteredOutput {
     fn write(&mut self, mut bytes: Bytes) -> StreamResult<()> {
         let size = bytes.len();
-        bytes.truncate(self.network.spend(size));
+        bytes.truncate(self.network.consume(size));
         let permitted = bytes.len();
         if permitted > 0 || size == 0 {
             self.stream.write(bytes)?;
-            self.contact.sent.add(permitted as u64);
+            self.peer.sent.add(permitted as u64);
         }
-        if permitted < size { Err(capped(&self.network)) } else { Ok(()) }
+        if permitted < size { Err(traffic_exceeded(&self.network)) } else { Ok(()) }
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -86,7 +86,7 @@ impl OutputStream for Outgoing {
 }
 
 #[async_trait::async_trait]
-impl Pollable for Outgoing {
+impl Pollable for MeteredOutput {
     async fn ready(&mut self) {
         self.stream.ready().await;
     }

@@ -6,18 +6,18 @@ use capstan_core::usage::NetworkReport;
 use super::lookup::Lookup;
 use super::*;
 
-/// Answers every name with these addresses.
+/// Resolves every name to these addresses.
 #[derive(Debug)]
-struct Fixed(Vec<IpAddr>);
+struct FixedResolver(Vec<IpAddr>);
 
 #[async_trait::async_trait]
-impl Resolve for Fixed {
+impl Resolve for FixedResolver {
     async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
         Ok(self.0.clone())
     }
 }
 
-/// The sockets of a run to which `rules` are granted, in a world of names that mean `addresses`.
+/// Returns the sockets of a run whose policy has `rules`. Every name resolves to `addresses`.
 fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let ceiling = Ceiling { network: rules.clone(), ..Ceiling::default() };
@@ -26,7 +26,7 @@ fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
         .allowed()
         .unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Network::new(ceiling.reach(&policy, &[]), Resolver::new(Fixed(addresses)), limits, Arc::default())
+    Network::new(ceiling.reach(&policy, &[]), Resolver::new(FixedResolver(addresses)), limits, Arc::default())
 }
 
 fn look_up(network: &Network, name: &str) -> Vec<IpAddr> {
@@ -34,7 +34,7 @@ fn look_up(network: &Network, name: &str) -> Vec<IpAddr> {
     std::iter::from_fn(|| lookup.next().unwrap()).collect()
 }
 
-fn connects(network: &Network, address: &str) -> bool {
+fn can_connect(network: &Network, address: &str) -> bool {
     network.check(address.parse().unwrap(), SocketAddrUse::TcpConnect)
 }
 
@@ -43,14 +43,14 @@ fn report(network: &Network) -> NetworkReport {
 }
 
 #[test]
-fn an_address_is_let_through_by_the_name_that_it_was_looked_up_for() {
+fn address_is_allowed_by_name_that_it_was_looked_up_for() {
     let addresses = ["93.184.216.34", "10.0.0.1", "::ffff:8.8.4.4"];
     let network = network(&["*.example.com:443"], &addresses, Limits::default());
-    assert!(!connects(&network, "93.184.216.34:443"), "nobody has looked it up");
+    assert!(!can_connect(&network, "93.184.216.34:443"), "it was not looked up yet");
     assert_eq!(look_up(&network, "API.example.com.").len(), 3);
-    assert!(connects(&network, "93.184.216.34:443") && connects(&network, "8.8.4.4:443"));
+    assert!(can_connect(&network, "93.184.216.34:443") && can_connect(&network, "8.8.4.4:443"));
     for denied in ["93.184.216.34:80", "93.184.216.35:443", "10.0.0.1:443"] {
-        assert!(!connects(&network, denied), "{denied}");
+        assert!(!can_connect(&network, denied), "{denied}");
     }
     assert!(!network.check("93.184.216.34:443".parse().unwrap(), SocketAddrUse::UdpSend));
     let report = report(&network);
@@ -59,16 +59,16 @@ fn an_address_is_let_through_by_the_name_that_it_was_looked_up_for() {
 }
 
 #[test]
-fn what_one_run_has_looked_up_is_not_known_to_another() {
+fn lookup_of_one_run_allows_nothing_to_another() {
     let rules = ["example.com"];
     let one = network(&rules, &["93.184.216.34"], Limits::default());
     look_up(&one, "example.com");
-    assert!(connects(&one, "93.184.216.34:443"));
-    assert!(!connects(&network(&rules, &[], Limits::default()), "93.184.216.34:443"));
+    assert!(can_connect(&one, "93.184.216.34:443"));
+    assert!(!can_connect(&network(&rules, &[], Limits::default()), "93.184.216.34:443"));
 }
 
 #[test]
-fn answers_come_from_where_something_was_sent_and_a_peer_counts_once() {
+fn udp_receives_only_from_peers_it_sent_to_and_counts_each_once() {
     let limits = Limits { connections: 1, ..Limits::default() };
     let network = network(&["8.8.0.0/16:53/udp"], &[], limits);
     let check = |address: &str, purpose| network.check(address.parse().unwrap(), purpose);
@@ -76,15 +76,15 @@ fn answers_come_from_where_something_was_sent_and_a_peer_counts_once() {
     assert!(check("8.8.8.8:53", SocketAddrUse::UdpSend) && check("8.8.8.8:53", SocketAddrUse::UdpSend));
     assert!(check("8.8.8.8:53", SocketAddrUse::UdpReceive));
     assert!(!check("8.8.4.4:53", SocketAddrUse::UdpReceive) && !check("8.8.4.4:53", SocketAddrUse::UdpSend));
-    assert_eq!(network.outcome(Outcome::SUCCESS), Outcome::SUCCESS);
+    assert_eq!(network.or_network_cap(Outcome::SUCCESS), Outcome::SUCCESS);
     let capped = Outcome::NetworkCap { what: NetworkLimit::Connections, limit: 1 };
-    assert_eq!(network.outcome(Outcome::Exited { code: 1 }), capped);
-    let stopped = Outcome::MemoryDenied { limit: 1 };
-    assert_eq!(network.outcome(stopped.clone()), stopped);
+    assert_eq!(network.or_network_cap(Outcome::Exited { code: 1 }), capped);
+    let denied = Outcome::MemoryDenied { limit: 1 };
+    assert_eq!(network.or_network_cap(denied.clone()), denied);
 }
 
 #[test]
-fn sockets_are_bound_as_speaking_first_needs_it_and_no_other_way() {
+fn sockets_bind_only_to_unspecified_address_and_port() {
     let network = network(&["0.0.0.0/0", "127.0.0.0/8", "0.0.0.0"], &[], Limits::default());
     let check = |address: &str, purpose| network.check(address.parse().unwrap(), purpose);
     for address in ["0.0.0.0:0", "[::]:0"] {
@@ -97,24 +97,25 @@ fn sockets_are_bound_as_speaking_first_needs_it_and_no_other_way() {
 }
 
 #[test]
-fn what_is_remembered_of_names_is_bounded() {
+fn remembered_names_and_addresses_are_bounded() {
     let network = network(&["*"], &[], Limits::default());
-    for (at, name) in (0..10_000_u32).map(|at| (at, format!("n{at}.example").parse::<Name>().unwrap())) {
-        network.remember(&name, &[std::net::Ipv4Addr::from(0x0800_0000 + at).into(), "8.8.8.8".parse().unwrap()]);
+    for (number, name) in (0..10_000_u32).map(|number| (number, format!("n{number}.example").parse::<Name>().unwrap()))
+    {
+        network.remember(&name, &[std::net::Ipv4Addr::from(0x0800_0000 + number).into(), "8.8.8.8".parse().unwrap()]);
     }
     let state = network.lock();
     assert!(
-        state.names.len() <= MOST_ADDRESSES && state.names.values().map(Vec::len).sum::<usize>() <= 2 * MOST_ADDRESSES
+        state.names.len() <= MAX_REMEMBERED && state.names.values().map(Vec::len).sum::<usize>() <= 2 * MAX_REMEMBERED
     );
 }
 
 #[test]
-fn where_the_library_is_of_another_version_nothing_starts() {
+fn shadow_sockets_fails_without_functions_to_replace() {
     let engine = wasmtime::Engine::default();
     let mut linker = wasmtime::component::Linker::new(&engine);
-    let why = shadow(&mut linker).expect_err("there is nothing to take the place of").to_string();
-    assert!(why.contains("wasi:sockets/ip-name-lookup@"), "{why}");
+    let error = shadow_sockets(&mut linker).expect_err("there is nothing to replace").to_string();
+    assert!(error.contains("wasi:sockets/ip-name-lookup@"), "{error}");
     let mut linker = wasmtime::component::Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
-    shadow(&mut linker).unwrap();
+    shadow_sockets(&mut linker).unwrap();
 }

@@ -30,7 +30,7 @@ pub(super) fn job_rules(settings: &Settings) -> Rules {
     }
     if !settings.network.is_empty() {
         allowlist.name_service(NETWORK);
-        allowlist.0.connects = true;
+        allowlist.0.allows_tcp_connect = true;
         // WASI binds the socket of a guest before it connects it.
         allowlist.0.ports.insert(0);
     }
@@ -69,7 +69,7 @@ impl Allowlist {
     /// Allows access to `path`. Skips a path that does not exist: its first use reports that.
     fn add(&mut self, what: &str, path: &Path, access: Access) {
         if let Some(path) = files::resolve(path) {
-            self.0.paths.push(Rule { what: what.to_owned(), path, access });
+            self.0.paths.push(Rule { purpose: what.to_owned(), path, access });
         }
     }
 

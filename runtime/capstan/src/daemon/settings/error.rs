@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use capstan_api::CallersError;
+use capstan_api::AllowedHostsError;
 use capstan_listen::listenbuffer::UnknownStartupPolicy;
 use capstan_listen::listener::{AddressError, Host, PermissionsError};
 use capstan_listen::tls;
@@ -45,7 +45,7 @@ pub(in crate::daemon) enum SettingsError {
     #[error("{key} = {value} is out of range; set it to a value from {min} to {max}")]
     OutOfRange { key: String, value: String, min: String, max: String },
     #[error("[http]: {0}")]
-    Callers(#[from] CallersError),
+    AllowedHosts(#[from] AllowedHostsError),
 }
 
 /// Checks that the value of `key` is in `range`, which the error message names.

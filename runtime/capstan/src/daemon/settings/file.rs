@@ -8,7 +8,7 @@ use capstan_confinement::Mode;
 use capstan_core::mount::{self, Quota};
 use capstan_core::policy::{Excess, PolicyRequest};
 use capstan_core::units;
-use capstan_engine::history::Bounds;
+use capstan_engine::history::HistoryLimits;
 use capstan_listen::listener::{self, SocketPermissions};
 use serde::Deserialize;
 
@@ -181,10 +181,10 @@ impl HistoryTable {
     ///
     /// # Errors
     /// [`SettingsError::OutOfRange`]
-    pub(super) fn bounds(self) -> Result<Bounds, SettingsError> {
-        let default = Bounds::default();
+    pub(super) fn limits(self) -> Result<HistoryLimits, SettingsError> {
+        let default = HistoryLimits::default();
         let jobs = check_range("history.jobs", self.jobs.unwrap_or(default.jobs), &(1..=MAX_HISTORY_JOBS))?;
         let bytes = self.bytes.map_or(default.bytes, |bytes| bytes.try_into().unwrap_or(usize::MAX));
-        Ok(Bounds { jobs, bytes })
+        Ok(HistoryLimits { jobs, bytes })
     }
 }

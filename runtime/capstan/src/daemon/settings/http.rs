@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capstan_api::{Bounds, Callers, CallersError};
+use capstan_api::{AllowedHosts, AllowedHostsError, HttpLimits};
 use capstan_core::units;
 use serde::Deserialize;
 
@@ -43,10 +43,10 @@ impl HttpTable {
     ///
     /// # Errors
     /// [`SettingsError::OutOfRange`]
-    pub(super) fn bounds(&self) -> Result<Bounds, SettingsError> {
-        let default = Bounds::default();
+    pub(super) fn limits(&self) -> Result<HttpLimits, SettingsError> {
+        let default = HttpLimits::default();
         let connections = number("connections", self.connections, default.connections, 1, 1_000_000)?;
-        Ok(Bounds {
+        Ok(HttpLimits {
             connections,
             connections_per_peer: number("connections_per_peer", self.connections_per_peer, connections, 1, 1_000_000)?,
             streams: number("streams", self.streams, default.streams, 1, 10_000)?,
@@ -65,9 +65,9 @@ impl HttpTable {
     /// Returns the names and origins that may call over TCP.
     ///
     /// # Errors
-    /// [`CallersError`]
-    pub(super) fn callers(self) -> Result<Callers, CallersError> {
-        Callers::new(self.names, self.origins)
+    /// [`AllowedHostsError`]
+    pub(super) fn allowed_hosts(self) -> Result<AllowedHosts, AllowedHostsError> {
+        AllowedHosts::new(self.names, self.origins)
     }
 }
 

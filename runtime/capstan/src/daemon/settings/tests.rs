@@ -18,7 +18,7 @@ fn settings_without_flags_and_file_have_defaults() {
     let settings = merge(Flags::default(), "").unwrap();
     assert_eq!(hosts_as_text(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
     assert_eq!(settings.limits, Limits::default());
-    assert_eq!((settings.history, settings.events), (Bounds::default(), events::DEFAULT_CAPACITY));
+    assert_eq!((settings.history, settings.events), (HistoryLimits::default(), events::DEFAULT_CAPACITY));
     assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
 }
 
@@ -35,7 +35,7 @@ fn flag_overrides_the_file_and_the_file_overrides_the_default() {
     assert_eq!(settings.grace, Duration::from_secs(1));
 
     let settings = merge(Flags::default(), "[history]\njobs = 5\nbytes = \"1MiB\"\n[events]\nkeep = 7").unwrap();
-    assert_eq!((settings.history, settings.events), (Bounds { jobs: 5, bytes: 1 << 20 }, 7));
+    assert_eq!((settings.history, settings.events), (HistoryLimits { jobs: 5, bytes: 1 << 20 }, 7));
 
     let flags = Flags { hosts: vec!["tcp://localhost:1".into()], data: Some("/x".into()), ..Flags::default() };
     let settings = merge(flags, toml).unwrap();
@@ -174,10 +174,10 @@ fn value_out_of_range_is_rejected() {
 #[test]
 fn http_limits_come_from_the_file() {
     let http = |toml: &str| merge(Flags::default(), &format!("[http]\n{toml}"));
-    assert_eq!(http("").unwrap().http, HttpBounds::default());
+    assert_eq!(http("").unwrap().http, HttpLimits::default());
     let toml = "connections = 100\nstreams = 8\nhead = \"8KiB\"\nheaders = 32\nhead_timeout = \"1s\"\nidle_timeout = \"2s\"\n\
                 body_timeout = \"3s\"\nbody_rate = 0\nanswer_timeout = \"4s\"\nstream_timeout = \"1h\"\n";
-    let bounds = HttpBounds {
+    let limits = HttpLimits {
         connections: 100,
         connections_per_peer: 100,
         streams: 8,
@@ -190,7 +190,7 @@ fn http_limits_come_from_the_file() {
         answer_timeout: Duration::from_secs(4),
         stream_timeout: Duration::from_secs(3600),
     };
-    assert_eq!(http(toml).unwrap().http, bounds);
+    assert_eq!(http(toml).unwrap().http, limits);
     assert_eq!(http("connections_per_peer = 10").unwrap().http.connections_per_peer, 10);
     for (toml, named) in [
         ("connections = 0", "http.connections = 0 is out of range; set it to a value from 1 to 1000000"),
@@ -210,5 +210,5 @@ fn http_limits_come_from_the_file() {
         assert!(error.contains(named), "{toml}: {error}");
     }
     let listed = http("origins = [\"https://app.example\"]\nnames = [\"build.example\"]").unwrap();
-    assert_eq!(listed.callers, Callers::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap());
+    assert_eq!(listed.allowed_hosts, AllowedHosts::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap());
 }

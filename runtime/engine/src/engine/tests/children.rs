@@ -1,13 +1,14 @@
-//! Jobs that jobs start.
+//! Jobs that start other jobs.
 
 use capstan_core::stream::SharedSink;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::events::EventKind;
 use crate::job::MAX_DEPTH;
 
-/// Starts `name` as its child, and ends as that does.
+/// Returns a handler that starts `name` as its child and ends with the outcome of the child.
 pub(super) fn starts(engine: &Engine, name: &'static str) -> Arc<Native> {
     let engine = engine.clone();
     Native::work("starts another", move |call: Call| {
@@ -22,8 +23,8 @@ pub(super) fn starts(engine: &Engine, name: &'static str) -> Arc<Native> {
     })
 }
 
-/// Starts `name` as its child, hands that out, and waits to be stopped.
-fn keeps(engine: &Engine, name: &'static str, out: mpsc::UnboundedSender<Job>) -> Arc<Native> {
+/// Returns a handler that starts `name` as its child, sends the child to `out`, and runs until it is stopped.
+fn starts_and_waits(engine: &Engine, name: &'static str, out: mpsc::UnboundedSender<Job>) -> Arc<Native> {
     let engine = engine.clone();
     Native::work("keeps a child", move |call: Call| {
         let (engine, out) = (engine.clone(), out.clone());
@@ -44,7 +45,7 @@ fn prints(text: &'static str) -> Arc<Native> {
 }
 
 #[tokio::test]
-async fn a_child_writes_to_the_stdout_that_it_was_lent_and_does_not_close_it() {
+async fn child_writes_to_lent_stdout_and_does_not_close_it() {
     let engine = engine();
     engine.register("inner", prints("inner ")).unwrap();
     let inside = engine.clone();
@@ -70,7 +71,7 @@ async fn a_child_writes_to_the_stdout_that_it_was_lent_and_does_not_close_it() {
 }
 
 #[tokio::test]
-async fn records_and_events_of_a_child_name_its_parent() {
+async fn records_and_events_of_child_name_its_parent() {
     let engine = engine();
     engine.register("child", exits(4)).unwrap();
     engine.register("parent", starts(&engine, "child")).unwrap();
@@ -78,26 +79,31 @@ async fn records_and_events_of_a_child_name_its_parent() {
     let parent = engine.job("parent").unwrap().build().unwrap();
     parent.start().unwrap();
     assert_eq!(parent.wait().await.outcome, Outcome::Exited { code: 4 });
-    let records = engine.records().list(&crate::history::Filter::default(), None, 10).records;
-    let told: Vec<_> = records.iter().map(|record| (record.given.handler.as_str(), record.given.parent)).collect();
-    assert_eq!(told, [("child", Some(parent.id())), ("parent", None)]);
-    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|item| event(&item).what.clone()).collect();
+    let records = engine.history().list(&crate::history::Filter::default(), None, 10).records;
+    let recorded: Vec<_> = records.iter().map(|record| (record.spec.handler.as_str(), record.spec.parent)).collect();
+    assert_eq!(recorded, [("child", Some(parent.id())), ("parent", None)]);
+    let published: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|item| event(&item).kind.clone()).collect();
     assert!(
-        matches!(&told[1], EventKind::JobStart { handler, parent: Some(id), .. } if handler == "child" && *id == parent.id()),
-        "{told:?}"
+        matches!(&published[1], EventKind::JobStart { handler, parent: Some(id), .. } if handler == "child" && *id == parent.id()),
+        "{published:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stops_a_parent_stops_its_children_and_theirs() {
+async fn cancel_parent_cancels_children_and_grandchildren() {
     for timeout in [None, Some(Duration::from_secs(1))] {
         let engine = engine();
         let (out, mut children) = mpsc::unbounded_channel();
-        engine.register("grandchild", obedient()).unwrap();
-        engine.register("child", keeps(&engine, "grandchild", out.clone())).unwrap();
-        engine.register("parent", keeps(&engine, "child", out)).unwrap();
+        engine.register("grandchild", runs_until_stopped()).unwrap();
+        engine.register("child", starts_and_waits(&engine, "grandchild", out.clone())).unwrap();
+        engine.register("parent", starts_and_waits(&engine, "child", out)).unwrap();
         let asked = PolicyRequest { timeout, ..PolicyRequest::default() };
-        let parent = engine.job("parent").unwrap().control(Control { asked, ..Control::default() }).build().unwrap();
+        let parent = engine
+            .job("parent")
+            .unwrap()
+            .options(JobOptions { policy: asked, ..JobOptions::default() })
+            .build()
+            .unwrap();
         parent.start().unwrap();
         let descendants = [children.recv().await.unwrap(), children.recv().await.unwrap()];
         if timeout.is_none() {
@@ -113,26 +119,26 @@ async fn what_stops_a_parent_stops_its_children_and_theirs() {
 }
 
 #[tokio::test]
-async fn what_stops_a_child_stops_its_parent_not() {
+async fn cancel_child_does_not_cancel_parent() {
     let engine = engine();
     let (out, mut children) = mpsc::unbounded_channel();
-    engine.register("child", obedient()).unwrap();
-    engine.register("parent", keeps(&engine, "child", out)).unwrap();
+    engine.register("child", runs_until_stopped()).unwrap();
+    engine.register("parent", starts_and_waits(&engine, "child", out)).unwrap();
     let parent = engine.job("parent").unwrap().build().unwrap();
     parent.start().unwrap();
     let child = children.recv().await.unwrap();
     child.cancel(CancelledBy::Operator);
     assert_eq!(child.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
-    assert_eq!(parent.state(), State::Running);
+    assert_eq!(parent.state(), JobState::Running);
     parent.cancel(CancelledBy::Client);
     parent.wait().await;
 }
 
 #[tokio::test]
-async fn what_a_job_started_ends_with_it() {
+async fn child_ends_when_parent_ends() {
     let engine = engine();
     let (out, mut children) = mpsc::unbounded_channel();
-    engine.register("child", obedient()).unwrap();
+    engine.register("child", runs_until_stopped()).unwrap();
     let inside = engine.clone();
     let leaves = Native::work("leaves its child behind", move |call: Call| {
         let child = inside.job("child").unwrap().child_of(&call.as_parent).build().unwrap();
@@ -147,7 +153,7 @@ async fn what_a_job_started_ends_with_it() {
 }
 
 #[tokio::test]
-async fn parents_that_hold_all_slots_lend_them_down_to_the_deepest_child() {
+async fn parents_that_hold_all_slots_lend_them_to_the_deepest_child() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 0 });
     let names: Vec<&'static str> = vec!["0", "1", "2", "3", "4", "5", "6", "7", "8"];
     assert_eq!(names.len(), MAX_DEPTH + 1);
@@ -156,12 +162,12 @@ async fn parents_that_hold_all_slots_lend_them_down_to_the_deepest_child() {
     }
     engine.register("8", exits(5)).unwrap();
     assert_eq!(run(&engine, "0").await, Outcome::Exited { code: 5 });
-    engine.idle().await;
+    engine.wait_until_idle().await;
     assert_eq!((engine.counts().free, engine.counts().started), (1, 9));
 }
 
 #[tokio::test]
-async fn jobs_that_start_themselves_come_to_an_end() {
+async fn job_that_starts_itself_ends_at_depth_limit() {
     let engine = engine();
     let inside = engine.clone();
     let endless = Native::work("starts itself", move |call: Call| {
@@ -169,7 +175,7 @@ async fn jobs_that_start_themselves_come_to_an_end() {
         async move {
             match engine.job("a").unwrap().child_of(&call.as_parent).build() {
                 Err(error) => {
-                    assert_eq!(error, JobError::TooDeep);
+                    assert_eq!(error, JobBuildError::TooDeep);
                     Outcome::Exited { code: 77 }
                 }
                 Ok(child) => {
@@ -185,18 +191,18 @@ async fn jobs_that_start_themselves_come_to_an_end() {
 }
 
 #[tokio::test]
-async fn a_slot_is_lent_to_one_child_at_a_time() {
+async fn slot_is_lent_to_one_child_at_a_time() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 2 });
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (going, peak) = (now.clone(), most.clone());
+    let (running, peak) = (now.clone(), most.clone());
     let counted = Native::work("counts those beside it", move |_call| {
-        let (going, peak) = (going.clone(), peak.clone());
+        let (running, peak) = (running.clone(), peak.clone());
         async move {
-            peak.fetch_max(going.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
-            going.fetch_sub(1, Ordering::SeqCst);
+            running.fetch_sub(1, Ordering::SeqCst);
             Outcome::SUCCESS
         }
     });
@@ -207,7 +213,7 @@ async fn a_slot_is_lent_to_one_child_at_a_time() {
         async move {
             let children = [(); 4].map(|()| engine.job("child").unwrap().child_of(&call.as_parent).build().unwrap());
             let started: Vec<_> = children.iter().map(Job::start).collect();
-            // One has the slot, two wait for it, and that is all there is room for.
+            // One child has the slot, two wait for it, and the queue has no room for the fourth.
             assert_eq!(started, [Ok(()), Ok(()), Ok(()), Err(StartError::Busy { runs: 1, queue: 2 })]);
             for child in &children[..3] {
                 assert_eq!(child.wait().await.outcome, Outcome::SUCCESS);
@@ -221,9 +227,9 @@ async fn a_slot_is_lent_to_one_child_at_a_time() {
 }
 
 #[tokio::test]
-async fn who_has_no_slot_lends_none() {
+async fn query_without_slot_lends_none() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 0 });
-    engine.register("waits", obedient()).unwrap();
+    engine.register("waits", runs_until_stopped()).unwrap();
     let inside = engine.clone();
     let asks = Native::query("starts a child", move |call: Call| {
         let child = inside.job("waits").unwrap().child_of(&call.as_parent).build().unwrap();
@@ -241,9 +247,9 @@ async fn who_has_no_slot_lends_none() {
     busy.wait().await;
 }
 
-/// What the ancestor's flag was for: a job that is on its way to its end may need another for it.
+/// A job that finishes may need another job for it. The ancestor had a flag for this case.
 #[tokio::test(start_paused = true)]
-async fn a_job_that_finishes_in_its_grace_may_start_children_and_nobody_else_may() {
+async fn job_in_grace_period_may_start_children_and_other_jobs_may_not_start() {
     let engine = engine();
     engine.register("child", exits(6)).unwrap();
     let inside = engine.clone();

@@ -1,4 +1,4 @@
-//! What is true at the moment when the end of a job can be seen: everything is released, counted and recorded.
+//! When the end of a job can be seen, everything is released, counted and recorded.
 
 use std::sync::atomic::AtomicBool;
 use std::task::Wake;
@@ -6,12 +6,12 @@ use std::task::Wake;
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::events::Item;
+use crate::events::{EventKind, Item};
 use crate::job::JobId;
 
-/// What an observer finds.
+/// What an observer reads when it is woken.
 #[derive(Clone, Debug, PartialEq)]
-struct Found {
+struct Observation {
     running: usize,
     queued: usize,
     free: usize,
@@ -26,25 +26,25 @@ struct Observer {
     engine: Engine,
     job: Job,
     is_guard_dropped: Arc<AtomicBool>,
-    found: Mutex<Vec<Found>>,
+    observations: Mutex<Vec<Observation>>,
 }
 
-/// Runs on the thread that publishes the end, in the middle of that: nothing that happens later can hide a wrong order.
+/// Runs on the thread that publishes the end, while it does so. Nothing that happens later can hide a wrong order.
 impl Wake for Observer {
     fn wake(self: Arc<Self>) {
         let counts = self.engine.counts();
-        let record = self.engine.records().find(self.job.id());
-        let found = Found {
+        let record = self.engine.history().find(self.job.id());
+        let observation = Observation {
             running: counts.running,
             queued: counts.queued,
             free: counts.free,
             listed: self.engine.jobs().iter().filter(|job| job.id() == self.job.id()).count(),
             totals: self.job.resolved().totals().report().jobs,
-            runs: self.engine.runs().outcomes.of(&[("outcome", "cancelled")]).get(),
+            runs: self.engine.run_metrics().outcomes.of(&[("outcome", "cancelled")]).get(),
             is_recorded: record.is_some_and(|record| record.job().is_none() && record.has_ended()),
             is_guard_dropped: self.is_guard_dropped.load(Ordering::SeqCst),
         };
-        self.found.lock().unwrap().push(found);
+        self.observations.lock().unwrap().push(observation);
     }
 }
 
@@ -56,31 +56,31 @@ impl Drop for Guard {
     }
 }
 
-/// Cancels `job`, and gives what who waits for it finds when they are woken.
-async fn found_at_the_end(engine: &Engine, job: &Job) -> Found {
+/// Cancels `job` and returns what a caller that waits for it reads when it is woken.
+async fn observe_end(engine: &Engine, job: &Job) -> Observation {
     let is_guard_dropped = Arc::new(AtomicBool::new(false));
     job.hold_until_end(Guard(is_guard_dropped.clone()));
     let (engine, job) = (engine.clone(), job.clone());
-    let observer = Arc::new(Observer { engine, job, is_guard_dropped, found: Mutex::default() });
+    let observer = Arc::new(Observer { engine, job, is_guard_dropped, observations: Mutex::default() });
     let waker = Waker::from(observer.clone());
     let mut end = std::pin::pin!(observer.job.wait());
     assert!(end.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     observer.job.cancel(CancelledBy::Client);
     observer.job.wait().await;
     assert!(end.now_or_never().is_some());
-    let found = observer.found.lock().unwrap().clone();
-    assert_eq!(found.len(), 1, "{found:?}");
-    found[0].clone()
+    let observations = observer.observations.lock().unwrap().clone();
+    assert_eq!(observations.len(), 1, "{observations:?}");
+    observations[0].clone()
 }
 
 #[tokio::test]
-async fn the_end_of_a_run_is_seen_after_it_is_released_counted_and_recorded() {
+async fn end_of_run_is_published_after_release_count_and_record() {
     let engine = engine();
-    engine.register("a", obedient()).unwrap();
+    engine.register("a", runs_until_stopped()).unwrap();
     for ended in 1..=3 {
         let job = engine.job("a").unwrap().build().unwrap();
         job.start().unwrap();
-        let expected = Found {
+        let expected = Observation {
             running: 0,
             queued: 0,
             free: 8,
@@ -90,26 +90,26 @@ async fn the_end_of_a_run_is_seen_after_it_is_released_counted_and_recorded() {
             is_recorded: true,
             is_guard_dropped: true,
         };
-        assert_eq!(found_at_the_end(&engine, &job).await, expected);
+        assert_eq!(observe_end(&engine, &job).await, expected);
     }
 }
 
 #[tokio::test]
-async fn the_end_of_a_job_in_the_queue_is_seen_after_its_place_is_free() {
+async fn end_of_queued_job_is_published_after_its_position_is_free() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
-    engine.register("a", obedient()).unwrap();
+    engine.register("a", runs_until_stopped()).unwrap();
     let (first, second) = (engine.job("a").unwrap().build().unwrap(), engine.job("a").unwrap().build().unwrap());
     first.start().unwrap();
     second.start().unwrap();
-    let found = found_at_the_end(&engine, &second).await;
-    assert_eq!((found.running, found.queued, found.free, found.listed), (1, 0, 0, 0), "{found:?}");
-    assert!(found.is_recorded && found.is_guard_dropped, "{found:?}");
-    // It never ran.
-    assert_eq!((found.totals, found.runs), (0, 0), "{found:?}");
+    let observed = observe_end(&engine, &second).await;
+    assert_eq!((observed.running, observed.queued, observed.free, observed.listed), (1, 0, 0, 0), "{observed:?}");
+    assert!(observed.is_recorded && observed.is_guard_dropped, "{observed:?}");
+    // It did not run.
+    assert_eq!((observed.totals, observed.runs), (0, 0), "{observed:?}");
 }
 
 #[tokio::test]
-async fn a_guard_of_a_job_that_has_ended_is_dropped_at_once() {
+async fn guard_of_ended_job_is_dropped_at_once() {
     let engine = engine();
     engine.register("a", exits(0)).unwrap();
     let job = engine.job("a").unwrap().build().unwrap();
@@ -120,12 +120,12 @@ async fn a_guard_of_a_job_that_has_ended_is_dropped_at_once() {
     assert!(is_dropped.load(Ordering::SeqCst));
 }
 
-/// The jobs whose end is among the events.
+/// Returns the jobs whose end was published as an event.
 fn ended(engine: &Engine) -> Vec<JobId> {
     let mut events = engine.events().after(0);
     let read = std::iter::from_fn(|| events.try_next());
     let end = |item| match item {
-        Item::Event(event) => match event.what {
+        Item::Event(event) => match event.kind {
             EventKind::JobEnd { job, .. } => Some(job),
             _ => None,
         },
@@ -134,13 +134,13 @@ fn ended(engine: &Engine) -> Vec<JobId> {
     read.filter_map(end).collect()
 }
 
-/// Whoever sees the end in one way finds it in the others: a thread that spins on the events and one that spins on the record look at
-/// each job while it ends.
+/// A caller that sees the end in one way finds it in the others. A thread that polls the events and one that polls the record look at each
+/// job while it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn event_record_and_state_show_the_end_together() {
+async fn event_record_and_state_publish_end_together() {
     let engine = Engine::with(
         Config { ceiling: Ceiling::default(), runs: 8, queue: 8 },
-        Arc::new(History::new(Bounds::default())),
+        Arc::new(MemoryHistory::new(HistoryLimits::default())),
         Events::new(8),
     );
     let yields = Native::work("yields", |_call| async {
@@ -151,19 +151,19 @@ async fn event_record_and_state_show_the_end_together() {
     for _ in 0..500 {
         let job = engine.job("a").unwrap().build().unwrap();
         let id = job.id();
-        let spins = |sees: fn(&Engine, JobId) -> bool| {
+        let poll = |sees: fn(&Engine, JobId) -> bool| {
             let (engine, job) = (engine.clone(), job.clone());
             tokio::task::spawn_blocking(move || {
                 while !sees(&engine, job.id()) {
                     std::hint::spin_loop();
                 }
-                let record = engine.records().find(job.id()).unwrap();
+                let record = engine.history().find(job.id()).unwrap();
                 (ended(&engine).contains(&job.id()), record.has_ended(), job.resolved().totals().report().jobs)
             })
         };
         let totals = job.resolved().totals().report().jobs;
-        let by_event = spins(|engine, job| ended(engine).contains(&job));
-        let by_record = spins(|engine, job| engine.records().find(job).is_some_and(|record| record.has_ended()));
+        let by_event = poll(|engine, job| ended(engine).contains(&job));
+        let by_record = poll(|engine, job| engine.history().find(job).is_some_and(|record| record.has_ended()));
         job.start().unwrap();
         job.wait().await;
         assert!(ended(&engine).contains(&id));

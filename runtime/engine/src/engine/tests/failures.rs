@@ -1,10 +1,10 @@
-//! What is told of a job that was no success.
+//! The error of a job that was no success.
 
 use super::*;
 
-/// Writes this to stderr, and exits with 3.
-fn complains(text: &'static str) -> Arc<Native> {
-    Native::work("complains", move |mut call: Call| async move {
+/// Returns a handler that writes `text` to stderr and exits with 3.
+fn fails_with_stderr(text: &'static str) -> Arc<Native> {
+    Native::work("fails", move |mut call: Call| async move {
         call.stderr.write_all(text.as_bytes()).await.unwrap();
         Outcome::Exited { code: 3 }
     })
@@ -17,8 +17,8 @@ async fn error(engine: &Engine, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn the_error_is_the_last_line_of_stderr_or_the_status() {
-    for (text, told) in [
+async fn error_is_last_line_of_stderr_or_exit_status() {
+    for (text, expected) in [
         ("", "exited with status 3"),
         ("\n\n", "exited with status 3"),
         ("warning: odd\nno such file\n", "no such file"),
@@ -26,13 +26,13 @@ async fn the_error_is_the_last_line_of_stderr_or_the_status() {
         ("no newline", "no newline"),
     ] {
         let engine = engine();
-        engine.register("a", complains(text)).unwrap();
-        assert_eq!(error(&engine, "a").await.as_deref(), Some(told), "{text:?}");
+        engine.register("a", fails_with_stderr(text)).unwrap();
+        assert_eq!(error(&engine, "a").await.as_deref(), Some(expected), "{text:?}");
     }
 }
 
 #[tokio::test]
-async fn a_success_has_no_error_whatever_it_wrote() {
+async fn success_has_no_error_whatever_it_wrote() {
     let engine = engine();
     let warns = Native::work("warns", |mut call: Call| async move {
         call.stderr.write_all(b"only a warning\n").await.unwrap();
@@ -43,14 +43,14 @@ async fn a_success_has_no_error_whatever_it_wrote() {
 }
 
 #[tokio::test]
-async fn where_capstan_ended_it_the_error_is_capstans() {
+async fn error_of_job_ended_by_capstan_is_its_outcome() {
     let engine = engine();
     let panics = Native::work("panics", |mut call: Call| async move {
         call.stderr.write_all(b"last words\n").await.unwrap();
         panic!("on purpose")
     });
     engine.register("panics", panics).unwrap();
-    engine.register("waits", obedient()).unwrap();
+    engine.register("waits", runs_until_stopped()).unwrap();
     assert_eq!(error(&engine, "panics").await.as_deref(), Some("host error: the handler panicked"));
     let job = engine.job("waits").unwrap().build().unwrap();
     job.start().unwrap();
@@ -59,25 +59,25 @@ async fn where_capstan_ended_it_the_error_is_capstans() {
 }
 
 #[tokio::test]
-async fn failing_says_why_on_a_line_of_its_own() {
+async fn fail_writes_reason_on_a_line_of_its_own() {
     for (why, line) in [("100%d of {}", "100%d of {}\n"), ("", "\n")] {
         let engine = engine();
         engine
             .register("a", Native::work("fails", move |mut call: Call| async move { call.fail(9, why).await }))
             .unwrap();
-        let (stderr, mut complained) = stream::pipe(64);
+        let (stderr, mut printed) = stream::pipe(64);
         let job = engine.job("a").unwrap().stderr(stderr).build().unwrap();
         job.start().unwrap();
         let mut text = String::new();
-        complained.read_to_string(&mut text).await.unwrap();
+        printed.read_to_string(&mut text).await.unwrap();
         assert_eq!((text.as_str(), job.wait().await.outcome), (line, Outcome::Exited { code: 9 }));
     }
 }
 
-/// The ancestor told of the sink instead of the job, and left the other streams open.
+/// The ancestor reported the error of the sink instead of the job's, and left the other streams open.
 #[tokio::test]
-async fn a_sink_that_fails_does_not_change_how_a_job_ended() {
-    /// Takes nothing, and cannot be closed.
+async fn failed_sink_does_not_change_outcome() {
+    /// A sink that accepts nothing and cannot be closed.
     struct Broken;
     impl tokio::io::AsyncWrite for Broken {
         fn poll_write(
@@ -100,9 +100,9 @@ async fn a_sink_that_fails_does_not_change_how_a_job_ended() {
         Outcome::Exited { code: 2 }
     });
     engine.register("a", tries).unwrap();
-    let (stderr, mut complained) = stream::pipe(64);
+    let (stderr, mut printed) = stream::pipe(64);
     let job = engine.job("a").unwrap().stdout(Sink::new(Broken)).stderr(stderr).build().unwrap();
     job.start().unwrap();
     assert_eq!(job.wait().await.outcome, Outcome::Exited { code: 2 });
-    assert_eq!(complained.read(&mut [0; 1]).await.unwrap(), 0, "stderr was left open");
+    assert_eq!(printed.read(&mut [0; 1]).await.unwrap(), 0, "stderr was left open");
 }

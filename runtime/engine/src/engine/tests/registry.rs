@@ -1,9 +1,9 @@
-//! The registry under many writers and readers at once.
+//! The registry with concurrent writers and readers.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_may_be_registered_while_jobs_are_looked_up_and_run() {
+async fn handlers_can_be_registered_while_jobs_run() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 64, queue: 64 });
     engine.register("a", exits(7)).unwrap();
     let writers: Vec<_> = (0..8)
@@ -28,10 +28,10 @@ async fn names_may_be_registered_while_jobs_are_looked_up_and_run() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_told_at_once_and_leaves_no_job() {
+async fn job_of_unknown_name_fails_at_once_and_leaves_no_record() {
     let engine = engine();
     assert_eq!(engine.job("late").unwrap_err(), RegistryError::Unknown("late".into()));
     engine.register("late", exits(0)).unwrap();
     assert_eq!(run(&engine, "late").await, Outcome::SUCCESS);
-    assert_eq!(engine.records().list(&crate::history::Filter::default(), None, 10).records.len(), 1);
+    assert_eq!(engine.history().list(&crate::history::Filter::default(), None, 10).records.len(), 1);
 }

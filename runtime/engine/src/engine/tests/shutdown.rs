@@ -1,13 +1,13 @@
-//! How an engine ends, on a clock that stands still: the seconds are the bounds themselves.
+//! Shutdown on a paused clock, so that the measured seconds are exactly the timeouts.
 
 use super::*;
 
-/// The ancestor's case: a hung job, and a shutdown that must end all the same.
+/// The ancestor's case: shutdown ends even though a job hangs.
 #[tokio::test(start_paused = true)]
-async fn shutdown_waits_for_its_grace_and_then_cancels() {
+async fn shutdown_waits_for_grace_and_then_cancels() {
     let engine = engine();
-    engine.register("obedient", obedient()).unwrap();
-    engine.register("hung", hung()).unwrap();
+    engine.register("obedient", runs_until_stopped()).unwrap();
+    engine.register("hung", ignores_stop()).unwrap();
     let obedient = engine.job("obedient").unwrap().build().unwrap();
     let hung = engine.job("hung").unwrap().build().unwrap();
     obedient.start().unwrap();
@@ -18,13 +18,13 @@ async fn shutdown_waits_for_its_grace_and_then_cancels() {
     assert_eq!(before.elapsed().as_secs(), 10);
     assert_eq!(obedient.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
     assert_eq!(report.cancelled.len(), 2);
-    assert_eq!(report.unfinished, [Unfinished::Job { id: hung.id(), handler: Name::new("hung").unwrap() }]);
+    assert_eq!(report.unfinished, [Unfinished::Job { id: hung.id(), handler: HandlerName::new("hung").unwrap() }]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn everyone_who_shuts_down_waits_for_the_same_end() {
+async fn concurrent_shutdowns_return_the_same_report() {
     let engine = engine();
-    engine.register("hung", hung()).unwrap();
+    engine.register("hung", ignores_stop()).unwrap();
     engine.job("hung").unwrap().build().unwrap().start().unwrap();
     let before = Instant::now();
     let (first, second) = tokio::join!(engine.shutdown(Duration::from_secs(5)), engine.shutdown(Duration::ZERO));
@@ -47,7 +47,7 @@ async fn services_are_not_work_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_races_the_fence_is_counted_or_refused() {
+async fn start_during_shutdown_is_counted_or_refused() {
     for _ in 0..2500 {
         let engine = engine();
         engine.register("a", exits(0)).unwrap();
@@ -64,7 +64,7 @@ async fn a_job_that_races_the_fence_is_counted_or_refused() {
     }
 }
 
-/// Registers a hook that notes its name and then takes its time; `None` for one that hangs.
+/// Registers a hook that appends its name to `order` and then takes `takes`, or hangs if that is `None`.
 fn hook(engine: &Engine, order: &Arc<Mutex<Vec<&'static str>>>, name: &'static str, takes: Option<Duration>) {
     let order = order.clone();
     let work = async move {
@@ -77,12 +77,12 @@ fn hook(engine: &Engine, order: &Arc<Mutex<Vec<&'static str>>>, name: &'static s
     engine.on_shutdown(name, work).unwrap();
 }
 
-/// The ancestor's three cases: a job that is still there after its grace, a hook that hangs, and both.
+/// The ancestor's three cases: a job that runs longer than the grace period, a hook that hangs, and both.
 #[tokio::test(start_paused = true)]
-async fn five_seconds_for_jobs_ten_for_hooks_fifteen_for_both() {
+async fn shutdown_takes_five_seconds_for_jobs_and_ten_for_hooks() {
     for (with_job, with_hook, seconds) in [(true, false, 5), (false, true, 10), (true, true, 15)] {
         let engine = engine();
-        engine.register("obedient", obedient()).unwrap();
+        engine.register("obedient", runs_until_stopped()).unwrap();
         if with_job {
             engine.job("obedient").unwrap().build().unwrap().start().unwrap();
         }
@@ -100,7 +100,7 @@ async fn five_seconds_for_jobs_ten_for_hooks_fifteen_for_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_are_run_once_and_the_last_registered_first() {
+async fn hooks_run_once_and_last_registered_first() {
     let engine = engine();
     let order = Arc::default();
     for name in ["lock", "store", "listeners"] {
@@ -114,7 +114,7 @@ async fn hooks_are_run_once_and_the_last_registered_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_hangs_is_passed_over_and_the_others_are_run() {
+async fn hanging_hook_is_skipped_and_others_run() {
     let engine = engine();
     let order = Arc::default();
     for (name, takes) in [("lock", Some(1)), ("hung", None), ("quick", Some(0)), ("hung too", None)] {
@@ -128,7 +128,7 @@ async fn a_hook_that_hangs_is_passed_over_and_the_others_are_run() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_is_told_of_and_stops_no_other() {
+async fn panicking_hook_is_reported_and_others_run() {
     let engine = engine();
     let order = Arc::default();
     hook(&engine, &order, "lock", Some(Duration::ZERO));
@@ -138,12 +138,15 @@ async fn a_hook_that_panics_is_told_of_and_stops_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_comes_once_shutdown_has_begun_is_refused() {
+async fn hook_registered_after_shutdown_started_is_rejected() {
     let engine = engine();
     let order = Arc::default();
     let late = engine.clone();
     engine
-        .on_shutdown("first", async move { assert_eq!(late.on_shutdown("late", async {}), Err(ShutdownBegun("late"))) })
+        .on_shutdown(
+            "first",
+            async move { assert_eq!(late.on_shutdown("late", async {}), Err(ShutdownStarted("late"))) },
+        )
         .unwrap();
     hook(&engine, &order, "second", Some(Duration::from_secs(1)));
     let stopping = engine.shutdown(Duration::from_secs(5));
@@ -154,13 +157,13 @@ async fn a_hook_that_comes_once_shutdown_has_begun_is_refused() {
         engine.on_shutdown("during", async {})
     };
     let (report, refused) = tokio::join!(stopping, registering);
-    assert_eq!((report, refused), (&ShutdownReport::default(), Err(ShutdownBegun("during"))));
-    assert_eq!(engine.on_shutdown("after", async {}), Err(ShutdownBegun("after")));
+    assert_eq!((report, refused), (&ShutdownReport::default(), Err(ShutdownStarted("during"))));
+    assert_eq!(engine.on_shutdown("after", async {}), Err(ShutdownStarted("after")));
     assert_eq!(*order.lock().unwrap(), ["second"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_wait_for_jobs_and_services() {
+async fn hooks_run_after_jobs_and_services() {
     let engine = engine();
     let order = Arc::<Mutex<Vec<&str>>>::default();
     let noting = |name: &'static str, takes: u64| {
@@ -186,43 +189,43 @@ async fn hooks_wait_for_jobs_and_services() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_does_not_end_is_named() {
+async fn service_that_does_not_end_is_reported() {
     let engine = engine();
     engine.register("deaf", Native::service("hangs", |_call| std::future::pending())).unwrap();
     engine.job("deaf").unwrap().build().unwrap().start().unwrap();
     let before = Instant::now();
     let report = engine.shutdown(Duration::from_secs(5)).await;
-    assert_eq!(report.unfinished, [Unfinished::Service(Name::new("deaf").unwrap())]);
+    assert_eq!(report.unfinished, [Unfinished::Service(HandlerName::new("deaf").unwrap())]);
     assert_eq!(before.elapsed().as_secs(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_goes_on_where_whoever_began_it_gives_up() {
+async fn dropped_shutdown_continues() {
     let engine = engine();
     let order = Arc::default();
     hook(&engine, &order, "slow", Some(Duration::from_secs(4)));
     let before = Instant::now();
-    let given_up = tokio::time::timeout(Duration::from_secs(1), engine.shutdown(Duration::ZERO)).await;
-    assert!(given_up.is_err());
+    let result = tokio::time::timeout(Duration::from_secs(1), engine.shutdown(Duration::ZERO)).await;
+    assert!(result.is_err());
     assert_eq!(engine.shutdown(Duration::from_secs(60)).await, &ShutdownReport::default());
     assert_eq!((before.elapsed().as_secs(), order.lock().unwrap().len()), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_is_seen_through_or_told_of() {
+async fn change_is_completed_or_reported() {
     for (takes, unfinished) in [(3, vec![]), (60, vec![Unfinished::Changes(1)])] {
         let engine = engine();
-        let change = engine.see_through(tokio::time::sleep(Duration::from_secs(takes)));
-        // Whoever asked for it leaves.
+        let change = engine.run_to_completion(tokio::time::sleep(Duration::from_secs(takes)));
+        // The caller stops waiting.
         assert!(tokio::time::timeout(Duration::from_secs(1), change).await.is_err());
         assert_eq!(engine.shutdown(Duration::ZERO).await.unfinished, unfinished);
     }
 }
 
 #[tokio::test]
-async fn a_job_in_the_queue_is_cancelled_with_those_that_run() {
+async fn queued_and_running_jobs_are_cancelled() {
     let engine = Engine::new(Config { ceiling: Ceiling::default(), runs: 1, queue: 1 });
-    engine.register("a", obedient()).unwrap();
+    engine.register("a", runs_until_stopped()).unwrap();
     let jobs = [(); 2].map(|()| engine.job("a").unwrap().build().unwrap());
     jobs.iter().for_each(|job| job.start().unwrap());
     let report = engine.shutdown(Duration::ZERO).await;
@@ -232,9 +235,9 @@ async fn a_job_in_the_queue_is_cancelled_with_those_that_run() {
     }
 }
 
-/// The ancestor had a flag for it among the variables that a caller sets.
+/// The ancestor had a variable that any caller could set to start a job during shutdown.
 #[tokio::test(start_paused = true)]
-async fn nothing_that_a_caller_says_gets_a_job_past_the_fence() {
+async fn caller_input_cannot_start_job_after_shutdown() {
     let engine = engine();
     engine.register("a", exits(0)).unwrap();
     let mut env = Env::new();

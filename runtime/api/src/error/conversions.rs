@@ -1,0 +1,133 @@
+//! Which status and code each error of the engine and of the core becomes.
+
+use capstan_core::manifest::ManifestError;
+use capstan_core::units::UnitError;
+use capstan_engine::engine::JobBuildError;
+use capstan_engine::events::FilterError;
+use capstan_engine::handler::MAX_NAME;
+use capstan_engine::handler_store::{HandlerStoreError, LoadError, StoreError};
+use capstan_engine::history::RemoveError;
+use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
+use capstan_engine::registry::RegistryError;
+use hyper::StatusCode;
+
+use super::Error;
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        let (status, code) = match &error {
+            RegistryError::InvalidName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
+            RegistryError::Duplicate(_) | RegistryError::DuplicateCatchAll => (StatusCode::CONFLICT, "conflict"),
+            RegistryError::Builtin(_) => (StatusCode::FORBIDDEN, "builtin"),
+            RegistryError::Unknown(name) => {
+                // A name in a path may be as long as the head of a request.
+                let name: String = name.chars().take(MAX_NAME).collect();
+                return Self::new(StatusCode::NOT_FOUND, "unknown_handler", RegistryError::Unknown(name).to_string());
+            }
+            RegistryError::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<JobBuildError> for Error {
+    fn from(error: JobBuildError) -> Self {
+        match error {
+            JobBuildError::ArgContainsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
+            JobBuildError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
+            JobBuildError::GuestPath(_) => Self::new(StatusCode::BAD_REQUEST, "bad_mount", error.to_string()),
+            // Only a running job has children, and the API builds none of those.
+            JobBuildError::TooDeep => Self::internal(error.to_string()),
+            JobBuildError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
+        }
+    }
+}
+
+impl From<CommandLineError> for Error {
+    fn from(error: CommandLineError) -> Self {
+        Self::bad_request(format!("command: {error}"))
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::ShuttingDown => Self::draining(),
+            StartError::Busy { .. } => Self::busy(error.to_string()),
+            StartError::DuplicateKey(DuplicateKey { job, .. }) => Self::conflict(job, error.to_string()),
+            StartError::AlreadyStarted => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<RemoveError> for Error {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Unknown(job) => Self::unknown_job(&job.to_string()),
+            RemoveError::NotEnded(job) => {
+                Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_running", error.to_string()) }
+            }
+        }
+    }
+}
+
+impl From<HandlerStoreError> for Error {
+    fn from(error: HandlerStoreError) -> Self {
+        match error {
+            HandlerStoreError::Load(error) => error.into(),
+            HandlerStoreError::Registry(error) => error.into(),
+            HandlerStoreError::Store(error) => error.into(),
+            HandlerStoreError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let (status, code) = match &error {
+            StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            StoreError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+            StoreError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        let message = error.to_string();
+        let code = match error {
+            LoadError::NotWasm(_) | LoadError::Invalid { .. } => "invalid_module",
+            LoadError::TextFormat => "text_format",
+            LoadError::Precompiled => "precompiled",
+            LoadError::FeatureDisabled(_) => "feature_disabled",
+            LoadError::TooComplex(_) => "module_too_complex",
+            LoadError::UnknownImports(_) => "unknown_import",
+            LoadError::NotACommand(_) => "not_a_command",
+            LoadError::CompileLimit(_) => "compile_limit",
+            LoadError::Unavailable(_) => {
+                let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "compile_unavailable", message);
+                return Self { is_retryable: true, ..error };
+            }
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+}
+
+impl From<ManifestError> for Error {
+    fn from(error: ManifestError) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_manifest", error.to_string())
+    }
+}
+
+impl From<FilterError> for Error {
+    fn from(error: FilterError) -> Self {
+        Self::bad_request(format!("filter: {error}"))
+    }
+}
+
+impl From<UnitError> for Error {
+    fn from(error: UnitError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}

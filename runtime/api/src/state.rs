@@ -1,0 +1,88 @@
+//! `ApiState`: what API functions share. `Settings`: what the operator configures.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use capstan_engine::engine::Engine;
+use capstan_engine::handler_store::HandlerStore;
+use capstan_engine::tasks::Tasks;
+use capstan_listen::listenbuffer::{Gate, StartupPolicy};
+
+use super::allowed_hosts::AllowedHosts;
+use super::debug::mode::{DebugMode, ProcessNumbers};
+use super::error::Error;
+use super::http_limits::HttpLimits;
+use super::jobs::cursors::Cursors;
+use super::slots::Slots;
+
+/// The state that API functions share.
+#[derive(Debug)]
+pub(crate) struct ApiState {
+    pub(crate) engine: Engine,
+    pub(crate) gate: Gate,
+    pub(crate) settings: Settings,
+    /// `None` unless the daemon is in debug mode.
+    pub(crate) debug: Option<DebugMode>,
+    pub(crate) slots: Slots,
+    pub(crate) cursors: Cursors,
+    /// Tasks that run beside connections: copies of the streams of runs, streams of HTTP/2.
+    pub(crate) tasks: Tasks,
+    /// Set before the gate opens.
+    handler_store: OnceLock<Arc<dyn HandlerStore>>,
+}
+
+/// What the operator configures of the API.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most bytes of a program together with its manifest. Default 64 MiB.
+    pub max_upload: u64,
+    /// The folder of the nameless files that hold output of runs which no client reads yet.
+    pub spill_folder: PathBuf,
+    /// Reads the kernel's numbers of the process. `None` unless the daemon is in debug mode.
+    pub debug: Option<ProcessNumbers>,
+    /// Registers the tasks of the API, for `/debug/tasks`.
+    pub tasks: Tasks,
+    /// What happens to connections while the gate is shut. By default the kernel holds them.
+    pub policy: StartupPolicy,
+    /// The limits of the HTTP layer for clients.
+    pub http_limits: HttpLimits,
+    /// The hosts and origins that TCP clients may name besides the daemon's own names.
+    pub allowed_hosts: Arc<AllowedHosts>,
+}
+
+impl ApiState {
+    pub(crate) fn new(engine: Engine, gate: Gate, settings: Settings) -> Self {
+        Self {
+            engine,
+            gate,
+            debug: settings.debug.map(DebugMode::new),
+            slots: Slots::new(),
+            cursors: Cursors::new(),
+            tasks: settings.tasks.clone(),
+            settings,
+            handler_store: OnceLock::new(),
+        }
+    }
+
+    /// Returns the state of debug mode.
+    ///
+    /// # Errors
+    /// [`Error`], 404, where the daemon is not in debug mode.
+    pub(crate) fn debug_mode(&self) -> Result<&DebugMode, Error> {
+        self.debug.as_ref().ok_or_else(|| Error::not_found("the daemon is not in debug mode; start it with --debug"))
+    }
+
+    /// Sets the store that handlers are pushed to. Later calls have no effect.
+    pub(crate) fn set_handler_store(&self, store: Arc<dyn HandlerStore>) {
+        let _ = self.handler_store.set(store);
+    }
+
+    /// Returns the store that handlers are pushed to.
+    ///
+    /// # Errors
+    /// [`Error`], 503 `starting`, until the store is set.
+    pub(crate) fn handler_store(&self) -> Result<&dyn HandlerStore, Error> {
+        let store = self.handler_store.get().map(AsRef::as_ref);
+        store.ok_or_else(|| Error::starting("the sandbox is not ready; try again"))
+    }
+}

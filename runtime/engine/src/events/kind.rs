@@ -1,0 +1,99 @@
+//! [`Event`] and [`EventKind`]: what happened, as JSON shows it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::job::JobId;
+
+/// Something that happened in the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The number of the event: 1 for the first after the start of the daemon, and one more for each that follows.
+    pub seq: u64,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+pub enum EventKind {
+    #[serde(rename = "handler.put")]
+    HandlerPut {
+        handler: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        replaced: bool,
+    },
+    #[serde(rename = "handler.remove")]
+    HandlerRemove { handler: String },
+    /// The job waits for a slot.
+    #[serde(rename = "job.queue")]
+    JobQueue { job: JobId, handler: String },
+    #[serde(rename = "job.start")]
+    JobStart {
+        job: JobId,
+        handler: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<JobId>,
+    },
+    #[serde(rename = "job.end")]
+    JobEnd { job: JobId, handler: String, outcome: String, exit_code: u8 },
+    /// The daemon has reloaded its configuration, or has failed to.
+    #[serde(rename = "daemon.reload")]
+    DaemonReload {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The daemon stops. It accepts no new jobs, and publishes the events of the jobs it has until they have ended.
+    #[serde(rename = "daemon.stop")]
+    DaemonStop,
+}
+
+impl EventKind {
+    /// The tokens of all kinds, as in JSON.
+    pub const TOKENS: [&str; 7] =
+        ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.reload", "daemon.stop"];
+
+    /// Returns the stable token of the kind, as in JSON.
+    pub fn token(&self) -> &'static str {
+        match self {
+            Self::HandlerPut { .. } => "handler.put",
+            Self::HandlerRemove { .. } => "handler.remove",
+            Self::JobQueue { .. } => "job.queue",
+            Self::JobStart { .. } => "job.start",
+            Self::JobEnd { .. } => "job.end",
+            Self::DaemonReload { .. } => "daemon.reload",
+            Self::DaemonStop => "daemon.stop",
+        }
+    }
+
+    /// Returns the name of the handler that the event is about.
+    pub fn handler(&self) -> Option<&str> {
+        match self {
+            Self::HandlerPut { handler, .. }
+            | Self::HandlerRemove { handler }
+            | Self::JobQueue { handler, .. }
+            | Self::JobStart { handler, .. }
+            | Self::JobEnd { handler, .. } => Some(handler),
+            Self::DaemonReload { .. } | Self::DaemonStop => None,
+        }
+    }
+
+    /// Returns the job that the event is about.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::JobQueue { job, .. } | Self::JobStart { job, .. } | Self::JobEnd { job, .. } => Some(*job),
+            Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::DaemonReload { .. } | Self::DaemonStop => None,
+        }
+    }
+
+    /// Returns the kind of the outcome that the event reports.
+    pub fn outcome(&self) -> Option<&str> {
+        match self {
+            Self::JobEnd { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+}

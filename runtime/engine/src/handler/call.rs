@@ -1,0 +1,73 @@
+//! [`Call`]: what a handler gets for one run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use capstan_core::env::Env;
+use capstan_core::limits::Limits;
+use capstan_core::mount::{Mount, ScratchGrant};
+use capstan_core::outcome::Outcome;
+use capstan_core::policy::Reach;
+use capstan_core::secret::Secret;
+use capstan_core::stream::{Sink, Source};
+use capstan_core::usage::Usage;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::job::{JobId, Parent, Stop};
+
+/// What a handler gets for one run: the job's data, its streams, and the means to watch and stop it.
+///
+/// Dropping the streams closes them.
+#[derive(Debug)]
+pub struct Call {
+    pub job: JobId,
+    /// The job as the parent of others, for [`JobBuilder::child_of`](crate::engine::JobBuilder::child_of).
+    pub as_parent: Parent,
+    /// What the guest finds before its arguments: the name of the handler, unless its manifest gives another.
+    pub name: String,
+    /// The arguments, without the name.
+    pub args: Vec<String>,
+    pub env: Env,
+    pub stdin: Source,
+    pub stdout: Sink,
+    pub stderr: Sink,
+    pub limits: Limits,
+    pub mounts: Vec<Mount>,
+    /// Variables that only the guest sees. They come before those of the same name in `env`.
+    pub secrets: Vec<(String, Secret)>,
+    pub scratch: Option<ScratchGrant>,
+    /// The parts of the network that the run may reach, or `None` if it may reach nothing.
+    pub network: Option<Box<Reach>>,
+    pub stop: Stop,
+    pub usage: Arc<Usage>,
+}
+
+impl Call {
+    /// Writes `reason` to stderr as a line of its own and returns the outcome `exited` with `code`.
+    pub async fn fail(&mut self, code: u8, reason: impl fmt::Display) -> Outcome {
+        // If nobody reads stderr, the code alone reports the failure.
+        let _ = self.stderr.write_all(format!("{reason}\n").as_bytes()).await;
+        Outcome::Exited { code }
+    }
+
+    /// Returns a call without arguments, streams and grants, which belongs to no job.
+    pub fn empty() -> Self {
+        Self {
+            job: JobId::NONE,
+            as_parent: Parent::none(),
+            name: String::new(),
+            args: Vec::new(),
+            env: Env::new(),
+            stdin: Source::empty(),
+            stdout: Sink::discard(),
+            stderr: Sink::discard(),
+            limits: Limits::default(),
+            mounts: Vec::new(),
+            secrets: Vec::new(),
+            scratch: None,
+            network: None,
+            stop: Stop::default(),
+            usage: Arc::default(),
+        }
+    }
+}

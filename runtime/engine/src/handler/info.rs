@@ -1,0 +1,43 @@
+//! Plain descriptions of a handler: [`HandlerInfo`], [`Kind`] and [`Role`].
+
+use serde::{Deserialize, Serialize};
+
+/// What a handler is, as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerInfo {
+    pub kind: Kind,
+    /// The SHA-256 of the program, as `sha256:HEX`. Native handlers have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The size of the program in bytes, or 0 for native handlers.
+    pub size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// One line that shows how the handler is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+}
+
+/// What a handler is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Code of the daemon.
+    Native,
+    /// A core module for WASI preview 1.
+    Module,
+    /// A component for `wasi:cli/command` 0.2.
+    Component,
+}
+
+/// How the engine treats the jobs of a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The job ends by itself. It needs a slot, its deadline bounds it, and shutdown waits for it.
+    Work,
+    /// The job asks the daemon something and ends soon. It needs no slot and shutdown does not wait for it, so that a full or stopping
+    /// daemon still reports its state.
+    Query,
+    /// The job runs for the life of the daemon, and only the daemon starts it. The ancestor exempted one job by its name.
+    Service,
+}

@@ -1,0 +1,40 @@
+//! [`RunInputs`]: what a job holds for its run until the run starts.
+
+use capstan_core::env::Env;
+use capstan_core::mount::{Mount, ScratchGrant};
+use capstan_core::outcome::OutputStream;
+use capstan_core::policy::Reach;
+use capstan_core::secret::Secret;
+use capstan_core::stream::{FanOut, Outlet, Source};
+
+/// What a job holds for its run until the run starts.
+pub(crate) struct RunInputs {
+    pub(crate) env: Env,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) secrets: Vec<(String, Secret)>,
+    pub(crate) scratch: Option<ScratchGrant>,
+    pub(crate) network: Option<Box<Reach>>,
+    pub(crate) streams: JobStreams,
+}
+
+/// The streams of a job.
+#[derive(Debug)]
+pub(crate) struct JobStreams {
+    pub(crate) stdin: Source,
+    pub(crate) stdout: Outlet,
+    pub(crate) stderr: Outlet,
+}
+
+impl JobStreams {
+    /// Returns an empty stdin, and a stdout and stderr that go nowhere.
+    pub(crate) fn none() -> Self {
+        Self { stdin: Source::empty(), stdout: Outlet::Nowhere, stderr: Outlet::Nowhere }
+    }
+
+    /// Returns the streams that go to several sinks.
+    pub(crate) fn fan_outs(&self) -> Vec<(OutputStream, FanOut)> {
+        let fan_out = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
+        let both = [fan_out(OutputStream::Stdout, &self.stdout), fan_out(OutputStream::Stderr, &self.stderr)];
+        both.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,31 @@
+//! What the daemon and the compiling child send to each other. Both are the same executable, so the format may change with every build.
+
+use capstan_confinement::Mode;
+use capstan_engine::handler::Kind;
+use serde::{Deserialize, Serialize};
+
+use super::CompileBudget;
+use crate::LoadError;
+use crate::artifact::Receipt;
+use crate::profile::Profile;
+
+/// The request to the child: JSON in its only argument.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CompileRequest {
+    pub(crate) budget: CompileBudget,
+    pub(crate) confine: Mode,
+    /// The program to compile. `None` asks the child only to report how it is confined.
+    pub(crate) program: Option<ProgramInput>,
+}
+
+/// Describes the program on the child's stdin.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ProgramInput {
+    pub(crate) kind: Kind,
+    /// The profile whose engine shall run the code.
+    pub(crate) profile: Profile,
+}
+
+/// The response of the child: JSON on its stderr. It contains a [`Receipt`] for the code, which is on its stdout; or a
+/// [`Confined`](capstan_confinement::Confined) if there was no program to compile.
+pub(crate) type CompileResponse<T = Receipt> = Result<T, LoadError>;

@@ -1,0 +1,112 @@
+//! [`LinkedProgram`]: a program that is compiled, checked and linked, so that a run only instantiates it.
+
+use std::sync::Arc;
+
+use capstan_engine::handler::Call;
+use wasmtime::component::Component;
+use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store};
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use super::LoadError;
+use super::artifact::{Artifact, Compiled};
+use super::engines::ProfileEngine;
+use super::host::Host;
+use super::limiter::MAX_MEMORIES_PER_RUN;
+
+/// A program that is ready to run.
+pub(super) struct LinkedProgram {
+    pub(super) engine: Arc<ProfileEngine>,
+    pub(super) code: Code,
+    /// Whether it imports an interface of `wasi:sockets`. Preview 1 has no call that opens a socket.
+    pub(super) has_sockets: bool,
+}
+
+/// What a run instantiates.
+pub(super) enum Code {
+    Module { pre: InstancePre<Host>, start: ModuleExport },
+    Component { pre: CommandPre<Host>, component: Component },
+}
+
+impl LinkedProgram {
+    /// Loads the code of `artifact` into `engine`, checks its exports, and resolves its imports.
+    ///
+    /// # Errors
+    /// [`LoadError`] if it imports something that Capstan does not provide, is not a command, or exceeds a size limit.
+    pub(super) fn new(engine: Arc<ProfileEngine>, artifact: &Artifact) -> Result<Self, LoadError> {
+        let code = match artifact.load(&engine.engine)? {
+            Compiled::Module(module) => link_module(&engine, &module),
+            Compiled::Component(component) => link_component(&engine, &component),
+        }?;
+        let has_sockets = code.imports_sockets(&engine.engine);
+        Ok(Self { engine, code, has_sockets })
+    }
+}
+
+impl Code {
+    fn imports_sockets(&self, engine: &Engine) -> bool {
+        match self {
+            Self::Module { .. } => false,
+            Self::Component { component, .. } => {
+                component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:sockets/"))
+            }
+        }
+    }
+}
+
+fn link_module(engine: &ProfileEngine, module: &Module) -> Result<Code, LoadError> {
+    let linker = &engine.linkers.modules;
+    let memories = module.resources_required().num_memories;
+    if memories as usize > MAX_MEMORIES_PER_RUN {
+        return Err(LoadError::TooComplex(format!("it has {memories} memories, more than {MAX_MEMORIES_PER_RUN}")));
+    }
+    // The linker looks imports up for a store only. This one never runs anything.
+    let host = Host::new(Call::empty(), None).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let mut store = Store::new(&engine.engine, host);
+    let unknown: Vec<_> = module
+        .imports()
+        .filter(|import| linker.get_by_import(&mut store, import).is_none())
+        // The author of the program chose the names: control characters in them must not reach a terminal.
+        .map(|import| format!("{}.{}", import.module().escape_debug(), import.name().escape_debug()))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(LoadError::UnknownImports(unknown));
+    }
+    let start = match (module.get_export("_start"), module.get_export_index("_start")) {
+        (Some(ExternType::Func(signature)), Some(start))
+            if signature.params().len() + signature.results().len() == 0 =>
+        {
+            start
+        }
+        (Some(_), _) => {
+            return Err(LoadError::NotACommand("`_start` is not a function without parameters and results".into()));
+        }
+        (None, _) => {
+            return Err(LoadError::NotACommand(
+                "it exports no `_start`; build it as a program, not as a library".into(),
+            ));
+        }
+    };
+    let pre = linker.instantiate_pre(module).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
+    Ok(Code::Module { pre, start })
+}
+
+fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code, LoadError> {
+    let linker = &engine.linkers.components;
+    let unknown: Vec<_> = component
+        .component_type()
+        .imports(&engine.engine)
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.starts_with("wasi:"))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(LoadError::UnknownImports(unknown));
+    }
+    let pre =
+        linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
+    let command = CommandPre::new(pre).map_err(|_| {
+        LoadError::NotACommand(
+            "the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".into(),
+        )
+    })?;
+    Ok(Code::Component { pre: command, component: component.clone() })
+}

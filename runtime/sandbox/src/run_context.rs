@@ -1,0 +1,19 @@
+//! [`RunContext`]: what all runs of a sandbox share.
+
+use capstan_engine::tasks::TaskGuard;
+
+use super::epoch_ticker::EpochTicker;
+use super::guest_runtime::GuestRuntime;
+use super::network::Resolver;
+
+/// The threads, the ticker and the resolver that runs use. Programs hold it in an `Arc`.
+#[derive(Debug)]
+pub(super) struct RunContext {
+    pub(super) guest_runtime: GuestRuntime,
+    pub(super) resolver: Resolver,
+    pub(super) ticker: EpochTicker,
+    /// Whether runs can be profiled, which is so in debug mode.
+    pub(super) can_profile: bool,
+    /// Lists the ticker and the guest threads among the tasks of the daemon.
+    pub(super) _listed: [Option<TaskGuard>; 2],
+}

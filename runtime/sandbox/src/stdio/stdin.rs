@@ -1,0 +1,110 @@
+//! [`Stdin`]: the stdin of a guest.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use capstan_core::stream::Source;
+use capstan_core::usage::Usage;
+use tokio::io::{AsyncRead, ReadBuf};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream};
+use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
+
+use super::CHUNK_SIZE;
+
+/// The stdin of a guest. Clones read the same stream.
+#[derive(Clone)]
+pub(crate) struct Stdin(Arc<Mutex<Input>>);
+
+struct Input {
+    source: Source,
+    /// What the guest may read now.
+    ready: BytesMut,
+    /// What was read from the source and becomes ready when it is a whole chunk.
+    gathered: BytesMut,
+    /// Whether the guest only reads whole chunks, regardless of how the bytes arrive.
+    has_fixed_chunks: bool,
+    has_ended: bool,
+    usage: Arc<Usage>,
+}
+
+impl Stdin {
+    /// Creates the stream. The guest reads chunks as they arrive, or with `has_fixed_chunks` always chunks of the same size.
+    pub(crate) fn new(source: Source, has_fixed_chunks: bool, usage: Arc<Usage>) -> Self {
+        let (ready, gathered) = (BytesMut::new(), BytesMut::new());
+        Self(Arc::new(Mutex::new(Input { source, ready, gathered, has_fixed_chunks, has_ended: false, usage })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Input> {
+        self.0.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Input {
+    /// Becomes ready when the guest can read, or when the stream has ended.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ready.is_empty() && !self.has_ended {
+            let before = self.gathered.len();
+            self.gathered.resize(CHUNK_SIZE, 0);
+            let mut buf = ReadBuf::new(&mut self.gathered[before..]);
+            let polled = Pin::new(&mut self.source).poll_read(cx, &mut buf);
+            let filled = buf.filled().len();
+            self.gathered.truncate(before + filled);
+            // The other end of a pipe can only close, so an error is the end too.
+            self.has_ended = std::task::ready!(polled).is_err() || filled == 0;
+            self.usage.stdin_bytes.add(filled as u64);
+            if !self.has_fixed_chunks || self.has_ended || self.gathered.len() == CHUNK_SIZE {
+                std::mem::swap(&mut self.ready, &mut self.gathered);
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+#[async_trait::async_trait]
+impl InputStream for Stdin {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let mut input = self.lock();
+        let _ = input.poll_fill(&mut Context::from_waker(Waker::noop()));
+        if input.ready.is_empty() {
+            return if input.has_ended { Err(StreamError::Closed) } else { Ok(Bytes::new()) };
+        }
+        let size = size.min(input.ready.len());
+        Ok(input.ready.split_to(size).freeze())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Stdin {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| self.lock().poll_fill(cx)).await;
+    }
+}
+
+impl AsyncRead for Stdin {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut input = self.lock();
+        std::task::ready!(input.poll_fill(cx));
+        let size = buf.remaining().min(input.ready.len());
+        buf.put_slice(&input.ready.split_to(size));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl StdinStream for Stdin {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl IsTerminal for Stdin {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}

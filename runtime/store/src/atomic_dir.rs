@@ -1,0 +1,148 @@
+//! [`AtomicDir`]: a directory whose files are written completely or not at all.
+
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use capstan_engine::handler_store::StoreError;
+
+/// The prefix of a file's name while it is being written. No handler name and no digest starts with a dot.
+const UNFINISHED: &str = ".unfinished-";
+
+/// A directory below the data directory. Clones are the same directory. Calls block on the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct AtomicDir(Arc<Dir>);
+
+/// Checks that the data directory belongs to the current user and that no other user can enter it.
+///
+/// # Errors
+/// Returns [`StoreError::Io`], which says how to correct the directory.
+pub fn check_data_dir(data: &Dir) -> Result<(), StoreError> {
+    use cap_std::fs::MetadataExt as _;
+    let metadata = data.dir_metadata().map_err(|error| StoreError::io("read the owner and mode", error))?;
+    let rejected = |reason: String| StoreError::io("work", io::Error::other(reason));
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user {
+        return Err(rejected(format!("it belongs to user {}, not to user {user}", metadata.uid())));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(rejected(format!("other users can enter it (mode {mode:o}); run `chmod 700` on it")));
+    }
+    Ok(())
+}
+
+impl AtomicDir {
+    /// Opens the directory `name` below `data`. Creates it if it does not exist, and removes files that were never finished.
+    pub(super) fn open(data: &Dir, name: &str) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::io(format_args!("open {name}"), error);
+        if let Err(error) = data.create_dir(name)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(failed(error));
+        }
+        let dir = Self(Arc::new(data.open_dir(name).map_err(failed)?));
+        for name in dir.names()? {
+            if name.starts_with(UNFINISHED) {
+                dir.remove(&name)?;
+            }
+        }
+        Ok(dir)
+    }
+
+    /// Returns the names of its files.
+    pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |error| StoreError::io("list files", error);
+        let entries = self.0.entries().map_err(failed)?;
+        entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Returns the content of the file `name`, or `None` if it does not exist.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let failed = |error| StoreError::io(format_args!("read {name}"), error);
+        let mut file = match self.0.open(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes `parts` as the file `name` and replaces an existing one. The file is on the disk when this returns.
+    pub(super) fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
+        let unfinished = format!("{UNFINISHED}{:016x}", random());
+        let written = self.write_new(&unfinished, parts).and_then(|()| {
+            self.0.rename(&unfinished, &self.0, name)?;
+            self.sync()
+        });
+        written.map_err(|error| {
+            // If it cannot be removed now, the next start removes it.
+            let _ = self.0.remove_file(&unfinished);
+            StoreError::io(format_args!("write {name}"), error)
+        })
+    }
+
+    /// Removes the file `name`. Does nothing if it does not exist.
+    pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        match self.0.remove_file(name).and_then(|()| self.sync()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io(format_args!("remove {name}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_new(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        let mut file = self.0.open_with(name, OpenOptions::new().write(true).create_new(true).mode(0o600))?;
+        for part in parts {
+            file.write_all(part)?;
+        }
+        file.sync_all()
+    }
+
+    /// Makes renames durable: a rename is on the disk only after its directory is synced.
+    fn sync(&self) -> io::Result<()> {
+        self.0.open(".")?.sync_all()
+    }
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the kernel's random source answers once the machine has booted");
+    u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temp_data() -> (tempfile::TempDir, Dir) {
+        let temp = tempfile::tempdir().unwrap();
+        let data = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
+        (temp, data)
+    }
+
+    #[test]
+    fn failed_write_leaves_old_file_and_nothing_else() {
+        let (temp, data) = temp_data();
+        let dir = AtomicDir::open(&data, "f").unwrap();
+        dir.write("a", &[b"old"]).unwrap();
+        // A directory has the name of the file, so that the last step fails.
+        dir.0.create_dir("b").unwrap();
+        assert!(dir.write("b", &[b"new"]).is_err());
+        assert_eq!(dir.read("a").unwrap().as_deref(), Some(&b"old"[..]));
+        assert_eq!(std::fs::read_dir(temp.path().join("f")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn written_file_is_readable_by_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (temp, data) = temp_data();
+        AtomicDir::open(&data, "f").unwrap().write("a", &[b"x", b"y"]).unwrap();
+        let file = temp.path().join("f/a");
+        assert_eq!(std::fs::read(&file).unwrap(), b"xy");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
