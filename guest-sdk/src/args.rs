@@ -1,13 +1,14 @@
-//! Typed arguments: flags, switches and positional ones.
+//! Typed arguments: flags, switches and positional arguments.
 
 use std::collections::VecDeque;
 
 use crate::{InputError, Value};
 
-/// The arguments of a job, taken apart one by one.
+/// The arguments of a job. Each method removes the argument that it returns.
 ///
-/// Take the flags and switches first, in any order; then the positional arguments, from left to right; then call
-/// [`finish`](Args::finish), which refuses what is left. Flags and positional arguments may be mixed by the caller; after `--` everything is positional.
+/// Read the flags and switches first, in any order. Then read the positional arguments, from left to right. Finally call
+/// [`finish`](Args::finish), which rejects arguments that remain. A caller may mix flags and positional arguments. After `--`, every argument
+/// is positional.
 ///
 /// ```
 /// use capstan_guest::Args;
@@ -22,21 +23,21 @@ use crate::{InputError, Value};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Args {
-    /// What stands before `--` and was not taken yet.
+    /// The arguments before `--` that were not removed yet.
     open: VecDeque<String>,
-    /// What stands after `--`, where nothing is a flag.
+    /// The arguments after `--`, none of which is a flag.
     closed: VecDeque<String>,
 }
 
 impl Args {
-    /// The arguments that this job was given, without the name of the program.
+    /// Returns the arguments of this job, without the program name.
     ///
-    /// Bytes that are not UTF-8, which only a caller other than Capstan can pass, become U+FFFD.
+    /// Replaces bytes that are not UTF-8 with U+FFFD. Capstan never passes such bytes, but other callers may.
     pub fn of_job() -> Self {
         Self::new(std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()))
     }
 
-    /// These arguments, for tests and for arguments that come from elsewhere.
+    /// Creates arguments from a list, for example in tests.
     pub fn new<I>(args: I) -> Self
     where
         I: IntoIterator,
@@ -47,13 +48,13 @@ impl Args {
         Self { open, closed: args.collect() }
     }
 
-    /// Takes the flag `--name value` or `--name=value`, or says `None` where it was not given.
+    /// Removes the flag `--name value` or `--name=value` and returns its value. Returns `None` if the flag is absent.
     ///
-    /// A value that begins with `--` can only be written in the second way.
+    /// A value that starts with `--` needs the form `--name=value`.
     ///
     /// # Errors
     ///
-    /// The flag was given without a value, with a malformed one, or more than once.
+    /// Returns an error if the flag has no value or a malformed one, or if it is given more than once.
     pub fn flag<T: Value>(&mut self, name: &str) -> Result<Option<T>, InputError> {
         let name = format!("--{name}");
         let Some(at) = self.position(&name) else {
@@ -62,7 +63,7 @@ impl Args {
         let text = match self.open.remove(at).as_deref().and_then(|arg| arg.split_once('=')) {
             Some((_, value)) => value.to_owned(),
             None if self.open.get(at).is_some_and(|next| !next.starts_with("--")) => {
-                self.open.remove(at).expect("the element was just looked at")
+                self.open.remove(at).expect("the element exists")
             }
             None => return Err(InputError::MissingArg { name, expected: T::EXPECTED }),
         };
@@ -72,11 +73,11 @@ impl Args {
         parse(name, text).map(Some)
     }
 
-    /// Takes the switch `--name`, and says whether it was given.
+    /// Removes the switch `--name` and returns whether it was given.
     ///
     /// # Errors
     ///
-    /// The switch was given a value, or was given more than once.
+    /// Returns an error if the switch has a value, or if it is given more than once.
     pub fn switch(&mut self, name: &str) -> Result<bool, InputError> {
         let name = format!("--{name}");
         let Some(at) = self.position(&name) else {
@@ -91,11 +92,11 @@ impl Args {
         }
     }
 
-    /// Takes the next positional argument, or says `None` where there is no further one. `name` is for the error alone.
+    /// Removes and returns the next positional argument. Returns `None` if there is none. Only errors use `name`.
     ///
     /// # Errors
     ///
-    /// The argument is malformed, or a flag that nobody took stands before it.
+    /// Returns an error if the argument is malformed, or if an unknown flag precedes it.
     pub fn positional<T: Value>(&mut self, name: &str) -> Result<Option<T>, InputError> {
         if let Some(flag) = self.open.front().filter(|arg| arg.starts_with("--")) {
             return Err(InputError::UnknownArg { found: flag.clone() });
@@ -106,21 +107,21 @@ impl Args {
         }
     }
 
-    /// Takes the next positional argument, which must be there. `name` is for the error alone.
+    /// Removes and returns the next positional argument, which is required. Only errors use `name`.
     ///
     /// # Errors
     ///
-    /// As [`positional`](Args::positional), and where there is no further argument.
+    /// Returns the errors of [`positional`](Args::positional), and an error if there is no further argument.
     pub fn required<T: Value>(&mut self, name: &str) -> Result<T, InputError> {
         let missing = || InputError::MissingArg { name: format!("<{name}>"), expected: T::EXPECTED };
         self.positional(name)?.ok_or_else(missing)
     }
 
-    /// Ends the taking apart.
+    /// Checks that no argument remains.
     ///
     /// # Errors
     ///
-    /// An argument is left: a flag the job does not know, or one positional argument too many.
+    /// Returns an error if an argument remains: an unknown flag, or an excess positional argument.
     pub fn finish(mut self) -> Result<(), InputError> {
         match self.open.pop_front().or_else(|| self.closed.pop_front()) {
             Some(found) => Err(InputError::UnknownArg { found }),
@@ -128,7 +129,7 @@ impl Args {
         }
     }
 
-    /// Where `--name` or `--name=…` stands.
+    /// Returns the index of `--name` or `--name=…`.
     fn position(&self, name: &str) -> Option<usize> {
         let is_it = |rest: &str| rest.is_empty() || rest.starts_with('=');
         self.open.iter().position(|arg| arg.strip_prefix(name).is_some_and(is_it))

@@ -1,11 +1,11 @@
-//! Typed variables.
+//! Typed environment variables.
 
 use crate::{InputError, Value};
 
-/// The variables of a job, in the order in which they were given.
+/// The environment variables of a job, in their original order.
 ///
-/// A run inherits nothing: what is here comes from the manifest and from the request, and nowhere else. Where a name was given
-/// twice, the last one counts.
+/// A run inherits no variables from the daemon. They come only from the manifest and the request. If a name occurs twice, the last value
+/// wins.
 ///
 /// ```
 /// use capstan_guest::Env;
@@ -25,15 +25,15 @@ pub struct Env {
 }
 
 impl Env {
-    /// The variables that this job was given.
+    /// Returns the variables of this job.
     ///
-    /// Bytes that are not UTF-8, which only a caller other than Capstan can pass, become U+FFFD.
+    /// Replaces bytes that are not UTF-8 with U+FFFD. Capstan never passes such bytes, but other callers may.
     pub fn of_job() -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         Self::new(std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))))
     }
 
-    /// These variables, for tests and for variables that come from elsewhere.
+    /// Creates variables from a list, for example in tests.
     pub fn new<I, K, V>(variables: I) -> Self
     where
         I: IntoIterator<Item = (K, V)>,
@@ -44,11 +44,11 @@ impl Env {
         Self { variables: variables.collect() }
     }
 
-    /// Reads a variable, or says `None` where it is not set. One that is set to nothing is set.
+    /// Returns the value of a variable. Returns `None` if it is not set. A variable with an empty value is set.
     ///
     /// # Errors
     ///
-    /// The variable is set and malformed.
+    /// Returns an error if the variable is set and malformed.
     pub fn get<T: Value>(&self, name: &str) -> Result<Option<T>, InputError> {
         let Some((_, text)) = self.variables.iter().rfind(|(key, _)| key == name) else {
             return Ok(None);
@@ -60,17 +60,17 @@ impl Env {
         })
     }
 
-    /// Reads a variable that must be set.
+    /// Returns the value of a required variable.
     ///
     /// # Errors
     ///
-    /// The variable is not set, or malformed.
+    /// Returns an error if the variable is not set or malformed.
     pub fn required<T: Value>(&self, name: &str) -> Result<T, InputError> {
         let missing = || InputError::MissingVar { name: name.to_owned(), expected: T::EXPECTED };
         self.get(name)?.ok_or_else(missing)
     }
 
-    /// All variables as they were given, names and values.
+    /// Returns the names and values of all variables, in their original order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

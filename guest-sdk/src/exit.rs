@@ -1,4 +1,4 @@
-//! How a job ends.
+//! The exit of a job.
 
 use std::error::Error;
 use std::fmt;
@@ -7,9 +7,10 @@ use std::process::{ExitCode, Termination};
 
 use crate::InputError;
 
-/// How a job ends: a code from 0 to 255, and for a failure the reason, which becomes the last line of stderr.
+/// The exit of a job: a code from 0 to 255, and for a failure the reason, which becomes the last line of stderr.
 ///
-/// `main` returns it. Any error turns into it by `?`: an [`InputError`] as code 2, each other one as code 1, with its causes.
+/// `main` returns it. The operator `?` converts any error to it: an [`InputError`] to code 2, and any other error to code 1, with its
+/// causes.
 ///
 /// ```no_run
 /// use capstan_guest::{Args, Env, Exit};
@@ -36,52 +37,52 @@ use crate::InputError;
 /// assert_eq!((exit.code(), exit.reason()), (3, Some("nothing is allowed")));
 /// ```
 ///
-/// A component without `wasi:cli/exit@0.2` `exit-with-code` can only tell 0 from not 0; each code other than 0 arrives as 1 there. Modules for preview 1
-/// have all of them.
+/// A component without the function `exit-with-code` of `wasi:cli/exit@0.2` can only report success or failure, so that every code other
+/// than 0 becomes 1. Modules for preview 1 can report all codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an exit has an effect only where `main` returns it"]
+#[must_use = "an exit has an effect only if `main` returns it"]
 pub struct Exit {
     code: u8,
     reason: Option<String>,
 }
 
 impl Exit {
-    /// The job did what it was asked: code 0.
+    /// The job succeeded: code 0.
     pub const SUCCESS: Self = Self::new(0);
     /// The job failed: code 1.
     pub const FAILURE: Self = Self::new(1);
-    /// The job was asked in a wrong way: code 2.
+    /// The arguments or variables of the job are wrong: code 2.
     pub const USAGE: Self = Self::new(2);
 
-    /// An exit with this code and no reason.
+    /// Creates an exit with this code and no reason.
     pub const fn new(code: u8) -> Self {
         Self { code, reason: None }
     }
 
-    /// The exit that a job's result stands for: success, or the failure that is in it.
+    /// Converts the result of a job: `Ok` to [`Exit::SUCCESS`], and `Err` to the exit in it.
     pub fn of(result: Result<(), Self>) -> Self {
         result.err().unwrap_or(Self::SUCCESS)
     }
 
-    /// The same exit for this reason. Line breaks in it become spaces, so that it stays one line.
+    /// Returns this exit with a reason. Replaces line breaks in it with spaces, so that it stays one line.
     pub fn because(self, reason: impl fmt::Display) -> Self {
         let reason = reason.to_string();
         let one_line = reason.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
         Self { reason: Some(one_line.collect::<Vec<_>>().join(" ")), ..self }
     }
 
-    /// The code, from 0 to 255.
+    /// Returns the code, from 0 to 255.
     pub const fn code(&self) -> u8 {
         self.code
     }
 
-    /// Why, where a reason was given.
+    /// Returns the reason, if there is one.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 }
 
-/// Makes `?` work in functions that return `Result<_, Exit>`.
+/// Allows `?` in functions that return `Result<_, Exit>`.
 impl<E: Error + 'static> From<E> for Exit {
     fn from(error: E) -> Self {
         let first: &(dyn Error + 'static) = &error;
@@ -94,10 +95,10 @@ impl<E: Error + 'static> From<E> for Exit {
 impl Termination for Exit {
     /// Writes the reason to stderr, if there is one, as `error: REASON`.
     fn report(self) -> ExitCode {
-        // What the job printed before must not come after its last line where both streams go to one place.
+        // Earlier output must precede the last line if both streams have the same destination.
         let _ = std::io::stdout().flush();
         if let Some(reason) = &self.reason {
-            // A job whose stderr is closed or over its cap still has its exit code to give.
+            // Ignores a closed stderr, or one over its limit: the exit code still reports the failure.
             let _ = writeln!(std::io::stderr(), "error: {reason}");
         }
         ExitCode::from(self.code)

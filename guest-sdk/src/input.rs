@@ -1,56 +1,56 @@
-//! What can be wrong with the arguments and variables of a job.
+//! Errors in the arguments and variables of a job.
 
 use std::fmt;
 
-/// An argument or a variable that is missing, malformed or not wanted.
+/// An argument or a variable is missing, malformed, repeated or unknown.
 ///
-/// The message is one line that names the argument or variable, what was expected and what was found. As an [`Exit`](crate::Exit)
-/// it is code 2, by which callers tell a wrong request from work that failed.
+/// The message is one line that names the argument or variable, what was expected, and what was found. It converts to an
+/// [`Exit`](crate::Exit) with code 2, so that callers can distinguish a wrong request from a failed job.
 ///
-/// `name` is the word a user would look for: `--top`, `<path>`, `LOG_LEVEL`.
+/// `name` has the form that users know: `--top`, `<path>`, `LOG_LEVEL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InputError {
-    /// A positional argument that is required was not given, or a flag was given without its value.
+    /// A required positional argument is missing, or a flag has no value.
     MissingArg {
-        /// The argument.
+        /// The name of the argument.
         name: String,
-        /// What a well-formed value is.
+        /// The description of a valid value.
         expected: &'static str,
     },
-    /// An argument was given, and cannot be read as its type.
+    /// An argument cannot be parsed as its type.
     MalformedArg {
-        /// The argument.
+        /// The name of the argument.
         name: String,
-        /// What a well-formed value is.
+        /// The description of a valid value.
         expected: &'static str,
-        /// What was given.
+        /// The argument as given.
         found: String,
     },
-    /// A flag was given twice, so that one of its values would be lost.
+    /// A flag is given more than once. All its values but one would be lost.
     RepeatedArg {
-        /// The argument.
+        /// The name of the argument.
         name: String,
     },
-    /// An argument was given that the job does not know.
+    /// The job does not know an argument.
     UnknownArg {
-        /// What was given.
+        /// The argument as given.
         found: String,
     },
-    /// A variable that is required is not set.
+    /// A required variable is not set.
     MissingVar {
-        /// The variable.
+        /// The name of the variable.
         name: String,
-        /// What a well-formed value is.
+        /// The description of a valid value.
         expected: &'static str,
     },
-    /// A variable is set, and cannot be read as its type.
+    /// A variable cannot be parsed as its type.
     MalformedVar {
-        /// The variable.
+        /// The name of the variable.
         name: String,
-        /// What a well-formed value is.
+        /// The description of a valid value.
         expected: &'static str,
-        /// What it is set to.
+        /// The value of the variable.
         found: String,
     },
 }

@@ -1,8 +1,8 @@
-//! What the author of a Capstan job in Rust imports.
+//! The SDK for Capstan jobs in Rust.
 //!
-//! A job is a program like any other: it has arguments, an Env, three streams and an exit code, and `std` already speaks
-//! all of them. This crate adds the part that each author would otherwise write again: values that are typed, errors that name what
-//! was wrong, and an exit code that can only be one.
+//! A job is an ordinary program. It has arguments, environment variables, three streams and an exit code, and `std` gives access to all of
+//! them. This crate adds what each author would otherwise write again: typed arguments and variables, errors that name the invalid input,
+//! and an exit code from 0 to 255.
 //!
 //! ```no_run
 //! use capstan_guest::{Args, Exit};
@@ -23,22 +23,22 @@
 //! }
 //! ```
 //!
-//! Run with `--times many`, that job ends with exit code 2, and this is the last line of its stderr:
+//! With `--times many`, this job exits with code 2, and the last line of its stderr is:
 //!
 //! ```text
 //! error: argument --times: expected a whole number from 0 to 255, found "many"
 //! ```
 //!
-//! * [`Args`] takes the arguments apart: `--flag value`, `--flag=value`, switches and positional ones.
-//! * [`Env`] reads the variables that the run was given; a job inherits none.
-//! * [`Value`] is what both of them can read, and what to implement for a type of one's own.
-//! * [`InputError`] says which argument or variable was missing or malformed, and what was expected.
-//! * [`Exit`] is what `main` returns.
+//! * [`Args`] parses the arguments: `--flag value`, `--flag=value`, switches and positional arguments.
+//! * [`Env`] reads the environment variables of the run. A job inherits none from the daemon.
+//! * [`Value`] is the trait of types that both can parse. Implement it for your own types.
+//! * [`InputError`] names the missing or malformed argument or variable, and what was expected.
+//! * [`Exit`] is the return type of `main`.
 
 #![warn(missing_docs)]
 #![allow(
     clippy::disallowed_methods,
-    reason = "a guest has no ambient authority: its args, env and streams are what the run was given"
+    reason = "a guest has no ambient authority: its args, env and streams come from the run"
 )]
 
 mod args;

@@ -1,12 +1,12 @@
-//! What an argument or a variable can be read as.
+//! The types of arguments and variables.
 
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-/// A type that one argument or one variable can be read as.
+/// A type that can be parsed from one argument or one variable.
 ///
-/// It is implemented for strings, paths, `bool` (`true` or `false`), `char`, floating-point numbers (finite ones) and whole numbers. Implement it
-/// for a type of your own, so that the errors a user reads tell what was expected:
+/// It is implemented for strings, paths, `bool` (`true` or `false`), `char`, finite floating-point numbers and integers. Implement it for your
+/// own types, so that error messages say what was expected:
 ///
 /// ```
 /// use capstan_guest::{Args, Value};
@@ -37,10 +37,10 @@ use std::path::PathBuf;
 /// assert_eq!(error.to_string(), r#"argument --order: expected asc or desc, found "up""#);
 /// ```
 pub trait Value: Sized {
-    /// What a well-formed value is, as a phrase that reads after "expected".
+    /// The description of a valid value, as it follows "expected" in an error message.
     const EXPECTED: &'static str;
 
-    /// Reads the whole of `text`, or says that it is malformed with `None`.
+    /// Parses all of `text`. Returns `None` if it is malformed.
     fn parse(text: &str) -> Option<Self>;
 }
 
@@ -56,7 +56,7 @@ impl Value for PathBuf {
     const EXPECTED: &'static str = "a path";
 
     fn parse(text: &str) -> Option<Self> {
-        // The empty path names nothing, and each host call refuses it with a different error.
+        // Rejects the empty path, for which each host call would return a different error.
         (!text.is_empty()).then(|| text.into())
     }
 }
@@ -83,7 +83,7 @@ macro_rules! finite_numbers {
             const EXPECTED: &'static str = "a number";
 
             fn parse(text: &str) -> Option<Self> {
-                // `inf` and `NaN` parse too, and no job asks for them on purpose.
+                // Rejects `inf` and `NaN`, which parse as numbers but are never intended.
                 text.parse().ok().filter(|number: &$type| number.is_finite())
             }
         }

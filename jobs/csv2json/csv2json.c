@@ -1,11 +1,11 @@
-/* A job that turns CSV into JSON: a header row and rows on stdin, one JSON object a line on stdout.
+/* A job that converts CSV to JSON: it reads a header row and rows on stdin, and writes one JSON object per line to stdout.
  *
- * The CSV is that of RFC 4180: fields in quotes may hold commas, line breaks and doubled quotes; rows end with CRLF or LF. All values
- * are JSON strings, since CSV knows no other type. Lines with nothing on them are skipped, a byte order mark too. Bytes that are not
- * UTF-8 become U+FFFD.
+ * The CSV format is that of RFC 4180: quoted fields may contain commas, line breaks and doubled quotes; rows end with CRLF or LF. All
+ * values are JSON strings, because CSV has no other types. Empty lines and a byte order mark are skipped. Bytes that are not UTF-8 become
+ * U+FFFD.
  *
- * Stdin is streamed, and a row is written as soon as it is complete: before the job waits for more input, everything that can be written has been.
- * Memory is fixed: a field, a row and a header that do not fit are errors, and nothing is ever allocated. */
+ * Stdin is streamed. Each row is written as soon as it is complete: the job writes everything it can before it waits for more input.
+ * Memory is fixed: a field, a row or a header that does not fit is an error, and nothing is allocated. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -26,7 +26,7 @@ enum {
     INPUT_BUFFER = 64 << 10,
 };
 
-/* The fields of one row, one behind the other. Field i ends at ends[i], where the next one begins. */
+/* The fields of one row, concatenated. Field i ends at ends[i], where the next one starts. */
 struct row {
     char bytes[ROW_LIMIT];
     size_t ends[COLUMN_LIMIT];
@@ -34,25 +34,25 @@ struct row {
     size_t length;
 };
 
-/* Where in the grammar the next byte stands. */
+/* The state of the parser before the next byte. */
 enum state {
-    ROW_START,  /* nothing of the row was seen */
+    ROW_START,  /* before the first byte of a row */
     FIELD_START,
     PLAIN,      /* in a field without quotes */
     QUOTED,     /* between quotes */
-    QUOTE,      /* after a quote that ends the field, or is the first of two */
-    PLAIN_CR,   /* after a CR that ends the row if LF follows, and is a byte of the field if not */
-    QUOTED_CR,  /* the same after a closing quote, where only LF may follow */
+    QUOTE,      /* after a quote that either ends the field or is the first of two */
+    PLAIN_CR,   /* after a CR, which ends the row if LF follows, and belongs to the field otherwise */
+    QUOTED_CR,  /* after a closing quote and a CR, where only LF may follow */
 };
 
 static struct row header, row;
 static bool has_header;
 static enum state state = ROW_START;
 
-/* Lines are counted from 1 by their LF. */
+/* Line numbers start at 1 and count LF. */
 static uint64_t line = 1, row_line, quote_line;
 
-/* Writes what is complete, tells what is wrong as the last line of stderr, and ends with exit code 1. */
+/* Writes the complete rows, writes the error as the last line of stderr, and exits with code 1. */
 __attribute__((format(printf, 2, 3)))
 static _Noreturn void fail(uint64_t at, const char *format, ...) {
     va_list values;
@@ -124,7 +124,7 @@ static void end_row(void) {
     state = ROW_START;
 }
 
-/* Takes one byte. A state that finds that the byte belongs to another one goes there by `again`. */
+/* Processes one byte. A state that passes the byte on to another state jumps to `again`. */
 static void take(char byte) {
 again:
     switch (state) {
@@ -195,7 +195,7 @@ again:
         line++;
 }
 
-/* The last row need not end with a line break. */
+/* Processes the end of the input. The last row may have no line break. */
 static void end(void) {
     switch (state) {
     case ROW_START:
@@ -218,7 +218,7 @@ static void end(void) {
 int main(int argc, char **argv) {
     static char input[INPUT_BUFFER];
     static const char mark[] = "\xEF\xBB\xBF";
-    size_t marked = 0; /* how much of a byte order mark the input began with; 3 once that is settled */
+    size_t marked = 0; /* how many bytes of a byte order mark the input starts with; 3 once known */
 
     if (argc > 1) {
         fprintf(stderr, "error: unknown argument \"%s\"\n", argv[1]);

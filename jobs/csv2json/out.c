@@ -43,11 +43,12 @@ static void out_bytes(const char *bytes, size_t length) {
     }
 }
 
-/* The length of the character that begins here. If it is ill-formed, sets *is_valid to 0 and gives the length of what one U+FFFD
- * stands for: the longest beginning of a character, or one byte (Unicode 16, section 3.9, "substitution of maximal subparts"). */
+/* Returns the length of the character that starts here. If it is ill-formed, sets *is_valid to 0 and returns the number of bytes that one
+ * U+FFFD replaces: the longest prefix of a character, or one byte (Unicode 16, section 3.9, "substitution of maximal subparts"). */
 static size_t character(const unsigned char *bytes, size_t length, int *is_valid) {
     unsigned char first = bytes[0];
-    /* The first continuation byte has narrower bounds after E0, ED, F0 and F4: no overlong forms, surrogates, or beyond U+10FFFF. */
+    /* The first continuation byte has narrower bounds after E0, ED, F0 and F4, which excludes overlong forms, surrogates and values above
+     * U+10FFFF. */
     unsigned char least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
     unsigned char most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
     size_t whole = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;

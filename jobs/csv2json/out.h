@@ -1,17 +1,17 @@
-/* Stdout: a buffer, and JSON strings. */
+/* Buffered output of bytes and JSON strings to stdout. */
 
 #ifndef OUT_H
 #define OUT_H
 
 #include <stddef.h>
 
-/* Writes one byte as it is. */
+/* Writes one byte. */
 void out_byte(char byte);
 
 /* Writes bytes as a JSON string. Each ill-formed sequence of UTF-8 becomes U+FFFD. */
 void out_string(const char *bytes, size_t length);
 
-/* Hands all that was written to the host. Ends the job with exit code 1 if the host takes no more. */
+/* Flushes the buffer to the host. Exits with code 1 if that fails. */
 void out_flush(void);
 
 #endif

@@ -7,17 +7,17 @@ import (
 	"strconv"
 )
 
-// More different strings are not counted, but said to be more.
+// distinctLimit is the largest number of different strings to count exactly.
 const distinctLimit = 1000
 
-// Hashes of strings, of one seed.
+// seed is the seed of all string hashes.
 var seed = maphash.MakeSeed()
 
-// distinct counts how many different strings there were. It keeps only their hashes, of 64 bits: two of 1000 strings have the same
-// one in about 1 of 37 million million cases.
+// distinct counts different strings. It keeps only their 64-bit hashes. The probability that two of 1000 strings have the same hash
+// is about 1 in 37 trillion.
 type distinct struct {
-	hashes []uint64 // in order
-	isMore bool     // there were more than distinctLimit, and hashes was let go
+	hashes []uint64 // sorted
+	isMore bool     // there were more than distinctLimit; hashes is nil
 }
 
 func (d *distinct) add(text string) {
@@ -32,17 +32,17 @@ func (d *distinct) add(text string) {
 		d.hashes, d.isMore = nil, true
 	default:
 		if len(d.hashes) == cap(d.hashes) {
-			// By doubling, so that memory is what bytes says. One step holds the limit: 1024.
+			// Doubles the capacity explicitly, so that bytes reports the real memory. The last step, 1024, exceeds the limit.
 			d.hashes = append(make([]uint64, 0, max(8, 2*cap(d.hashes))), d.hashes...)
 		}
 		d.hashes = slices.Insert(d.hashes, at, hash)
 	}
 }
 
-// bytes is the memory of the hashes.
+// bytes returns the memory of the hashes in bytes.
 func (d *distinct) bytes() int { return 8 * cap(d.hashes) }
 
-// count is the number of different strings as JSON: a text where there were more than are counted.
+// count returns the number of different strings as JSON: a number, or a string if there were more than the limit.
 func (d *distinct) count() string {
 	if d.isMore {
 		return fmt.Sprintf(`"%d+"`, distinctLimit)

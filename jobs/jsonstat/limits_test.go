@@ -36,7 +36,7 @@ func TestStringsThatHoldNumbers(t *testing.T) {
 
 func TestDistinctStrings(t *testing.T) {
 	key(t, `{"count": 4, "types": {"string": 4}, "distinct_strings": 2}`, `"a"`, `"\u0061"`, `""`, `"a"`)
-	// Ill-formed UTF-8 and a lone surrogate are both read as U+FFFD.
+	// Ill-formed UTF-8 and a lone surrogate both become U+FFFD.
 	key(t, `{"count": 3, "types": {"string": 3}, "distinct_strings": 1}`, "\"\xFF\"", `"\ud800"`, `"\ufffd"`)
 
 	var values []string
@@ -55,7 +55,7 @@ func TestTheLongestLine(t *testing.T) {
 		reports(t, "{\n  \"objects\": 1,\n  \"keys\": {\n    \"k\": "+one+"\n  }\n}\n", long+end)
 		fails(t, "error: line 2: the line is longer than 1048576 bytes", "{}\n"+long+" "+end)
 	}
-	// It is refused before it has ended.
+	// The line is rejected before its end.
 	code, _, stderr := call(io.MultiReader(strings.NewReader(long+long), iotest.ErrReader(io.ErrNoProgress)))
 	if code != 1 || stderr != "error: line 1: the line is longer than 1048576 bytes\n" {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
@@ -80,7 +80,7 @@ func TestNestingTakesNoStack(t *testing.T) {
 	key(t, `{"count": 1, "types": {"array": 1}}`, strings.Repeat(`[{"k":`, 4000)+"0"+strings.Repeat("}]", 4000))
 }
 
-// columns returns an object with these many keys, all of this value.
+// columns returns an object with count keys, which all have the same value.
 func columns(count, value int) []byte {
 	var line bytes.Buffer
 	for column := 0; column < count; column++ {
@@ -119,7 +119,7 @@ func TestTheTableHasALimit(t *testing.T) {
 	fails(t, "error: line 72: too many different keys and strings: the table is full at 72 keys", tooMany.String())
 }
 
-// inPieces fails if more is written at once than a host takes.
+// inPieces fails if a write is larger than pieceSize.
 type inPieces struct {
 	t   *testing.T
 	all bytes.Buffer

@@ -8,21 +8,22 @@ import (
 	"io"
 )
 
-// A line has at most this many bytes, its line break not counted.
+// lineLimit is the maximum length of a line in bytes, without its line break.
 const lineLimit = 1 << 20
 
-// lines takes a stream apart into lines.
+// lines splits a stream into lines.
 type lines struct {
 	from   *bufio.Reader
-	number int    // of the line that was read last, from 1
-	long   []byte // what was read of a line that does not fit in the buffer of from
+	number int    // the number of the last line read, from 1
+	long   []byte // the part read so far of a line that does not fit into the buffer of from
 }
 
 func newLines(from io.Reader) *lines {
 	return &lines{from: bufio.NewReaderSize(from, pieceSize)}
 }
 
-// next returns the next line without its LF, and io.EOF after the last one, which may lack it. The line is valid until the next call.
+// next returns the next line without its LF, and io.EOF after the last line. The last line may have no LF. The line is valid until the
+// next call.
 func (l *lines) next() ([]byte, error) {
 	l.number++
 	l.long = l.long[:0]

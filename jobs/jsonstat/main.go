@@ -1,12 +1,12 @@
-// A job that reads NDJSON on stdin, one object a line, and writes to stdout, as one JSON object, what is to know of each key: how
-// many objects have it, with values of which types, the least, greatest and mean number, and how many different strings.
+// A job that reads NDJSON on stdin, one object per line, and writes statistics of each key to stdout, as one JSON object: how many
+// objects have the key, the types of its values, the minimum, maximum and mean of its numbers, and the number of different strings.
 //
-// Only the objects' own keys are looked at, not those of objects within them. An object that has a key twice is an error. Empty
-// lines are skipped, a byte order mark too. With --numbers, a string that holds a JSON number counts as that number: so columns of
-// numbers are found in what csv2json made, where all values are strings.
+// It considers only the keys of the objects themselves, not those of nested objects. An object with a duplicate key is an error. Empty
+// lines and a byte order mark are skipped. With --numbers, a string that contains a JSON number counts as a number. This finds numeric
+// columns in the output of csv2json, where all values are strings.
 //
-// Stdin is streamed, and memory is bounded: a line that is too long and a table that is full are errors. After an error nothing is
-// on stdout: the statistics of half the input would look like those of the whole.
+// Stdin is streamed and memory is bounded: a line that is too long and a full table are errors. After an error, stdout is empty, because
+// statistics of a part of the input would look like statistics of all of it.
 package main
 
 import (
@@ -16,14 +16,14 @@ import (
 	"os"
 )
 
-// A host may copy no more than this at once, and refuse what is larger.
+// pieceSize is the maximum number of bytes per host call. A host may limit how much it copies at once, and reject more.
 const pieceSize = 64 << 10
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run returns the exit code: 1 for input that cannot be read, 2 for wrong usage.
+// run runs the job and returns its exit code: 1 for invalid input, 2 for wrong usage.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	parseNumbers := false
 	for _, arg := range args {
@@ -46,7 +46,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// read takes every line into the table. Its error says in which line it stopped.
+// read adds every line to the table. An error contains the number of the line.
 func read(stdin io.Reader, table *table) error {
 	lines := newLines(stdin)
 	for {

@@ -19,7 +19,7 @@ func call(stdin io.Reader, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), err.String()
 }
 
-// reports checks the whole report on this input.
+// reports checks the complete report for this input.
 func reports(t *testing.T, want, input string, args ...string) {
 	t.Helper()
 	code, stdout, stderr := call(strings.NewReader(input), args...)
@@ -31,7 +31,7 @@ func reports(t *testing.T, want, input string, args ...string) {
 	}
 }
 
-// key checks the report on values of one key, each on its line.
+// key checks the report for the values of one key, each on its own line.
 func key(t *testing.T, want string, values ...string) {
 	t.Helper()
 	var input strings.Builder
@@ -41,8 +41,8 @@ func key(t *testing.T, want string, values ...string) {
 	reports(t, fmt.Sprintf("{\n  \"objects\": %d,\n  \"keys\": {\n    \"k\": %s\n  }\n}\n", len(values), want), input.String())
 }
 
-// fails checks that the input is refused, with nothing on stdout and this as the only line of stderr. Where the text ends in "…",
-// the standard library says the rest, in words that depend on its version.
+// fails checks that the job rejects the input, with an empty stdout and want as the only line of stderr. If want ends in "…", the rest of
+// the line comes from the standard library and depends on its version.
 func fails(t *testing.T, want, input string) {
 	t.Helper()
 	code, stdout, stderr := call(strings.NewReader(input))

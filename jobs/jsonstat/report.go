@@ -9,9 +9,10 @@ import (
 	"strconv"
 )
 
-// report writes the statistics as JSON, one key a line, in the order of their bytes.
+// report writes the statistics as JSON, one key per line, sorted by bytes.
 //
-// It is written by hand: the encoder of the standard library would be half of the program, and that is compiled wherever it is pushed.
+// It does not use the encoder of the standard library, which would double the size of the program, and so the time to compile it when it is
+// pushed.
 func (t *table) report(to io.Writer) error {
 	keys := make([]string, 0, len(t.keys))
 	for key := range t.keys {
@@ -19,7 +20,7 @@ func (t *table) report(to io.Writer) error {
 	}
 	slices.Sort(keys)
 
-	// A writer keeps its first error, and Flush returns it.
+	// The writer stores its first error, and Flush returns it.
 	out := bufio.NewWriterSize(pieces{to}, pieceSize)
 	fmt.Fprintf(out, "{\n  \"objects\": %d,\n  \"keys\": {", t.objects)
 	for at, key := range keys {
@@ -38,7 +39,7 @@ func (t *table) report(to io.Writer) error {
 	return out.Flush()
 }
 
-// report writes one object, with what there was: the least, greatest and mean number only where there were numbers.
+// report writes one object. It omits minimum, maximum and mean if there are no numbers.
 func (s *stats) report(out *bufio.Writer) {
 	fmt.Fprintf(out, `{"count": %d, "types": {`, s.count())
 	separator := ""
@@ -64,7 +65,7 @@ func (s *stats) report(out *bufio.Writer) {
 	out.WriteByte('}')
 }
 
-// quote writes a JSON string. The text is valid UTF-8, since a decoder made it.
+// quote writes a JSON string. The text is valid UTF-8, because it comes from a decoder.
 func quote(out *bufio.Writer, text string) {
 	out.WriteByte('"')
 	for _, char := range text {
@@ -81,7 +82,7 @@ func quote(out *bufio.Writer, text string) {
 	out.WriteByte('"')
 }
 
-// number formats without an exponent as long as that is readable.
+// number formats a number, without an exponent if that is readable.
 func number(value float64) string {
 	format := byte('f')
 	if abs := math.Abs(value); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
@@ -90,7 +91,7 @@ func number(value float64) string {
 	return strconv.FormatFloat(value, format, -1, 64)
 }
 
-// pieces hands on what is written in pieces that a host takes.
+// pieces splits writes into pieces of at most pieceSize.
 type pieces struct{ to io.Writer }
 
 func (p pieces) Write(all []byte) (int, error) {

@@ -7,17 +7,17 @@ import (
 	"strconv"
 )
 
-// stats is what is known of the values of one key.
+// stats has the statistics of the values of one key.
 type stats struct {
 	strings, numbers, bools, nulls, objects, arrays int
 
-	min, max float64 // of the numbers, if there were any
+	min, max float64 // of the numbers, if there are any
 	total    total
 	distinct distinct
-	last     int // the number of the object that had the key last, from 1
+	last     int // the number of the last object with the key, from 1
 }
 
-// add takes a value, of an object or array its first token.
+// add adds a value. For an object or array, value is its first token.
 func (s *stats) add(value json.Token, parseNumbers bool) error {
 	switch value := value.(type) {
 	case nil:
@@ -62,12 +62,12 @@ func (s *stats) count() int {
 	return s.strings + s.numbers + s.bools + s.nulls + s.objects + s.arrays
 }
 
-// mean is that of the numbers; there must be one. Rounding does not carry it out of their range.
+// mean returns the mean of the numbers, of which there must be at least one. It stays within their range despite rounding.
 func (s *stats) mean() float64 {
 	return max(s.min, min(s.max, s.total.mean(s.numbers)))
 }
 
-// numberIn tells whether the text is a number as JSON writes it: "007", "+1" and "1e999" are none.
+// numberIn parses the text as a JSON number. "007", "+1" and "1e999" are not JSON numbers.
 func numberIn(text string) (float64, bool) {
 	if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') || !json.Valid([]byte(text)) {
 		return 0, false
@@ -76,15 +76,15 @@ func numberIn(text string) (float64, bool) {
 	return number, err == nil
 }
 
-// total is a sum that loses next to nothing to rounding (Neumaier's), and does not overflow.
+// total is a compensated sum (Neumaier's algorithm), which loses almost nothing to rounding and does not overflow.
 type total struct {
 	sum, lost         float64
-	hugeSum, hugeLost float64 // of numbers from huge on, scaled down
+	hugeSum, hugeLost float64 // of numbers of at least huge, scaled down
 }
 
 const (
 	huge  = 0x1p900
-	scale = 0x1p-100 // a power of two: scaling rounds nothing
+	scale = 0x1p-100 // a power of two, so that scaling is exact
 )
 
 func (t *total) add(number float64) {
@@ -95,7 +95,7 @@ func (t *total) add(number float64) {
 	}
 }
 
-// addTo adds the number to the sum, and what that lost to rounding to lost.
+// addTo adds the number to sum, and the rounding error to lost.
 func addTo(sum, lost *float64, number float64) {
 	next := *sum + number
 	if math.Abs(*sum) >= math.Abs(number) {

@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// What the table may hold, in bytes. It keeps the job within its memory limit, and fits a CSV of 4096 columns, the most that
-	// csv2json takes, with any strings in them.
+	// The maximum size of the table in bytes. It keeps the job within its memory limit. A CSV of 4096 columns, the maximum of csv2json, fits
+	// with any strings.
 	tableLimit = 36 << 20
-	// What a key costs beside its own bytes: its statistics, and its share of the map while that grows.
+	// The memory of a key in addition to its own bytes: its statistics, and its share of the growing map.
 	keyBytes = 384
 )
 
-// table has the statistics of each key that was found.
+// table has the statistics of all keys.
 type table struct {
 	objects      int
 	keys         map[string]*stats
-	bytes        int  // what the keys and the different strings hold, by the measure of tableLimit
-	parseNumbers bool // strings that hold a number count as numbers
+	bytes        int  // estimated memory of the keys and the different strings, for tableLimit
+	parseNumbers bool // whether strings that contain a number count as numbers
 }
 
 func newTable(parseNumbers bool) *table {
 	return &table{keys: map[string]*stats{}, parseNumbers: parseNumbers}
 }
 
-// add takes a line: an object, or nothing but white space. It goes through the tokens, since objects within objects must not take a
-// stack as deep as they are.
+// add adds a line, which is an object or only white space. It reads tokens instead of values, so that nested objects do not need a deep
+// stack.
 func (t *table) add(line []byte) error {
 	text := bytes.Trim(line, " \t\r")
 	if len(text) == 0 {
@@ -62,7 +62,7 @@ func (t *table) addMembers(tokens *json.Decoder) error {
 		}
 		key, isKey := token.(string)
 		if !isKey {
-			return nil // the brace that closes the object: the decoder lets nothing else stand here
+			return nil // the brace that closes the object: the decoder rejects anything else
 		}
 		value, err := tokens.Token()
 		if err != nil {
@@ -79,7 +79,7 @@ func (t *table) addMembers(tokens *json.Decoder) error {
 	}
 }
 
-// addMember takes a key and its value, of an object or array its first token.
+// addMember adds a key and its value. For an object or array, value is its first token.
 func (t *table) addMember(key string, value json.Token) error {
 	found := t.keys[key]
 	if found == nil {
@@ -102,7 +102,7 @@ func (t *table) addMember(key string, value json.Token) error {
 	return nil
 }
 
-// skip goes to the end of the object or array that was just opened.
+// skip reads to the end of the object or array that was just opened.
 func skip(tokens *json.Decoder) error {
 	for depth := 1; depth > 0; {
 		token, err := tokens.Token()

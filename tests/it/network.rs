@@ -319,7 +319,7 @@ async fn policy_check_reports_the_missing_network_rule() {
     assert_eq!(reported["allowed"], false);
     let finding = &reported["findings"][0];
     assert_eq!((&finding["key"], &finding["asked"]), (&json!("network"), &json!("example.org:443")));
-    assert_eq!(finding["rule"], "no rule of the operator's has all of it: *.example.com:443, 10.1.0.0/16");
+    assert_eq!(finding["rule"], "the rules of the operator do not cover it: *.example.com:443, 10.1.0.0/16");
     let command = Cli::for_daemon(CAPSTAN, &daemon).args([
         "check",
         "--allow-net",
@@ -340,7 +340,7 @@ async fn policy_check_reports_the_missing_network_rule() {
 async fn invalid_network_rules_prevent_the_start() {
     for (rule, named) in [
         ("10.0.0.1/8", "the network is 10.0.0.0/8"),
-        ("example.com:90-80", "upside down"),
+        ("example.com:90-80", "is reversed"),
         ("bücher.example", "punycode"),
         ("localhost:80", "by its address"),
         ("2001:db8::1", "in brackets"),

@@ -1,4 +1,4 @@
-//! PNG in, PNG out.
+//! Decodes a PNG and encodes its thumbnail.
 
 use std::fmt;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
@@ -8,19 +8,19 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, I
 
 use crate::shrink::{Edge, Shrink};
 
-/// What one picture may have, in pixels. It bounds the time, which the length of a PNG does not: 40 kB can hold this many.
+/// Maximum size of an image in pixels. It bounds the time, which the length of a PNG does not: 40 kB can contain this many pixels.
 const PIXEL_LIMIT: u64 = 40_000_000;
 
-/// The same for a picture that is interlaced, and so must be held as a whole.
+/// Maximum size of an interlaced image in pixels. It is lower because such an image must be in memory as a whole.
 const INTERLACED_LIMIT: u64 = 8_000_000;
 
-/// What one edge may be long, in pixels. It bounds the memory for a row.
+/// Maximum length of an edge in pixels. It bounds the memory of a row.
 const EDGE_LIMIT: u32 = 30_000;
 
-/// What the decoder may allocate for itself, in bytes.
+/// Maximum memory of the decoder in bytes.
 const DECODER_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Why there is no thumbnail.
+/// The thumbnail could not be created.
 #[derive(Debug)]
 pub(crate) enum ImageError {
     TooLarge { width: u32, height: u32 },
@@ -52,9 +52,9 @@ impl std::error::Error for ImageError {
     }
 }
 
-/// Makes a PNG whose longest edge is `size` pixels, in the proportions of `input`. A picture is never made larger.
+/// Returns a PNG whose longest edge has `size` pixels, with the proportions of `input`. Never enlarges an image.
 ///
-/// Palettes become RGB, 16-bit samples become 8-bit ones. Of an animation the default image is taken.
+/// Converts palettes to RGB and 16-bit samples to 8-bit samples. Uses the default image of an animation.
 pub(crate) fn thumbnail(input: impl BufRead, size: NonZeroU32) -> Result<Vec<u8>, ImageError> {
     let mut decoder = Decoder::new_with_limits(Forward(input), Limits { bytes: DECODER_LIMIT });
     decoder.set_transformations(Transformations::normalize_to_color8());
@@ -66,7 +66,7 @@ pub(crate) fn thumbnail(input: impl BufRead, size: NonZeroU32) -> Result<Vec<u8>
     let (colours, _) = reader.output_color_type();
     let mut shrink = Shrink::new(width, height, colours.samples());
     if reader.info().interlaced {
-        // The rows of such a picture come in seven passes.
+        // The rows of an interlaced image arrive in seven passes.
         let mut picture = vec![0; width.from as usize * height.from as usize * colours.samples()];
         reader.next_frame(&mut picture).map_err(ImageError::Malformed)?;
         picture.chunks_exact(width.from as usize * colours.samples()).for_each(|row| shrink.row(row));
@@ -75,12 +75,12 @@ pub(crate) fn thumbnail(input: impl BufRead, size: NonZeroU32) -> Result<Vec<u8>
             shrink.row(row.data());
         }
     }
-    // What was cut behind the last row is cut all the same.
+    // Also detects an image that is truncated after its last row.
     reader.finish().map_err(ImageError::Malformed)?;
     encode(width.to, height.to, colours, &shrink.finish()).map_err(ImageError::Encode)
 }
 
-/// A stream as the decoder asks for it. It never seeks, but keeps the right to; a stream answers that it cannot.
+/// Adapts a stream to the decoder, which requires `Seek` but never seeks.
 struct Forward<R>(R);
 
 impl<R: Read> Read for Forward<R> {
@@ -114,7 +114,7 @@ fn check_size(info: &Info<'_>) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// The edges of the thumbnail: the longer one is `size`, the other in proportion, and neither is longer than before.
+/// Returns the edges of the thumbnail. The longer one has `size` pixels, the other is in proportion, and neither grows.
 fn fit(width: u32, height: u32, size: NonZeroU32) -> (Edge, Edge) {
     let longest = u64::from(width.max(height));
     let size = u64::from(size.get()).min(longest);
@@ -140,7 +140,7 @@ fn encode(width: u32, height: u32, colours: ColorType, samples: &[u8]) -> Result
 mod tests {
     use super::*;
 
-    /// A PNG in any form that the encoder can write.
+    /// Returns a PNG in any format that the encoder can write.
     fn png(width: u32, height: u32, colours: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {
         let mut png = Vec::new();
         let mut encoder = Encoder::new(&mut png, width, height);
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_picture_over_the_limits_is_refused_by_its_header() {
-        // Only the header is whole here, so the answer cannot have come from anything behind it.
+        // Only the header is complete, so the error cannot come from anything after it.
         let check = |width, height, expected: &str| {
             let header = png(1, 1, ColorType::Grayscale, BitDepth::Eight, &[0]);
             let mut chunk =
@@ -242,7 +242,7 @@ mod tests {
         check(10_000, 4_000, "not a well-formed PNG");
     }
 
-    /// The checksum of a chunk, bit by bit.
+    /// Returns the checksum of a chunk, computed bit by bit.
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(u32::MAX, |crc, byte| {
             (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))

@@ -1,7 +1,7 @@
-//! A job that makes a thumbnail: a PNG on stdin becomes a smaller PNG on stdout, by averaging areas.
+//! A job that makes a thumbnail: it reads a PNG on stdin and writes a smaller PNG to stdout, by averaging areas.
 //!
-//! The picture is decoded and shrunk row by row while it comes in, so that the job holds a few rows and the thumbnail. Only an
-//! interlaced one has to be held as a whole.
+//! It decodes and shrinks the image row by row as it arrives, so that it needs memory only for a few rows and the thumbnail. An interlaced
+//! image must be in memory as a whole.
 
 mod image;
 mod shrink;
@@ -22,7 +22,7 @@ impl Default for Size {
 }
 
 impl Value for Size {
-    // What is larger than this is no thumbnail, and would have to be held as a whole.
+    // The limit bounds the thumbnail, which is in memory as a whole.
     const EXPECTED: &'static str = "a whole number from 1 to 1024";
 
     fn parse(text: &str) -> Option<Self> {
@@ -38,7 +38,7 @@ fn thumbnail(mut args: Args) -> Result<(), Exit> {
     let Size(size) = args.flag("size")?.unwrap_or_default();
     args.finish()?;
 
-    // The output is small, and a picture that turns out to be broken at its end leaves no half thumbnail on stdout.
+    // Writes nothing before the end of the input, so that an image that is damaged at its end leaves no partial thumbnail on stdout.
     let thumbnail = image::thumbnail(io::stdin().lock(), size)?;
     let mut stdout = io::stdout().lock();
     stdout.write_all(&thumbnail)?;

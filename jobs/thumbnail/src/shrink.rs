@@ -1,10 +1,10 @@
-//! Shrinking by averaging areas.
+//! Shrinks an image by averaging areas.
 //!
-//! A pixel of the result covers a rectangle of the source whose borders may lie within source pixels. Lengths are measured in
-//! units in which both fit whole: along one edge a source pixel is `to` units long and a pixel of the result `from` units.
-//! So all weights are whole numbers, and the result is the same on each machine.
+//! A pixel of the result covers a rectangle of the source, whose borders may lie inside source pixels. Lengths are measured in units that
+//! divide both: along one edge, a source pixel is `to` units long and a pixel of the result `from` units. Therefore all weights are integers,
+//! and the result is the same on every machine.
 
-/// The length of an edge, before and after.
+/// The length of an edge in pixels, before and after.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edge {
     pub(crate) from: u32,
@@ -12,7 +12,7 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Calls `cover` with each pixel of the result that the source pixel `at` touches, and by how many units.
+    /// Calls `cover` with each pixel of the result that the source pixel `at` overlaps, and the overlap in units.
     fn covered(self, at: u32, mut cover: impl FnMut(u32, u64)) {
         let (from, to) = (u64::from(self.from), u64::from(self.to));
         let end = (u64::from(at) + 1) * to;
@@ -26,27 +26,27 @@ impl Edge {
     }
 }
 
-/// Takes the rows of a picture from top to bottom, and makes those of the smaller one.
+/// Accepts the rows of an image from top to bottom, and computes the rows of the smaller image.
 #[derive(Debug)]
 pub(crate) struct Shrink {
     width: Edge,
     height: Edge,
-    /// Samples a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    /// Samples per pixel: 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGB and alpha.
     channels: usize,
-    /// How many source rows were taken.
+    /// Number of accepted source rows.
     taken: u32,
-    /// How many rows of the result are complete.
+    /// Number of complete rows of the result.
     ended: u32,
-    /// The source row just taken, its pixels summed up along the row. One element a sample.
+    /// The last source row, summed along the row. One element per sample of the result.
     row: Vec<u64>,
-    /// The row of the result that is being made.
+    /// The weighted sums of the current row of the result.
     sums: Vec<u64>,
-    /// The rows that are done, as 8-bit samples.
+    /// The complete rows, as 8-bit samples.
     done: Vec<u8>,
 }
 
 impl Shrink {
-    /// No edge must become longer.
+    /// Creates the computation. No edge may grow.
     pub(crate) fn new(width: Edge, height: Edge, channels: usize) -> Self {
         let samples = width.to as usize * channels;
         Self {
@@ -61,13 +61,13 @@ impl Shrink {
         }
     }
 
-    /// Takes the next row.
+    /// Accepts the next row.
     pub(crate) fn row(&mut self, samples: &[u8]) {
         self.sum_up_along_row(samples);
         let (edge, at) = (self.height, self.taken);
         self.taken += 1;
         edge.covered(at, |pixel, weight| {
-            // The pixels lie one below the other, so when the next one is touched the one above it is complete.
+            // Rows arrive from top to bottom, so the current row of the result is complete when the next one starts.
             if pixel > self.ended {
                 self.end_row();
             }
@@ -77,13 +77,13 @@ impl Shrink {
         });
     }
 
-    /// The smaller picture. All rows must have been taken.
+    /// Returns the smaller image. All rows must have been accepted.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.end_row();
         self.done
     }
 
-    /// Colour is weighted by alpha, so that what is behind a transparent pixel does not shine through.
+    /// Sums the samples along the row. Weights colours by alpha, so that transparent pixels contribute no colour.
     fn sum_up_along_row(&mut self, samples: &[u8]) {
         self.row.fill(0);
         for (at, pixel) in (0..).zip(samples.chunks_exact(self.channels)) {
@@ -100,7 +100,7 @@ impl Shrink {
         }
     }
 
-    /// Divides the sums by the weights they were made with.
+    /// Completes a row: divides the sums by their weights.
     fn end_row(&mut self) {
         let area = u64::from(self.width.from) * u64::from(self.height.from);
         for sums in self.sums.chunks_exact_mut(self.channels) {
@@ -122,7 +122,7 @@ fn split(pixel: &[u8]) -> (&[u8], Option<u64>) {
     }
 }
 
-/// The quotient, rounded to the nearest.
+/// Returns the quotient, rounded to the nearest integer.
 fn sample(sum: u64, weight: u64) -> u8 {
     match weight {
         0 => 0,

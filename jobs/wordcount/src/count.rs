@@ -1,16 +1,17 @@
-//! What is counted.
+//! Counts lines, words and bytes.
 
 use std::collections::HashMap;
 
-/// A word is a run of letters, digits and `_`; an apostrophe between two of them belongs to it. Case does not count.
+/// Maximum length of a listed word in bytes of UTF-8.
 ///
-/// Longer words (in bytes of UTF-8) are counted, but not told apart: they are hashes and encoded data, not words.
+/// A word is a sequence of letters, digits and `_`, with single apostrophes between them. Upper and lower case are equal. Longer words count
+/// in the total but are not listed: they are hashes or encoded data.
 const LONGEST_LISTED: usize = 64;
 
-/// What the table of different words may hold, in bytes, each word with its entry. It keeps the job within its memory limit.
+/// Maximum size of the table of different words in bytes, including its entries. It keeps the job within its memory limit.
 const TABLE_BYTES: usize = 20 * 1024 * 1024;
 
-/// What a word costs beside its own bytes: its share of the table while that doubles, and the allocator's part.
+/// Memory of a word in addition to its own bytes: its share of the growing table, and the overhead of the allocator.
 const ENTRY_BYTES: usize = 48;
 
 /// The table of different words is full.
@@ -27,7 +28,7 @@ impl std::fmt::Display for TableFull {
 
 impl std::error::Error for TableFull {}
 
-/// The totals, and each word with the number of times it was there.
+/// The totals, and the number of occurrences of each word.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) lines: u64,
@@ -36,28 +37,28 @@ pub(crate) struct Totals {
     pub(crate) table: HashMap<Box<str>, u64>,
 }
 
-/// A count that goes on.
+/// A count in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     totals: Totals,
-    /// What the table holds, by the measure of [`TABLE_BYTES`].
+    /// The estimated size of the table, for [`TABLE_BYTES`].
     table_bytes: usize,
-    /// The word that has not ended yet, cut after [`LONGEST_LISTED`].
+    /// The current word, truncated to [`LONGEST_LISTED`].
     word: String,
-    /// Whether the word is longer than what `word` holds of it.
+    /// Whether the current word is longer than `word`.
     is_long: bool,
-    /// An apostrophe stands after the word, and belongs to it if the word goes on.
+    /// An apostrophe after the current word. It belongs to the word if the word continues.
     apostrophe: Option<char>,
 }
 
 impl Count {
-    /// Counts the bytes, and the lines: their `\n`.
+    /// Counts bytes, and lines by their `\n`.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.totals.bytes += bytes.len() as u64;
         self.totals.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
 
-    /// Counts the words of this piece of the text.
+    /// Counts the words in the next piece of the text.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), TableFull> {
         for character in text.chars() {
             if character.is_alphanumeric() || character == '_' {
@@ -76,7 +77,7 @@ impl Count {
         Ok(())
     }
 
-    /// Ends the count.
+    /// Ends the count and returns the totals.
     pub(crate) fn finish(mut self) -> Result<Totals, TableFull> {
         self.end_word()?;
         Ok(self.totals)

@@ -1,14 +1,14 @@
-//! UTF-8 from buffers whose borders may cut a character in two.
+//! Decodes UTF-8 from buffers that may split a character.
 
-/// Turns bytes into text. Each ill-formed sequence becomes U+FFFD, as `String::from_utf8_lossy` would do with the whole input.
+/// Decodes bytes to text. Replaces each ill-formed sequence with U+FFFD, like `String::from_utf8_lossy` on the whole input.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The beginning of a character whose end is in the next buffer: 3 bytes at most.
+    /// The start of a character that continues in the next buffer: at most 3 bytes.
     cut: Vec<u8>,
 }
 
 impl Decoder {
-    /// Hands the text of these bytes to `sink`, in pieces.
+    /// Passes the text of these bytes to `sink`, in pieces.
     pub(crate) fn feed<E>(&mut self, mut bytes: &[u8], mut sink: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         while !self.cut.is_empty() {
             let Some((first, rest)) = bytes.split_first() else {
@@ -22,7 +22,7 @@ impl Decoder {
                     bytes = rest;
                 }
                 Err(error) if error.error_len().is_none() => bytes = rest,
-                // The byte just pushed cannot continue the character, and may begin another one: it is looked at again.
+                // The new byte does not continue the character, but may start another one. Decodes it again.
                 Err(_) => {
                     sink("\u{FFFD}")?;
                     self.cut.clear();
@@ -46,7 +46,7 @@ impl Decoder {
         }
     }
 
-    /// Ends the input: a character that is still cut is ill-formed.
+    /// Ends the input. An incomplete character is ill-formed.
     pub(crate) fn end<E>(self, mut sink: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         if self.cut.is_empty() { Ok(()) } else { sink("\u{FFFD}") }
     }

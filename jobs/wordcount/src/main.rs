@@ -1,6 +1,6 @@
-//! A job that counts the lines, words and bytes of its stdin and writes them, with the most frequent words, as JSON to stdout.
+//! A job that counts the lines, words and bytes of stdin, and writes the counts and the most frequent words to stdout as JSON.
 //!
-//! Stdin is any bytes: what is not UTF-8 stands between words. It is streamed through one fixed buffer, so its length has no limit.
+//! Stdin may contain any bytes. Bytes that are not UTF-8 separate words. It is streamed through one fixed buffer, so its length is unlimited.
 
 mod count;
 mod decode;
@@ -12,7 +12,7 @@ use capstan_guest::{Args, Exit};
 
 use crate::count::Count;
 
-/// One host call reads this much; wasmtime-wasi hands out 64 KiB at most.
+/// Bytes to read in one host call. wasmtime-wasi returns at most 64 KiB.
 const BUFFER: usize = 64 * 1024;
 
 fn main() -> Exit {

@@ -1,12 +1,12 @@
-//! The JSON that is written.
+//! The JSON output.
 
 use std::fmt::Write as _;
 
 use crate::count::Totals;
 
-/// The totals and the `top` most frequent words; words of one frequency stand in the order of their characters.
+/// Returns the totals and the `top` most frequent words as JSON. Words with the same frequency are sorted by their characters.
 ///
-/// Words need no escapes: [`Count`](crate::count::Count) lets only letters, digits, `_` and apostrophes into them.
+/// Words need no escapes, because [`Count`](crate::count::Count) allows only letters, digits, `_` and apostrophes in them.
 pub(crate) fn json(totals: &Totals, top: u32) -> String {
     let mut table: Vec<(&str, u64)> = totals.table.iter().map(|(word, times)| (&**word, *times)).collect();
     table.sort_unstable_by(|(a, a_times), (b, b_times)| b_times.cmp(a_times).then(a.cmp(b)));

@@ -53,7 +53,7 @@ pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Res
     let CommandLine { handler, args, env } = requested.line;
     let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged();
     let job = match requested.stdin {
-        StdinSource::Inline(bytes) => job.stdin(Source::of(state.slots.hold_stdin(bytes)?)).build()?,
+        StdinSource::Inline(bytes) => job.stdin(Source::from_bytes(state.slots.hold_stdin(bytes)?)).build()?,
         StdinSource::Later => job.stdin_later().build()?,
     };
     reject_service(&job)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::policy::{Judgement, PolicyRequest, Verdict, with_suggestion};
+use capstan_core::policy::{Evaluation, PolicyRequest, Verdict, with_suggestion};
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -33,8 +33,8 @@ pub(super) async fn check(state: Arc<ApiState>, request: Request) -> Result<Resp
         Error::bad_request(format!("cannot parse the body: {}", with_suggestion(&error.to_string())))
     })?;
     let handler = state.engine.resolve(&requested.handler)?;
-    let Judgement { policy, findings } =
-        state.engine.ceiling().judge(handler.name().as_str(), handler.handler().policy_request(), &requested.policy);
+    let Evaluation { policy, findings } =
+        state.engine.ceiling().evaluate(handler.name().as_str(), handler.handler().policy_request(), &requested.policy);
     let allowed = findings.iter().all(|finding| finding.verdict != Verdict::Denied);
     Ok(body::json(StatusCode::OK, &json!({"allowed": allowed, "policy": policy, "findings": findings})))
 }

@@ -1,6 +1,6 @@
 //! `RequestCounts`: counters of answered requests by route.
 
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use hyper::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 
@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Counters by method, path of the route, and class of status.
-pub(crate) type Counts = Labelled<3, Counter>;
+pub(crate) type Counts = StaticFamily<3, Counter>;
 
 /// Counts the requests of a table of routes.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl RequestCounts {
         let all = routes.chain([("other", "unknown")]);
         let labels =
             all.flat_map(|(method, path)| CLASSES.map(|class| [("method", method), ("path", path), ("status", class)]));
-        Self(Labelled::new(labels.collect::<Vec<_>>()))
+        Self(StaticFamily::new(labels.collect::<Vec<_>>()))
     }
 
     /// Counts a response of the route with this index in the table; `None` where no route matched.
@@ -46,7 +46,7 @@ mod tests {
         requests.count(Some(1), StatusCode::NOT_FOUND);
         requests.count(None, StatusCode::NOT_FOUND);
         let count = |method, path, class| {
-            requests.counters().of(&[("method", method), ("path", path), ("status", class)]).get()
+            requests.counters().get(&[("method", method), ("path", path), ("status", class)]).get()
         };
         assert_eq!((count("PUT", "/b", "2xx"), count("PUT", "/b", "4xx")), (1, 1));
         assert_eq!((count("GET", "/a", "2xx"), count("other", "unknown", "4xx")), (0, 1));

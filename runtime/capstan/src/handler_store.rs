@@ -139,7 +139,11 @@ struct Program {
 }
 
 impl Program {
-    fn new(store: &LocalHandlerStore, record: HandlerRecord, loaded: Option<(Metering, Arc<dyn Handler>)>) -> Arc<Self> {
+    fn new(
+        store: &LocalHandlerStore,
+        record: HandlerRecord,
+        loaded: Option<(Metering, Arc<dyn Handler>)>,
+    ) -> Arc<Self> {
         let (sandbox, programs) = (store.0.sandbox.clone(), store.0.programs.clone());
         let (unmetered, metered) = match loaded {
             None => (None, None),

@@ -1,34 +1,34 @@
-//! Capabilities: the pieces that the rights of root are in.
+//! Capabilities: the parts into which Linux divides the rights of root.
 
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-/// Gives up all capabilities but those of `kept`, for this process and for what it executes.
-pub(super) fn keep(kept: CapabilitySet) -> rustix::io::Result<()> {
-    let had = rustix::thread::capabilities(None)?;
-    let left = CapabilitySets {
-        effective: had.effective & kept,
-        permitted: had.permitted & kept,
+/// Gives up all capabilities except `retained`, for this thread and for the programs that it executes.
+pub(super) fn retain(retained: CapabilitySet) -> rustix::io::Result<()> {
+    let current = rustix::thread::capabilities(None)?;
+    let reduced = CapabilitySets {
+        effective: current.effective & retained,
+        permitted: current.permitted & retained,
         inheritable: CapabilitySet::empty(),
     };
-    // Who has none is not asked to give them up: a filter of whoever started it may not let it.
-    if had == left {
+    // Makes no further system calls if there is nothing to give up: a seccomp filter of the parent process may block them.
+    if current == reduced {
         return Ok(());
     }
-    if had.effective.contains(CapabilitySet::SETPCAP) {
-        for (_, capability) in (!kept).iter_names() {
+    if current.effective.contains(CapabilitySet::SETPCAP) {
+        for (_, capability) in (!retained).iter_names() {
             match rustix::thread::remove_capability_from_bounding_set(capability) {
-                // This kernel does not know it.
+                // EINVAL: this kernel does not know the capability.
                 Ok(()) | Err(rustix::io::Errno::INVAL) => {}
                 Err(error) => return Err(error),
             }
         }
     }
     rustix::thread::clear_ambient_capability_set()?;
-    rustix::thread::set_capabilities(None, left)
+    rustix::thread::set_capabilities(None, reduced)
 }
 
-/// The names of those that this thread has.
-pub(super) fn left() -> Vec<String> {
-    let permitted = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |had| had.permitted);
+/// Returns the names of the capabilities of this thread.
+pub(super) fn remaining() -> Vec<String> {
+    let permitted = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |current| current.permitted);
     permitted.iter_names().map(|(name, _)| name.to_owned()).collect()
 }

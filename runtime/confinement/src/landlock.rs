@@ -1,14 +1,14 @@
-//! Landlock: which files a process may touch, which TCP ports it may bind, and that it leaves other processes alone.
+//! Landlock: restricts which files a process may use, which TCP ports it may bind, and which other processes it may signal.
 //!
-//! | level | Linux | binds |
+//! | level | Linux | restricts |
 //! |---|---|---|
-//! | 2 | 5.19 | files and folders |
-//! | 3 | 6.2 | the truncation of files |
+//! | 2 | 5.19 | files and directories |
+//! | 3 | 6.2 | truncating files |
 //! | 4 | 6.7 | binding and connecting TCP |
 //! | 5 | 6.10 | `ioctl` on devices |
-//! | 6 | 6.12 | signals and abstract unix sockets of other processes |
+//! | 6 | 6.12 | signals to other processes, and their abstract unix sockets |
 //!
-//! Level 1 is done without: under it nothing is moved from one folder to another, as a socket is on its way to its path.
+//! Level 1 is not used: it forbids moving files between directories, and the daemon moves a new socket to its path.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,30 +19,30 @@ use ::landlock::{
     RulesetStatus, Scope, make_bitflags,
 };
 
-use super::Lack;
+use super::error::ConfinementError;
 
-/// The level that has all that is used here.
+/// The level that has all restrictions used here.
 pub(super) const FULL: u8 = 6;
 
-/// What it is called that TCP may be connected and names be looked up.
+/// The name of the permission to open TCP connections and look up names, in the words of the configuration.
 pub const NETWORK: &str = "the first of [policy] network";
 
-/// What may be done below a path.
+/// The operations that are allowed below a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access(BitFlags<AccessFs>);
 
 impl Access {
-    /// Read files whose names are known.
+    /// Read files, but not list directories.
     pub const READ_FILES: Self = Self(make_bitflags!(AccessFs::{ReadFile}));
-    /// Read files and list folders.
+    /// Read files and list directories.
     pub const READ: Self = Self(make_bitflags!(AccessFs::{ReadFile | ReadDir}));
-    /// Read files and change what is in them, but neither make nor remove any.
+    /// Read and write existing files, but not create or remove any.
     pub const CHANGE_FILES: Self = Self(make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate}));
-    /// All but to execute, and to make devices.
+    /// Everything except executing files and creating devices.
     pub const WRITE: Self = Self(make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeFifo | MakeSock | RemoveFile | RemoveDir | Refer
     }));
-    /// Make sockets and folders, move them and remove them.
+    /// Create, move and remove sockets and directories.
     pub const SOCKETS: Self = Self(make_bitflags!(AccessFs::{
         ReadDir | MakeDir | MakeSock | RemoveFile | RemoveDir | Refer
     }));
@@ -50,45 +50,45 @@ impl Access {
     pub const EXECUTE: Self = Self(make_bitflags!(AccessFs::{Execute | ReadFile}));
 }
 
-/// What may be done below one path.
+/// The access to one path and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// What it is there for, in the operator's words.
-    pub what: String,
-    /// Absolute, without symlinks.
+    /// The setting that needs it, in the words of the configuration.
+    pub purpose: String,
+    /// An absolute path without symlinks.
     pub path: PathBuf,
     pub access: Access,
 }
 
-/// Everything that a process may still do; nothing by default.
+/// Everything that a process may still do. The default allows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     pub paths: Vec<Rule>,
-    /// TCP ports that may be bound; 0 for those that the kernel chooses.
+    /// TCP ports that it may bind. 0 stands for ports that the kernel chooses.
     pub ports: BTreeSet<u16>,
-    /// Whether TCP may be connected.
-    pub connects: bool,
-    /// Whether abstract unix sockets of other processes may be spoken to.
-    pub speaks_to_abstract: bool,
+    /// Whether it may open TCP connections.
+    pub allows_tcp_connect: bool,
+    /// Whether it may connect to abstract unix sockets of other processes.
+    pub allows_abstract_sockets: bool,
 }
 
 impl Rules {
-    /// What `other` lets a process do that these do not, each once.
-    pub fn lacking<'a>(&self, other: &'a Self) -> BTreeSet<&'a str> {
-        let lacking = other.paths.iter().filter(|rule| !self.below(&rule.path).contains(rule.access.0));
-        let connects = (other.connects && !self.connects).then_some(NETWORK);
-        lacking.map(|rule| rule.what.as_str()).chain(connects).collect()
+    /// Returns the purposes of what `other` allows and these rules do not, without duplicates.
+    pub fn missing<'a>(&self, other: &'a Self) -> BTreeSet<&'a str> {
+        let paths = other.paths.iter().filter(|rule| !self.access_below(&rule.path).contains(rule.access.0));
+        let network = (other.allows_tcp_connect && !self.allows_tcp_connect).then_some(NETWORK);
+        paths.map(|rule| rule.purpose.as_str()).chain(network).collect()
     }
 
-    /// All that may be done below `path`: the kernel adds up the rules of all folders on the way.
-    fn below(&self, path: &Path) -> BitFlags<AccessFs> {
-        let on_the_way = self.paths.iter().filter(|rule| path.starts_with(&rule.path));
-        on_the_way.fold(BitFlags::EMPTY, |all, rule| all | rule.access.0)
+    /// Returns everything that is allowed below `path`. The kernel combines the rules of all its parent directories.
+    fn access_below(&self, path: &Path) -> BitFlags<AccessFs> {
+        let parents = self.paths.iter().filter(|rule| path.starts_with(&rule.path));
+        parents.fold(BitFlags::EMPTY, |all, rule| all | rule.access.0)
     }
 }
 
-/// Binds this thread to `rules`. Gives the level that holds, and what is to be said where that is not the full one.
-pub(super) fn restrict(rules: &Rules) -> (u8, Option<Lack>) {
+/// Restricts this thread to `rules`. Returns the level that applies, and an error if it is not the full one.
+pub(super) fn restrict(rules: &Rules) -> (u8, Option<ConfinementError>) {
     match enforce(rules) {
         Ok(status) => level(&status),
         Err(error) => (0, Some(error.into())),
@@ -103,15 +103,15 @@ fn enforce(rules: &Rules) -> Result<RestrictionStatus, RulesetError> {
         .handle_access(AccessFs::from_all(ABI::V5))?
         .handle_access(AccessNet::BindTcp)?
         .scope(Scope::Signal)?;
-    if !rules.connects {
+    if !rules.allows_tcp_connect {
         ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
     }
-    if !rules.speaks_to_abstract {
+    if !rules.allows_abstract_sockets {
         ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
     }
     let mut ruleset = ruleset.create()?;
     for rule in &rules.paths {
-        // What is not there cannot be had, and whoever needs it says so.
+        // Skips a path that does not exist. The code that needs it reports the error.
         if let Ok(path) = PathFd::new(&rule.path) {
             ruleset = ruleset.add_rule(PathBeneath::new(path, rule.access.0))?;
         }
@@ -122,14 +122,14 @@ fn enforce(rules: &Rules) -> Result<RestrictionStatus, RulesetError> {
     ruleset.restrict_self()
 }
 
-fn level(status: &RestrictionStatus) -> (u8, Option<Lack>) {
+fn level(status: &RestrictionStatus) -> (u8, Option<ConfinementError>) {
     match status.landlock {
-        LandlockStatus::NotImplemented => (0, Some(Lack::NoLandlock)),
-        LandlockStatus::NotEnabled => (0, Some(Lack::LandlockDisabled)),
+        LandlockStatus::NotImplemented => (0, Some(ConfinementError::NoLandlock)),
+        LandlockStatus::NotEnabled => (0, Some(ConfinementError::LandlockDisabled)),
         LandlockStatus::Available { effective_abi, .. } => {
-            let has = (effective_abi as u8).min(FULL);
-            let holds = if status.ruleset == RulesetStatus::NotEnforced { 0 } else { has };
-            (holds, (holds < FULL).then_some(Lack::OldLandlock(has)))
+            let available = (effective_abi as u8).min(FULL);
+            let enforced = if status.ruleset == RulesetStatus::NotEnforced { 0 } else { available };
+            (enforced, (enforced < FULL).then_some(ConfinementError::OldLandlock(available)))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Seccomp: which system calls a process may make. Any other ends it, by SIGSYS.
+//! Seccomp: restricts which system calls a process may make. The kernel kills it with SIGSYS at any other one.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use seccompiler::{
     SeccompRule,
 };
 
-/// What the compiler makes: it reads from one open file and writes to two, has memory, and ends. It opens nothing, and makes neither
-/// sockets, threads nor processes.
+/// The system calls of a compiler process. It reads from one open file, writes to two, allocates memory, and exits. It opens no files and
+/// creates no sockets, threads or processes.
 pub(super) const COMPILER: &[i64] = &[
     // Streams.
     libc::SYS_read,
@@ -24,7 +24,7 @@ pub(super) const COMPILER: &[i64] = &[
     libc::SYS_mremap,
     libc::SYS_mprotect,
     libc::SYS_madvise,
-    // What the libraries ask of themselves.
+    // Used by the standard library and the allocator.
     libc::SYS_futex,
     libc::SYS_getrandom,
     libc::SYS_clock_gettime,
@@ -32,7 +32,7 @@ pub(super) const COMPILER: &[i64] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    // Signals of its own, and its end.
+    // Signal handling and exit.
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
@@ -42,20 +42,20 @@ pub(super) const COMPILER: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// Lets this thread make the system calls of `calls`, and the one by which it gives up where memory is at its end.
-pub(super) fn allow(calls: &[i64]) -> Result<(), Error> {
-    let abort = |argument| -> Result<_, BackendError> {
-        let aborts = SeccompCondition::new(
+/// Allows this thread only the system calls `syscalls`, and the one by which `abort` raises SIGABRT, for example when memory is exhausted.
+pub(super) fn allow_only(syscalls: &[i64]) -> Result<(), Error> {
+    let abort_rule = |argument| -> Result<_, BackendError> {
+        let is_sigabrt = SeccompCondition::new(
             argument,
             SeccompCmpArgLen::Dword,
             SeccompCmpOp::Eq,
             u64::from(SIGABRT.unsigned_abs()),
         )?;
-        Ok(vec![SeccompRule::new(vec![aborts])?])
+        Ok(vec![SeccompRule::new(vec![is_sigabrt])?])
     };
-    let mut rules: BTreeMap<_, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
-    rules.insert(libc::SYS_tgkill, abort(2)?);
-    rules.insert(libc::SYS_tkill, abort(1)?);
+    let mut rules: BTreeMap<_, _> = syscalls.iter().map(|syscall| (*syscall, Vec::new())).collect();
+    rules.insert(libc::SYS_tgkill, abort_rule(2)?);
+    rules.insert(libc::SYS_tkill, abort_rule(1)?);
     let machine = std::env::consts::ARCH.try_into()?;
     let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, machine)?;
     let program: BpfProgram = filter.try_into()?;

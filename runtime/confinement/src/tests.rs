@@ -1,4 +1,4 @@
-//! What is asked for and what rules come to; that the kernel keeps them, on threads and processes of the tests' own.
+//! Tests of modes and rules, and of their enforcement by the kernel, in separate threads and processes.
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
@@ -8,9 +8,10 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use super::*;
+use crate::{landlock, seccomp};
 
 #[test]
-fn a_mode_is_one_of_three_words() {
+fn mode_parses_three_words_and_suggests_the_nearest() {
     for (text, mode) in [("off", Mode::Off), ("best", Mode::Best), ("strict", Mode::Strict)] {
         assert_eq!(text.parse(), Ok(mode));
         assert_eq!(serde_json::to_string(&mode).unwrap(), format!("{text:?}"));
@@ -23,7 +24,7 @@ fn a_mode_is_one_of_three_words() {
 }
 
 fn rule(path: &str, access: Access) -> Rule {
-    Rule { what: path.to_owned(), path: path.into(), access }
+    Rule { purpose: path.to_owned(), path: path.into(), access }
 }
 
 fn rules(paths: &[(&str, Access)]) -> Rules {
@@ -31,7 +32,7 @@ fn rules(paths: &[(&str, Access)]) -> Rules {
 }
 
 #[test]
-fn what_lies_in_what_was_named_is_not_lacking_and_rights_add_up() {
+fn missing_reports_only_paths_without_sufficient_access() {
     let held = rules(&[("/a", Access::READ), ("/a/b", Access::WRITE), ("/c", Access::READ_FILES)]);
     for (path, access) in [
         ("/a", Access::READ),
@@ -41,7 +42,7 @@ fn what_lies_in_what_was_named_is_not_lacking_and_rights_add_up() {
         ("/a/b", Access::CHANGE_FILES),
         ("/c/d", Access::READ_FILES),
     ] {
-        assert!(held.lacking(&rules(&[(path, access)])).is_empty(), "{path}");
+        assert!(held.missing(&rules(&[(path, access)])).is_empty(), "{path}");
     }
     for (path, access) in [
         ("/", Access::READ),
@@ -51,15 +52,15 @@ fn what_lies_in_what_was_named_is_not_lacking_and_rights_add_up() {
         ("/c", Access::READ),
         ("/a/b", Access::EXECUTE),
     ] {
-        assert_eq!(held.lacking(&rules(&[(path, access), (path, access)])), [path].into());
+        assert_eq!(held.missing(&rules(&[(path, access), (path, access)])), [path].into());
     }
-    let speaks = Rules { connects: true, ..held.clone() };
-    assert_eq!(held.lacking(&speaks), [NETWORK].into());
-    assert!(speaks.lacking(&held).is_empty());
+    let with_network = Rules { allows_tcp_connect: true, ..held.clone() };
+    assert_eq!(held.missing(&with_network), [NETWORK].into());
+    assert!(with_network.missing(&held).is_empty());
 }
 
-/// What a thread that is bound to `rules` finds, which is told the level that binds it.
-fn bound<T: Send + 'static>(rules: Rules, work: impl FnOnce(u8) -> T + Send + 'static) -> T {
+/// Runs `work` in a thread that is restricted to `rules`, with the level that applies.
+fn run_restricted<T: Send + 'static>(rules: Rules, work: impl FnOnce(u8) -> T + Send + 'static) -> T {
     std::thread::spawn(move || work(landlock::restrict(&rules).0)).join().unwrap()
 }
 
@@ -68,51 +69,51 @@ fn is_denied<T>(result: std::io::Result<T>) -> bool {
 }
 
 #[test]
-fn what_is_not_named_is_not_to_be_had() {
+fn restricted_thread_can_use_only_allowed_paths() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().canonicalize().unwrap();
     std::fs::create_dir(path.join("in")).unwrap();
     for file in ["in/file", "out"] {
         std::fs::write(path.join(file), "content").unwrap();
     }
-    let named = Rules { paths: vec![rule(path.join("in").to_str().unwrap(), Access::READ)], ..Rules::default() };
-    bound(named, move |level| {
-        let is_bound = level > 0;
+    let allowed = Rules { paths: vec![rule(path.join("in").to_str().unwrap(), Access::READ)], ..Rules::default() };
+    run_restricted(allowed, move |level| {
+        let is_restricted = level > 0;
         assert_eq!(std::fs::read(path.join("in/file")).unwrap(), b"content");
         assert_eq!(std::fs::read_dir(path.join("in")).unwrap().count(), 1);
-        assert_eq!(is_denied(std::fs::read(path.join("out"))), is_bound);
-        assert_eq!(is_denied(std::fs::write(path.join("in/file"), "more")), is_bound);
-        assert_eq!(is_denied(std::fs::write(path.join("in/new"), "more")), is_bound);
-        assert_eq!(is_denied(std::fs::remove_file(path.join("in/file"))), is_bound);
-        assert_eq!(is_denied(Command::new("/bin/true").status()), is_bound);
+        assert_eq!(is_denied(std::fs::read(path.join("out"))), is_restricted);
+        assert_eq!(is_denied(std::fs::write(path.join("in/file"), "more")), is_restricted);
+        assert_eq!(is_denied(std::fs::write(path.join("in/new"), "more")), is_restricted);
+        assert_eq!(is_denied(std::fs::remove_file(path.join("in/file"))), is_restricted);
+        assert_eq!(is_denied(Command::new("/bin/true").status()), is_restricted);
     });
 }
 
 #[test]
-fn tcp_is_bound_and_connected_as_named() {
+fn restricted_thread_can_use_tcp_only_as_allowed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let there = listener.local_addr().unwrap();
-    for connects in [true, false] {
-        let ports = if connects { [0].into() } else { BTreeSet::new() };
-        bound(Rules { ports, connects, ..Rules::default() }, move |level| {
-            let is_denied_both = [is_denied(TcpListener::bind("127.0.0.1:0")), is_denied(TcpStream::connect(there))];
-            assert_eq!(is_denied_both, [level >= 4 && !connects; 2]);
+    let address = listener.local_addr().unwrap();
+    for allows_tcp_connect in [true, false] {
+        let ports = if allows_tcp_connect { [0].into() } else { BTreeSet::new() };
+        run_restricted(Rules { ports, allows_tcp_connect, ..Rules::default() }, move |level| {
+            let are_denied = [is_denied(TcpListener::bind("127.0.0.1:0")), is_denied(TcpStream::connect(address))];
+            assert_eq!(are_denied, [level >= 4 && !allows_tcp_connect; 2]);
         });
     }
 }
 
-/// The variable by which the test below finds that it is the process to be ended.
+/// The variable that tells the test below that it runs in the process to be killed.
 const FILTERED: &str = "CAPSTAN_TEST_FILTERED";
 
 #[test]
-fn any_other_system_call_ends_the_process() {
+fn syscall_that_is_not_allowed_kills_the_process() {
     if std::env::var_os(FILTERED).is_some() {
-        seccomp::allow(seccomp::COMPILER).unwrap();
+        seccomp::allow_only(seccomp::COMPILER).unwrap();
         let _ = std::fs::read("/proc/self/status");
         return;
     }
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::any_other_system_call_ends_the_process", "--test-threads=1"])
+        .args(["--exact", "tests::syscall_that_is_not_allowed_kills_the_process", "--test-threads=1"])
         .env(FILTERED, "1")
         .output()
         .unwrap();

@@ -1,4 +1,4 @@
-//! `Caller`: who is at the other end of a connection, as far as the connection itself tells.
+//! [`Caller`]: the peer of a connection, as far as the connection itself identifies it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,38 +6,41 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-/// Who is at the other end of a connection. Nobody can claim to be another: the kernel says so, or a certificate that was verified.
+/// The peer of a connection. A peer cannot claim another identity: the kernel reports it, or a certificate proves it.
 ///
-/// In JSON an object with `kind`: `process`, `certificate` or `anyone`.
+/// In JSON, an object whose `kind` is `process`, `certificate` or `anyone`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Caller {
-    /// A process of this machine, on a unix socket, as it was when it connected.
+    /// A process of this machine that connected to a unix socket, with its credentials at that time.
     Process {
         uid: u32,
         gid: u32,
-        /// Not there where it is in a namespace that this one does not see.
+        /// `None` if the process is in a PID namespace that the daemon cannot see.
         pid: Option<i32>,
     },
-    /// Who has shown a client certificate.
-    #[serde(rename = "certificate")]
-    Certified(#[serde(serialize_with = "identity")] Arc<Identity>),
-    /// Whoever is there, over TCP; not even the address where they have left.
-    Anyone { address: Option<SocketAddr> },
+    /// A client that presented a verified certificate.
+    Certificate(#[serde(serialize_with = "serialize_identity")] Arc<Identity>),
+    /// Any other client over TCP.
+    #[serde(rename = "anyone")]
+    Unauthenticated {
+        /// `None` if the client has already disconnected.
+        address: Option<SocketAddr>,
+    },
 }
 
-/// Who a certificate was issued to.
+/// The subject of a client certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Identity {
-    /// What it is to be known by: the URIs of its subject alternative names, then the DNS names. May be empty.
+    /// The URIs of the subject alternative names, then the DNS names. May be empty.
     pub names: Vec<String>,
-    /// Its subject, for people to read: anyone may have the same.
+    /// The distinguished name, for people to read. Not unique: several certificates may have the same.
     pub subject: String,
     /// SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: String,
 }
 
-fn identity<S: Serializer>(identity: &Arc<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_identity<S: Serializer>(identity: &Arc<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
     identity.serialize(serializer)
 }
 
@@ -46,9 +49,9 @@ impl fmt::Display for Caller {
         match self {
             Self::Process { uid, gid, pid: Some(pid) } => write!(formatter, "uid {uid}, gid {gid}, pid {pid}"),
             Self::Process { uid, gid, pid: None } => write!(formatter, "uid {uid}, gid {gid}"),
-            Self::Certified(identity) => identity.fmt(formatter),
-            Self::Anyone { address: Some(address) } => address.fmt(formatter),
-            Self::Anyone { address: None } => formatter.write_str("nobody any more"),
+            Self::Certificate(identity) => identity.fmt(formatter),
+            Self::Unauthenticated { address: Some(address) } => address.fmt(formatter),
+            Self::Unauthenticated { address: None } => formatter.write_str("disconnected client"),
         }
     }
 }

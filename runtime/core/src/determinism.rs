@@ -1,4 +1,4 @@
-//! What a guest learns of time and chance: as they are, with less precision, or always the same.
+//! The clocks and random bytes of a guest: the ones of the host, less precise ones, or the same in every run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,50 +7,51 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The clocks of a guest, from the most precise. Written `"real"`, `"coarse"`, `"fixed"`, or as the instant at which it stands.
+/// The clocks of a guest, from the most to the least precise. Written `"real"`, `"coarse"`, `"fixed"`, or as an instant such as
+/// `"2026-01-01T00:00:00Z"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Clock {
-    /// The host's, to the nanosecond.
+    /// The clocks of the host, in nanoseconds.
     #[default]
     Real,
-    /// The host's, cut to whole milliseconds.
+    /// The clocks of the host, rounded down to whole milliseconds.
     Coarse,
-    /// The wall clock stands; the other begins at 0 and moves by what the guest has slept.
+    /// The wall clock always shows this instant. The monotonic clock starts at 0 and advances only while the guest sleeps.
     Fixed(Timestamp),
 }
 
-/// Why a text is no clock.
+/// The text is not a [`Clock`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a clock: \"real\", \"coarse\", \"fixed\", or an instant since 1970 such as \"2026-01-01T00:00:00Z\""
+    "{0:?} is not a clock: expected \"real\", \"coarse\", \"fixed\", or an instant since 1970 such as \"2026-01-01T00:00:00Z\""
 )]
 pub struct ClockError(String);
 
-/// What a guest gets for random bytes. Written `"real"`, `"seeded"` for the seed 0, or `{ seed = N }`.
+/// The random bytes of a guest. Written `"real"`, `"seeded"` for the seed 0, or `{ seed = N }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[serde(from = "RandomRepr", into = "RandomRepr")]
 pub enum Random {
-    /// Those of the host.
+    /// From the random number generator of the host.
     #[default]
     Real,
-    /// The same for the same seed, on every machine.
+    /// From a generator with this seed: the same bytes on every machine.
     Seeded(u64),
 }
 
-/// What is written for [`Random`].
+/// The serialized form of [`Random`].
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected \"real\", \"seeded\" or { seed = N }")]
 #[schemars(inline)]
-pub(crate) enum Written {
-    Word(Word),
-    Seed(Seed),
+pub(crate) enum RandomRepr {
+    Keyword(RandomKeyword),
+    Seed(RandomSeed),
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub(crate) enum Word {
+pub(crate) enum RandomKeyword {
     Real,
     Seeded,
 }
@@ -58,16 +59,16 @@ pub(crate) enum Word {
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
-pub(crate) struct Seed {
+pub(crate) struct RandomSeed {
     seed: u64,
 }
 
 impl Clock {
-    /// Where `"fixed"` stands: the start of the year 2000, since archives and certificates know no time long before.
-    pub const STANDING: Self = Self::Fixed(Timestamp::constant(946_684_800, 0));
+    /// The instant of `"fixed"`: the start of the year 2000. Archives and certificates cannot represent much earlier times.
+    pub const DEFAULT_FIXED: Self = Self::Fixed(Timestamp::constant(946_684_800, 0));
 
-    /// Its place in the order of precision: the higher, the less it tells.
-    pub(crate) fn vagueness(self) -> u8 {
+    /// Returns the position in the order of precision. 0 is the most precise.
+    pub(crate) fn precision_rank(self) -> u8 {
         match self {
             Self::Real => 0,
             Self::Coarse => 1,
@@ -83,7 +84,7 @@ impl FromStr for Clock {
         match text {
             "real" => Ok(Self::Real),
             "coarse" => Ok(Self::Coarse),
-            "fixed" => Ok(Self::STANDING),
+            "fixed" => Ok(Self::DEFAULT_FIXED),
             text => match text.parse::<Timestamp>() {
                 Ok(instant) if instant >= Timestamp::UNIX_EPOCH => Ok(Self::Fixed(instant)),
                 _ => Err(ClockError(text.to_owned())),
@@ -116,21 +117,21 @@ impl fmt::Display for Clock {
     }
 }
 
-impl From<Written> for Random {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Word(Word::Real) => Self::Real,
-            Written::Word(Word::Seeded) => Self::Seeded(0),
-            Written::Seed(Seed { seed }) => Self::Seeded(seed),
+impl From<RandomRepr> for Random {
+    fn from(repr: RandomRepr) -> Self {
+        match repr {
+            RandomRepr::Keyword(RandomKeyword::Real) => Self::Real,
+            RandomRepr::Keyword(RandomKeyword::Seeded) => Self::Seeded(0),
+            RandomRepr::Seed(RandomSeed { seed }) => Self::Seeded(seed),
         }
     }
 }
 
-impl From<Random> for Written {
+impl From<Random> for RandomRepr {
     fn from(random: Random) -> Self {
         match random {
-            Random::Real => Self::Word(Word::Real),
-            Random::Seeded(seed) => Self::Seed(Seed { seed }),
+            Random::Real => Self::Keyword(RandomKeyword::Real),
+            Random::Seeded(seed) => Self::Seed(RandomSeed { seed }),
         }
     }
 }
@@ -149,17 +150,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_is_a_word_or_an_instant() {
-        for (text, told) in [
+    fn clock_parses_from_keyword_or_instant() {
+        for (text, shown) in [
             ("real", "real"),
             ("coarse", "coarse"),
             ("fixed", "2000-01-01T00:00:00Z"),
             ("2026-01-01T02:00:00.5+02:00", "2026-01-01T00:00:00.5Z"),
         ] {
             let clock: Clock = serde_json::from_value(text.into()).unwrap();
-            assert_eq!(clock.to_string(), told);
-            assert_eq!(told.parse(), Ok(clock));
-            assert_eq!(serde_json::to_value(clock).unwrap(), told);
+            assert_eq!(clock.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(clock));
+            assert_eq!(serde_json::to_value(clock).unwrap(), shown);
         }
         for text in ["", "Real", "1969-12-31T23:59:59Z", "2026-01-01", "5"] {
             let error = text.parse::<Clock>().unwrap_err().to_string();
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn random_is_a_word_or_a_seed() {
+    fn random_deserializes_from_keyword_or_seed() {
         for (json, random) in [
             (serde_json::json!("real"), Random::Real),
             (serde_json::json!("seeded"), Random::Seeded(0)),

@@ -1,9 +1,9 @@
-//! `Env`: the variables a guest sees, and nothing else.
+//! [`Env`]: the environment variables of a guest. A guest sees no others.
 //!
-//! An ordered list of text values in which the last value of a name wins. Values are text and stay text: nothing is guessed
-//! from how a value looks, so `"1.10"` never becomes a number and an object goes through JSON and back unchanged. The ancestor
-//! guessed types on the way out, skipped `null` on the way in, and kept its own control flags in the same bag; here control
-//! fields live in [`Control`](capstan_engine::job::Control), which no request body can fill.
+//! An ordered list of text values in which the last value of a name wins. Values are text and stay text: no type is guessed from their
+//! look, so `"1.10"` never becomes a number, and an object goes through JSON and back unchanged. The ancestor guessed types when it
+//! wrote JSON, skipped `null` when it read JSON, and stored its own control flags among the variables. Here, control fields have a type
+//! of their own (`Control` in the engine), which no request body can fill.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,40 +12,40 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most variables that are read from a text: setting one looks at all before it.
-pub const MAX_READ: usize = 4096;
+/// The maximum number of variables in a text from a client. Setting a variable takes time proportional to the number of variables before it.
+pub const MAX_VARIABLES: usize = 4096;
 
-/// An ordered list of variables; the last value set for a name wins and keeps the place of the first.
+/// An ordered list of variables. The last value set for a name wins and takes the position of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Env {
     vars: Vec<(String, String)>,
 }
 
-/// Why a variable was refused, or could not be read as what was asked for.
+/// A variable is not valid, or its value does not have the requested type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    #[error("a variable needs a name")]
+    #[error("the name of the variable is empty")]
     EmptyName,
-    #[error("variable name {0:?} holds `=` or NUL")]
+    #[error("variable name {0:?} contains `=` or NUL")]
     BadName(String),
-    #[error("the value of variable {0} holds NUL")]
+    #[error("the value of variable {0} contains NUL")]
     BadValue(String),
-    #[error("{0:?} is not of the form NAME=VALUE")]
+    #[error("{0:?} does not have the form NAME=VALUE")]
     NotAPair(String),
     #[error("variable {name} is {value:?}, which is not {expected}")]
     Malformed { name: String, value: String, expected: &'static str },
 }
 
 impl Env {
-    /// An empty list.
+    /// Returns an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets `name`, replacing an earlier value in its place.
+    /// Sets `name` to `value`. Replaces an earlier value at its position.
     ///
     /// # Errors
-    /// [`EnvError`] if the name is empty, holds `=` or NUL, or the value holds NUL: none could reach a guest unchanged.
+    /// [`EnvError`] if the name is empty or contains `=` or NUL, or if the value contains NUL. None of these could reach a guest unchanged.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<(), EnvError> {
         let (name, value) = (name.into(), value.into());
         if name.is_empty() {
@@ -64,77 +64,79 @@ impl Env {
         Ok(())
     }
 
-    /// Sets a variable from its `NAME=VALUE` form; the first `=` splits.
+    /// Sets a variable from the form `NAME=VALUE`. The first `=` ends the name.
     ///
     /// # Errors
-    /// As [`Env::set`], and [`EnvError::NotAPair`] where there is no `=`.
+    /// The errors of [`Env::set`], and [`EnvError::NotAPair`] if there is no `=`.
     pub fn set_pair(&mut self, pair: &str) -> Result<(), EnvError> {
         let (name, value) = pair.split_once('=').ok_or_else(|| EnvError::NotAPair(pair.to_owned()))?;
         self.set(name, value)
     }
 
-    /// Sets every variable of `other` on top of these.
+    /// Sets every variable of `other`.
     pub fn extend(&mut self, other: &Env) {
         for (name, value) in other.iter() {
-            self.set(name, value).expect("a variable of an Env was checked when it was set");
+            self.set(name, value).expect("`set` checked every variable of an `Env`");
         }
     }
 
     /// Removes `name` and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        let at = self.vars.iter().position(|(known, _)| known == name)?;
-        Some(self.vars.remove(at).1)
+        let position = self.vars.iter().position(|(known, _)| known == name)?;
+        Some(self.vars.remove(position).1)
     }
 
-    /// The value of `name` as it was set; `None` where it was not, which differs from empty.
+    /// Returns the value of `name`, or `None` if it is not set. An empty value is not `None`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of `name` read as a `T`; `Ok(None)` where it is absent.
+    /// Parses the value of `name` as a `T`. Returns `Ok(None)` if it is not set.
     ///
     /// # Errors
-    /// [`EnvError::Malformed`] where there is a value and it is not a `T`; `expected` completes the sentence "is not …".
+    /// [`EnvError::Malformed`] if the value is not a `T`. Its text is "variable NAME is VALUE, which is not `expected`".
     pub fn get_as<T: FromStr>(&self, name: &str, expected: &'static str) -> Result<Option<T>, EnvError> {
-        self.read(name, expected, |value| value.trim().parse().ok())
+        self.parse_value(name, expected, |value| value.trim().parse().ok())
     }
 
-    /// The value of `name` as a truth value: `1 true yes on` and `0 false no off`, in any case.
+    /// Parses the value of `name` as a boolean: `1`, `true`, `yes`, `on`, or `0`, `false`, `no`, `off`, in upper or lower case.
     ///
     /// # Errors
-    /// [`EnvError::Malformed`] for anything else: the ancestor took `off`, `n` and `00` for true.
+    /// [`EnvError::Malformed`] for any other value. The ancestor read `off`, `n` and `00` as true.
     pub fn get_bool(&self, name: &str) -> Result<Option<bool>, EnvError> {
-        self.read(name, "a truth value", |value| match value.trim().to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Some(true),
-            "0" | "false" | "no" | "off" => Some(false),
-            _ => None,
+        self.parse_value(name, "a boolean (1, true, yes, on, 0, false, no or off)", |value| {
+            match value.trim().to_ascii_lowercase().as_str() {
+                "1" | "true" | "yes" | "on" => Some(true),
+                "0" | "false" | "no" | "off" => Some(false),
+                _ => None,
+            }
         })
     }
 
-    /// The value of `name` read as JSON: how lists and nested objects travel.
+    /// Parses the value of `name` as JSON, which is the form of lists and nested objects.
     ///
     /// # Errors
-    /// [`EnvError::Malformed`] where the text is not JSON of that shape.
+    /// [`EnvError::Malformed`] if the value is not JSON, or does not have the structure of `T`.
     pub fn get_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, EnvError> {
-        self.read(name, "JSON of the asked shape", |value| serde_json::from_str(value).ok())
+        self.parse_value(name, "JSON with the expected structure", |value| serde_json::from_str(value).ok())
     }
 
-    /// The variables in order.
+    /// Returns the variables in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// How many variables there are.
+    /// Returns the number of variables.
     pub fn len(&self) -> usize {
         self.vars.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no variables.
     pub fn is_empty(&self) -> bool {
         self.vars.is_empty()
     }
 
-    fn read<T>(
+    fn parse_value<T>(
         &self,
         name: &str,
         expected: &'static str,
@@ -179,11 +181,13 @@ impl<'de> Visitor<'de> for EnvVisitor {
         while let Some(name) = map.next_key::<String>()? {
             let unreadable = |error: A::Error| serde::de::Error::custom(format_args!("variable {name}: {error}"));
             let value = map.next_value::<String>().map_err(unreadable)?;
-            if env.len() == MAX_READ {
-                return Err(serde::de::Error::custom(format_args!("there are more than {MAX_READ} variables")));
+            if env.len() == MAX_VARIABLES {
+                return Err(serde::de::Error::custom(format_args!(
+                    "there are more than {MAX_VARIABLES} variables, the maximum"
+                )));
             }
             if env.get(&name).is_some() {
-                return Err(serde::de::Error::custom(format_args!("variable {name} is there twice")));
+                return Err(serde::de::Error::custom(format_args!("variable {name} is set twice")));
             }
             env.set(name, value).map_err(serde::de::Error::custom)?;
         }
@@ -195,7 +199,7 @@ impl<'de> Visitor<'de> for EnvVisitor {
 mod tests {
     use super::*;
 
-    fn env(pairs: &[(&str, &str)]) -> Env {
+    fn env_from(pairs: &[(&str, &str)]) -> Env {
         let mut env = Env::new();
         for (name, value) in pairs {
             env.set(*name, *value).unwrap();
@@ -204,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_value_wins_and_keeps_its_place() {
-        let env = env(&[("A", "1"), ("B", "2"), ("A", "3")]);
+    fn set_existing_name_replaces_value_at_its_position() {
+        let env = env_from(&[("A", "1"), ("B", "2"), ("A", "3")]);
         assert_eq!(env.iter().collect::<Vec<_>>(), [("A", "3"), ("B", "2")]);
     }
 
     #[test]
-    fn json_keeps_every_value_as_the_text_it_was() {
+    fn json_round_trip_keeps_every_value_as_text() {
         let text = r#"{"VERSION":"1.10","FLAG":"true","NULL":"null","ID":"9007199254740993","Q":"\"q\"","EMPTY":""}"#;
         let env: Env = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&env).unwrap(), text);
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn json_values_that_are_not_text_are_refused() {
+    fn deserialize_value_that_is_not_text_fails() {
         for text in [
             r#"{"A":1}"#,
             r#"{"A":null}"#,
@@ -238,10 +242,10 @@ mod tests {
         }
     }
 
-    /// What the ancestor made something else of, and whatever else there may be.
+    /// Includes the texts that the ancestor changed, and random ones.
     #[test]
-    fn every_text_goes_through_json_and_back_unchanged() {
-        let odd = [
+    fn json_round_trip_of_any_text_changes_nothing() {
+        let special = [
             "1.10",
             "1.5",
             "true",
@@ -266,7 +270,7 @@ mod tests {
             let mut env = Env::new();
             for number in 0..next() % 8 {
                 let random: String = (0..next() % 12).filter_map(|_| char::from_u32(next() % 0x500 + 1)).collect();
-                let value = if next() % 2 == 0 { odd[next() as usize % odd.len()].to_owned() } else { random };
+                let value = if next() % 2 == 0 { special[next() as usize % special.len()].to_owned() } else { random };
                 env.set(format!("V{number} ü"), value).unwrap();
             }
             let text = serde_json::to_string(&env).unwrap();
@@ -275,8 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn names_count_once_and_can_be_taken_out() {
-        let mut env = env(&[("A", "1"), ("B", "2"), ("A", "3")]);
+    fn remove_existing_name_returns_its_last_value() {
+        let mut env = env_from(&[("A", "1"), ("B", "2"), ("A", "3")]);
         assert_eq!((env.len(), env.remove("A").as_deref(), env.remove("A")), (2, Some("3"), None));
         assert_eq!((env.len(), env.get("A"), env.get("B")), (1, None, Some("2")));
         env.remove("B");
@@ -284,8 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn lists_objects_and_times_are_read_from_text_or_refused() {
-        let env = env(&[
+    fn get_as_and_get_json_parse_lists_objects_and_times() {
+        let env = env_from(&[
             ("LIST", r#"["a","b"]"#),
             ("NUMBERS", "[1,2]"),
             ("QUOTED", r#""s""#),
@@ -306,8 +310,9 @@ mod tests {
     }
 
     #[test]
-    fn getters_tell_absent_from_malformed() {
-        let env = env(&[("N", " 42 "), ("BIG", "9223372036854775808"), ("HEX", "0x10"), ("EMPTY", ""), ("L", "[1,2]")]);
+    fn getters_distinguish_absent_from_malformed() {
+        let env =
+            env_from(&[("N", " 42 "), ("BIG", "9223372036854775808"), ("HEX", "0x10"), ("EMPTY", ""), ("L", "[1,2]")]);
         assert_eq!(env.get_as::<i64>("N", "a number"), Ok(Some(42)));
         assert_eq!(env.get_as::<i64>("NONE", "a number"), Ok(None));
         for name in ["BIG", "HEX", "EMPTY"] {
@@ -318,15 +323,15 @@ mod tests {
     }
 
     #[test]
-    fn truth_values_are_a_closed_set() {
-        let env = env(&[("A", "ON"), ("B", "off"), ("C", "n"), ("D", "00")]);
+    fn get_bool_of_unknown_word_fails() {
+        let env = env_from(&[("A", "ON"), ("B", "off"), ("C", "n"), ("D", "00")]);
         assert_eq!(env.get_bool("A"), Ok(Some(true)));
         assert_eq!(env.get_bool("B"), Ok(Some(false)));
         assert!(env.get_bool("C").is_err() && env.get_bool("D").is_err());
     }
 
     #[test]
-    fn names_and_values_that_no_guest_could_see_are_refused() {
+    fn set_invalid_name_or_value_fails() {
         let mut env = Env::new();
         assert_eq!(env.set("", "x"), Err(EnvError::EmptyName));
         assert!(env.set("a=b", "x").is_err() && env.set("a\0", "x").is_err() && env.set("a", "x\0").is_err());

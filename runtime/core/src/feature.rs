@@ -1,7 +1,7 @@
-//! `Feature`: what of WebAssembly is off unless the operator allows it and a manifest asks for it.
+//! [`Feature`]: a WebAssembly feature that is off unless the operator allows it and a manifest requests it.
 //!
-//! On for everybody is what mainstream toolchains emit: multi-value, mutable globals, sign extension, saturating conversion, bulk memory,
-//! reference types, SIMD and relaxed SIMD, tail calls, extended constant expressions, and components.
+//! The features that mainstream toolchains emit are always on: multi-value, mutable globals, sign extension, saturating conversion, bulk
+//! memory, reference types, SIMD and relaxed SIMD, tail calls, extended constant expressions, and components.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,25 +12,25 @@ use serde::{Deserialize, Serialize};
 /// A set of features, in the order of [`Feature::ALL`].
 pub type Features = BTreeSet<Feature>;
 
-/// A feature of WebAssembly that shapes the code of who uses it.
+/// An optional feature of WebAssembly. It changes how a program is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
-    /// Memories and tables with addresses of 64 bits.
+    /// Memories and tables with 64-bit addresses.
     Memory64,
     /// More than one memory in a module.
     MultiMemory,
-    /// Memories in pages of one byte.
+    /// Memories with pages of one byte.
     CustomPageSizes,
-    /// Sums and products of 128 bits.
+    /// 128-bit addition and multiplication.
     WideArithmetic,
 }
 
 impl Feature {
-    /// All that there are.
+    /// All features.
     pub const ALL: [Self; 4] = [Self::Memory64, Self::MultiMemory, Self::CustomPageSizes, Self::WideArithmetic];
 
-    /// The word for it, as it is written in a manifest.
+    /// Returns the name of the feature in a manifest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory64 => "memory64",
@@ -47,7 +47,7 @@ impl std::str::FromStr for Feature {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let known = Self::ALL.map(Self::name);
         let feature = Self::ALL.into_iter().find(|feature| feature.name() == text);
-        feature.ok_or_else(|| format!("expected one of {}", known.join(", ")))
+        feature.ok_or_else(|| format!("unknown feature {text:?}, expected one of {}", known.join(", ")))
     }
 }
 
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_one_word() {
+    fn feature_name_round_trips_through_json_and_parse() {
         for feature in Feature::ALL {
             assert_eq!(serde_json::to_value(feature).unwrap(), feature.name());
             assert_eq!(feature.name().parse(), Ok(feature));

@@ -1,15 +1,19 @@
-//! Plain data and rules: what a job is given, what it may use and touch, and how it ended.
+//! Plain data and rules of Capstan: the input of a job, what its runs may use and touch, and how a run ended.
 //!
-//! This crate opens no path, no socket and no runtime. Streams implement tokio's `AsyncRead` and `AsyncWrite` traits, which need none.
+//! This crate opens no path by name, no socket and no async runtime. Streams implement tokio's `AsyncRead` and `AsyncWrite` traits, which
+//! need no runtime.
 //!
 //! In reading order:
-//! - what a job is given: [`env`](mod@env), [`stream`], [`mount`], [`secret`];
-//! - what it may use and touch: [`limits`], [`determinism`](senses), [`feature`], [`policy`], [`manifest`];
-//! - what is reported of it: [`outcome`], [`usage`], [`metrics`];
-//! - who asked for it: [`caller`];
-//! - how sizes and times are written: [`units`].
+//!
+//! | modules | content |
+//! |---|---|
+//! | [`env`](mod@env), [`stream`], [`mount`], [`secret`] | the input and output of a job |
+//! | [`limits`], [`determinism`], [`feature`], [`policy`], [`manifest`] | what a run may use and touch |
+//! | [`outcome`], [`usage`], [`metrics`] | how a run ended and what it used |
+//! | [`caller`] | who sent a request |
+//! | [`units`] | how people write sizes and durations |
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests create directories and tasks of their own"))]
 
 pub mod caller;
 pub mod determinism;

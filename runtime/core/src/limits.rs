@@ -1,4 +1,4 @@
-//! `Limits`: how much a run may use. How they come about is in [`policy`](mod@crate::policy).
+//! [`Limits`]: how much one run may use. The module [`policy`](mod@crate::policy) computes them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -8,60 +8,61 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::determinism::{Clock, Random};
 
-/// What one run may use. [`Limits::default`] is the ceiling of a daemon that was told nothing else.
+/// The limits of one run. [`Limits::default`] is the ceiling of a daemon without a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Limits {
-    /// Wall clock from start to end, waiting in host calls included. Default one hour.
-    #[serde(serialize_with = "as_seconds")]
+    /// Wall-clock time from start to end, including waits in host calls. Default: 1 hour.
+    #[serde(serialize_with = "serialize_seconds")]
     pub timeout: Duration,
-    /// Processor time of the guest and its host calls. Default none but what `timeout` leaves.
-    #[serde(serialize_with = "as_optional_seconds")]
+    /// CPU time of the guest and its host calls. Default: no limit other than `timeout`.
+    #[serde(serialize_with = "serialize_optional_seconds")]
     pub cpu: Option<Duration>,
-    /// Bytes over all memories and tables together. Default 256 MiB: filling more at a stroke delays the stop at a deadline.
+    /// Total bytes of all memories and tables. Default: 256 MiB. A larger memory delays a timeout, because a guest cannot be stopped while it
+    /// fills memory with a single instruction.
     pub memory: u64,
-    /// Open handles: files, directories, streams. Default 128.
+    /// Open handles: files, directories and streams. Default: 128.
     pub handles: usize,
-    /// Bytes the guest may make the host copy in one host call. Default 8 MiB: some runtimes write megabytes at a stroke.
+    /// Bytes that the host copies in one host call. Default: 8 MiB, because some language runtimes write megabytes in one call.
     pub hostcall: usize,
-    /// Bytes of stdout. Default 1 GiB.
+    /// Bytes of stdout. Default: 1 GiB.
     pub stdout: u64,
-    /// Bytes of stderr. Default 16 MiB.
+    /// Bytes of stderr. Default: 16 MiB.
     pub stderr: u64,
-    /// Jobs of the handler that may run at a time, this one among them. Default as many as there are slots.
+    /// Jobs of the handler that may run at the same time, including this one. Default: the number of slots of the daemon.
     pub concurrency: Option<NonZeroUsize>,
-    /// The same of those with its concurrency key. Default 1; for a job without a key it says nothing.
+    /// Jobs of the handler with the same concurrency key that may run at the same time. Default: 1. Ignored for a job without a key.
     pub concurrency_per_key: Option<NonZeroUsize>,
-    /// Bytes that may be written to all mounts together. Default 1 GiB.
+    /// Total bytes that the run may write to all mounts. Default: 1 GiB.
     pub disk: u64,
-    /// Files, directories and links that may be made on all mounts together. Default 10,000.
+    /// Total files, directories and links that the run may create on all mounts. Default: 10,000.
     pub files: u64,
-    /// Connections over TCP that are begun, and hosts that are sent to over UDP, together. Default 64.
+    /// Sum of the TCP connections that the run opens and the hosts that it sends to over UDP. Default: 64.
     pub connections: u64,
-    /// Bytes sent and received over the network, together. Default 1 GiB.
+    /// Sum of the bytes sent and received over the network. Default: 1 GiB.
     pub traffic: u64,
-    /// Units of fuel, of about an instruction of WebAssembly each. Default none, and then none are counted.
+    /// Units of fuel, about one WebAssembly instruction each. Default: no limit, and fuel is not counted.
     pub fuel: Option<u64>,
-    /// What the guest learns of time. Default all.
+    /// The clocks of the guest. Default: the ones of the host.
     pub clock: Clock,
-    /// What it gets for random bytes. Default the host's.
+    /// The random bytes of the guest. Default: the ones of the host.
     pub random: Random,
-    /// What becomes of a run that prints more than it may. Default it is stopped.
+    /// What happens when the output exceeds its limit. Default: the run is stopped.
     pub output: Overflow,
 }
 
-/// What becomes of a run that prints more than it may.
+/// What happens to a run whose stdout or stderr exceeds its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// It is stopped.
+    /// The run is stopped.
     #[default]
     Stop,
-    /// It goes on, and what is beyond is thrown away and counted.
+    /// The run continues. Output beyond the limit is discarded and counted.
     Truncate,
 }
 
 impl Limits {
-    /// Whether the run is to be the same each time: then nothing of it may depend on how its input came in pieces.
+    /// Returns whether the run must be the same each time. In that case it must not depend on how its input is split into chunks.
     pub fn is_repeatable(&self) -> bool {
         self.fuel.is_some() || matches!(self.clock, Clock::Fixed(_))
     }
@@ -91,12 +92,12 @@ impl Default for Limits {
     }
 }
 
-fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn as_optional_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn serialize_optional_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_the_same_each_time_where_fuel_is_counted_or_its_clock_stands() {
+    fn is_repeatable_with_fuel_or_fixed_clock_is_true() {
         let limits = Limits::default();
         assert!(!limits.is_repeatable());
         assert!(!Limits { clock: Clock::Coarse, ..limits }.is_repeatable());
@@ -113,8 +114,8 @@ mod tests {
         assert!(Limits { clock: Clock::Fixed(jiff::Timestamp::UNIX_EPOCH), ..limits }.is_repeatable());
     }
 
-    /// The cell «default» of the row of `key` in a table of the documentation, its n-th value.
-    fn documented(page: &'static str, key: &str, nth: usize) -> &'static str {
+    /// Returns the n-th value in the cell "default" of the row of `key`, in a table of the documentation.
+    fn documented_default(page: &'static str, key: &str, nth: usize) -> &'static str {
         let row = page.lines().find(|line| line.starts_with(&format!("| {key} |"))).expect(key);
         let column = page.lines().find(|line| line.starts_with("| ") && line.contains("default")).unwrap();
         let column = column.split('|').position(|cell| cell.contains("default")).unwrap();
@@ -122,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_documentation() {
-        let policy = |key: &str, nth| documented(include_str!("../../../docs/policy.md"), key, nth);
+    fn default_limits_match_the_documentation() {
+        let policy = |key: &str, nth| documented_default(include_str!("../../../docs/policy.md"), key, nth);
         let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
         let size = |text: &str| text.parse::<bytesize::ByteSize>().unwrap().as_u64();
         let time = |text: &str| humantime::parse_duration(text).unwrap();
         let page = include_str!("../../../docs/limits.md");
-        let hostcall = size(documented(page, "bytes copied in one host call", 0));
+        let hostcall = size(documented_default(page, "bytes copied in one host call", 0));
         let expected = Limits {
             timeout: time(policy("`timeout`", 0)),
             memory: size(policy("`memory`", 0)),
@@ -151,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_seconds() {
+    fn serialize_durations_writes_seconds() {
         let limits =
             Limits { timeout: Duration::from_millis(1500), cpu: Some(Duration::from_millis(250)), ..Limits::default() };
-        let told = serde_json::to_value(limits).unwrap();
-        assert_eq!((told["timeout"].as_f64(), told["cpu"].as_f64()), (Some(1.5), Some(0.25)));
+        let json = serde_json::to_value(limits).unwrap();
+        assert_eq!((json["timeout"].as_f64(), json["cpu"].as_f64()), (Some(1.5), Some(0.25)));
         assert!(serde_json::to_value(Limits::default()).unwrap()["cpu"].is_null());
     }
 }

@@ -1,4 +1,4 @@
-//! `Manifest`: what a handler says of itself, its `job.toml`.
+//! [`Manifest`]: the description of a handler in its `job.toml`.
 
 use std::collections::BTreeMap;
 
@@ -8,43 +8,45 @@ use serde::{Deserialize, Serialize};
 use crate::env::Env;
 use crate::policy::{self, PolicyRequest};
 
-/// A handler's manifest. Everything is optional; a key that is not known is an error that names it.
+/// The manifest of a handler. All keys are optional. An unknown key is an error that names it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
-    /// The name to push under where the command gives none.
+    /// The name of the handler if the push command gives none.
     pub name: Option<String>,
-    /// What its jobs do, in a sentence.
+    /// One sentence about what its jobs do.
     pub description: Option<String>,
-    /// How it is called, in the manner of a synopsis.
+    /// Its synopsis, such as `wordcount [--top N]`.
     pub usage: Option<String>,
-    /// The name that its runs find before their arguments, as `argv[0]`. Default: the name of the handler.
+    /// The program name (`argv[0]`) of its runs. Default: the name of the handler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub argv0: Option<String>,
-    /// What its runs may use and touch, within what the operator allows.
-    // Manifests of earlier versions have it as `limits`.
+    /// What its runs may use and touch, within the ceiling of the operator.
+    // Manifests of earlier versions call it `limits`.
     #[serde(alias = "limits")]
     pub policy: PolicyRequest,
-    /// Variables that its runs see unless the caller sets them.
+    /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
 }
 
-/// Why a manifest was refused: where in it, and what was expected.
+/// A manifest is not valid. The text says where and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ManifestError(String);
 
 impl Manifest {
-    /// Reads a manifest from TOML.
+    /// Parses a manifest from TOML.
     ///
     /// # Errors
-    /// [`ManifestError`] with line, column and the offending text.
+    /// [`ManifestError`] with the line, the column and the text in question.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Self =
             toml::from_str(text).map_err(|error| ManifestError(policy::with_suggestion(&error.to_string())))?;
         if manifest.argv0.as_ref().is_some_and(|argv0| argv0.contains('\0')) {
-            return Err(ManifestError("argv0 holds NUL, which no guest could see".to_owned()));
+            return Err(ManifestError(
+                "argv0 contains NUL, which the program name of a guest cannot contain".to_owned(),
+            ));
         }
         Ok(manifest)
     }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_is_read_whole() {
+    fn parse_manifest_reads_every_section() {
         let text = "name = \"wc\"\nusage = \"wc [--top N]\"\n[policy]\ntimeout = \"10s\"\n[env]\nTOP = \"3\"\n";
         let manifest = Manifest::parse(text).unwrap();
         assert_eq!(manifest.name.as_deref(), Some("wc"));
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_known_is_named() {
+    fn parse_unknown_or_malformed_key_fails_and_names_it() {
         for text in [
             "nmae = \"x\"",
             "argv0 = \"a\\u0000b\"",

@@ -1,9 +1,9 @@
-//! Building blocks of metrics: histograms with fixed buckets, and metrics with a fixed set of labels.
+//! Metric types that take no lock: histograms with fixed buckets, and metric families with a fixed set of labels.
 //!
-//! Updating one is a few atomic additions. It takes no lock and allocates nothing.
+//! An update is a few atomic additions. It allocates nothing.
 
 mod histogram;
-mod labelled;
+mod static_family;
 
 pub use self::histogram::Histogram;
-pub use self::labelled::{Labelled, Labels};
+pub use self::static_family::{Labels, StaticFamily};

@@ -1,7 +1,7 @@
-//! `Outcome`: every way a run can end, as plain data.
+//! [`Outcome`]: every way in which a run can end.
 //!
-//! A closed set, so that nobody has to guess from an exit code whether a guest failed, was stopped, or never ran. An outcome is a
-//! result and not an error: the daemon did its work in every one of these but [`Outcome::HostError`].
+//! The set is closed, so that a client does not have to guess from an exit code whether a guest failed, was stopped, or never ran. An
+//! outcome is a result, not an error: the daemon worked correctly in all of them except [`Outcome::HostError`].
 
 use std::fmt;
 use std::time::Duration;
@@ -12,41 +12,45 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
-    /// The guest ended by itself; 0 is success.
+    /// The guest exited. 0 is success.
     Exited { code: u8 },
-    /// The guest did what WebAssembly forbids. `trap` is a stable token, `backtrace` has the innermost frame first.
+    /// The guest executed an operation that WebAssembly forbids. `trap` is a stable code. `backtrace` starts with the innermost frame.
     Trapped {
         trap: String,
         message: String,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         backtrace: Vec<String>,
     },
-    /// The wall clock ran out; `limit` in seconds.
+    /// The run exceeded its wall-clock limit. `limit` is in seconds.
     TimedOut { limit: f64 },
-    /// The budget of processor time was spent; `limit` in seconds.
+    /// The run exceeded its CPU time. `limit` is in seconds.
     CpuSpent { limit: f64 },
-    /// The guest was denied memory and did not survive it; `limit` in bytes over all memories and tables.
+    /// The guest was denied memory and failed. `limit` is the total bytes of all memories and tables.
     MemoryDenied { limit: u64 },
     /// The guest wrote more than `limit` bytes to one of its output streams.
     OutputCap { stream: OutputStream, limit: u64 },
-    /// The guest was denied room on its mounts, and did not end well.
+    /// The guest was denied space on its mounts, and failed.
     DiskCap {
-        #[serde(default)]
-        what: Room,
+        #[serde(default, rename = "what")]
+        resource: DiskResource,
         #[serde(flatten)]
         by: DiskLimit,
     },
-    /// Somebody stopped the run.
+    /// The run was cancelled.
     Cancelled { by: CancelledBy },
-    /// The run was not begun.
+    /// The run was not started.
     Refused { why: String },
     /// Capstan failed, not the guest.
     HostError { message: String },
-    /// The daemon ended while the run was going on.
+    /// The daemon stopped during the run.
     Lost,
-    /// The guest was denied more of the network than `limit`, connections or bytes, and did not cope with that.
-    NetworkCap { what: NetworkLimit, limit: u64 },
-    /// The fuel was spent; `limit` in units, about an instruction each.
+    /// The guest was denied network access beyond `limit` connections or bytes, and failed.
+    NetworkCap {
+        #[serde(rename = "what")]
+        resource: NetworkLimit,
+        limit: u64,
+    },
+    /// The run used all of its fuel. `limit` is in units, about one instruction each.
     FuelSpent { limit: u64 },
 }
 
@@ -58,69 +62,69 @@ pub enum OutputStream {
     Stderr,
 }
 
-/// What there is room for on mounts.
+/// A limited resource of mounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Room {
+pub enum DiskResource {
     #[default]
     Bytes,
     /// Files, directories and links.
     Files,
 }
 
-/// Whose limit it is that there is no room on mounts.
+/// The limit that denied space on mounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DiskLimit {
-    /// That of the policy.
+    /// A limit of the policy.
     Policy {
         limit: u64,
-        /// The mount, by the path that the guest knows, where the limit is that of one; else it is that of all together.
+        /// The path of the mount in the guest, if the limit applies to one mount. `None` if it applies to all mounts together.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mount: Option<String>,
     },
-    /// That of the file system that the mount stands on.
+    /// The file system of the mount.
     FileSystem { file_system: FileSystemLimit, mount: String },
 }
 
-/// Why a file system takes no more.
+/// The reason why a file system is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileSystemLimit {
     Full,
-    /// A quota of its own is spent.
+    /// A quota of the file system is used up.
     Quota,
 }
 
-/// What of the network is limited.
+/// A limited resource of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkLimit {
-    /// Connections over TCP, and hosts sent to over UDP.
+    /// TCP connections, and hosts that the guest sent to over UDP.
     Connections,
     /// Bytes sent and received.
     Traffic,
 }
 
-/// Who stopped a run.
+/// The party that cancelled a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelledBy {
-    /// The client that asked for it, by a call or by leaving.
+    /// The client that requested it, with a call or by disconnecting.
     Client,
     /// The operator of the daemon.
     Operator,
-    /// The daemon, because it stops.
+    /// The daemon, because it is shutting down.
     Shutdown,
-    /// The job that started it, by being stopped or by its end.
+    /// The parent job, because it ended or was stopped.
     Parent,
 }
 
 impl Outcome {
-    /// The end of a run that did what was asked.
+    /// A successful exit.
     pub const SUCCESS: Self = Self::Exited { code: 0 };
 
-    /// The tokens of all kinds.
+    /// The stable codes of all kinds.
     pub const KINDS: [&str; 13] = [
         "exited",
         "trapped",
@@ -137,22 +141,22 @@ impl Outcome {
         "fuel_spent",
     ];
 
-    /// The wall clock ran out at `limit`.
+    /// Returns the outcome of a run that exceeded the wall-clock limit `limit`.
     pub fn timed_out(limit: Duration) -> Self {
         Self::TimedOut { limit: limit.as_secs_f64() }
     }
 
-    /// Whether the guest ended by itself with 0.
+    /// Returns whether the guest exited with 0.
     pub fn is_success(&self) -> bool {
         *self == Self::SUCCESS
     }
 
-    /// The stable token of the kind, as in JSON and in `Capstan-Outcome`.
+    /// Returns the stable code of the kind, as in JSON and in the header `Capstan-Outcome`.
     pub fn kind(&self) -> &'static str {
         Self::KINDS[self.kind_index()]
     }
 
-    /// The place of the kind in [`Outcome::KINDS`].
+    /// Returns the index of the kind in [`Outcome::KINDS`].
     pub fn kind_index(&self) -> usize {
         match self {
             Self::Exited { .. } => 0,
@@ -171,8 +175,15 @@ impl Outcome {
         }
     }
 
-    /// What a shell sees: the guest's own code, 124 timed out, 134 trapped (as after SIGABRT), 137 stopped or over a limit (as
-    /// after SIGKILL), 125 where Capstan refused or failed.
+    /// Returns the exit code for a shell:
+    ///
+    /// | code | outcome |
+    /// |---|---|
+    /// | the code of the guest | exited |
+    /// | 124 | timed out |
+    /// | 125 | refused, lost, or Capstan failed |
+    /// | 134 | trapped, as after SIGABRT |
+    /// | 137 | cancelled or over a limit, as after SIGKILL |
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exited { code } => *code,
@@ -199,22 +210,22 @@ impl fmt::Display for Outcome {
             Self::CpuSpent { limit } => write!(formatter, "cpu budget of {limit} s spent"),
             Self::MemoryDenied { limit } => write!(formatter, "memory denied at {limit} bytes"),
             Self::OutputCap { stream, limit } => write!(formatter, "{stream} cap of {limit} bytes reached"),
-            Self::DiskCap { what, by: DiskLimit::Policy { limit, mount } } => {
-                write!(formatter, "disk cap of {limit} {what}")?;
+            Self::DiskCap { resource, by: DiskLimit::Policy { limit, mount } } => {
+                write!(formatter, "disk cap of {limit} {resource}")?;
                 mount.iter().try_for_each(|mount| write!(formatter, " on {mount}"))?;
                 write!(formatter, " reached")
             }
-            Self::DiskCap { what, by: DiskLimit::FileSystem { file_system, mount } } => {
-                write!(formatter, "no room for {what} on {mount}: {file_system}")
+            Self::DiskCap { resource, by: DiskLimit::FileSystem { file_system, mount } } => {
+                write!(formatter, "no space for {resource} on {mount}: {file_system}")
             }
             Self::Cancelled { by } => write!(formatter, "cancelled by {by}"),
             Self::Refused { why } => write!(formatter, "refused: {why}"),
             Self::HostError { message } => write!(formatter, "host error: {message}"),
             Self::Lost => write!(formatter, "lost"),
-            Self::NetworkCap { what: NetworkLimit::Connections, limit } => {
+            Self::NetworkCap { resource: NetworkLimit::Connections, limit } => {
                 write!(formatter, "network cap of {limit} connections reached")
             }
-            Self::NetworkCap { what: NetworkLimit::Traffic, limit } => {
+            Self::NetworkCap { resource: NetworkLimit::Traffic, limit } => {
                 write!(formatter, "network cap of {limit} bytes reached")
             }
             Self::FuelSpent { limit } => write!(formatter, "fuel of {limit} units spent"),
@@ -231,7 +242,7 @@ impl fmt::Display for OutputStream {
     }
 }
 
-impl fmt::Display for Room {
+impl fmt::Display for DiskResource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Bytes => "bytes",
@@ -244,7 +255,7 @@ impl fmt::Display for FileSystemLimit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Full => "its file system is full",
-            Self::Quota => "the quota of its file system is spent",
+            Self::Quota => "the quota of its file system is used up",
         })
     }
 }
@@ -265,7 +276,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(outcome: &Outcome, json: &str, exit_code: u8) {
+    fn assert_json_and_exit_code(outcome: &Outcome, json: &str, exit_code: u8) {
         assert_eq!(serde_json::to_string(outcome).unwrap(), json);
         assert_eq!(serde_json::from_str::<Outcome>(json).unwrap(), *outcome);
         assert!(json.contains(outcome.kind()));
@@ -274,46 +285,65 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_has_its_json_and_its_exit_code() {
-        check(&Outcome::Exited { code: 255 }, r#"{"kind":"exited","code":255}"#, 255);
-        check(&Outcome::timed_out(Duration::from_millis(1500)), r#"{"kind":"timed_out","limit":1.5}"#, 124);
-        check(&Outcome::MemoryDenied { limit: 7 }, r#"{"kind":"memory_denied","limit":7}"#, 137);
-        check(
+    fn every_outcome_has_stable_json_and_exit_code() {
+        assert_json_and_exit_code(&Outcome::Exited { code: 255 }, r#"{"kind":"exited","code":255}"#, 255);
+        assert_json_and_exit_code(
+            &Outcome::timed_out(Duration::from_millis(1500)),
+            r#"{"kind":"timed_out","limit":1.5}"#,
+            124,
+        );
+        assert_json_and_exit_code(&Outcome::MemoryDenied { limit: 7 }, r#"{"kind":"memory_denied","limit":7}"#, 137);
+        assert_json_and_exit_code(
             &Outcome::OutputCap { stream: OutputStream::Stderr, limit: 9 },
             r#"{"kind":"output_cap","stream":"stderr","limit":9}"#,
             137,
         );
-        check(&Outcome::Cancelled { by: CancelledBy::Shutdown }, r#"{"kind":"cancelled","by":"shutdown"}"#, 137);
-        check(&Outcome::Cancelled { by: CancelledBy::Parent }, r#"{"kind":"cancelled","by":"parent"}"#, 137);
-        check(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
-        check(&Outcome::FuelSpent { limit: 5 }, r#"{"kind":"fuel_spent","limit":5}"#, 137);
-        check(
-            &Outcome::DiskCap { what: Room::Bytes, by: DiskLimit::Policy { limit: 1, mount: None } },
+        assert_json_and_exit_code(
+            &Outcome::Cancelled { by: CancelledBy::Shutdown },
+            r#"{"kind":"cancelled","by":"shutdown"}"#,
+            137,
+        );
+        assert_json_and_exit_code(
+            &Outcome::Cancelled { by: CancelledBy::Parent },
+            r#"{"kind":"cancelled","by":"parent"}"#,
+            137,
+        );
+        assert_json_and_exit_code(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);
+        assert_json_and_exit_code(&Outcome::FuelSpent { limit: 5 }, r#"{"kind":"fuel_spent","limit":5}"#, 137);
+        assert_json_and_exit_code(
+            &Outcome::DiskCap { resource: DiskResource::Bytes, by: DiskLimit::Policy { limit: 1, mount: None } },
             r#"{"kind":"disk_cap","what":"bytes","limit":1}"#,
             137,
         );
-        check(
-            &Outcome::DiskCap { what: Room::Files, by: DiskLimit::Policy { limit: 2, mount: Some("/data".into()) } },
+        assert_json_and_exit_code(
+            &Outcome::DiskCap {
+                resource: DiskResource::Files,
+                by: DiskLimit::Policy { limit: 2, mount: Some("/data".into()) },
+            },
             r#"{"kind":"disk_cap","what":"files","limit":2,"mount":"/data"}"#,
             137,
         );
-        check(
+        assert_json_and_exit_code(
             &Outcome::DiskCap {
-                what: Room::Bytes,
+                resource: DiskResource::Bytes,
                 by: DiskLimit::FileSystem { file_system: FileSystemLimit::Quota, mount: "/data".into() },
             },
             r#"{"kind":"disk_cap","what":"bytes","file_system":"quota","mount":"/data"}"#,
             137,
         );
-        check(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);
-        check(&Outcome::HostError { message: "m".into() }, r#"{"kind":"host_error","message":"m"}"#, 125);
-        check(
-            &Outcome::NetworkCap { what: NetworkLimit::Traffic, limit: 5 },
+        assert_json_and_exit_code(&Outcome::Refused { why: "no".into() }, r#"{"kind":"refused","why":"no"}"#, 125);
+        assert_json_and_exit_code(
+            &Outcome::HostError { message: "m".into() },
+            r#"{"kind":"host_error","message":"m"}"#,
+            125,
+        );
+        assert_json_and_exit_code(
+            &Outcome::NetworkCap { resource: NetworkLimit::Traffic, limit: 5 },
             r#"{"kind":"network_cap","what":"traffic","limit":5}"#,
             137,
         );
-        check(&Outcome::Lost, r#"{"kind":"lost"}"#, 125);
-        check(
+        assert_json_and_exit_code(&Outcome::Lost, r#"{"kind":"lost"}"#, 125);
+        assert_json_and_exit_code(
             &Outcome::Trapped { trap: "unreachable".into(), message: "m".into(), backtrace: vec!["f".into()] },
             r#"{"kind":"trapped","trap":"unreachable","message":"m","backtrace":["f"]}"#,
             134,

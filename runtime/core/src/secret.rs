@@ -1,48 +1,48 @@
-//! `Secret`: a value that a guest gets and nobody else is shown, and how it is kept out of what others read.
+//! [`Secret`]: a value that only a guest may read, and [`Redaction`], which masks it in the text that others read.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of the shortest secret: a shorter one could not be told from ordinary text in a log.
-const SHORTEST: usize = 4;
-/// Bytes of the longest.
-const LONGEST: usize = 64 << 10;
-/// What stands in its place.
+/// Minimum length of a secret in bytes. A shorter one would match ordinary text in a log.
+const MIN_LENGTH: usize = 4;
+/// Maximum length of a secret in bytes.
+const MAX_LENGTH: usize = 64 << 10;
+/// The replacement for a secret.
 const MASK: &str = "***";
 
-/// A value that nobody is shown.
+/// A secret value. Its `Debug` output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
-/// Why a value cannot be a secret.
+/// The value cannot be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    #[error("it has {0} bytes, and a secret {SHORTEST} to {LONGEST}")]
+    #[error("it has {0} bytes; a secret must have {MIN_LENGTH} to {MAX_LENGTH}")]
     Length(usize),
-    #[error("it holds NUL, which no variable can")]
-    HoldsNul,
-    #[error("it is not text in UTF-8")]
-    NotText,
+    #[error("it contains NUL, which an environment variable cannot contain")]
+    ContainsNul,
+    #[error("it is not valid UTF-8")]
+    NotUtf8,
 }
 
 impl Secret {
-    /// From what was read, without the line break at its end that editors leave.
+    /// Creates a secret from the content of a file or variable. Removes one line break at the end, because editors add one.
     ///
     /// # Errors
     /// [`SecretError`]
     pub fn new(bytes: &[u8]) -> Result<Self, SecretError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| SecretError::NotText)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| SecretError::NotUtf8)?;
         let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-        if !(SHORTEST..=LONGEST).contains(&text.len()) {
+        if !(MIN_LENGTH..=MAX_LENGTH).contains(&text.len()) {
             return Err(SecretError::Length(text.len()));
         }
         if text.contains('\0') {
-            return Err(SecretError::HoldsNul);
+            return Err(SecretError::ContainsNul);
         }
         Ok(Self(text.into()))
     }
 
-    /// The value itself, for the guest.
+    /// Returns the value, for the guest.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -54,79 +54,81 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What masks secrets in a text, whole or in pieces.
+/// Masks secrets in a text, either as a whole or in chunks.
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
-    /// The longest first: where one is the beginning of another, all of that goes.
+    /// The longest first, so that a secret that starts with another one is masked completely.
     secrets: Arc<[Secret]>,
 }
 
-/// A text that is masked while it is written: what may be the beginning of a secret is held until more is known.
+/// Masks secrets in a stream. Holds back bytes that may be the start of a secret until more bytes arrive.
 #[derive(Debug)]
 pub struct Redactor {
     redaction: Redaction,
-    held: Vec<u8>,
+    pending: Vec<u8>,
 }
 
 impl Redaction {
-    pub fn of(secrets: impl IntoIterator<Item = Secret>) -> Self {
+    /// Creates a redaction of these secrets.
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut secrets: Vec<_> = secrets.into_iter().collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.0.len()));
         Self { secrets: secrets.into() }
     }
 
+    /// Returns whether there are no secrets to mask.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
 
-    /// Begins a text.
-    pub fn begin(&self) -> Redactor {
-        Redactor { redaction: self.clone(), held: Vec::new() }
+    /// Returns a redactor for a new stream.
+    pub fn redactor(&self) -> Redactor {
+        Redactor { redaction: self.clone(), pending: Vec::new() }
     }
 
-    /// A whole text; one that was cut within a secret ends with the mask too.
+    /// Masks a complete text. If the text was cut inside a secret, it ends with the mask.
     pub fn mask(&self, text: &str) -> String {
-        let mut redactor = self.begin();
-        let mut masked = redactor.pass(text.as_bytes());
-        masked.extend(if redactor.held.len() < SHORTEST { redactor.rest() } else { MASK.into() });
+        let mut redactor = self.redactor();
+        let mut masked = redactor.redact(text.as_bytes());
+        masked.extend(if redactor.pending.len() < MIN_LENGTH { redactor.finish() } else { MASK.into() });
         String::from_utf8_lossy(&masked).into_owned()
     }
 }
 
 impl Redactor {
-    /// What may be shown after `bytes` were written too.
-    pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut text = std::mem::take(&mut self.held);
+    /// Returns the masked text that can be shown after `bytes` have arrived.
+    pub fn redact(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = std::mem::take(&mut self.pending);
         text.extend_from_slice(bytes);
-        let (mut shown, mut at) = (Vec::with_capacity(text.len()), 0);
-        'text: while at < text.len() {
-            let rest = &text[at..];
+        let (mut shown, mut position) = (Vec::with_capacity(text.len()), 0);
+        'text: while position < text.len() {
+            let rest = &text[position..];
             for secret in self.redaction.secrets.iter().map(|secret| secret.0.as_bytes()) {
                 if rest.starts_with(secret) {
                     shown.extend_from_slice(MASK.as_bytes());
-                    at += secret.len();
+                    position += secret.len();
                     continue 'text;
                 }
                 if secret.starts_with(rest) {
-                    self.held = rest.to_vec();
+                    self.pending = rest.to_vec();
                     break 'text;
                 }
             }
-            shown.push(text[at]);
-            at += 1;
+            shown.push(text[position]);
+            position += 1;
         }
         shown
     }
 
-    /// What was held, where nothing more comes: it is no whole secret, but a shorter one may be in it.
-    pub fn rest(&mut self) -> Vec<u8> {
+    /// Returns the bytes that were held back, at the end of the stream. They are not a complete secret, but may contain a shorter one.
+    pub fn finish(&mut self) -> Vec<u8> {
         let mut shown = Vec::new();
-        while !self.held.is_empty() {
-            let held = std::mem::take(&mut self.held);
-            let whole = self.redaction.secrets.iter().find(|secret| held.starts_with(secret.0.as_bytes()));
-            let skipped = whole.map_or(1, |secret| secret.0.len());
-            shown.extend_from_slice(if whole.is_some() { MASK.as_bytes() } else { &held[..1] });
-            shown.extend(self.pass(&held[skipped..]));
+        while !self.pending.is_empty() {
+            let pending = std::mem::take(&mut self.pending);
+            let secret = self.redaction.secrets.iter().find(|secret| pending.starts_with(secret.0.as_bytes()));
+            let skipped = secret.map_or(1, |secret| secret.0.len());
+            shown.extend_from_slice(if secret.is_some() { MASK.as_bytes() } else { &pending[..1] });
+            shown.extend(self.redact(&pending[skipped..]));
         }
         shown
     }
@@ -137,18 +139,18 @@ mod tests {
     use super::*;
 
     fn redaction(secrets: &[&str]) -> Redaction {
-        Redaction::of(secrets.iter().map(|secret| Secret::new(secret.as_bytes()).unwrap()))
+        Redaction::new(secrets.iter().map(|secret| Secret::new(secret.as_bytes()).unwrap()))
     }
 
-    fn in_pieces(redaction: &Redaction, text: &str, size: usize) -> String {
-        let mut redactor = redaction.begin();
-        let mut shown: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| redactor.pass(piece)).collect();
-        shown.extend(redactor.rest());
+    fn redact_in_chunks(redaction: &Redaction, text: &str, size: usize) -> String {
+        let mut redactor = redaction.redactor();
+        let mut shown: Vec<u8> = text.as_bytes().chunks(size).flat_map(|chunk| redactor.redact(chunk)).collect();
+        shown.extend(redactor.finish());
         String::from_utf8(shown).unwrap()
     }
 
     #[test]
-    fn a_secret_is_masked_however_it_is_cut() {
+    fn redact_secret_in_chunks_of_any_size_masks_it() {
         let redaction = redaction(&["hunter2", "hunter2-and-more", "aaab", "two\nlines"]);
         for (text, masked) in [
             ("", ""),
@@ -163,34 +165,34 @@ mod tests {
             ("two\nlines\n", "***\n"),
         ] {
             for size in 1..=text.len().max(1) {
-                assert_eq!(in_pieces(&redaction, text, size), masked, "{text:?} in pieces of {size}");
+                assert_eq!(redact_in_chunks(&redaction, text, size), masked, "{text:?} in chunks of {size}");
             }
         }
     }
 
     #[test]
-    fn what_cannot_be_the_beginning_of_a_secret_is_shown_at_once() {
-        let mut redactor = redaction(&["hunter2"]).begin();
-        assert_eq!(redactor.pass(b"password: "), b"password: ");
-        assert_eq!(redactor.pass(b"hun"), b"");
-        assert_eq!(redactor.pass(b"gry\n"), b"hungry\n");
+    fn redact_text_that_cannot_start_a_secret_returns_it_immediately() {
+        let mut redactor = redaction(&["hunter2"]).redactor();
+        assert_eq!(redactor.redact(b"password: "), b"password: ");
+        assert_eq!(redactor.redact(b"hun"), b"");
+        assert_eq!(redactor.redact(b"gry\n"), b"hungry\n");
     }
 
     #[test]
-    fn a_line_that_was_cut_within_a_secret_shows_none_of_it() {
+    fn mask_text_cut_inside_a_secret_ends_with_mask() {
         let redaction = redaction(&["correct horse battery"]);
         assert_eq!(redaction.mask("it is correct horse"), "it is ***");
         assert_eq!(redaction.mask("it is c"), "it is c");
     }
 
     #[test]
-    fn a_value_is_a_secret_where_it_can_be_masked_and_given() {
+    fn new_secret_checks_length_and_content() {
         assert_eq!(Secret::new(b"hunter2\r\n").unwrap().reveal(), "hunter2");
         assert_eq!(Secret::new(b"hunter2\n\n").unwrap().reveal(), "hunter2\n");
         assert_eq!(Secret::new(b"abc\n"), Err(SecretError::Length(3)));
-        assert_eq!(Secret::new(&vec![b'a'; LONGEST + 1]), Err(SecretError::Length(LONGEST + 1)));
-        assert_eq!(Secret::new(b"hun\0ter2"), Err(SecretError::HoldsNul));
-        assert_eq!(Secret::new(b"hun\xffter2"), Err(SecretError::NotText));
+        assert_eq!(Secret::new(&vec![b'a'; MAX_LENGTH + 1]), Err(SecretError::Length(MAX_LENGTH + 1)));
+        assert_eq!(Secret::new(b"hun\0ter2"), Err(SecretError::ContainsNul));
+        assert_eq!(Secret::new(b"hun\xffter2"), Err(SecretError::NotUtf8));
         assert_eq!(format!("{:?}", Secret::new(b"hunter2")), "Ok(Secret(***))");
     }
 }

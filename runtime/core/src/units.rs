@@ -1,122 +1,132 @@
-//! Durations and sizes as people write them: `"30s"` and `"64MiB"`, or a plain number of seconds and of bytes.
+//! Durations and sizes as people write them: `"30s"` and `"64MiB"`, or a plain number of seconds or bytes.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-/// Why a text is not a duration or not a size.
+/// The text is not a duration or not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     #[error("{0:?} is not a duration such as 30s, 500ms or 1.5 (seconds)")]
     Duration(String),
     #[error("{0:?} is not a size such as 64MiB, 10kB or 1024 (bytes)")]
     Size(String),
-    #[error("0 is no time to run in; leave it out for no limit")]
-    NoTime,
-    #[error("0 is no room to run in; leave it out for no limit")]
-    NoRoom,
+    #[error("a time limit of 0 leaves no time to run; omit the limit to run without one")]
+    ZeroTime,
+    #[error("a size limit of 0 leaves no room to run; omit the limit to run without one")]
+    ZeroSize,
 }
 
-/// Reads `"1m 30s"`, `"500ms"`, or seconds as a number.
+/// Parses a duration: `"1m 30s"`, `"500ms"`, or a number of seconds.
 ///
 /// # Errors
-/// [`UnitError::Duration`] for anything else, negative and endless durations among it.
+/// [`UnitError::Duration`] for anything else, including negative and infinite durations.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
     let text = text.trim();
-    let read = match text.parse::<f64>() {
+    let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
     };
-    // It is kept and told as a number of seconds, so it is what such a number can say: beyond some weeks not every nanosecond, and not
-    // all that a `Duration` could.
-    let told = read.and_then(|duration| Duration::try_from_secs_f64(duration.as_secs_f64()).ok());
-    told.ok_or_else(|| UnitError::Duration(text.to_owned()))
+    // Durations are stored and reported as a floating-point number of seconds. Rounds to such a number, which cannot represent every
+    // nanosecond beyond some weeks, nor every `Duration`.
+    let rounded = parsed.and_then(|duration| Duration::try_from_secs_f64(duration.as_secs_f64()).ok());
+    rounded.ok_or_else(|| UnitError::Duration(text.to_owned()))
 }
 
-/// As [`duration`], for a limit under which nothing could run at 0.
+/// Parses a time limit: a [`duration`] other than 0, under which nothing could run.
 ///
 /// # Errors
-/// [`UnitError::NoTime`] too: some take 0 for no limit at all.
+/// The errors of [`duration`], and [`UnitError::ZeroTime`], because some people expect 0 to mean no limit.
 pub fn time_limit(text: &str) -> Result<Duration, UnitError> {
-    duration(text).and_then(|time| if time.is_zero() { Err(UnitError::NoTime) } else { Ok(time) })
+    duration(text).and_then(|time| if time.is_zero() { Err(UnitError::ZeroTime) } else { Ok(time) })
 }
 
-/// Reads `"64MiB"`, `"10kB"`, or bytes as a number.
+/// Parses a size: `"64MiB"`, `"10kB"`, or a number of bytes.
 ///
 /// # Errors
 /// [`UnitError::Size`] for anything else.
 pub fn size(text: &str) -> Result<u64, UnitError> {
     let text = text.trim();
     let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
-    // What does not fit is cut to the largest there is.
+    // The parser returns the largest number for a size that does not fit.
     size.filter(|size| *size < u64::MAX).ok_or_else(|| UnitError::Size(text.to_owned()))
 }
 
-/// As [`size`], for a limit under which nothing could run at 0.
+/// Parses a size limit: a [`size`] other than 0, under which nothing could run.
 ///
 /// # Errors
-/// [`UnitError::NoRoom`] too: some take 0 for no limit at all.
+/// The errors of [`size`], and [`UnitError::ZeroSize`], because some people expect 0 to mean no limit.
 pub fn size_limit(text: &str) -> Result<u64, UnitError> {
-    size(text).and_then(|size| if size == 0 { Err(UnitError::NoRoom) } else { Ok(size) })
+    size(text).and_then(|size| if size == 0 { Err(UnitError::ZeroSize) } else { Ok(size) })
 }
 
-/// For `#[serde(deserialize_with)]`: an optional duration as a number or as text.
+/// Formats a duration, as in `1m 30s`.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// Formats a size with a binary unit, as in `64.0 MiB`.
+pub(crate) fn format_size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string()
+}
+
+/// Deserializes an optional [`duration`] from a number or text, for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// As [`duration`].
+/// The errors of [`duration`].
 pub fn deserialize_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     deserialize(deserializer, duration)
 }
 
-/// For `#[serde(deserialize_with)]`: an optional size as a number or as text.
+/// Deserializes an optional [`size`] from a number or text, for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// As [`size`].
+/// The errors of [`size`].
 pub fn deserialize_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     deserialize(deserializer, size)
 }
 
-/// As [`deserialize_duration`], of a [`time_limit`].
+/// Deserializes an optional [`time_limit`] from a number or text, for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// As that.
-pub fn limit_of_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// The errors of [`time_limit`].
+pub fn deserialize_time_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     deserialize(deserializer, time_limit)
 }
 
-/// As [`deserialize_size`], of a [`size_limit`].
+/// Deserializes an optional [`size_limit`] from a number or text, for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// As that.
-pub fn limit_of_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+/// The errors of [`size_limit`].
+pub fn deserialize_size_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     deserialize(deserializer, size_limit)
 }
 
 fn deserialize<'de, D: Deserializer<'de>, T>(
     deserializer: D,
-    read: fn(&str) -> Result<T, UnitError>,
+    parse: fn(&str) -> Result<T, UnitError>,
 ) -> Result<Option<T>, D::Error> {
     let value = Option::<NumberOrText>::deserialize(deserializer)?;
-    value.map(|value| read(&value.into_text())).transpose().map_err(serde::de::Error::custom)
+    value.map(|value| parse(&value.into_text())).transpose().map_err(serde::de::Error::custom)
 }
 
-/// A duration as it is written, for the schema.
+/// The JSON schema of a duration.
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) enum Time {
+pub(crate) enum DurationSchema {
     /// Seconds.
     Number(f64),
     /// For example `500ms`, `30s` or `1m 30s`.
     Text(String),
 }
 
-/// A size as it is written, for the schema.
+/// The JSON schema of a size.
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) enum Size {
+pub(crate) enum SizeSchema {
     /// Bytes.
     Number(u64),
     /// For example `64MiB` or `10kB`.
@@ -126,7 +136,7 @@ pub(crate) enum Size {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NumberOrText {
-    Whole(u64),
+    Integer(u64),
     Number(f64),
     Text(String),
 }
@@ -134,7 +144,7 @@ enum NumberOrText {
 impl NumberOrText {
     fn into_text(self) -> String {
         match self {
-            Self::Whole(number) => number.to_string(),
+            Self::Integer(number) => number.to_string(),
             Self::Number(number) => number.to_string(),
             Self::Text(text) => text,
         }
@@ -146,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn duration_parses_number_or_units() {
         for (text, millis) in [("30s", 30_000), ("500ms", 500), ("1.5", 1_500), ("1m 30s", 90_000), ("0", 0)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -156,25 +166,25 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_what_a_number_of_seconds_can_say() {
+    fn duration_is_rounded_to_a_float_of_seconds() {
         let longest = ["9221372036854755807s", "18446744073709549568"];
         for text in ["1ns", "0.1", "1h 1ns", "97days 1ns", "100days 1ns", "31y 7ns"].into_iter().chain(longest) {
-            let read = duration(text).unwrap();
-            assert_eq!(duration(&read.as_secs_f64().to_string()), Ok(read), "{text}");
-            let kept = serde_json::to_string(&read.as_secs_f64()).unwrap();
-            let again = deserialize_duration(&mut serde_json::Deserializer::from_str(&kept)).unwrap();
-            assert_eq!(again, Some(read), "{text} as JSON, {kept}");
+            let parsed = duration(text).unwrap();
+            assert_eq!(duration(&parsed.as_secs_f64().to_string()), Ok(parsed), "{text}");
+            let json = serde_json::to_string(&parsed.as_secs_f64()).unwrap();
+            let deserialized = deserialize_duration(&mut serde_json::Deserializer::from_str(&json)).unwrap();
+            assert_eq!(deserialized, Some(parsed), "{text} as JSON, {json}");
         }
     }
 
     #[test]
-    fn a_limit_is_not_nothing() {
-        assert_eq!((time_limit("0s"), size_limit("0")), (Err(UnitError::NoTime), Err(UnitError::NoRoom)));
+    fn limit_of_zero_fails() {
+        assert_eq!((time_limit("0s"), size_limit("0")), (Err(UnitError::ZeroTime), Err(UnitError::ZeroSize)));
         assert_eq!((time_limit("1ms"), size_limit("1")), (Ok(Duration::from_millis(1)), Ok(1)));
     }
 
     #[test]
-    fn sizes() {
+    fn size_parses_number_or_unit() {
         for (text, bytes) in [("64MiB", 64 << 20), ("10kB", 10_000), ("1024", 1024), ("0", 0)] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }

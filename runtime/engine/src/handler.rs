@@ -37,7 +37,7 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 
     /// Returns what its manifest requests within the operator's ceiling. The default is nothing.
     fn policy_request(&self) -> &PolicyRequest {
-        static NOTHING: PolicyRequest = PolicyRequest::NOTHING;
+        static NOTHING: PolicyRequest = PolicyRequest::EMPTY;
         &NOTHING
     }
 

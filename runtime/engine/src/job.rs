@@ -239,7 +239,7 @@ impl Job {
 
     /// Returns the sampler of its run. Only debug mode has one, and only while a guest runs.
     pub fn sampler(&self) -> Option<Arc<dyn Sampler>> {
-        self.0.usage.sampling.sampler()
+        self.0.usage.sampler.get()
     }
 
     /// Returns the request to end it.

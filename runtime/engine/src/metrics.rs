@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use capstan_core::metrics::{Histogram, Labelled};
+use capstan_core::metrics::{Histogram, StaticFamily};
 use capstan_core::outcome::Outcome;
 use prometheus_client::metrics::counter::Counter;
 
@@ -15,17 +15,17 @@ use crate::job::JobEnd;
 #[derive(Debug)]
 pub struct RunMetrics {
     /// How runs ended.
-    pub outcomes: Labelled<1, Counter>,
+    pub outcomes: StaticFamily<1, Counter>,
     /// How long each phase of a run took.
-    pub phases: Labelled<1, Histogram>,
+    pub phases: StaticFamily<1, Histogram>,
 }
 
 impl Default for RunMetrics {
     /// Returns metrics with all series at zero.
     fn default() -> Self {
         Self {
-            outcomes: Labelled::new(Outcome::KINDS.map(|kind| [("outcome", kind)])),
-            phases: Labelled::new(["queue", "load", "instantiate", "run"].map(|phase| [("phase", phase)])),
+            outcomes: StaticFamily::new(Outcome::KINDS.map(|kind| [("outcome", kind)])),
+            phases: StaticFamily::new(["queue", "load", "instantiate", "run"].map(|phase| [("phase", phase)])),
         }
     }
 }
@@ -62,9 +62,9 @@ mod tests {
         let usage = UsageReport { run_seconds: 0.5, instantiate_seconds: 0.001, ..UsageReport::default() };
         runs.record_end(&end(Outcome::SUCCESS, usage));
         runs.record_end(&end(Outcome::Lost, UsageReport::default()));
-        let count = |kind: &str| runs.outcomes.of(&[("outcome", kind)]).get();
+        let count = |kind: &str| runs.outcomes.get(&[("outcome", kind)]).get();
         assert_eq!((count("exited"), count("lost"), count("trapped")), (1, 1, 0));
-        let observed = |phase: &str| runs.phases.of(&[("phase", phase)]).count();
+        let observed = |phase: &str| runs.phases.get(&[("phase", phase)]).count();
         assert_eq!(["queue", "load", "instantiate", "run"].map(observed), [2, 0, 1, 2]);
     }
 }

@@ -101,7 +101,7 @@ impl OutputLog {
     /// Returns a writer for `stream` that removes secrets.
     pub(crate) fn redacting_writer(&self, stream: OutputStream, redaction: &Redaction) -> Writer {
         let mut writer = self.writer(stream);
-        writer.redactor = (!redaction.is_empty()).then(|| redaction.begin());
+        writer.redactor = (!redaction.is_empty()).then(|| redaction.redactor());
         writer
     }
 
@@ -213,7 +213,7 @@ impl AsyncWrite for Writer {
         match &mut self.redactor {
             None => self.log.write(self.stream, bytes),
             Some(redactor) => {
-                let redacted = redactor.pass(bytes);
+                let redacted = redactor.redact(bytes);
                 self.log.write(self.stream, &redacted);
             }
         }
@@ -232,7 +232,7 @@ impl AsyncWrite for Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(redactor) = &mut self.redactor {
-            let rest = redactor.rest();
+            let rest = redactor.finish();
             self.log.write(self.stream, &rest);
         }
         self.log.lock().writers -= 1;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use capstan_confinement::Mode;
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use capstan_engine::handler::Kind;
 use capstan_engine::tasks::Tasks;
 use capstan_store::{Artifacts, blocking};
@@ -42,7 +42,7 @@ pub(super) struct Compiler {
     /// `None` if compiled code is not stored.
     store: Option<Artifacts>,
     pending: Mutex<HashMap<Key, Weak<PendingArtifact>>>,
-    results: Labelled<1, Counter>,
+    results: StaticFamily<1, Counter>,
 }
 
 /// How a load got its artifact. Loads that wait for another one do not count. The discriminant is the index in [`RESULT_LABELS`].
@@ -63,7 +63,7 @@ pub struct CompileStats {
     /// How many children are compiling now.
     pub running: usize,
     /// How many loads had which result.
-    pub results: Labelled<1, Counter>,
+    pub results: StaticFamily<1, Counter>,
 }
 
 /// Identifies the code of a program.
@@ -92,7 +92,7 @@ impl Compiler {
             children: Semaphore::new(MAX_CHILDREN),
             store: config.artifacts,
             pending: Mutex::default(),
-            results: Labelled::new(RESULT_LABELS.map(|result| [("result", result)])),
+            results: StaticFamily::new(RESULT_LABELS.map(|result| [("result", result)])),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use capstan_confinement::{Confined, Mode, confine_compiler};
+use capstan_confinement::{ConfinementReport, Mode, confine_compiler};
 use capstan_engine::handler::Kind;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::OutOfMemory;
@@ -58,9 +58,9 @@ fn set_limits(CompileBudget { cpu, memory }: CompileBudget) -> rustix::io::Resul
 }
 
 /// Returns an error if `mode` requires full confinement and something is missing.
-fn check_confinement(mode: Mode, confined: &Confined) -> Result<(), LoadError> {
-    if mode == Mode::Strict && !confined.lacks.is_empty() {
-        let missing = confined.lacks.join("; ");
+fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), LoadError> {
+    if mode == Mode::Strict && !confined.gaps.is_empty() {
+        let missing = confined.gaps.join("; ");
         return Err(LoadError::Unavailable(format!("the compiler is not confined: {missing}")));
     }
     Ok(())

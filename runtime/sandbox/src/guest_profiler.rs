@@ -65,7 +65,7 @@ impl ProfiledRun {
             is_recording: AtomicBool::new(false),
             recording: Mutex::new(None),
         });
-        usage.sampling.offer(sampler.clone());
+        usage.sampler.set(sampler.clone());
         Self { sampler, usage: usage.clone() }
     }
 
@@ -83,7 +83,7 @@ impl ProfiledRun {
 
 impl Drop for ProfiledRun {
     fn drop(&mut self) {
-        self.usage.sampling.withdraw();
+        self.usage.sampler.clear();
     }
 }
 
@@ -109,7 +109,7 @@ impl Sampler for RunSampler {
     fn begin(&self) -> Result<(), SamplerError> {
         let mut recording = self.lock();
         if recording.is_some() {
-            return Err(SamplerError::Begun);
+            return Err(SamplerError::AlreadyStarted);
         }
         let profiler = match &self.program {
             SampledProgram::Module(module) => {
@@ -129,7 +129,7 @@ impl Sampler for RunSampler {
 
     fn end(&self) -> Result<Vec<u8>, SamplerError> {
         self.is_recording.store(false, Ordering::Relaxed);
-        let recording = self.lock().take().ok_or(SamplerError::NotBegun)?;
+        let recording = self.lock().take().ok_or(SamplerError::NotStarted)?;
         let mut json = Vec::new();
         recording.profiler.finish(&mut json).map_err(|error| SamplerError::Failed(format!("{error:#}")))?;
         Ok(json)

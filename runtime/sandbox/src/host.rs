@@ -60,7 +60,7 @@ impl Host {
         for mount in &call.mounts {
             // wasmtime-wasi opens mounts by path. This path is that of the open descriptor, even if the directory was renamed.
             let path = format!("/proc/self/fd/{}", mount.dir.as_raw_fd());
-            wasi.preopened_dir(path, mount.shown().0, permissions(mount.access))?;
+            wasi.preopened_dir(path, mount.guest_directory().0, permissions(mount.access))?;
         }
         let quota = Quota { bytes: limits.disk, files: limits.files };
         let disk = Disk::new(&call.mounts, quota, &call.usage);

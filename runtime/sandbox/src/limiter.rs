@@ -50,7 +50,7 @@ impl Limiter {
             return false;
         }
         self.held = held;
-        self.usage.memory_peak.raise(held);
+        self.usage.memory_peak.raise_to(held);
         true
     }
 }

@@ -134,7 +134,7 @@ impl Network {
             self.deny(&target(), "the run has made as many connections as `connections` in its policy allows");
             return false;
         }
-        let peer = self.0.usage.network.with(&host, key.1.port(), protocol);
+        let peer = self.0.usage.network.peer(&host, key.1.port(), protocol);
         peer.connections.add(1);
         state.connections += 1;
         state.peers.insert(key, peer);
@@ -148,7 +148,7 @@ impl Network {
 
     /// Returns whether the guest may look up `name`.
     fn may_look_up(&self, name: &Name) -> bool {
-        let is_allowed = self.0.reach.names(name);
+        let is_allowed = self.0.reach.allows_lookup(name);
         if !is_allowed {
             self.deny(name.as_str(), &DenialReason::NoRule.to_string());
         }
@@ -157,7 +157,7 @@ impl Network {
 
     /// Returns whether the guest may use `address` in place of a name.
     fn may_use_address(&self, address: IpAddr) -> bool {
-        let is_allowed = self.0.reach.addresses(address);
+        let is_allowed = self.0.reach.has_rule_for(address);
         if !is_allowed {
             self.deny(&address.to_string(), &DenialReason::NoRule.to_string());
         }
@@ -197,7 +197,7 @@ impl Network {
 
     /// Records a denied address or name.
     fn deny(&self, target: &str, reason: &str) {
-        self.0.usage.network.deny(target, reason);
+        self.0.usage.network.record_denial(target, reason);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

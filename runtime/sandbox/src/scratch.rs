@@ -42,7 +42,7 @@ impl Scratch {
             folder.create_dir_with(&name, DirBuilder::new().mode(0o700))?;
             let scratch = Self { folder: folder.clone(), name };
             let dir = Arc::new(folder.open_dir(&scratch.name)?);
-            let quota = Quota { bytes, ..Quota::ENDLESS };
+            let quota = Quota { bytes, ..Quota::UNLIMITED };
             Ok((scratch, Mount { dir, file: None, guest_path: SCRATCH.into(), access: Access::ReadWrite, quota }))
         })
         .await

@@ -338,7 +338,7 @@ async fn path_below_a_mount_prefix_is_mounted_on_request() {
         assert_eq!(fixture.size("more/inner/f"), 5);
     }
     for (name, rule) in [
-        ("work", "the operator allows no path like it"),
+        ("work", "no mount prefix of the operator contains this path"),
         ("more/out", "it cannot be opened"),
         ("more/nowhere", "it cannot be opened"),
         ("more/../work", "a path is absolute"),

@@ -197,18 +197,18 @@ async fn confine_strict_requires_full_support() {
         assert_eq!(confined("strict").start_must_fail().status.code(), Some(1));
     }
     let refused = without(LANDLOCK, || confined("strict").start_must_fail());
-    assert_start_fails_for_lack_of(&refused, "there is no Landlock");
+    assert_start_fails_for_lack_of(&refused, "Landlock is not available");
     assert!(refused.stdout.is_empty(), "it was found only after something was bound: {refused:?}");
     assert_start_fails_for_lack_of(
         &without(SECCOMP, || confined("strict").start_must_fail()),
-        "system calls cannot be filtered",
+        "cannot filter system calls",
     );
 }
 
 #[tokio::test]
 async fn confine_best_reports_what_the_kernel_lacks() {
     for (calls, who, lacks) in
-        [(LANDLOCK, "daemon", "there is no Landlock"), (SECCOMP, "compiler", "system calls cannot be filtered")]
+        [(LANDLOCK, "daemon", "Landlock is not available"), (SECCOMP, "compiler", "cannot filter system calls")]
     {
         let mut daemon = without(calls, || confined("best").start());
         let reported = confinement(&daemon.client()).await;

@@ -98,7 +98,7 @@ async fn run(engine: &Engine, asked: PolicyRequest, args: &[&str]) -> (String, J
 #[tokio::test]
 async fn only_names_with_a_rule_are_looked_up() {
     let engine = engine(&[&["93.184.216.34", "2606:2800::1"]], &["*.example:443", "10.0.0.0/8"]).await;
-    let resolved = async |name: &str| run(&engine, PolicyRequest::NOTHING, &["resolve", name]).await.0;
+    let resolved = async |name: &str| run(&engine, PolicyRequest::EMPTY, &["resolve", name]).await.0;
     assert_eq!(resolved("rebinds.example").await, "93.184.216.34\n2606:2800::1\n");
     assert_eq!(resolved("Rebinds.EXAMPLE.").await, "93.184.216.34\n2606:2800::1\n");
     for (name, reported) in [
@@ -123,24 +123,24 @@ async fn name_that_resolves_to_this_machine_is_denied() {
     let port = server.address.port().to_string();
     for answer in [&["127.0.0.1"][..], &["::ffff:127.0.0.1"], &["10.0.0.1", "169.254.169.254", "127.0.0.1"]] {
         let engine = engine(&[answer], &["rebinds.example", "0.0.0.0/0"]).await;
-        let (text, end) = run(&engine, PolicyRequest::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
+        let (text, end) = run(&engine, PolicyRequest::EMPTY, &["tcp", "rebinds.example", &port, "x"]).await;
         assert_eq!((text.as_str(), end.outcome), ("error: access-denied\n", Outcome::Exited { code: 1 }), "{answer:?}");
         let denied = &end.usage.network.unwrap().denied;
         assert_eq!(denied.len(), answer.len(), "{denied:?}");
         assert!(
-            denied.iter().all(|denied| denied.why.contains("need a rule that names them by address")),
+            denied.iter().all(|denied| denied.reason.contains("need a rule that names them by address")),
             "{denied:?}"
         );
     }
     // The name first resolves to a remote host and then to this machine.
     let engine = engine(&[&["93.184.216.34"], &["127.0.0.1"]], &["rebinds.example:1-65535"]).await;
-    let (text, _) = run(&engine, PolicyRequest::NOTHING, &["resolve", "rebinds.example"]).await;
+    let (text, _) = run(&engine, PolicyRequest::EMPTY, &["resolve", "rebinds.example"]).await;
     assert_eq!(text, "93.184.216.34\n");
-    let (text, _) = run(&engine, PolicyRequest::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await;
+    let (text, _) = run(&engine, PolicyRequest::EMPTY, &["tcp", "rebinds.example", &port, "x"]).await;
     assert_eq!((text.as_str(), server.connections()), ("error: access-denied\n", 0));
     // If the operator allows this machine too, the name reaches it.
     let engine = self::engine(&[&["127.0.0.1"]], &["rebinds.example", &server.address.to_string()]).await;
-    assert_eq!(run(&engine, PolicyRequest::NOTHING, &["tcp", "rebinds.example", &port, "x"]).await.0, "secret");
+    assert_eq!(run(&engine, PolicyRequest::EMPTY, &["tcp", "rebinds.example", &port, "x"]).await.0, "secret");
 }
 
 #[tokio::test]
@@ -149,13 +149,13 @@ async fn lookup_without_a_response_ends_at_the_deadline() {
     let engine = engine_with_resolver(SilentResolver(asked.clone()), &["rebinds.example"]).await;
     // On a busy machine the guest may time out before it starts the lookup.
     eventually("a run that times out during the lookup", async || {
-        let asking = PolicyRequest { timeout: Some(Duration::from_millis(200)), ..PolicyRequest::NOTHING };
+        let asking = PolicyRequest { timeout: Some(Duration::from_millis(200)), ..PolicyRequest::EMPTY };
         let (text, end) = run(&engine, asking, &["resolve", "rebinds.example"]).await;
         assert_eq!((text.as_str(), end.outcome.kind()), ("", "timed_out"));
         (asked.load(Ordering::Relaxed) > 0).then_some(())
     })
     .await;
-    let (text, _) = run(&engine, PolicyRequest::NOTHING, &["name"]).await;
+    let (text, _) = run(&engine, PolicyRequest::EMPTY, &["name"]).await;
     assert_eq!(text, "probe\n", "the only slot must be free");
 }
 

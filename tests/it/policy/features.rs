@@ -150,5 +150,5 @@ async fn caller_cannot_request_features() {
     let requested = json!({"features": ["memory64"]}).to_string();
     let denied = daemon.client().run("guest").query("policy", &requested).send().await;
     let message = denied.error(403, "policy_denied");
-    assert!(message.contains("the manifest alone asks for them"), "{message}");
+    assert!(message.contains("only the manifest can request them"), "{message}");
 }

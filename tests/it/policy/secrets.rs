@@ -48,9 +48,9 @@ async fn secrets_are_variables_that_override_those_of_the_caller() {
 async fn secret_not_allowed_for_a_handler_is_denied_with_the_rule() {
     let (_daemon, client) = daemon_with_secrets().await;
     for (handler, secret, rule) in [
-        ("other", json!({"name": "db-password"}), "keeps it from handler other"),
+        ("other", json!({"name": "db-password"}), "does not offer it to handler other"),
         ("billing", json!({"name": "nothing"}), "no secret of this name"),
-        ("billing", json!({"name": "token", "env": "A=B"}), "cannot be the name of a variable"),
+        ("billing", json!({"name": "token", "env": "A=B"}), "is not a valid variable name"),
     ] {
         let policy = json!({"secrets": [secret]}).to_string();
         let denied = client.run(handler).arg("env").query("policy", &policy).send().await;
@@ -90,7 +90,7 @@ fn missing_or_invalid_secret_prevents_the_start() {
     for (table, content, why) in [
         ("file = \"{}/secret\"", None, "cannot read secret key"),
         ("file = \"{}/secret\"", Some("abc"), "secret key: it has 3 bytes"),
-        ("file = \"{}/secret\"", Some("a\0bcdef"), "secret key: it holds NUL"),
+        ("file = \"{}/secret\"", Some("a\0bcdef"), "secret key: it contains NUL"),
         ("file = \"{}\"", None, "cannot read secret key"),
         ("env = \"NOT_SET\"", None, "the variable is not set"),
         ("credential = \"key\"", None, "no service manager"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::{Outcome, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
-use capstan_core::stream::{self, Evicted, FanOut, Piece, Policy, Sink, Source, Tail, decode};
+use capstan_core::stream::{self, Evicted, FanOut, LagPolicy, Piece, Sink, Source, Tail, decode};
 use capstan_engine::engine::JobBuilder;
 use capstan_engine::engine::{Config, Engine};
 use capstan_engine::handler::{Call, Native};
@@ -119,7 +119,7 @@ async fn guest_output_reaches_all_sinks_despite_one_that_fails() {
         )
         .unwrap();
     let (fan_out, stdout) = FanOut::new();
-    let mut tap = fan_out.tap(Policy::Drop, 100);
+    let mut tap = fan_out.tap(LagPolicy::Drop, 100);
     let (live, of_live) = stream::pipe(64);
     let job = engine.job("probe").unwrap().args(["lines", "10000"]);
     let job = job.logged().stdout(Sink::new(FullAfter(5000))).stdout(live).stdout(stdout).build().unwrap();
@@ -179,8 +179,8 @@ async fn blocked_sink_ends_at_the_deadline_and_does_not_affect_others() {
 async fn readers_that_do_not_read_do_not_delay_the_job() {
     let engine = engine();
     let (fan_out, stdout) = FanOut::new();
-    let mut slow = fan_out.tap(Policy::Drop, 1000);
-    let mut evicted = fan_out.tap(Policy::Evict, 1000);
+    let mut slow = fan_out.tap(LagPolicy::Drop, 1000);
+    let mut evicted = fan_out.tap(LagPolicy::Evict, 1000);
     let line = "x".repeat(99) + "\n";
     run_to_end(job(&engine, &[&line, "", "100000"]).stdout(stdout)).await;
     let Ok(Some(Piece::Gap { missed })) = slow.next().await else { panic!("10 MB fit into 1 kB") };

@@ -34,8 +34,8 @@ pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) ->
     let started =
         spawn_blocking(|| GuestProfile::start(sampler)).await.map_err(|error| Error::internal(error.to_string()))?;
     let profile = started.map_err(|error| match error {
-        SamplerError::Begun => Error::conflict(job.id(), error.to_string()),
-        SamplerError::NotBegun | SamplerError::Failed(_) => Error::internal(error.to_string()),
+        SamplerError::AlreadyStarted => Error::conflict(job.id(), error.to_string()),
+        SamplerError::NotStarted | SamplerError::Failed(_) => Error::internal(error.to_string()),
     })?;
     let captured = async move {
         // The job may end before the duration is over.
@@ -58,21 +58,21 @@ struct GuestProfile(Option<Arc<dyn Sampler>>);
 
 impl GuestProfile {
     fn start(sampler: Arc<dyn Sampler>) -> Result<Self, SamplerError> {
-        sampler.begin()?;
+        sampler.start()?;
         Ok(Self(Some(sampler)))
     }
 
     fn finish(mut self) -> Result<Bytes, String> {
         // Once this profile has ended another may start, which the drop must not stop.
         let sampler = self.0.take().expect("only `finish` takes it, and consumes the profile");
-        sampler.end().map(Bytes::from).map_err(|error| error.to_string())
+        sampler.finish().map(Bytes::from).map_err(|error| error.to_string())
     }
 }
 
 impl Drop for GuestProfile {
     fn drop(&mut self) {
         if let Some(sampler) = self.0.take() {
-            sampler.abandon();
+            sampler.cancel();
         }
     }
 }

@@ -49,7 +49,7 @@ pub(in super::super) fn parse_query(parameters: Vec<(String, String)>) -> Result
                 request.policy.memory = Some(units::size_limit(&value)?);
             }
             "policy" => {
-                check_once(&key, request.policy != PolicyRequest::NOTHING)?;
+                check_once(&key, request.policy != PolicyRequest::EMPTY)?;
                 let parsed = serde_json::from_str(&value);
                 let reason = |error: serde_json::Error| policy::with_suggestion(&error.to_string());
                 request.policy =

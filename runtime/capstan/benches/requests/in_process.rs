@@ -37,7 +37,11 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
     };
     let (sandbox, engine) = (
         Sandbox::new(config).unwrap(),
-        Engine::new(engine::Config { ceiling: capstan_core::policy::Ceiling::of(ceiling), runs: 100, queue: 0 }),
+        Engine::new(engine::Config {
+            ceiling: capstan_core::policy::Ceiling::with_limits(ceiling),
+            runs: 100,
+            queue: 0,
+        }),
     );
     let handler =
         runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();

@@ -29,8 +29,11 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         resolver: Resolver::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
-    let engine =
-        Engine::new(engine::Config { ceiling: capstan_core::policy::Ceiling::with_limits(ceiling), runs: count, queue: 0 });
+    let engine = Engine::new(engine::Config {
+        ceiling: capstan_core::policy::Ceiling::with_limits(ceiling),
+        runs: count,
+        queue: 0,
+    });
     let handler =
         runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("sleep", handler).unwrap();

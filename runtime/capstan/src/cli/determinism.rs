@@ -37,13 +37,13 @@ pub(super) struct DeterminismArgs {
 impl DeterminismArgs {
     /// Returns the part of a policy request that these options set.
     pub(super) fn to_request(&self) -> PolicyRequest {
-        let default_clock = self.deterministic.then_some(Clock::STANDING);
+        let default_clock = self.deterministic.then_some(Clock::DEFAULT_FIXED);
         let default_seed = self.deterministic.then_some(0);
         PolicyRequest {
             fuel: self.fuel,
             clock: self.clock.or(default_clock),
             random: self.seed.or(default_seed).map(Random::Seeded),
-            ..PolicyRequest::NOTHING
+            ..PolicyRequest::EMPTY
         }
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Trapped { trap, .. } => format!("trapped {trap}"),
         Outcome::OutputCap { stream, .. } => format!("{stream} cap"),
         Outcome::Cancelled { by } => format!("cancelled by {by}"),
-        Outcome::NetworkCap { what: NetworkLimit::Connections, .. } => "connections cap".to_owned(),
-        Outcome::NetworkCap { what: NetworkLimit::Traffic, .. } => "traffic cap".to_owned(),
+        Outcome::NetworkCap { resource: NetworkLimit::Connections, .. } => "connections cap".to_owned(),
+        Outcome::NetworkCap { resource: NetworkLimit::Traffic, .. } => "traffic cap".to_owned(),
         other => token_words(other.kind()),
     }
 }

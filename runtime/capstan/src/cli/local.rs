@@ -40,9 +40,9 @@ pub(super) async fn run(
         return Err(CliError::NeedsDaemon);
     }
     let name = handler_name(file);
-    let ceiling = Limits::default().replaced(&spec.policy);
+    let ceiling = Limits::default().overridden_by(&spec.policy);
     let features = spec.policy.features.take();
-    let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::NOTHING };
+    let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::EMPTY };
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
@@ -71,7 +71,7 @@ pub(super) async fn run(
     let handler: Arc<dyn Handler> = loaded.map_err(|error| program_error(&error))?;
 
     let network = spec.policy.network.clone().unwrap_or_default();
-    let mut ceiling = Ceiling { network, features: features.unwrap_or_default(), ..Ceiling::of(ceiling) };
+    let mut ceiling = Ceiling { network, features: features.unwrap_or_default(), ..Ceiling::with_limits(ceiling) };
     // Removed with its contents when this function returns.
     let _scratch = match spec.policy.scratch {
         Some(bytes) if bytes > 0 => {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use capstan_core::mount::{self, Access, GuestPathError, Mount, Opened, Quota};
+use capstan_core::mount::{self, Access, GuestPathError, Mount, MountSource, Quota};
 use capstan_listen::tls;
 
 use super::error::CliError;
@@ -48,7 +48,7 @@ impl FromStr for DirArg {
         }
         let guest = match guest {
             Some(guest) => mount::guest_path(guest).map_err(DirArgError::Guest)?,
-            None => mount::guest_path_of_host(host).map_err(DirArgError::Host)?,
+            None => mount::guest_path_from_host(host).map_err(DirArgError::Host)?,
         };
         Ok(Self { host: host.to_owned(), guest, access })
     }
@@ -61,8 +61,8 @@ impl DirArg {
     /// [`CliError::File`]
     pub(super) fn open(&self) -> Result<Mount, CliError> {
         let path = Path::new(&self.host);
-        let Opened { dir, file } = open_mount(path).map_err(file_error(path))?;
-        Ok(Mount { dir, file, guest_path: self.guest.clone(), access: self.access, quota: Quota::ENDLESS })
+        let MountSource { dir, file } = open_mount(path).map_err(file_error(path))?;
+        Ok(Mount { dir, file, guest_path: self.guest.clone(), access: self.access, quota: Quota::UNLIMITED })
     }
 }
 

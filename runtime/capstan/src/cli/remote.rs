@@ -102,7 +102,7 @@ pub(super) async fn with_temporary_handler<T>(
 
 /// Returns the manifest of a temporary handler. It holds what a run cannot request: `argv[0]` and the features.
 fn manifest(file: &Path, spec: &JobSpec) -> Bytes {
-    let policy = PolicyRequest { features: spec.policy.features.clone(), ..PolicyRequest::NOTHING };
+    let policy = PolicyRequest { features: spec.policy.features.clone(), ..PolicyRequest::EMPTY };
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     toml::to_string(&manifest).expect("plain data").into()
 }
@@ -182,7 +182,7 @@ fn run_request(name: &str, spec: &JobSpec, body: Body) -> Result<Request<Body>, 
 fn target(name: &str, spec: &JobSpec) -> String {
     let mut query = Vec::new();
     query.extend(spec.args.iter().map(|arg| format!("arg={}", utf8_percent_encode(arg, URL_ENCODE_SET))));
-    if spec.policy != PolicyRequest::NOTHING {
+    if spec.policy != PolicyRequest::EMPTY {
         let policy = serde_json::to_string(&spec.policy).expect("plain data");
         query.push(format!("policy={}", utf8_percent_encode(&policy, URL_ENCODE_SET)));
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 
-use capstan_core::outcome::{CancelledBy, DiskLimit, NetworkLimit, Outcome, OutputStream, Room};
+use capstan_core::outcome::{CancelledBy, DiskLimit, DiskResource, NetworkLimit, Outcome, OutputStream};
 use capstan_core::usage::UsageReport;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -105,22 +105,24 @@ impl RunReport {
             Outcome::OutputCap { stream, limit } => {
                 format!("{name} was killed: it wrote more than {} to {stream}", format::size(*limit))
             }
-            Outcome::DiskCap { what, by: DiskLimit::FileSystem { file_system, mount } } => {
+            Outcome::DiskCap { resource: what, by: DiskLimit::FileSystem { file_system, mount } } => {
                 format!("{name} failed: there is no space for more {what} in {mount}: {file_system}")
             }
-            Outcome::DiskCap { what, by: DiskLimit::Policy { limit, mount } } => {
+            Outcome::DiskCap { resource: what, by: DiskLimit::Policy { limit, mount } } => {
                 let directory = mount.as_deref().unwrap_or("its directories");
                 match what {
-                    Room::Bytes => {
+                    DiskResource::Bytes => {
                         format!("{name} failed: it may write no more than {} to {directory}", format::size(*limit))
                     }
-                    Room::Files => format!("{name} failed: it may create no more than {limit} files in {directory}"),
+                    DiskResource::Files => {
+                        format!("{name} failed: it may create no more than {limit} files in {directory}")
+                    }
                 }
             }
-            Outcome::NetworkCap { what: NetworkLimit::Connections, limit } => {
+            Outcome::NetworkCap { resource: NetworkLimit::Connections, limit } => {
                 format!("{name} was killed: it tried to open more than {limit} connections")
             }
-            Outcome::NetworkCap { what: NetworkLimit::Traffic, limit } => {
+            Outcome::NetworkCap { resource: NetworkLimit::Traffic, limit } => {
                 format!("{name} was killed: it tried to send and receive more than {}", format::size(*limit))
             }
             Outcome::Cancelled { by: CancelledBy::Client } => format!("{name} was stopped"),
@@ -169,7 +171,7 @@ mod tests {
             Some("wc was killed: it wrote more than 10 B to stderr"),
         );
         check(
-            Outcome::NetworkCap { what: NetworkLimit::Connections, limit: 3 },
+            Outcome::NetworkCap { resource: NetworkLimit::Connections, limit: 3 },
             137,
             Some("wc was killed: it tried to open more than 3 connections"),
         );

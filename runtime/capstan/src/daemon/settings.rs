@@ -153,7 +153,8 @@ impl Settings {
         }
         let LimitsTable { runs, queue, stack } = file.limits;
         let runs_requested = check_range("limits.runs", runs.unwrap_or(DEFAULT_RUNS), &(1..=MAX_RUNS))?;
-        let runs_ceiling = max_map_count.map_or(MAX_RUNS, |maps| capstan_sandbox::max_runs_for_maps(maps).min(MAX_RUNS));
+        let runs_ceiling =
+            max_map_count.map_or(MAX_RUNS, |maps| capstan_sandbox::max_runs_for_maps(maps).min(MAX_RUNS));
         let queue = check_range("limits.queue", queue.unwrap_or(engine::DEFAULT_QUEUE), &(0..=MAX_QUEUE))?;
         let stack = stack.map_or(capstan_sandbox::DEFAULT_STACK, |stack| stack.try_into().unwrap_or(usize::MAX));
         let stack = check_range("limits.stack", stack, &STACK)?;

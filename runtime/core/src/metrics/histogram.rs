@@ -1,4 +1,4 @@
-//! `Histogram`: how long something took, by powers of ten. The library's own takes a lock for each observation.
+//! [`Histogram`]: durations in buckets with fixed bounds. The library's histogram takes a lock for each observation.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000 * MICROSECOND;
 const SECOND: u64 = 1_000 * MILLISECOND;
 
-/// Upper bounds in nanoseconds: from the time of a run of nothing to that of a long batch.
+/// Upper bounds in nanoseconds, from the duration of an empty run to the duration of a long batch job.
 const BOUNDS: [u64; 25] = [
     5 * MICROSECOND,
     10 * MICROSECOND,
@@ -40,25 +40,25 @@ const BOUNDS: [u64; 25] = [
     3_600 * SECOND,
 ];
 
-/// Durations, counted in buckets from 5 µs to 1 h.
+/// Counts durations in buckets from 5 µs to 1 h.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// One for each bound, and one for what is beyond the last.
+    /// One bucket for each bound, and one for durations above the last bound.
     buckets: [AtomicU64; BOUNDS.len() + 1],
-    /// Nanoseconds of all together.
+    /// Sum of all durations in nanoseconds.
     sum: AtomicU64,
 }
 
 impl Histogram {
-    /// Counts `time`. Takes no lock and no memory.
-    pub fn observe(&self, time: Duration) {
-        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    /// Counts `duration`. Takes no lock and allocates nothing.
+    pub fn observe(&self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// How many were counted.
+    /// Returns the number of counted durations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
@@ -69,7 +69,7 @@ impl EncodeMetric for Histogram {
         let bounds = BOUNDS.iter().map(|bound| Duration::from_nanos(*bound).as_secs_f64()).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<_> = bounds.zip(counts).collect();
-        // The count is that of the buckets just read, so that the two always agree.
+        // Sums the buckets just read, so that the count always agrees with them.
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = Duration::from_nanos(self.sum.load(Ordering::Relaxed)).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
@@ -84,14 +84,14 @@ impl EncodeMetric for Histogram {
 mod tests {
     use super::*;
 
-    fn bucket_of(time: Duration) -> Option<usize> {
+    fn bucket_of(duration: Duration) -> Option<usize> {
         let histogram = Histogram::default();
-        histogram.observe(time);
+        histogram.observe(duration);
         histogram.buckets.iter().position(|bucket| bucket.load(Ordering::Relaxed) == 1)
     }
 
     #[test]
-    fn a_time_falls_into_the_first_bucket_that_holds_it() {
+    fn observe_duration_counts_it_in_the_first_bucket_that_includes_it() {
         assert!(BOUNDS.is_sorted());
         assert_eq!(bucket_of(Duration::ZERO), Some(0));
         assert_eq!(bucket_of(Duration::from_micros(5)), Some(0));

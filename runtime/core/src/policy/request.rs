@@ -1,4 +1,4 @@
-//! `PolicyRequest`: the one form in which a policy is asked for, by the operator, a manifest or a caller.
+//! [`PolicyRequest`]: the form in which the operator, a manifest and a caller write a policy.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -6,50 +6,50 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::SecretRequest;
+use super::mounts::MountRequest;
 use super::network::Rule;
-use crate::determinism::{Clock, Random, Written};
+use super::secrets::SecretRequest;
+use crate::determinism::{Clock, Random, RandomRepr};
 use crate::feature::Features;
 use crate::limits::Overflow;
-use crate::mount::{self, Access, GuestPathError};
-use crate::units::{self, Size, Time};
+use crate::units::{self, DurationSchema, SizeSchema};
 
-/// What somebody wants of a policy. What is absent says nothing: it neither narrows a limit nor asks for a grant. An empty list does
-/// say something: no grant of its kind.
+/// The limits and grants that one party requests. An absent key requests nothing: it neither lowers a limit nor asks for a grant. An empty
+/// list is a request for no grant of its kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Policy")]
 pub struct PolicyRequest {
-    /// Wall clock of a run from start to end, waiting in host calls included.
+    /// Wall-clock time of a run from start to end, including waits in host calls.
     #[serde(
-        deserialize_with = "units::limit_of_time",
-        serialize_with = "seconds",
+        deserialize_with = "units::deserialize_time_limit",
+        serialize_with = "serialize_seconds",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<Time>")]
+    #[schemars(with = "Option<DurationSchema>")]
     pub timeout: Option<Duration>,
-    /// Processor time of a run.
+    /// CPU time of a run.
     #[serde(
-        deserialize_with = "units::limit_of_time",
-        serialize_with = "seconds",
+        deserialize_with = "units::deserialize_time_limit",
+        serialize_with = "serialize_seconds",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<Time>")]
+    #[schemars(with = "Option<DurationSchema>")]
     pub cpu: Option<Duration>,
-    /// Bytes over all memories and tables of a run together.
-    #[serde(deserialize_with = "units::limit_of_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
+    /// Total bytes of all memories and tables of a run.
+    #[serde(deserialize_with = "units::deserialize_size_limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<SizeSchema>")]
     pub memory: Option<u64>,
-    /// Open handles: files, directories, streams.
+    /// Open handles: files, directories and streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handles: Option<NonZeroUsize>,
     /// Bytes of stdout.
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
+    #[schemars(with = "Option<SizeSchema>")]
     pub stdout: Option<u64>,
     /// Bytes of stderr.
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
+    #[schemars(with = "Option<SizeSchema>")]
     pub stderr: Option<u64>,
     /// Directories of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,95 +57,59 @@ pub struct PolicyRequest {
     /// Variables of the daemon's environment that the guest gets, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass_env: Option<Vec<String>>,
-    /// Secrets that the operator keeps.
+    /// Secrets that the operator offers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<SecretRequest>>,
-    /// Jobs of the handler that may run at a time; the others wait.
+    /// Jobs of the handler that may run at the same time. Further jobs wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroUsize>,
-    /// Jobs of the handler with the same concurrency key that may run at a time; the others wait.
+    /// Jobs of the handler with the same concurrency key that may run at the same time. Further jobs wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_per_key: Option<NonZeroUsize>,
-    /// Bytes that may be written to all mounts together.
+    /// Total bytes that a run may write to all mounts.
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
+    #[schemars(with = "Option<SizeSchema>")]
     pub disk: Option<u64>,
-    /// Files, directories and links that may be made on all mounts together.
+    /// Total files, directories and links that a run may create on all mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// Bytes that may be written to a directory of the run's own, which is at `/scratch` and is gone after it.
+    /// Bytes that a run may write to its scratch directory. It is at `/scratch` and is removed after the run.
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
+    #[schemars(with = "Option<SizeSchema>")]
     pub scratch: Option<u64>,
-    /// Hosts that the guest may speak to: `"example.com:443"`, `"*.example.com:443"`, `"10.1.0.0/16"`, `"192.0.2.7:53/udp"`.
+    /// Hosts with which the guest may exchange data: `"example.com:443"`, `"*.example.com:443"`, `"10.1.0.0/16"`, `"192.0.2.7:53/udp"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<String>>")]
     pub network: Option<Vec<Rule>>,
-    /// Connections that it may begin over TCP, and hosts that it may send to over UDP, together.
+    /// Sum of the TCP connections that it may open and the hosts that it may send to over UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u64>,
-    /// Bytes that it may send and receive over the network, together.
+    /// Sum of the bytes that it may send and receive over the network.
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
+    #[schemars(with = "Option<SizeSchema>")]
     pub traffic: Option<u64>,
-    /// Features of WebAssembly that are off otherwise. Asked for by a manifest alone, since they shape code.
+    /// Optional features of WebAssembly. Only a manifest can request them, because they change how code is compiled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
-    /// Units of fuel, about an instruction each.
+    /// Units of fuel, about one instruction each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<NonZeroU64>,
-    /// The clocks: `real`, `coarse` (whole milliseconds), `fixed`, or an instant at which the wall clock stands.
+    /// The clocks: `real`, `coarse` (whole milliseconds), `fixed`, or the instant that the wall clock always shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub clock: Option<Clock>,
-    /// Random bytes: `real`, or the same for the same seed.
+    /// Random bytes: `real`, or the same bytes for the same seed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Written>")]
+    #[schemars(with = "Option<RandomRepr>")]
     pub random: Option<Random>,
-    /// What becomes of a run that prints more than it may.
+    /// What happens to a run whose stdout or stderr exceeds its limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Overflow>,
 }
 
-/// A directory or a file that is asked for: by the name that the operator gave it, or by its path on the host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MountRequest {
-    /// The name of the mount in the operator's configuration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// In the place of a name: a path on the host, below one of those that the operator allows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The path by which the guest knows it; a relative one is resolved against `/`. Default: `/` and the name, or the path on the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub guest: Option<String>,
-    /// What the guest may do below it.
-    #[serde(default)]
-    pub access: Access,
-    /// Bytes that may be written there.
-    #[serde(default, deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Size>")]
-    pub disk: Option<u64>,
-    /// Files, directories and links that may be made there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub files: Option<u64>,
-}
-
-impl MountRequest {
-    /// The path by which the guest knows it.
-    ///
-    /// # Errors
-    /// [`GuestPathError`] for one that cannot be shown to a guest.
-    pub fn guest_path(&self) -> Result<String, GuestPathError> {
-        let of_name = || self.name.as_ref().map(|name| format!("/{name}"));
-        mount::guest_path(&self.guest.clone().or_else(of_name).or_else(|| self.path.clone()).unwrap_or_default())
-    }
-}
-
 impl PolicyRequest {
-    /// What says nothing at all.
-    pub const NOTHING: Self = Self {
+    /// A request for nothing.
+    pub const EMPTY: Self = Self {
         timeout: None,
         cpu: None,
         memory: None,
@@ -171,31 +135,32 @@ impl PolicyRequest {
     };
 }
 
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn serialize_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount::Access;
 
     #[test]
-    fn the_same_form_is_read_from_toml_and_json() {
+    fn request_deserializes_equally_from_toml_and_json() {
         let toml = "timeout = \"5s\"\ncpu = 1.5\nmemory = \"1MiB\"\nhandles = 3\nstdout = 0\npass_env = [\"TZ\"]\n\
                     [[mounts]]\nname = \"data\"\naccess = \"rw\"\n";
         let json = r#"{"timeout":5,"cpu":"1500ms","memory":1048576,"handles":3,"stdout":0,"pass_env":["TZ"],
                        "mounts":[{"name":"data","access":"rw"}]}"#;
-        let asked: PolicyRequest = toml::from_str(toml).unwrap();
-        assert_eq!(asked, serde_json::from_str(json).unwrap());
-        assert_eq!((asked.timeout, asked.cpu), (Some(Duration::from_secs(5)), Some(Duration::from_millis(1500))));
-        assert_eq!(asked.mounts.as_ref().unwrap()[0].access, Access::ReadWrite);
-        assert_eq!(asked, serde_json::from_value(serde_json::to_value(&asked).unwrap()).unwrap());
-        assert_eq!(toml::from_str::<PolicyRequest>("").unwrap(), PolicyRequest::NOTHING);
+        let request: PolicyRequest = toml::from_str(toml).unwrap();
+        assert_eq!(request, serde_json::from_str(json).unwrap());
+        assert_eq!((request.timeout, request.cpu), (Some(Duration::from_secs(5)), Some(Duration::from_millis(1500))));
+        assert_eq!(request.mounts.as_ref().unwrap()[0].access, Access::ReadWrite);
+        assert_eq!(request, serde_json::from_value(serde_json::to_value(&request).unwrap()).unwrap());
+        assert_eq!(toml::from_str::<PolicyRequest>("").unwrap(), PolicyRequest::EMPTY);
     }
 
     #[test]
-    fn what_limits_nothing_is_refused() {
+    fn deserialize_invalid_limit_fails_with_reason() {
         for (text, named) in [
             ("timeout = 0", "no time"),
             ("timeout = \"0s\"", "no time"),

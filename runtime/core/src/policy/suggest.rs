@@ -1,8 +1,8 @@
-//! The nearest known key, for whoever mistyped one.
+//! Suggestions for mistyped keys.
 
-/// `message`, which a reader of TOML or JSON gave, with the known key that is nearest to the unknown one, where one is near.
+/// Adds "did you mean …?" to an error message of the TOML or JSON parser, if a known key is similar to the unknown one.
 ///
-/// Both readers write "unknown field `X`, expected one of `A`, `B`".
+/// Both parsers write "unknown field `X`, expected one of `A`, `B`".
 pub fn with_suggestion(message: &str) -> String {
     let message = message.trim_end();
     let Some((_, rest)) = message.split_once("unknown field `") else { return message.to_owned() };
@@ -15,7 +15,7 @@ pub fn with_suggestion(message: &str) -> String {
     }
 }
 
-/// The word of `known` that `unknown` was probably meant to be, where one is near.
+/// Returns the word of `known` that is most similar to `unknown`, if it differs in at most a third of the letters plus one.
 pub fn suggest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let nearest = known.into_iter().map(|known| (strsim::damerau_levenshtein(unknown, known), known)).min();
     nearest.filter(|(distance, _)| *distance <= 1 + unknown.len() / 3).map(|(_, known)| known)
@@ -27,7 +27,7 @@ mod tests {
     use crate::policy::PolicyRequest;
 
     #[test]
-    fn the_nearest_key_is_named() {
+    fn with_suggestion_names_the_most_similar_key() {
         for (unknown, nearest) in [
             ("memroy", "memory"),
             ("timout", "timeout"),
@@ -38,14 +38,14 @@ mod tests {
             let toml = toml::from_str::<PolicyRequest>(&format!("{unknown} = 1")).unwrap_err().to_string();
             let json = serde_json::from_str::<PolicyRequest>(&format!("{{\"{unknown}\": 1}}")).unwrap_err().to_string();
             for error in [toml, json] {
-                let told = with_suggestion(&error);
-                assert!(told.ends_with(&format!("; did you mean `{nearest}`?")), "{told}");
+                let message = with_suggestion(&error);
+                assert!(message.ends_with(&format!("; did you mean `{nearest}`?")), "{message}");
             }
         }
     }
 
     #[test]
-    fn as_many_letters_may_be_wrong_as_a_third_of_the_word_and_one() {
+    fn suggest_accepts_a_third_of_the_letters_plus_one() {
         for (unknown, known, is_near) in
             [("cxx", "cpu", true), ("xxx", "cpu", false), ("mexxxy", "memory", true), ("mxxxxy", "memory", false)]
         {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_near_nothing_stays_as_it_is() {
+    fn with_suggestion_without_similar_key_returns_message() {
         for message in ["unknown field `elephants`, expected one of `memory`, `cpu`", "invalid type", "unknown field `"]
         {
             assert_eq!(with_suggestion(message), message);

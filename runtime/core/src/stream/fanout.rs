@@ -1,223 +1,104 @@
-//! `FanOut`: one stream to many, none of which can spoil it for another.
+//! [`FanOut`]: copies one stream to many readers. No reader can spoil the stream for another.
 //!
-//! What is written goes to every sink and every tap. They differ in what happens when one does not keep up:
+//! Every sink and every tap gets what is written. They differ in what happens when one is too slow:
 //!
-//! - *block*: a [`Sink`] that was added with [`FanOut::add`] holds the writer back until it has taken what was written. The others have
-//!   it by then;
-//! - *drop*: a [`Tap`] with [`Policy::Drop`] has a queue; what does not fit pushes out the oldest, and its reader is told how much;
-//! - *evict*: a [`Tap`] with [`Policy::Evict`] is taken out when its queue is full.
+//! | reader | added by | when it is too slow |
+//! |---|---|---|
+//! | a [`Sink`] | [`FanOut::add`] | the writer waits for it; the other readers already have the bytes |
+//! | a [`Tap`] with [`LagPolicy::Drop`] | [`FanOut::tap`] | the oldest bytes in its queue are dropped, and it reads how many |
+//! | a [`Tap`] with [`LagPolicy::Evict`] | [`FanOut::tap`] | it is removed |
 //!
-//! A sink that fails is taken out whatever it is, and its error is told beside ([`FanOut::errors`]): the writer does not hear of it.
-//! Sinks and taps come and go while the stream goes on; without any, what is written goes nowhere. There is no task in it.
+//! A sink that fails is removed. [`FanOut::errors`] reports its error; the writer does not notice it. Sinks and taps can be added and
+//! removed at any time. Without any, what is written is discarded. A fan-out spawns no task.
+
+mod queue;
+mod state;
+mod tap;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use super::Sink;
-use super::tap::{Policy, Queue, Tap};
+use self::queue::Queue;
+pub use self::queue::{Evicted, LagPolicy, Piece};
+pub use self::state::SinkError;
+use self::state::{SharedState, wake};
+pub use self::tap::{ForwardError, Tap};
+use super::pipe::Sink;
 
-/// Bytes that sinks are given at a time.
-const PIECE: usize = 16 << 10;
-/// How many errors are kept: of readers that come and leave for ever, the first tell enough.
-const MOST_ERRORS: usize = 100;
-
-/// A stream to many; clones are the same.
+/// A stream with many readers. Clones refer to the same stream.
 #[derive(Clone, Debug, Default)]
-pub struct FanOut(Arc<Mutex<Inside>>);
+pub struct FanOut(SharedState);
 
-#[derive(Debug, Default)]
-pub(super) struct Inside {
-    /// How many sinks were added.
-    added: usize,
-    sinks: Vec<Taking>,
-    /// What the sinks are taking; empty where they have all.
-    piece: Vec<u8>,
-    errors: Vec<SinkError>,
-    pub(super) queues: Vec<Queue>,
-    /// The number of the last tap.
-    last_tap: u64,
-    /// Whether all was written.
-    pub(super) ended: bool,
-}
-
-/// A sink on its way through a piece.
+/// The end of a fan-out that is written to. Dropping it ends the stream.
 #[derive(Debug)]
-struct Taking {
-    sink: Sink,
-    number: usize,
-    /// Bytes of the piece that it has.
-    of_piece: usize,
-    /// Bytes that it has in all.
-    taken: u64,
-}
-
-/// A sink failed, and did not get the rest of its stream.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sink {number} failed after {taken} bytes: {message}")]
-pub struct SinkError {
-    /// Which it was, 1 for the first that was added.
-    pub number: usize,
-    /// Bytes that it had taken.
-    pub taken: u64,
-    pub kind: io::ErrorKind,
-    pub message: String,
-}
-
-/// The end of a fan-out that is written to; dropping it is the end of the stream.
-#[derive(Debug)]
-struct Writer(FanOut);
+struct Writer(SharedState);
 
 impl FanOut {
-    /// A stream to nobody yet, and the one sink that is written to.
+    /// Creates a stream without readers, and the sink that writes to it.
     pub fn new() -> (Self, Sink) {
         let fan_out = Self::default();
-        let sink = Sink::new(Writer(fan_out.clone()));
+        let sink = Sink::new(Writer(fan_out.0.clone()));
         (fan_out, sink)
     }
 
-    /// Adds a sink for what is written from now on. It is dropped, and with that closed, at the end of the stream; at once where that
-    /// has come.
+    /// Adds a sink for what is written from now on. The end of the stream drops it, which closes it. If the stream has already ended, the
+    /// sink is dropped immediately.
     pub fn add(&self, sink: Sink) {
-        let mut inside = self.lock();
-        if inside.ended {
-            return;
+        let mut state = self.0.lock();
+        if !state.is_ended {
+            state.add_sink(sink);
         }
-        inside.added += 1;
-        let taking = Taking { sink, number: inside.added, of_piece: inside.piece.len(), taken: 0 };
-        inside.sinks.push(taking);
     }
 
     /// Adds a reader of what is written from now on, with a queue of at most `capacity` bytes.
     ///
     /// # Panics
-    /// Where `capacity` is 0.
-    pub fn tap(&self, policy: Policy, capacity: usize) -> Tap {
-        assert!(capacity > 0, "a queue without room takes nothing");
-        let mut inside = self.lock();
-        inside.last_tap += 1;
-        let number = inside.last_tap;
-        inside.queues.push(Queue::new(number, policy, capacity));
-        Tap::new(self.clone(), number)
+    /// If `capacity` is 0.
+    pub fn tap(&self, policy: LagPolicy, capacity: usize) -> Tap {
+        assert!(capacity > 0, "the capacity of a tap must be at least 1");
+        let mut state = self.0.lock();
+        state.last_tap += 1;
+        let number = state.last_tap;
+        state.queues.push(Queue::new(number, policy, capacity));
+        Tap::new(self.0.clone(), number)
     }
 
-    /// How many sinks and taps there are. One that has failed or was evicted is none.
-    pub fn readers(&self) -> usize {
-        let inside = self.lock();
-        inside.sinks.len() + inside.queues.iter().filter(|queue| !queue.is_evicted()).count()
+    /// Returns the number of sinks and taps, without those that failed or were evicted.
+    pub fn reader_count(&self) -> usize {
+        let state = self.0.lock();
+        state.sinks.len() + state.queues.iter().filter(|queue| !queue.is_evicted()).count()
     }
 
-    /// The first hundred sinks that have failed, in the order in which they did.
+    /// Returns the errors of the first 100 sinks that failed, in the order of failure.
     pub fn errors(&self) -> Vec<SinkError> {
-        self.lock().errors.clone()
-    }
-
-    fn end(&self) {
-        let mut inside = self.lock();
-        inside.ended = true;
-        let readers = inside.queues.iter_mut().filter_map(Queue::take_reader).collect();
-        let sinks = std::mem::take(&mut inside.sinks);
-        drop(inside);
-        drop(sinks);
-        wake(readers);
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().expect("no panic while the lock is held")
-    }
-}
-
-fn wake(readers: Vec<Waker>) {
-    readers.into_iter().for_each(Waker::wake);
-}
-
-impl Inside {
-    /// Puts `bytes` into the queues, and makes as much of them the piece as sinks are given at a time. Gives how much that was.
-    fn begin(&mut self, bytes: &[u8]) -> (usize, Vec<Waker>) {
-        let size = if self.sinks.is_empty() { bytes.len() } else { bytes.len().min(PIECE) };
-        if !self.sinks.is_empty() {
-            self.piece.extend_from_slice(&bytes[..size]);
-            self.sinks.iter_mut().for_each(|taking| taking.of_piece = 0);
-        }
-        let mut readers = Vec::new();
-        for queue in &mut self.queues {
-            queue.put(&bytes[..size]);
-            readers.extend(queue.take_reader());
-        }
-        (size, readers)
-    }
-
-    /// Ready once every sink has the piece, or has failed.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let piece = std::mem::take(&mut self.piece);
-        let polled = self.poll_sinks(|taking| taking.poll_take(cx, &piece));
-        self.piece = piece;
-        polled
-    }
-
-    /// Ready once `poll` is, of every sink. Those that fail are taken out.
-    fn poll_sinks(&mut self, mut poll: impl FnMut(&mut Taking) -> Poll<io::Result<()>>) -> Poll<()> {
-        let (mut polled, errors) = (Poll::Ready(()), &mut self.errors);
-        self.sinks.retain_mut(|taking| match poll(taking) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(error)) => {
-                if errors.len() < MOST_ERRORS {
-                    errors.push(taking.error(&error));
-                }
-                false
-            }
-            Poll::Pending => {
-                polled = Poll::Pending;
-                true
-            }
-        });
-        polled
-    }
-}
-
-impl Taking {
-    fn poll_take(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<()>> {
-        while self.of_piece < piece.len() {
-            match ready!(Pin::new(&mut self.sink).poll_write(cx, &piece[self.of_piece..]))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                size => {
-                    self.of_piece += size;
-                    self.taken += size as u64;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn error(&self, error: &io::Error) -> SinkError {
-        SinkError { number: self.number, taken: self.taken, kind: error.kind(), message: error.to_string() }
+        self.0.lock().errors.clone()
     }
 }
 
 impl AsyncWrite for Writer {
-    /// Ready once every sink has what was written. Who gives up before has written it all the same.
+    /// Returns `Ready` when every sink has the bytes. The bytes count as written even if the writer gives up before.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            let mut inside = self.0.lock();
-            if inside.ended {
+            let mut state = self.0.lock();
+            if state.is_ended {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            if inside.piece.is_empty() {
-                let (size, readers) = inside.begin(bytes);
-                let to_sinks = !inside.piece.is_empty();
-                drop(inside);
+            if state.piece.is_empty() {
+                let (size, readers) = state.start_piece(bytes);
+                let has_sinks = !state.piece.is_empty();
+                drop(state);
                 wake(readers);
-                if !to_sinks {
+                if !has_sinks {
                     return Poll::Ready(Ok(size));
                 }
-                inside = self.0.lock();
+                state = self.0.lock();
             }
-            ready!(inside.poll_piece(cx));
-            let written = bytes.starts_with(&inside.piece).then_some(inside.piece.len());
-            inside.piece.clear();
+            ready!(state.poll_piece(cx));
+            let written = bytes.starts_with(&state.piece).then_some(state.piece.len());
+            state.piece.clear();
             if let Some(size) = written {
                 return Poll::Ready(Ok(size));
             }
@@ -225,16 +106,16 @@ impl AsyncWrite for Writer {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inside = self.0.lock();
-        ready!(inside.poll_piece(cx));
-        inside.poll_sinks(|taking| Pin::new(&mut taking.sink).poll_flush(cx)).map(Ok)
+        let mut state = self.0.lock();
+        ready!(state.poll_piece(cx));
+        state.poll_sinks(|sink| sink.poll_flush(cx)).map(Ok)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inside = self.0.lock();
-        ready!(inside.poll_piece(cx));
-        ready!(inside.poll_sinks(|taking| Pin::new(&mut taking.sink).poll_shutdown(cx)));
-        drop(inside);
+        let mut state = self.0.lock();
+        ready!(state.poll_piece(cx));
+        ready!(state.poll_sinks(|sink| sink.poll_shutdown(cx)));
+        drop(state);
         self.0.end();
         Poll::Ready(Ok(()))
     }

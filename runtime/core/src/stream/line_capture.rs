@@ -1,4 +1,4 @@
-//! `LineCapture`: a stderr that is listened to on its way, for the last line of a run that fails.
+//! [`LineCapture`]: records the end of stderr while it passes, for the last line of a run that fails.
 
 use std::io;
 use std::pin::Pin;
@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use super::Sink;
+use super::pipe::Sink;
 use crate::usage::Usage;
 
-/// A sink, and who listens to it.
+/// Writes to a sink and to [`Usage::last_stderr`].
 #[derive(Debug)]
 pub struct LineCapture {
     sink: Sink,
@@ -18,6 +18,7 @@ pub struct LineCapture {
 }
 
 impl LineCapture {
+    /// Creates a capture that passes everything on to `sink`.
     pub fn new(sink: Sink, usage: Arc<Usage>) -> Self {
         Self { sink, usage }
     }
@@ -26,8 +27,8 @@ impl LineCapture {
 impl AsyncWrite for LineCapture {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.sink).poll_write(cx, buf));
-        // What nobody reads any more was said all the same.
-        self.usage.complaint.keep(&buf[..*written.as_ref().unwrap_or(&buf.len())]);
+        // Output that the sink rejects, because its reader has disconnected, still counts.
+        self.usage.last_stderr.record(&buf[..*written.as_ref().unwrap_or(&buf.len())]);
         Poll::Ready(written)
     }
 

@@ -1,8 +1,8 @@
-//! `SharedSink`: a sink whose owner lets others write to it, and alone closes it.
+//! [`SharedSink`]: a sink whose owner lends it to other writers. Only the owner closes it.
 //!
-//! A job hands what it lends to the jobs that it starts. Their ends close nothing: what is lent is open for as long as its owner has it, and
-//! a broken pipe from then on. Pieces of several writers come out in the order in which they were taken, each whole as far as it was
-//! taken at once.
+//! A job lends its streams to the jobs that it starts. A lent sink stays open as long as the owner keeps the sink, and is a broken pipe
+//! afterwards; dropping a lent sink closes nothing. The bytes of several writers appear in the order in which they were written. The bytes of
+//! a single `poll_write` stay together.
 
 use std::io;
 use std::pin::Pin;
@@ -11,36 +11,36 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::AsyncWrite;
 
-use super::Sink;
+use super::pipe::Sink;
 
-/// The owner's end; dropping it closes the sink.
+/// The sink of the owner. Dropping it closes the sink.
 #[derive(Debug)]
 pub struct SharedSink(Shared);
 
-/// What was lent; dropping it does nothing.
+/// A lent sink. Dropping it does nothing.
 #[derive(Debug)]
-struct LentSlot(Shared);
+struct LentSink(Shared);
 
 #[derive(Clone, Debug)]
 struct Shared {
     /// `None` once the owner has closed it.
     sink: Arc<Mutex<Option<Sink>>>,
-    waiting: Arc<Waiting>,
+    writers: Arc<WaitingWriters>,
 }
 
-/// Those who wait for room. A sink wakes the one who asked it last: here that is all of them.
+/// The writers that wait for space. The inner sink wakes only the last task that polled it, so this wakes all of them.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<Vec<Waker>>);
+struct WaitingWriters(Mutex<Vec<Waker>>);
 
 impl SharedSink {
-    /// Takes `sink` over, to write to it and to lend it.
+    /// Creates a shared sink from `sink`.
     pub fn new(sink: Sink) -> Self {
-        Self(Shared { sink: Arc::new(Mutex::new(Some(sink))), waiting: Arc::default() })
+        Self(Shared { sink: Arc::new(Mutex::new(Some(sink))), writers: Arc::default() })
     }
 
-    /// Another end of the sink, which does not close it.
+    /// Returns another sink that writes to the same stream and does not close it.
     pub fn lend(&self) -> Sink {
-        Sink::new(LentSlot(self.0.clone()))
+        Sink::new(LentSink(self.0.clone()))
     }
 }
 
@@ -56,16 +56,16 @@ impl Shared {
     ) -> Poll<io::Result<T>> {
         let mut sink = self.lock();
         let Some(sink) = sink.as_mut() else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
-        self.waiting.add(cx.waker());
-        let polled = poll(Pin::new(sink), &mut Context::from_waker(&Waker::from(self.waiting.clone())));
+        self.writers.add(cx.waker());
+        let polled = poll(Pin::new(sink), &mut Context::from_waker(&Waker::from(self.writers.clone())));
         if polled.is_ready() {
-            self.waiting.remove(cx.waker());
+            self.writers.remove(cx.waker());
         }
         polled
     }
 }
 
-impl Waiting {
+impl WaitingWriters {
     fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.0.lock().expect("no panic while the lock is held")
     }
@@ -82,7 +82,7 @@ impl Waiting {
     }
 }
 
-impl Wake for Waiting {
+impl Wake for WaitingWriters {
     fn wake(self: Arc<Self>) {
         let waiting = std::mem::take(&mut *self.lock());
         waiting.into_iter().for_each(Waker::wake);
@@ -93,7 +93,7 @@ impl Drop for SharedSink {
     fn drop(&mut self) {
         let closed = self.0.lock().take();
         drop(closed);
-        self.0.waiting.clone().wake();
+        self.0.writers.clone().wake();
     }
 }
 
@@ -111,7 +111,7 @@ impl AsyncWrite for SharedSink {
     }
 }
 
-impl AsyncWrite for LentSlot {
+impl AsyncWrite for LentSink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0.poll(cx, |sink, cx| sink.poll_write(cx, buf))
     }
@@ -120,7 +120,7 @@ impl AsyncWrite for LentSlot {
         self.0.poll(cx, AsyncWrite::poll_flush)
     }
 
-    /// Whoever has it on loan is done with it; its owner is not.
+    /// Only flushes: the borrower has finished, but the owner has not.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_flush(cx)
     }
@@ -131,10 +131,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::stream::pipe;
+    use crate::stream::pipe::pipe;
 
     #[tokio::test]
-    async fn who_has_it_on_loan_writes_and_closes_nothing() {
+    async fn lent_sink_writes_and_closes_nothing() {
         let (sink, mut source) = pipe(64);
         let mut owner = SharedSink::new(sink);
         owner.write_all(b"a ").await.unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_its_owner_has_closed_is_a_broken_pipe_for_those_who_wait_too() {
+    async fn drop_of_owner_breaks_the_pipe_of_waiting_borrowers() {
         let (sink, mut source) = pipe(1);
         let owner = SharedSink::new(sink);
         let mut lent = owner.lend();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn all_who_wait_for_room_get_it() {
+    async fn all_waiting_writers_are_woken() {
         let (sink, mut source) = pipe(3);
         let owner = SharedSink::new(sink);
         let mut writing = tokio::task::JoinSet::new();

@@ -1,4 +1,4 @@
-//! `Tail`: the last lines of a stream, in bounded memory.
+//! [`Tail`]: the last lines of a stream, in bounded memory.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,20 +8,20 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-use super::Sink;
+use super::pipe::Sink;
 
-/// Keeps the last lines of what is written to its sink; clones are the same. White space at the very end does not count, and so no
-/// blank line there does.
+/// Keeps the last lines of a stream. Clones share them. White space at the end of the stream does not count, and so neither do blank lines
+/// there.
 #[derive(Clone, Debug)]
-pub struct Tail(Arc<Mutex<Inside>>);
+pub struct Tail(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-struct Inside {
+struct State {
     lines: usize,
-    bound: usize,
-    /// The last that was written, up to the last that is no white space.
+    max_bytes: usize,
+    /// The end of the stream, up to the last byte that is not white space.
     text: VecDeque<u8>,
-    /// White space since. It belongs to the text as soon as anything follows it.
+    /// The white space after `text`. It moves to `text` when anything follows it.
     space: VecDeque<u8>,
 }
 
@@ -29,48 +29,48 @@ struct Inside {
 struct Writer(Tail);
 
 impl Tail {
-    /// Keeps the last `lines` lines, as far as they lie within the last `bound` bytes: of a line that is longer, its end is kept.
-    pub fn new(lines: usize, bound: usize) -> Self {
-        Self(Arc::new(Mutex::new(Inside { lines, bound, text: VecDeque::new(), space: VecDeque::new() })))
+    /// Creates a tail of at most `lines` lines and `max_bytes` bytes. If the last line is longer, keeps its end.
+    pub fn new(lines: usize, max_bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(State { lines, max_bytes, text: VecDeque::new(), space: VecDeque::new() })))
     }
 
-    /// A sink for what is to be kept of. There may be several, as of stdout and stderr.
+    /// Returns a sink whose last lines are kept. There may be several, for example one for stdout and one for stderr.
     pub fn sink(&self) -> Sink {
         Sink::new(Writer(self.clone()))
     }
 
-    /// The last lines of what was written by now, without the newline at the end. Empty where there are none, or none are wanted; all
-    /// there are where they are fewer. What is not UTF-8 in them is replaced.
+    /// Returns the last lines written so far, without the newline at the end. May be fewer lines than requested, or none. Replaces invalid
+    /// UTF-8.
     pub fn text(&self) -> String {
-        let mut inside = self.lock();
-        let lines = inside.lines;
-        let text = inside.text.make_contiguous();
+        let mut state = self.lock();
+        let lines = state.lines;
+        let text = state.text.make_contiguous();
         let mut last: Vec<_> = text.rsplitn(lines.saturating_add(1), |byte| *byte == b'\n').take(lines).collect();
         last.reverse();
         String::from_utf8_lossy(&last.join(&b'\n')).into_owned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no panic while the lock is held")
     }
 }
 
-impl Inside {
+impl State {
     fn write(&mut self, bytes: &[u8]) {
         let (text, space) = bytes.split_at(bytes.trim_ascii_end().len());
         if !text.is_empty() {
             self.text.append(&mut self.space);
-            append(&mut self.text, text, self.bound);
+            append(&mut self.text, text, self.max_bytes);
         }
-        // Where there is more of it than the bound, nothing before it is told with what follows; until anything does, it is.
-        append(&mut self.space, space, self.bound);
+        // More white space than `max_bytes` pushes all earlier text out, but only once other text follows it.
+        append(&mut self.space, space, self.max_bytes);
     }
 }
 
-/// Adds `bytes`, and keeps the last `bound`.
-fn append(kept: &mut VecDeque<u8>, bytes: &[u8], bound: usize) {
-    let bytes = &bytes[bytes.len().saturating_sub(bound)..];
-    kept.drain(..(kept.len() + bytes.len()).saturating_sub(bound).min(kept.len()));
+/// Appends `bytes` and keeps the last `max_bytes`.
+fn append(kept: &mut VecDeque<u8>, bytes: &[u8], max_bytes: usize) {
+    let bytes = &bytes[bytes.len().saturating_sub(max_bytes)..];
+    kept.drain(..(kept.len() + bytes.len()).saturating_sub(max_bytes).min(kept.len()));
     kept.extend(bytes);
 }
 
@@ -94,8 +94,8 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
 
-    async fn tail(lines: usize, bound: usize, text: &[u8], size: usize) -> String {
-        let tail = Tail::new(lines, bound);
+    async fn tail(lines: usize, max_bytes: usize, text: &[u8], size: usize) -> String {
+        let tail = Tail::new(lines, max_bytes);
         let mut sink = tail.sink();
         for piece in text.chunks(size) {
             sink.write_all(piece).await.unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_lines_are_kept_however_they_are_written() {
+    async fn text_returns_last_lines_for_any_chunk_size() {
         for (lines, text, expected) in [
             (0, "a\nb\n", ""),
             (1, "", ""),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_more_than_the_bound_the_end_is_kept() {
+    async fn text_longer_than_bound_returns_its_end() {
         assert_eq!(tail(1, 4, b"a long line\n", 3).await, "line");
         assert_eq!(tail(5, 4, b"12\n34\n56\n", 1).await, "4\n56");
         let blank = [b"word".as_slice(), &[b'\n'; 10_000]].concat();
@@ -138,20 +138,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_is_bounded_whatever_is_written() {
+    async fn memory_of_a_tail_is_bounded() {
         let tail = Tail::new(10, 1000);
         let mut sink = tail.sink();
         for _ in 0..100 {
             sink.write_all(&[b'x'; 100_000]).await.unwrap();
             sink.write_all(&[b'\n'; 100_000]).await.unwrap();
         }
-        let inside = tail.lock();
-        assert_eq!((inside.text.len(), inside.space.len()), (1000, 1000));
-        assert!(inside.text.capacity() + inside.space.capacity() < 1 << 20);
+        let state = tail.lock();
+        assert_eq!((state.text.len(), state.space.len()), (1000, 1000));
+        assert!(state.text.capacity() + state.space.capacity() < 1 << 20);
     }
 
     #[tokio::test]
-    async fn what_is_no_text_is_replaced() {
+    async fn text_replaces_invalid_utf8() {
         assert_eq!(tail(1, 100, b"a\xffb\n", 100).await, "a\u{fffd}b");
     }
 }

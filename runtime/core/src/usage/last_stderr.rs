@@ -1,54 +1,54 @@
-//! `LastStderr`: the end of what a run wrote to stderr, by whose last line people are told why it failed.
+//! [`LastStderr`]: the end of the stderr of a run. Its last line tells people why the run failed.
 
 use std::sync::Mutex;
 
-/// Bytes that are kept, at least; at most twice as many are held.
-const KEPT: usize = 1024;
+/// Minimum number of bytes to keep. The buffer holds at most twice as many.
+const MIN_KEPT: usize = 1024;
 
-/// The end of a stream; it takes no memory until something is written.
+/// The end of a stream. Allocates nothing until something is written.
 #[derive(Debug, Default)]
-pub struct LastStderr(Mutex<End>);
+pub struct LastStderr(Mutex<Buffer>);
 
 #[derive(Debug, Default)]
-struct End {
+struct Buffer {
     bytes: Vec<u8>,
-    /// Whether something was written before these.
-    cut: bool,
+    /// Whether earlier bytes were dropped.
+    is_truncated: bool,
 }
 
 impl LastStderr {
-    /// Takes note of what is written.
-    pub fn keep(&self, bytes: &[u8]) {
-        let mut end = self.0.lock().expect("no panic while the lock is held");
-        if let Some(before) = bytes.len().checked_sub(KEPT) {
-            end.cut |= before > 0 || !end.bytes.is_empty();
-            end.bytes.clear();
-            end.bytes.extend_from_slice(&bytes[before..]);
+    /// Appends `bytes` and drops the oldest ones.
+    pub fn record(&self, bytes: &[u8]) {
+        let mut buffer = self.0.lock().expect("no panic while the lock is held");
+        if let Some(before) = bytes.len().checked_sub(MIN_KEPT) {
+            buffer.is_truncated |= before > 0 || !buffer.bytes.is_empty();
+            buffer.bytes.clear();
+            buffer.bytes.extend_from_slice(&bytes[before..]);
             return;
         }
-        end.bytes.extend_from_slice(bytes);
-        if end.bytes.len() > 2 * KEPT {
-            let before = end.bytes.len() - KEPT;
-            end.bytes.drain(..before);
-            end.cut = true;
+        buffer.bytes.extend_from_slice(bytes);
+        if buffer.bytes.len() > 2 * MIN_KEPT {
+            let before = buffer.bytes.len() - MIN_KEPT;
+            buffer.bytes.drain(..before);
+            buffer.is_truncated = true;
         }
     }
 
-    /// The last line that is not blank, on one line and without control characters; `None` where there is none. Of one that is too long
-    /// only the end is known, behind the sign of an omission.
+    /// Returns the last line that is not blank, with control characters replaced, or `None` if there is none. A line that is too long
+    /// starts with `…`, followed by its end.
     pub fn last_line(&self) -> Option<String> {
-        let end = self.0.lock().expect("no panic while the lock is held");
-        let text = String::from_utf8_lossy(&end.bytes);
-        let (at, line) = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last()?;
-        let omission = if at == 0 && end.cut { "…" } else { "" };
-        let line = if omission.is_empty() { line } else { line.trim_start_matches(char::REPLACEMENT_CHARACTER) };
-        let line: String = line.trim().chars().map(visible).collect();
-        Some(format!("{omission}{line}"))
+        let buffer = self.0.lock().expect("no panic while the lock is held");
+        let text = String::from_utf8_lossy(&buffer.bytes);
+        let (index, line) = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last()?;
+        let ellipsis = if index == 0 && buffer.is_truncated { "…" } else { "" };
+        let line = if ellipsis.is_empty() { line } else { line.trim_start_matches(char::REPLACEMENT_CHARACTER) };
+        let line: String = line.trim().chars().map(printable).collect();
+        Some(format!("{ellipsis}{line}"))
     }
 }
 
-/// What would move a terminal's cursor, or worse, is shown as a sign of its own.
-fn visible(character: char) -> char {
+/// Replaces control characters, which could change the state of a terminal.
+fn printable(character: char) -> char {
     match character {
         '\t' => ' ',
         control if control.is_control() => char::REPLACEMENT_CHARACTER,
@@ -60,14 +60,14 @@ fn visible(character: char) -> char {
 mod tests {
     use super::*;
 
-    fn last_line(pieces: &[&[u8]]) -> Option<String> {
-        let complaint = LastStderr::default();
-        pieces.iter().for_each(|piece| complaint.keep(piece));
-        complaint.last_line()
+    fn last_line(chunks: &[&[u8]]) -> Option<String> {
+        let stderr = LastStderr::default();
+        chunks.iter().for_each(|chunk| stderr.record(chunk));
+        stderr.last_line()
     }
 
     #[test]
-    fn the_last_line_that_is_not_blank_is_told() {
+    fn last_line_skips_blank_lines() {
         for (text, line) in [
             ("", None),
             ("\n \t\n", None),
@@ -85,20 +85,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_however_it_is_written() {
+    fn record_any_amount_keeps_bounded_memory() {
         let long = "x".repeat(100_000);
-        let kept = format!("…{}", "x".repeat(KEPT));
-        assert_eq!(last_line(&[long.as_bytes()]).as_deref(), Some(kept.as_str()));
-        let complaint = LastStderr::default();
+        let expected = format!("…{}", "x".repeat(MIN_KEPT));
+        assert_eq!(last_line(&[long.as_bytes()]).as_deref(), Some(expected.as_str()));
+        let stderr = LastStderr::default();
         for byte in long.bytes() {
-            complaint.keep(&[byte]);
-            assert!(complaint.0.lock().unwrap().bytes.len() <= 2 * KEPT);
+            stderr.record(&[byte]);
+            assert!(stderr.0.lock().unwrap().bytes.len() <= 2 * MIN_KEPT);
         }
-        let told = complaint.last_line().unwrap();
-        assert!(told.starts_with("…xxx") && told.len() <= 2 * KEPT + "…".len(), "{}", told.len());
-        // In the middle of a character.
-        let told = last_line(&["ü".repeat(KEPT).as_bytes(), b"!"]).unwrap();
-        assert!(told.starts_with("…ü") && told.ends_with("ü!"), "{told}");
+        let line = stderr.last_line().unwrap();
+        assert!(line.starts_with("…xxx") && line.len() <= 2 * MIN_KEPT + "…".len(), "{}", line.len());
+        // Truncated inside a character.
+        let line = last_line(&["ü".repeat(MIN_KEPT).as_bytes(), b"!"]).unwrap();
+        assert!(line.starts_with("…ü") && line.ends_with("ü!"), "{line}");
         assert_eq!(last_line(&[long.as_bytes(), b"\nshort\n"]).as_deref(), Some("short"));
     }
 }

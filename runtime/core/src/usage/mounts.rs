@@ -1,26 +1,26 @@
-//! `MountsUsage`: what a run did on each of its mounts.
+//! [`MountsUsage`]: the operations of a run on each of its mounts.
 
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::Counter;
+use super::counter::Counter;
 
-/// The mounts of a run, and what was done on each; empty until the run has begun, and for good where it has none.
+/// The counters of all mounts of a run. Empty before the run starts, and in a run without mounts.
 #[derive(Debug, Default)]
 pub struct MountsUsage(OnceLock<Arc<[MountUsage]>>);
 
-/// Counters of one mount of one run.
+/// The counters of one mount of one run.
 #[derive(Debug, Default)]
 pub struct MountUsage {
-    /// The path by which the guest knows it.
+    /// The path of the mount in the guest.
     pub guest: String,
     /// Calls to open, read, write, list or change something.
     pub operations: Counter,
     pub read_bytes: Counter,
-    /// What was written, and what files grew by without being written.
+    /// Bytes written, and bytes by which files grew without a write.
     pub written_bytes: Counter,
-    /// Files, directories and links that were made.
+    /// Created files, directories and links.
     pub files_made: Counter,
 }
 
@@ -28,7 +28,7 @@ pub struct MountUsage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MountReport {
-    /// The path by which the guest knows it.
+    /// The path of the mount in the guest.
     pub guest: String,
     pub operations: u64,
     pub read_bytes: u64,
@@ -37,13 +37,13 @@ pub struct MountReport {
 }
 
 impl MountsUsage {
-    /// Counters for these mounts, from now on.
-    pub fn count<'a>(&self, guests: impl Iterator<Item = &'a str>) -> Arc<[MountUsage]> {
-        let usages = || guests.map(|guest| MountUsage { guest: guest.to_owned(), ..MountUsage::default() }).collect();
-        self.0.get_or_init(usages).clone()
+    /// Creates the counters of the mounts with these guest paths. Returns the existing counters if there are any.
+    pub fn register<'a>(&self, guest_paths: impl Iterator<Item = &'a str>) -> Arc<[MountUsage]> {
+        let usage = |path: &str| MountUsage { guest: path.to_owned(), ..MountUsage::default() };
+        self.0.get_or_init(|| guest_paths.map(usage).collect()).clone()
     }
 
-    /// The counters now.
+    /// Returns the current counters.
     pub fn report(&self) -> Vec<MountReport> {
         self.0.get().map(|mounts| mounts.iter().map(MountUsage::report).collect()).unwrap_or_default()
     }

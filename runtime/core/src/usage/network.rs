@@ -1,129 +1,130 @@
-//! `NetworkUsage`: whom a run has spoken to over the network, and whom it was kept from.
+//! [`NetworkUsage`]: the peers with which a run exchanged data, and the peers that it was denied.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
-use super::Counter;
+use super::counter::Counter;
 use crate::policy::Protocol;
 
-/// Peers that are told of by name, and hosts that were denied; more of them are summed.
-const MOST: usize = 64;
+/// Maximum number of peers, and of denials, that are reported separately. Further ones are summed.
+const MAX_ENTRIES: usize = 64;
 
-/// Whom a run has spoken to; it takes no memory until there is somebody.
+/// The peers of a run. Allocates nothing until there is one.
 #[derive(Debug, Default)]
-pub struct NetworkUsage(Mutex<Known>);
+pub struct NetworkUsage(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     peers: Vec<Arc<PeerUsage>>,
     others: Option<Arc<PeerUsage>>,
     denied: Vec<DenialReport>,
     other_denied: u64,
 }
 
-/// A port of a host, and what was exchanged with it.
+/// The counters of one peer: a host, a port and a protocol.
 #[derive(Debug)]
 pub struct PeerUsage {
     host: Box<str>,
     port: u16,
     protocol: Protocol,
-    /// Connections that were begun; over UDP addresses that were sent to.
+    /// TCP connections that were opened, or addresses that were sent to over UDP.
     pub connections: Counter,
-    /// Bytes that the guest has sent.
+    /// Bytes that the guest sent.
     pub sent: Counter,
-    /// Bytes that the guest has received.
+    /// Bytes that the guest received.
     pub received: Counter,
 }
 
-/// The network of a run at one moment.
+/// The network usage of a run at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkReport {
-    /// In the order in which they were first spoken to.
+    /// In the order of first use.
     pub peers: Vec<PeerReport>,
-    /// All peers after the first 64 together.
+    /// The sum of all peers after the first 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others: Option<Traffic>,
-    /// In the order in which they were first denied.
+    /// In the order of the first denial.
     pub denied: Vec<DenialReport>,
-    /// How often others than the first 64 were denied.
-    #[serde(skip_serializing_if = "is_none")]
+    /// The number of denials of targets after the first 64.
+    #[serde(skip_serializing_if = "is_zero")]
     pub other_denied: u64,
 }
 
-/// A port of a host, and what was exchanged with it.
+/// The traffic with one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerReport {
-    /// Its name where the run was let through by that, else its address.
+    /// The name if a rule for the name allowed it, otherwise the address.
     pub host: String,
     pub port: u16,
     pub protocol: Protocol,
     #[serde(flatten)]
-    pub exchanged: Traffic,
+    pub traffic: Traffic,
 }
 
-/// What was exchanged.
+/// The amount of traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Connections that were begun; over UDP addresses that were sent to.
+    /// TCP connections that were opened, or addresses that were sent to over UDP.
     pub connections: u64,
     pub sent_bytes: u64,
     pub received_bytes: u64,
 }
 
-/// What was denied, and why.
+/// A target that was denied, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DenialReport {
-    /// `HOST:PORT/PROTOCOL`, or a name that was to be looked up.
+    /// `HOST:PORT/PROTOCOL`, or a name that the guest wanted to look up.
     pub target: String,
-    pub why: String,
+    #[serde(rename = "why")]
+    pub reason: String,
     pub count: u64,
 }
 
 impl NetworkUsage {
-    /// Where to count what is exchanged with a port of a host.
-    pub fn with(&self, host: &str, port: u16, protocol: Protocol) -> Arc<PeerUsage> {
-        let mut known = self.lock();
+    /// Returns the counters of a peer. Creates them at the first call, or returns the shared ones if there are 64 peers already.
+    pub fn peer(&self, host: &str, port: u16, protocol: Protocol) -> Arc<PeerUsage> {
+        let mut state = self.lock();
         let is_same = |peer: &&Arc<PeerUsage>| *peer.host == *host && peer.port == port && peer.protocol == protocol;
-        if let Some(peer) = known.peers.iter().find(is_same) {
+        if let Some(peer) = state.peers.iter().find(is_same) {
             return peer.clone();
         }
-        if known.peers.len() == MOST {
-            return known.others.get_or_insert_with(|| Arc::new(PeerUsage::new("", 0, Protocol::Tcp))).clone();
+        if state.peers.len() == MAX_ENTRIES {
+            return state.others.get_or_insert_with(|| Arc::new(PeerUsage::new("", 0, Protocol::Tcp))).clone();
         }
         let peer = Arc::new(PeerUsage::new(host, port, protocol));
-        known.peers.push(peer.clone());
+        state.peers.push(peer.clone());
         peer
     }
 
-    /// Notes that the run was kept from `target`.
-    pub fn deny(&self, target: &str, why: &str) {
-        let mut known = self.lock();
-        if let Some(same) = known.denied.iter_mut().find(|denied| denied.target == target && denied.why == why) {
+    /// Records that the run was denied `target`.
+    pub fn record_denial(&self, target: &str, reason: &str) {
+        let mut state = self.lock();
+        if let Some(same) = state.denied.iter_mut().find(|denied| denied.target == target && denied.reason == reason) {
             same.count += 1;
-        } else if known.denied.len() == MOST {
-            known.other_denied += 1;
+        } else if state.denied.len() == MAX_ENTRIES {
+            state.other_denied += 1;
         } else {
-            known.denied.push(DenialReport { target: target.to_owned(), why: why.to_owned(), count: 1 });
+            state.denied.push(DenialReport { target: target.to_owned(), reason: reason.to_owned(), count: 1 });
         }
     }
 
-    /// What there is to tell; `None` where the run has asked for nothing of the network.
+    /// Returns the current usage, or `None` if the run did not request network access.
     pub fn report(&self) -> Option<Box<NetworkReport>> {
-        let known = self.lock();
-        if known.peers.is_empty() && known.denied.is_empty() {
+        let state = self.lock();
+        if state.peers.is_empty() && state.denied.is_empty() {
             return None;
         }
         Some(Box::new(NetworkReport {
-            peers: known.peers.iter().map(|peer| peer.report()).collect(),
-            others: known.others.as_ref().map(|others| others.exchanged()),
-            denied: known.denied.clone(),
-            other_denied: known.other_denied,
+            peers: state.peers.iter().map(|peer| peer.report()).collect(),
+            others: state.others.as_ref().map(|others| others.traffic()),
+            denied: state.denied.clone(),
+            other_denied: state.other_denied,
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no panic while the lock is held")
     }
 }
@@ -136,10 +137,10 @@ impl PeerUsage {
 
     fn report(&self) -> PeerReport {
         let Self { host, port, protocol, .. } = self;
-        PeerReport { host: host.to_string(), port: *port, protocol: *protocol, exchanged: self.exchanged() }
+        PeerReport { host: host.to_string(), port: *port, protocol: *protocol, traffic: self.traffic() }
     }
 
-    fn exchanged(&self) -> Traffic {
+    fn traffic(&self) -> Traffic {
         Traffic {
             connections: self.connections.get(),
             sent_bytes: self.sent.get(),
@@ -149,16 +150,16 @@ impl PeerUsage {
 }
 
 impl NetworkReport {
-    /// Bytes of memory that it takes; an estimate.
+    /// Returns an estimate of its memory in bytes.
     pub fn weight(&self) -> usize {
         let peers = self.peers.iter().map(|peer| size_of::<PeerReport>() + peer.host.len());
-        let denied = self.denied.iter().map(|one| size_of::<DenialReport>() + one.target.len() + one.why.len());
+        let denied = self.denied.iter().map(|one| size_of::<DenialReport>() + one.target.len() + one.reason.len());
         size_of::<Self>() + peers.sum::<usize>() + denied.sum::<usize>()
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
-fn is_none(count: &u64) -> bool {
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
+fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
@@ -167,23 +168,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_for_nothing_has_nothing_to_tell() {
+    fn report_without_network_requests_is_none() {
         assert_eq!(NetworkUsage::default().report(), None);
     }
 
     #[test]
-    fn peers_are_told_apart_by_host_port_and_protocol() {
-        let contacts = NetworkUsage::default();
+    fn peers_are_distinguished_by_host_port_and_protocol() {
+        let usage = NetworkUsage::default();
         for (host, port, protocol) in
             [("a", 1, Protocol::Tcp), ("a", 2, Protocol::Tcp), ("a", 1, Protocol::Udp), ("b", 1, Protocol::Tcp)]
         {
-            contacts.with(host, port, protocol).sent.add(3);
-            contacts.with(host, port, protocol).received.add(4);
+            usage.peer(host, port, protocol).sent.add(3);
+            usage.peer(host, port, protocol).received.add(4);
         }
-        let report = contacts.report().unwrap();
+        let report = usage.report().unwrap();
         assert_eq!(report.peers.len(), 4);
-        let exchanged = Traffic { connections: 0, sent_bytes: 3, received_bytes: 4 };
-        assert!(report.peers.iter().all(|peer| peer.exchanged == exchanged));
+        let traffic = Traffic { connections: 0, sent_bytes: 3, received_bytes: 4 };
+        assert!(report.peers.iter().all(|peer| peer.traffic == traffic));
         let json = serde_json::to_value(&report.peers[2]).unwrap();
         let expected = serde_json::json!({"host": "a", "port": 1, "protocol": "udp", "connections": 0, "sent_bytes": 3, "received_bytes": 4});
         assert_eq!(json, expected);
@@ -191,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn however_many_there_are_what_is_told_is_bounded() {
-        let contacts = NetworkUsage::default();
+    fn report_of_any_number_of_peers_is_bounded() {
+        let usage = NetworkUsage::default();
         for port in 1..=1000 {
-            contacts.with("a", port, Protocol::Tcp).sent.add(1);
-            contacts.deny(&format!("b:{port}/tcp"), "no rule");
-            contacts.deny("b:1/tcp", "no rule");
+            usage.peer("a", port, Protocol::Tcp).sent.add(1);
+            usage.record_denial(&format!("b:{port}/tcp"), "no rule");
+            usage.record_denial("b:1/tcp", "no rule");
         }
-        let report = contacts.report().unwrap();
-        assert_eq!((report.peers.len(), report.denied.len()), (MOST, MOST));
+        let report = usage.report().unwrap();
+        assert_eq!((report.peers.len(), report.denied.len()), (MAX_ENTRIES, MAX_ENTRIES));
         assert_eq!((report.others.unwrap().sent_bytes, report.other_denied), (1000 - 64, 1000 - 64));
         assert_eq!(report.denied[0].count, 1001);
         assert!(report.weight() < 32 << 10, "{}", report.weight());

@@ -1,54 +1,54 @@
-//! How a run is sampled while it goes on: whoever carries it out offers a [`Sampler`], and whoever wants to know asks for that.
+//! [`Sampler`]: records where a running guest spends its CPU time. The sandbox provides it in a [`SamplerSlot`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Notes what a run computes, from when it is begun until it is ended. Neither waits for the run.
+/// Records the stacks of a run between [`start`](Sampler::start) and [`finish`](Sampler::finish). Neither waits for the run.
 pub trait Sampler: fmt::Debug + Send + Sync {
-    /// Begins to take samples. May take a while, for a program of many functions.
+    /// Starts to take samples. Takes time in proportion to the number of functions of the program, so call it where blocking is allowed.
     ///
     /// # Errors
-    /// [`SamplerError`]
-    fn begin(&self) -> Result<(), SamplerError>;
+    /// [`SamplerError::AlreadyStarted`], [`SamplerError::Failed`]
+    fn start(&self) -> Result<(), SamplerError>;
 
-    /// Ends it; gives what was noted since it was begun, as the Firefox profiler reads it (JSON).
+    /// Stops and returns the samples since the start, in the JSON format of the Firefox profiler.
     ///
     /// # Errors
-    /// [`SamplerError`]
-    fn end(&self) -> Result<Vec<u8>, SamplerError>;
+    /// [`SamplerError::NotStarted`], [`SamplerError::Failed`]
+    fn finish(&self) -> Result<Vec<u8>, SamplerError>;
 
-    /// Ends it for nobody. Does nothing where it was not begun.
-    fn abandon(&self);
+    /// Stops and discards the samples. Does nothing if the sampler was not started.
+    fn cancel(&self);
 }
 
-/// Why there is no profile.
+/// There is no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SamplerError {
-    #[error("samples are being taken, and for one profile at a time")]
-    Begun,
-    #[error("no samples are being taken")]
-    NotBegun,
+    #[error("another profile of this run is being taken; try again when it has ended")]
+    AlreadyStarted,
+    #[error("no profile is being taken")]
+    NotStarted,
     #[error("cannot take samples: {0}")]
     Failed(String),
 }
 
-/// Where the sampler of a run is offered, for as long as there is one.
+/// Holds the sampler of a run, if the run has one.
 #[derive(Debug, Default)]
-pub struct Sampling(Mutex<Option<Arc<dyn Sampler>>>);
+pub struct SamplerSlot(Mutex<Option<Arc<dyn Sampler>>>);
 
-impl Sampling {
-    /// Offers `sampler`.
-    pub fn offer(&self, sampler: Arc<dyn Sampler>) {
+impl SamplerSlot {
+    /// Puts `sampler` into the slot.
+    pub fn set(&self, sampler: Arc<dyn Sampler>) {
         *self.lock() = Some(sampler);
     }
 
-    /// Takes the offer back; who has the sampler keeps it.
-    pub fn withdraw(&self) {
+    /// Empties the slot. Existing references to the sampler stay valid.
+    pub fn clear(&self) {
         *self.lock() = None;
     }
 
-    /// What is offered.
-    pub fn sampler(&self) -> Option<Arc<dyn Sampler>> {
+    /// Returns the sampler in the slot.
+    pub fn get(&self) -> Option<Arc<dyn Sampler>> {
         self.lock().clone()
     }
 

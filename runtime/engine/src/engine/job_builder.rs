@@ -118,14 +118,14 @@ impl JobBuilder {
     /// [`Job::sink_errors`]. Use a [`stream::Tap`] for a reader that may be too slow.
     #[must_use]
     pub fn stdout(mut self, stdout: Sink) -> Self {
-        self.streams.stdout = self.streams.stdout.and(stdout);
+        self.streams.stdout = self.streams.stdout.with_sink(stdout);
         self
     }
 
     /// Adds a sink for stderr; see [`JobBuilder::stdout`].
     #[must_use]
     pub fn stderr(mut self, stderr: Sink) -> Self {
-        self.streams.stderr = self.streams.stderr.and(stderr);
+        self.streams.stderr = self.streams.stderr.with_sink(stderr);
         self
     }
 
@@ -155,20 +155,21 @@ impl JobBuilder {
         let tree = JobTree::child_of(self.parent, gets_slot).ok_or(JobBuildError::TooDeep)?;
         let ceiling = self.engine.ceiling();
         let name = self.resolved.name();
-        let policy =
-            ceiling.judge(name.as_str(), self.resolved.handler().policy_request(), &self.options.policy).allowed()?;
+        let policy = ceiling
+            .evaluate(name.as_str(), self.resolved.handler().policy_request(), &self.options.policy)
+            .into_policy()?;
         let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
         let network = ceiling.reach(&policy, self.engine.own_ports());
         mounts.append(&mut self.options.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
         check_guest_paths(scratch.iter().map(|_| (SCRATCH, false)).chain(paths))?;
         env.extend(&self.env);
-        let redaction = Redaction::of(secrets.iter().map(|(_, secret)| secret.clone()));
+        let redaction = Redaction::new(secrets.iter().map(|(_, secret)| secret.clone()));
         let mut streams = self.streams;
         if let Some(log) = &self.log {
             let sink = |stream| Sink::new(log.redacting_writer(stream, &redaction));
-            streams.stdout = streams.stdout.and(sink(OutputStream::Stdout));
-            streams.stderr = streams.stderr.and(sink(OutputStream::Stderr));
+            streams.stdout = streams.stdout.with_sink(sink(OutputStream::Stdout));
+            streams.stderr = streams.stderr.with_sink(sink(OutputStream::Stderr));
         }
         let parent = tree.parent().map(|parent| parent.spec());
         let spec = JobSpec {

@@ -13,7 +13,7 @@
 
 use std::str::FromStr;
 
-use capstan_core::env::{Env, MAX_READ};
+use capstan_core::env::{Env, MAX_VARIABLES};
 
 /// The parts of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum CommandLineError {
     UnclosedQuote,
     #[error("the command contains a NUL byte")]
     ContainsNul,
-    #[error("the command sets more than {MAX_READ} variables, which is the limit")]
+    #[error("the command sets more than {MAX_VARIABLES} variables, which is the limit")]
     TooManyVariables,
 }
 
@@ -47,7 +47,7 @@ impl FromStr for CommandLine {
         for word in shell_words::split(text).map_err(|_| CommandLineError::UnclosedQuote)? {
             match word.split_once('=') {
                 Some((name, value)) if !literal && is_variable(name) => {
-                    if env.len() == MAX_READ {
+                    if env.len() == MAX_VARIABLES {
                         return Err(CommandLineError::TooManyVariables);
                     }
                     env.set(name, value).expect("the name is checked, and the text contains no NUL");
@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(text.parse::<CommandLine>(), Err(CommandLineError::UnclosedQuote), "{text:?}");
         }
         assert_eq!("a b\0".parse::<CommandLine>(), Err(CommandLineError::ContainsNul));
-        let many: String = (0..=MAX_READ).map(|number| format!("V{number}= ")).collect();
+        let many: String = (0..=MAX_VARIABLES).map(|number| format!("V{number}= ")).collect();
         assert_eq!(format!("a {many}").parse::<CommandLine>(), Err(CommandLineError::TooManyVariables));
     }
 

@@ -5,7 +5,7 @@ use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::Reach;
 use capstan_core::secret::Secret;
-use capstan_core::stream::{FanOut, Outlet, Source};
+use capstan_core::stream::{FanOut, OutputTarget, Source};
 
 /// What a job holds for its run until the run starts.
 pub(crate) struct RunInputs {
@@ -21,19 +21,19 @@ pub(crate) struct RunInputs {
 #[derive(Debug)]
 pub(crate) struct JobStreams {
     pub(crate) stdin: Source,
-    pub(crate) stdout: Outlet,
-    pub(crate) stderr: Outlet,
+    pub(crate) stdout: OutputTarget,
+    pub(crate) stderr: OutputTarget,
 }
 
 impl JobStreams {
     /// Returns an empty stdin, and a stdout and stderr that go nowhere.
     pub(crate) fn none() -> Self {
-        Self { stdin: Source::empty(), stdout: Outlet::Nowhere, stderr: Outlet::Nowhere }
+        Self { stdin: Source::empty(), stdout: OutputTarget::Discard, stderr: OutputTarget::Discard }
     }
 
     /// Returns the streams that go to several sinks.
     pub(crate) fn fan_outs(&self) -> Vec<(OutputStream, FanOut)> {
-        let fan_out = |stream, outlet: &Outlet| outlet.fan_out().map(|fan_out| (stream, fan_out));
+        let fan_out = |stream, outlet: &OutputTarget| outlet.fan_out().map(|fan_out| (stream, fan_out));
         let both = [fan_out(OutputStream::Stdout, &self.stdout), fan_out(OutputStream::Stderr, &self.stderr)];
         both.into_iter().flatten().collect()
     }

@@ -46,7 +46,9 @@ impl JobState {
 pub(super) fn failure_line(outcome: &Outcome, usage: &Usage) -> Option<Box<str>> {
     let text = match outcome {
         outcome if outcome.is_success() => return None,
-        Outcome::Exited { code } => usage.complaint.last_line().unwrap_or_else(|| format!("exited with status {code}")),
+        Outcome::Exited { code } => {
+            usage.last_stderr.last_line().unwrap_or_else(|| format!("exited with status {code}"))
+        }
         // Capstan ended the job, and its reason says more than the last line of the guest.
         other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     };

@@ -40,7 +40,7 @@ impl Totals {
         self.failed.add(u64::from(!outcome.is_success()));
         self.run.add_seconds(usage.run_seconds);
         self.cpu.add_seconds(usage.cpu_seconds);
-        self.memory_peak.raise(usage.memory_peak);
+        self.memory_peak.raise_to(usage.memory_peak);
         self.stdin_bytes.add(usage.stdin_bytes);
         self.stdout_bytes.add(usage.stdout_bytes);
         self.stderr_bytes.add(usage.stderr_bytes);

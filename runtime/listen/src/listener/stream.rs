@@ -45,14 +45,14 @@ impl Stream {
     /// Returns the identity of the client.
     pub fn caller(&self) -> Caller {
         match self {
-            Self::Tcp(_) => Caller::Anyone { address: self.peer() },
+            Self::Tcp(_) => Caller::Unauthenticated { address: self.peer() },
             Self::Tls(stream) => match stream.identity() {
-                Some(identity) => Caller::Certified(identity.clone()),
-                None => Caller::Anyone { address: self.peer() },
+                Some(identity) => Caller::Certificate(identity.clone()),
+                None => Caller::Unauthenticated { address: self.peer() },
             },
             Self::Unix(stream) => match stream.peer_cred() {
                 Ok(cred) => Caller::Process { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() },
-                Err(_) => Caller::Anyone { address: None },
+                Err(_) => Caller::Unauthenticated { address: None },
             },
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use capstan_core::metrics::Labelled;
+use capstan_core::metrics::StaticFamily;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ const MAX_HANDSHAKES: usize = 512;
 const RESULTS: [&str; 5] = ["done", "failed", "plain", "late", "crowded"];
 
 /// Counters of handshakes, by result.
-pub(crate) type Counts = Labelled<1, Counter>;
+pub(crate) type Counts = StaticFamily<1, Counter>;
 
 /// TLS for all TCP listeners of a daemon.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Server {
             material: ArcSwap::from_pointee(material),
             is_mutual: files.is_mutual(),
             limit: HandshakeLimit::new(MAX_HANDSHAKES),
-            counts: Labelled::new(RESULTS.map(|result| [("result", result)])),
+            counts: StaticFamily::new(RESULTS.map(|result| [("result", result)])),
         })))
     }
 

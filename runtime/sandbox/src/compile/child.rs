@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use capstan_confinement::{Confined, Mode};
+use capstan_confinement::{ConfinementReport, Mode};
 use rustix::process::{Pid, Signal};
 use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
@@ -32,7 +32,11 @@ const PANIC_EXIT_CODE: i32 = 101;
 ///
 /// # Errors
 /// [`LoadError::Unavailable`] if the child cannot start, and under [`Mode::Strict`] also if it is not fully confined.
-pub async fn confined_compiler(compiler: &Path, limits: CompileLimits, confine: Mode) -> Result<Confined, LoadError> {
+pub async fn confined_compiler(
+    compiler: &Path,
+    limits: CompileLimits,
+    confine: Mode,
+) -> Result<ConfinementReport, LoadError> {
     let request = CompileRequest { budget: limits.budget_for(0), confine, program: None };
     let [input, output] = ["wasm", "artifact"].map(memory_file);
     run(compiler, &request, input.map_err(cannot_start)?, output.map_err(cannot_start)?).await

@@ -27,5 +27,5 @@ pub(crate) struct ProgramInput {
 }
 
 /// The response of the child: JSON on its stderr. It contains a [`Receipt`] for the code, which is on its stdout; or a
-/// [`Confined`](capstan_confinement::Confined) if there was no program to compile.
+/// [`ConfinementReport`](capstan_confinement::ConfinementReport) if there was no program to compile.
 pub(crate) type CompileResponse<T = Receipt> = Result<T, LoadError>;

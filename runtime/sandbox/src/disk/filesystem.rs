@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use rustix::io::Errno;
 use wasmtime::Result as Trappable;
 use wasmtime::component::{HasData, Linker, Resource};
@@ -131,7 +131,7 @@ impl Filesystem<'_> {
     /// is called and reports why.
     async fn check_can_create(&mut self, fd: &Fd, path: &str) -> FsResult<()> {
         let Some((ledger, mount)) = self.mount_of(fd) else { return Ok(()) };
-        if ledger.remaining(mount, Room::Files) > 0 {
+        if ledger.remaining(mount, DiskResource::Files) > 0 {
             return Ok(());
         }
         match self.wasi.stat_at(borrow(fd), PathFlags::empty(), path.to_owned()).await {
@@ -140,12 +140,12 @@ impl Filesystem<'_> {
             Err(error) if error.downcast_ref() == Some(&ErrorCode::NotDirectory) => return Ok(()),
             Err(_) => {}
         }
-        self.mount_of(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, Room::Files).into()))
+        self.mount_of(fd).map_or(Ok(()), |(ledger, mount)| Err(ledger.deny(mount, DiskResource::Files).into()))
     }
 
     /// Records it if a call failed because the file system has no more of `resource`. Returns `answer`, but as the error for an exceeded
     /// quota if that is the reason.
-    async fn record_failure<T>(&mut self, fd: &Fd, resource: Room, answer: FsResult<T>) -> FsResult<T> {
+    async fn record_failure<T>(&mut self, fd: &Fd, resource: DiskResource, answer: FsResult<T>) -> FsResult<T> {
         let Err(error) = answer else { return answer };
         let failure = match error.downcast_ref() {
             Some(ErrorCode::InsufficientSpace) => FsFailure::NoSpace,
@@ -279,12 +279,12 @@ impl HostDescriptor for Filesystem<'_> {
         let Some((_, mount)) = self.mount_of(&fd) else { return self.wasi.set_size(fd, size).await };
         let growth = size.saturating_sub(self.wasi.stat(borrow(&fd)).await?.size);
         if let Some((ledger, mount)) = self.mount_of(&fd)
-            && growth > ledger.remaining(mount, Room::Bytes)
+            && growth > ledger.remaining(mount, DiskResource::Bytes)
         {
-            return Err(ledger.deny(mount, Room::Bytes).into());
+            return Err(ledger.deny(mount, DiskResource::Bytes).into());
         }
         let resized = self.wasi.set_size(borrow(&fd), size).await;
-        self.record_failure(&fd, Room::Bytes, resized).await?;
+        self.record_failure(&fd, DiskResource::Bytes, resized).await?;
         if let Some(disk) = &mut self.disk {
             disk.ledger.count_written(mount, growth);
             disk.set_handle(fd.rep(), Some(Handle { mount, size }));
@@ -310,7 +310,7 @@ impl HostDescriptor for Filesystem<'_> {
             bytes.truncate(usize::try_from(admitted).unwrap_or(usize::MAX));
         }
         let written = self.wasi.write(borrow(&fd), bytes, offset).await;
-        let written = self.record_failure(&fd, Room::Bytes, written).await?;
+        let written = self.record_failure(&fd, DiskResource::Bytes, written).await?;
         if let Some(disk) = &mut self.disk
             && written > 0
         {
@@ -326,7 +326,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.check_in_directory(&fd)?;
         self.check_can_create(&fd, &path).await?;
         let created = self.wasi.create_directory_at(borrow(&fd), path).await;
-        self.record_failure(&fd, Room::Files, created).await?;
+        self.record_failure(&fd, DiskResource::Files, created).await?;
         self.count_created(&fd);
         Ok(())
     }
@@ -335,7 +335,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.check_in_directory(&fd)?;
         self.check_can_create(&fd, &path).await?;
         let created = self.wasi.symlink_at(borrow(&fd), target, path).await;
-        self.record_failure(&fd, Room::Files, created).await?;
+        self.record_failure(&fd, DiskResource::Files, created).await?;
         self.count_created(&fd);
         Ok(())
     }
@@ -351,7 +351,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.check_same_mount(&from, &to)?;
         self.check_can_create(&to, &to_path).await?;
         let created = self.wasi.link_at(from, flags, from_path, borrow(&to), to_path).await;
-        self.record_failure(&to, Room::Files, created).await?;
+        self.record_failure(&to, DiskResource::Files, created).await?;
         self.count_created(&to);
         Ok(())
     }
@@ -401,12 +401,12 @@ impl HostDescriptor for Filesystem<'_> {
         };
         if creates
             && let Some((ledger, _)) =
-                self.mount_of(&fd).filter(|(ledger, _)| ledger.remaining(mount, Room::Files) == 0)
+                self.mount_of(&fd).filter(|(ledger, _)| ledger.remaining(mount, DiskResource::Files) == 0)
         {
-            return Err(ledger.deny(mount, Room::Files).into());
+            return Err(ledger.deny(mount, DiskResource::Files).into());
         }
         let opened = self.wasi.open_at(borrow(&fd), lookup, path, how, flags).await;
-        let opened = self.record_failure(&fd, Room::Files, opened).await?;
+        let opened = self.record_failure(&fd, DiskResource::Files, opened).await?;
         if creates {
             self.count_created(&fd);
         }

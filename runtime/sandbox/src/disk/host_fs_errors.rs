@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use capstan_core::outcome::{FileSystemLimit, Room};
+use capstan_core::outcome::{DiskResource, FileSystemLimit};
 use capstan_store::blocking;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -23,7 +23,7 @@ pub(super) enum FsFailure {
 impl Ledger {
     /// Records why a call that needed `resource` failed, if the file system of the mount has no more. Returns whether the reason is a quota
     /// of the file system.
-    pub(super) async fn record_failed_call(&self, mount: usize, resource: Room, failure: FsFailure) -> bool {
+    pub(super) async fn record_failed_call(&self, mount: usize, resource: DiskResource, failure: FsFailure) -> bool {
         match failure {
             FsFailure::NoSpace => self.record_exhausted(mount, resource, FileSystemLimit::Full),
             FsFailure::Io if self.is_quota_used_up(mount).await => {
@@ -38,8 +38,8 @@ impl Ledger {
     /// Records why a write failed, if the file system of the mount has no more space.
     pub(super) fn record_failed_write(&self, mount: usize, error: &io::Error) {
         match Errno::from_io_error(error) {
-            Some(Errno::NOSPC) => self.record_exhausted(mount, Room::Bytes, FileSystemLimit::Full),
-            Some(Errno::DQUOT) => self.record_exhausted(mount, Room::Bytes, FileSystemLimit::Quota),
+            Some(Errno::NOSPC) => self.record_exhausted(mount, DiskResource::Bytes, FileSystemLimit::Full),
+            Some(Errno::DQUOT) => self.record_exhausted(mount, DiskResource::Bytes, FileSystemLimit::Quota),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
 use capstan_core::mount::{Mount, Quota};
-use capstan_core::outcome::{DiskLimit, FileSystemLimit, Outcome, Room};
+use capstan_core::outcome::{DiskLimit, DiskResource, FileSystemLimit, Outcome};
 use capstan_core::usage::{MountUsage, Usage};
 use tokio_util::task::TaskTracker;
 
@@ -53,11 +53,14 @@ pub(super) enum PathTarget {
 impl Ledger {
     /// Creates the ledger of `mounts`. `quota` applies to all of them together.
     pub(super) fn new(mounts: &[Mount], quota: Quota, usage: &Usage) -> Self {
-        let usage = usage.mounts.count(mounts.iter().map(|mount| mount.guest_path.as_str()));
+        let usage = usage.mounts.register(mounts.iter().map(|mount| mount.guest_path.as_str()));
         let entry = |mount: &Mount| MountEntry {
             dir: mount.dir.clone(),
             quota: mount.quota,
-            file: mount.file.clone().and_then(|host| Some(FileNames { guest: mount.shown().1?.to_owned(), host })),
+            file: mount
+                .file
+                .clone()
+                .and_then(|host| Some(FileNames { guest: mount.guest_directory().1?.to_owned(), host })),
         };
         let mounts = mounts.iter().map(entry).collect();
         Self { quota, mounts, usage, denied: OnceLock::new(), writes: TaskTracker::new() }
@@ -90,7 +93,7 @@ impl Ledger {
 
     /// Subtracts bytes that were counted but not written.
     pub(super) fn subtract_unwritten(&self, mount: usize, bytes: u64) {
-        self.usage[mount].written_bytes.take_back(bytes);
+        self.usage[mount].written_bytes.subtract(bytes);
     }
 
     /// Counts a file, a directory or a link that was created.
@@ -99,18 +102,18 @@ impl Ledger {
     }
 
     /// Returns how much of `resource` remains: on the mount itself, and on all mounts together.
-    fn remaining_by_quota(&self, mount: usize, resource: Room) -> [u64; 2] {
+    fn remaining_by_quota(&self, mount: usize, resource: DiskResource) -> [u64; 2] {
         let used = |usage: &MountUsage| match resource {
-            Room::Bytes => usage.written_bytes.get(),
-            Room::Files => usage.files_made.get(),
+            DiskResource::Bytes => usage.written_bytes.get(),
+            DiskResource::Files => usage.files_made.get(),
         };
-        let on_mount = self.mounts[mount].quota.of(resource).saturating_sub(used(&self.usage[mount]));
-        let in_total = self.quota.of(resource).saturating_sub(self.usage.iter().map(used).sum());
+        let on_mount = self.mounts[mount].quota.get(resource).saturating_sub(used(&self.usage[mount]));
+        let in_total = self.quota.get(resource).saturating_sub(self.usage.iter().map(used).sum());
         [on_mount, in_total]
     }
 
     /// Returns how much of `resource` the guest may still use on the mount.
-    pub(super) fn remaining(&self, mount: usize, resource: Room) -> u64 {
+    pub(super) fn remaining(&self, mount: usize, resource: DiskResource) -> u64 {
         let [on_mount, in_total] = self.remaining_by_quota(mount, resource);
         on_mount.min(in_total)
     }
@@ -120,28 +123,28 @@ impl Ledger {
     /// # Errors
     /// [`QuotaExceeded`] if it is none of them, which is recorded as denied.
     pub(super) fn admit_write(&self, mount: usize, requested: u64, hole: u64) -> Result<u64, QuotaExceeded> {
-        let remaining = self.remaining(mount, Room::Bytes).saturating_sub(hole);
+        let remaining = self.remaining(mount, DiskResource::Bytes).saturating_sub(hole);
         if requested > 0 && remaining == 0 {
-            return Err(self.deny(mount, Room::Bytes));
+            return Err(self.deny(mount, DiskResource::Bytes));
         }
         Ok(requested.min(remaining))
     }
 
     /// Records that a request was denied because a quota has no room for it.
-    pub(super) fn deny(&self, mount: usize, resource: Room) -> QuotaExceeded {
+    pub(super) fn deny(&self, mount: usize, resource: DiskResource) -> QuotaExceeded {
         let [on_mount, in_total] = self.remaining_by_quota(mount, resource);
         let (quota, mount) = if on_mount < in_total {
             (self.mounts[mount].quota, Some(self.usage[mount].guest.clone()))
         } else {
             (self.quota, None)
         };
-        let by = DiskLimit::Policy { limit: quota.of(resource), mount };
+        let by = DiskLimit::Policy { limit: quota.get(resource), mount };
         let _ = self.denied.set(Outcome::DiskCap { what: resource, by });
         QuotaExceeded
     }
 
     /// Records that the file system of a mount is full, or that its own quota is used up.
-    pub(super) fn record_exhausted(&self, mount: usize, resource: Room, file_system: FileSystemLimit) {
+    pub(super) fn record_exhausted(&self, mount: usize, resource: DiskResource, file_system: FileSystemLimit) {
         let by = DiskLimit::FileSystem { file_system, mount: self.usage[mount].guest.clone() };
         let _ = self.denied.set(Outcome::DiskCap { what: resource, by });
     }

@@ -5,7 +5,7 @@
 mod accounting;
 mod readdir;
 
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use wasmtime::Result as Trappable;
 use wasmtime_wasi::p1::types::{
     Advice, CiovecArray, Clockid, Dircookie, Errno, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
@@ -195,7 +195,7 @@ impl WasiSnapshotPreview1 for Host {
             let (mut part, buffers) = partial_buffer(memory, buffers, write.admitted)?;
             self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await
         };
-        let written = self.record_failure(fd, Room::Bytes, written).await?;
+        let written = self.record_failure(fd, DiskResource::Bytes, written).await?;
         self.count_written(fd, &write, written);
         Ok(written)
     }
@@ -216,7 +216,7 @@ impl WasiSnapshotPreview1 for Host {
             let (mut part, buffers) = partial_buffer(memory, buffers, write.admitted)?;
             self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await
         };
-        let written = self.record_failure(fd, Room::Bytes, written).await?;
+        let written = self.record_failure(fd, DiskResource::Bytes, written).await?;
         self.count_written(fd, &write, written);
         Ok(written)
     }
@@ -228,11 +228,11 @@ impl WasiSnapshotPreview1 for Host {
         self.count(fd);
         let growth = size.saturating_sub(self.wasi.fd_filestat_get(memory, fd).await?.size);
         let (ledger, _) = self.mount_of(fd).ok_or(Errno::Badf)?;
-        if growth > ledger.remaining(handle.mount, Room::Bytes) {
-            return Err(ledger.deny(handle.mount, Room::Bytes).into());
+        if growth > ledger.remaining(handle.mount, DiskResource::Bytes) {
+            return Err(ledger.deny(handle.mount, DiskResource::Bytes).into());
         }
         let resized = self.wasi.fd_filestat_set_size(memory, fd, size).await;
-        self.record_failure(fd, Room::Bytes, resized).await?;
+        self.record_failure(fd, DiskResource::Bytes, resized).await?;
         if let Some((ledger, handle)) = self.mount_of(fd) {
             ledger.count_written(handle.mount, growth);
         }
@@ -263,7 +263,7 @@ impl WasiSnapshotPreview1 for Host {
         self.check_can_create(memory, fd, path).await?;
         let created = self.wasi.path_create_directory(memory, fd, path).await;
         let created = self.explain_badf(memory, &[fd], created).await;
-        self.record_failure(fd, Room::Files, created).await?;
+        self.record_failure(fd, DiskResource::Files, created).await?;
         self.count_created(fd);
         Ok(())
     }
@@ -273,7 +273,7 @@ impl WasiSnapshotPreview1 for Host {
         self.check_can_create(memory, fd, path).await?;
         let created = self.wasi.path_symlink(memory, target, fd, path).await;
         let created = self.explain_badf(memory, &[fd], created).await;
-        self.record_failure(fd, Room::Files, created).await?;
+        self.record_failure(fd, DiskResource::Files, created).await?;
         self.count_created(fd);
         Ok(())
     }
@@ -293,7 +293,7 @@ impl WasiSnapshotPreview1 for Host {
         self.check_can_create(memory, to, to_path).await?;
         let created = self.wasi.path_link(memory, from, flags, from_path, to, to_path).await;
         let created = self.explain_badf(memory, &[from, to], created).await;
-        self.record_failure(to, Room::Files, created).await?;
+        self.record_failure(to, DiskResource::Files, created).await?;
         self.count_created(to);
         Ok(())
     }
@@ -350,12 +350,12 @@ impl WasiSnapshotPreview1 for Host {
         };
         if creates
             && let Some((ledger, _)) =
-                self.mount_of(dir).filter(|(ledger, _)| ledger.remaining(mount, Room::Files) == 0)
+                self.mount_of(dir).filter(|(ledger, _)| ledger.remaining(mount, DiskResource::Files) == 0)
         {
-            return Err(ledger.deny(mount, Room::Files).into());
+            return Err(ledger.deny(mount, DiskResource::Files).into());
         }
         let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await;
-        let opened = self.record_failure(dir, Room::Files, opened).await?;
+        let opened = self.record_failure(dir, DiskResource::Files, opened).await?;
         if creates {
             self.count_created(dir);
         }

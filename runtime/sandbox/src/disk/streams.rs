@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use rustix::io::{ReadWriteFlags, pwritev2};
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -137,7 +137,7 @@ impl FileOutputStream {
 
     /// Returns an error if the quota had no room for all bytes.
     fn check_rest(&self, rest: &Bytes) -> StreamResult<()> {
-        if rest.is_empty() { Ok(()) } else { Err(operation_failed(self.ledger.deny(self.mount, Room::Bytes))) }
+        if rest.is_empty() { Ok(()) } else { Err(operation_failed(self.ledger.deny(self.mount, DiskResource::Bytes))) }
     }
 
     /// Returns whether a write is in progress, or the error of the last write if the guest does not know it yet.
@@ -218,7 +218,7 @@ impl OutputStream for FileOutputStream {
             return Ok(0);
         }
         let hole = self.hole();
-        match self.ledger.remaining(self.mount, Room::Bytes).saturating_sub(hole) {
+        match self.ledger.remaining(self.mount, DiskResource::Bytes).saturating_sub(hole) {
             0 => Ok(CAPACITY),
             remaining => Ok(CAPACITY.min(usize::try_from(remaining).unwrap_or(usize::MAX))),
         }

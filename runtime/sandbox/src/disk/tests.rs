@@ -1,4 +1,4 @@
-use capstan_core::outcome::{DiskLimit, Room};
+use capstan_core::outcome::{DiskLimit, DiskResource};
 
 use super::*;
 
@@ -19,12 +19,12 @@ fn disk(in_total: Quota, on_mounts: &[Quota]) -> Disk {
 }
 
 fn bytes(bytes: u64) -> Quota {
-    Quota { bytes, ..Quota::ENDLESS }
+    Quota { bytes, ..Quota::UNLIMITED }
 }
 
 #[test]
 fn write_is_admitted_up_to_last_byte_of_quota() {
-    let disk = disk(bytes(10), &[Quota::ENDLESS]);
+    let disk = disk(bytes(10), &[Quota::UNLIMITED]);
     let ledger = &disk.ledger;
     assert_eq!(ledger.admit_write(0, 7, 0).unwrap(), 7);
     ledger.count_written(0, 7);
@@ -35,12 +35,12 @@ fn write_is_admitted_up_to_last_byte_of_quota() {
     assert!(disk.denied().is_none(), "nothing was requested");
     assert!(ledger.admit_write(0, 1, 0).is_err());
     let by = DiskLimit::Policy { limit: 10, mount: None };
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, by }));
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: DiskResource::Bytes, by }));
 }
 
 #[test]
 fn hole_counts_before_written_bytes() {
-    let disk = disk(bytes(10), &[Quota::ENDLESS]);
+    let disk = disk(bytes(10), &[Quota::UNLIMITED]);
     assert_eq!(disk.ledger.admit_write(0, 5, 8).unwrap(), 2);
     assert!(disk.ledger.admit_write(0, 1, 10).is_err());
     assert!(disk.ledger.admit_write(0, 1, u64::MAX).is_err());
@@ -48,14 +48,14 @@ fn hole_counts_before_written_bytes() {
 
 #[test]
 fn quota_of_mount_and_total_quota_both_apply() {
-    let disk = disk(bytes(10), &[bytes(4), Quota::ENDLESS]);
+    let disk = disk(bytes(10), &[bytes(4), Quota::UNLIMITED]);
     let ledger = &disk.ledger;
-    assert_eq!((ledger.remaining(0, Room::Bytes), ledger.remaining(1, Room::Bytes)), (4, 10));
+    assert_eq!((ledger.remaining(0, DiskResource::Bytes), ledger.remaining(1, DiskResource::Bytes)), (4, 10));
     ledger.count_written(0, 4);
-    assert_eq!((ledger.remaining(0, Room::Bytes), ledger.remaining(1, Room::Bytes)), (0, 6));
+    assert_eq!((ledger.remaining(0, DiskResource::Bytes), ledger.remaining(1, DiskResource::Bytes)), (0, 6));
     assert!(ledger.admit_write(0, 1, 0).is_err());
     let by = DiskLimit::Policy { limit: 4, mount: Some("/0".into()) };
-    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: Room::Bytes, by }));
+    assert_eq!(disk.denied(), Some(&Outcome::DiskCap { what: DiskResource::Bytes, by }));
     ledger.count_written(1, 6);
     assert!(ledger.admit_write(1, 1, 0).is_err());
     assert_eq!(disk.denied().unwrap().to_string(), "disk cap of 4 bytes on /0 reached", "the first denial stays");
@@ -63,7 +63,7 @@ fn quota_of_mount_and_total_quota_both_apply() {
 
 #[test]
 fn handle_belongs_to_mount_until_it_is_cleared() {
-    let mut disk = disk(Quota::ENDLESS, &[Quota::ENDLESS, Quota::ENDLESS]);
+    let mut disk = disk(Quota::UNLIMITED, &[Quota::UNLIMITED, Quota::UNLIMITED]);
     let mount = |disk: &Disk, number| disk.handle(number).map(|handle| handle.mount);
     assert_eq!(
         [0, 1, 2, 3, 4, 5, 99].map(|number| mount(&disk, number)),
@@ -82,7 +82,7 @@ async fn wait_for_writes_leaves_written_bytes_counted() {
 
     const SIZE: usize = 1 << 20;
     for _ in 0..50 {
-        let disk = disk(Quota::ENDLESS, &[Quota::ENDLESS]);
+        let disk = disk(Quota::UNLIMITED, &[Quota::UNLIMITED]);
         let file = Arc::new(tempfile::tempfile().unwrap());
         let mut stream = streams::FileOutputStream::new(disk.ledger.clone(), 0, file.clone(), Some(0));
         stream.write(vec![b'x'; SIZE].into()).unwrap();

@@ -22,7 +22,7 @@ fn network(rules: &[&str], addresses: &[&str], limits: Limits) -> Network {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let ceiling = Ceiling { network: rules.clone(), ..Ceiling::default() };
     let policy = ceiling
-        .judge("wc", &PolicyRequest::NOTHING, &PolicyRequest { network: Some(rules), ..PolicyRequest::NOTHING })
+        .evaluate("wc", &PolicyRequest::EMPTY, &PolicyRequest { network: Some(rules), ..PolicyRequest::EMPTY })
         .allowed()
         .unwrap();
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
@@ -55,7 +55,7 @@ fn address_is_allowed_by_name_that_it_was_looked_up_for() {
     assert!(!network.check("93.184.216.34:443".parse().unwrap(), SocketAddrUse::UdpSend));
     let report = report(&network);
     assert_eq!((report.peers.len(), report.peers[0].host.as_str()), (1, "api.example.com"));
-    assert_eq!(report.peers[0].exchanged.connections, 2);
+    assert_eq!(report.peers[0].traffic.connections, 2);
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Output {
         self.remaining -= size;
         self.counter().add(size);
         if self.stream == OutputStream::Stderr {
-            self.usage.complaint.keep(&bytes);
+            self.usage.last_stderr.record(&bytes);
         }
         self.pending = bytes;
         let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));

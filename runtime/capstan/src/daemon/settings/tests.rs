@@ -210,5 +210,8 @@ fn http_limits_come_from_the_file() {
         assert!(error.contains(named), "{toml}: {error}");
     }
     let listed = http("origins = [\"https://app.example\"]\nnames = [\"build.example\"]").unwrap();
-    assert_eq!(listed.allowed_hosts, AllowedHosts::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap());
+    assert_eq!(
+        listed.allowed_hosts,
+        AllowedHosts::new(vec!["build.example".into()], vec!["https://app.example".into()]).unwrap()
+    );
 }

@@ -1,4 +1,4 @@
-//! `Host`: whom a rule is about.
+//! [`Host`]: the hosts to which a rule applies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,61 +7,63 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::name::Name;
-use super::special::special;
+use super::special_range::special_range;
 
-/// Whom a rule is about.
+/// The hosts to which a rule applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// The addresses that a resolver gives for this name.
-    Named(Name),
-    /// Those of any name below this one.
-    Below(Name),
-    /// Those of any name at all.
+    /// The addresses to which this name resolves.
+    Name(Name),
+    /// The addresses to which any name below this one resolves.
+    Subdomains(Name),
+    /// The addresses to which any name resolves.
     AnyName,
-    /// These addresses.
+    /// The addresses of this network.
     Network(IpNet),
 }
 
 impl Host {
-    /// Whether it is about what `name` resolves to.
-    pub fn names(&self, name: &Name) -> bool {
+    /// Returns whether it includes the addresses to which `name` resolves.
+    pub fn matches_name(&self, name: &Name) -> bool {
         match self {
-            Self::Named(own) => name == own,
-            Self::Below(own) => name.is_below(own),
+            Self::Name(own) => name == own,
+            Self::Subdomains(own) => name.is_below(own),
             Self::AnyName => true,
             Self::Network(_) => false,
         }
     }
 
-    /// Whether it is about `address`, by its own; a network that has something special among others is not about that.
-    pub fn addresses(&self, address: IpAddr) -> bool {
-        self.is_about(IpNet::from(address))
+    /// Returns whether it includes `address` by address. A network that contains special-purpose addresses among others does not include
+    /// them.
+    pub fn matches_address(&self, address: IpAddr) -> bool {
+        self.includes(IpNet::from(address))
     }
 
-    /// Whether its network has `address`, be that special or not.
-    pub fn covers(&self, address: IpAddr) -> bool {
+    /// Returns whether its network contains `address`, even a special-purpose one.
+    pub fn contains_address(&self, address: IpAddr) -> bool {
         matches!(self, Self::Network(own) if own.contains(&address))
     }
 
+    /// Returns whether `other` includes everything that this host includes.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         match self {
-            Self::Named(name) => other.names(name),
-            Self::Below(name) => match other {
-                Self::Below(own) => name == own || name.is_below(own),
+            Self::Name(name) => other.matches_name(name),
+            Self::Subdomains(name) => match other {
+                Self::Subdomains(own) => name == own || name.is_below(own),
                 Self::AnyName => true,
-                Self::Named(_) | Self::Network(_) => false,
+                Self::Name(_) | Self::Network(_) => false,
             },
             Self::AnyName => *other == Self::AnyName,
-            Self::Network(network) => other.is_about(*network),
+            Self::Network(network) => other.includes(*network),
         }
     }
 
-    fn is_about(&self, network: IpNet) -> bool {
+    fn includes(&self, network: IpNet) -> bool {
         let Self::Network(own) = self else { return false };
-        own.contains(&network) && special(network).is_none_or(|range| special(*own) == Some(range))
+        own.contains(&network) && special_range(network).is_none_or(|range| special_range(*own) == Some(range))
     }
 
-    /// The address, where it is only one.
+    /// Returns the address if there is only one.
     pub fn single(&self) -> Option<IpAddr> {
         match self {
             Self::Network(network) if network.prefix_len() == network.max_prefix_len() => Some(network.addr()),
@@ -77,9 +79,9 @@ impl FromStr for Host {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, bits) = rest.split_once(']').ok_or("the bracket is not closed")?;
             let address: Ipv6Addr =
-                address.parse().map_err(|_| format!("what stands in brackets, {address:?}, is no IPv6 address"))?;
+                address.parse().map_err(|_| format!("{address:?}, in brackets, is no IPv6 address"))?;
             if address.to_ipv4_mapped().is_some() {
-                return Err("this is an IPv4 address, and written as such".to_owned());
+                return Err("this is an IPv4 address in IPv6 form; write an IPv4 address".to_owned());
             }
             return network(address.into(), bits);
         }
@@ -88,40 +90,37 @@ impl FromStr for Host {
             return network(address.into(), bits);
         }
         if !bits.is_empty() {
-            return Err("after a slash stands tcp, udp, or the bits of a network of addresses".to_owned());
+            return Err("after a slash, expected tcp, udp, or the prefix length of a network of addresses".to_owned());
         }
-        let named = |name: &str| match name.parse::<Name>() {
-            Ok(name) if name.is_localhost() => {
-                Err("this machine is named by its address, 127.0.0.1 or [::1]".to_owned())
-            }
-            named => named.map_err(|error| error.to_string()),
+        let parse_name = |name: &str| match name.parse::<Name>() {
+            Ok(name) if name.is_localhost() => Err("name this machine by its address, 127.0.0.1 or [::1]".to_owned()),
+            parsed => parsed.map_err(|error| error.to_string()),
         };
         match text.strip_prefix("*.") {
             _ if text == "*" => Ok(Self::AnyName),
-            Some(name) => named(name).map(Self::Below),
+            Some(name) => parse_name(name).map(Self::Subdomains),
             None if text.contains('*') => {
-                Err("an asterisk stands for the first parts of a name, as in *.example.com".to_owned())
+                Err("an asterisk can only be the first part of a name, as in *.example.com".to_owned())
             }
-            None => named(text).map(Self::Named),
+            None => parse_name(text).map(Self::Name),
         }
     }
 }
 
-/// A network of `address`, where `bits` is nothing or a slash and a number.
+/// Returns the network of `address`. `bits` is empty, or a slash and the prefix length.
 fn network(address: IpAddr, bits: &str) -> Result<Host, String> {
-    let most =
-        if address.is_ipv4() { Ipv4Net::default().max_prefix_len() } else { Ipv6Net::default().max_prefix_len() };
+    let max = if address.is_ipv4() { Ipv4Net::default().max_prefix_len() } else { Ipv6Net::default().max_prefix_len() };
     let bits = match bits.strip_prefix('/') {
-        None if bits.is_empty() => most,
+        None if bits.is_empty() => max,
         Some(digits) if (1..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().ok().filter(|bits| *bits <= most).ok_or_else(|| format!("a network has 0 to {most} bits"))?
+            digits.parse().ok().filter(|bits| *bits <= max).ok_or_else(|| format!("a prefix length is 0 to {max}"))?
         }
-        _ => return Err(format!("{bits:?} is not the bits of a network, /0 to /{most}")),
+        _ => return Err(format!("{bits:?} is not a prefix length from /0 to /{max}")),
     };
     let network = IpNet::new(address, bits).map_err(|error| error.to_string())?;
     if network.trunc() != network {
         return Err(format!(
-            "{address} is a host within its network; the network is {}",
+            "{address} has bits set after the prefix; the network is {}",
             Host::Network(network.trunc())
         ));
     }
@@ -131,8 +130,8 @@ fn network(address: IpAddr, bits: &str) -> Result<Host, String> {
 impl fmt::Display for Host {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named(name) => write!(formatter, "{name}"),
-            Self::Below(name) => write!(formatter, "*.{name}"),
+            Self::Name(name) => write!(formatter, "{name}"),
+            Self::Subdomains(name) => write!(formatter, "*.{name}"),
             Self::AnyName => formatter.write_str("*"),
             Self::Network(network) => {
                 match network.addr() {

@@ -1,45 +1,46 @@
-//! `Name`: the name of a host, in the one form in which names are compared.
+//! [`Name`]: the name of a host in its canonical form.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of the longest name, and of its longest part, that can be asked for.
-const LONGEST: usize = 253;
-const LONGEST_LABEL: usize = 63;
+/// Maximum length of a name in DNS, in bytes.
+const MAX_LENGTH: usize = 253;
+/// Maximum length of a part of a name, in bytes.
+const MAX_LABEL_LENGTH: usize = 63;
 
-/// The name of a host: in lower case, without the dot at its end. It is never what a resolver would read as an address.
+/// The name of a host, in lower case and without a final dot. Never a text that a resolver would read as an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Box<str>);
 
-/// Why a text is no name of a host.
+/// The text is not the name of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("the host is missing")]
     Empty,
-    #[error("a name that is not ASCII is written in punycode, as xn--…")]
+    #[error("write a name that is not ASCII in punycode, as xn--…")]
     NotAscii,
-    #[error("a name has at most {LONGEST} characters")]
+    #[error("a name has at most {MAX_LENGTH} characters")]
     TooLong,
     #[error(
-        "each part of a name has 1 to {LONGEST_LABEL} letters, digits, hyphens and underscores, with no hyphen at an end"
+        "each part of a name must have 1 to {MAX_LABEL_LENGTH} letters, digits, hyphens and underscores, and not start or end with a hyphen"
     )]
     Label,
-    #[error("what ends in a number is no name but an address, and that is written in full")]
+    #[error("a name cannot end in a number; write an address in full")]
     Number,
 }
 
 impl Name {
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it lies below `other`, at any depth.
+    /// Returns whether it lies below `other`, at any depth.
     pub fn is_below(&self, other: &Self) -> bool {
         self.0.strip_suffix(&*other.0).is_some_and(|rest| rest.ends_with('.'))
     }
 
-    /// Whether it means this machine to everyone, so that no resolver is asked.
+    /// Returns whether it always means this machine, so that resolvers do not look it up.
     pub fn is_localhost(&self) -> bool {
         &*self.0 == "localhost" || self.0.ends_with(".localhost")
     }
@@ -56,7 +57,7 @@ impl FromStr for Name {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(NameError::TooLong);
         }
         if !text.split('.').all(is_label) {
@@ -72,9 +73,9 @@ impl FromStr for Name {
 }
 
 fn is_label(label: &str) -> bool {
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=LONGEST_LABEL).contains(&label.len())
-        && label.bytes().all(is_of_name)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=MAX_LABEL_LENGTH).contains(&label.len())
+        && label.bytes().all(is_allowed)
         && !label.starts_with('-')
         && !label.ends_with('-')
 }

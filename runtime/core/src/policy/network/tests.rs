@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 use super::*;
-use crate::policy::{Ceiling, PolicyRequest, Verdict};
+use crate::policy::{Ceiling, Policy, PolicyRequest, Verdict};
 
 fn rule(text: &str) -> Rule {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -17,8 +17,8 @@ fn address(text: &str) -> SocketAddr {
 }
 
 #[test]
-fn a_rule_has_one_form_in_which_it_is_told() {
-    for (text, told) in [
+fn rule_displays_in_canonical_form() {
+    for (text, shown) in [
         ("example.com", "example.com"),
         ("Example.COM.:443", "example.com:443"),
         ("example.com:443/tcp", "example.com:443"),
@@ -39,13 +39,13 @@ fn a_rule_has_one_form_in_which_it_is_told() {
         ("[2001:db8:0:0:0:0:0:1]/128/udp", "[2001:db8::1]/udp"),
         ("example.com:80-80", "example.com:80"),
     ] {
-        assert_eq!(rule(text).to_string(), told);
-        assert_eq!(rule(told), rule(text), "what is told is read as the same");
+        assert_eq!(rule(text).to_string(), shown);
+        assert_eq!(rule(shown), rule(text), "the displayed rule parses to the same rule");
     }
 }
 
 #[test]
-fn what_is_no_rule_is_refused_with_its_reason() {
+fn parse_invalid_rule_fails_with_reason() {
     let long = format!("{}.example", "a".repeat(64));
     let longer = "a.".repeat(127) + "example";
     for (text, why) in [
@@ -59,7 +59,7 @@ fn what_is_no_rule_is_refused_with_its_reason() {
         ("example.com:+80", "1 to 65535"),
         ("example.com: 80", "1 to 65535"),
         ("example.com:http", "1 to 65535"),
-        ("example.com:90-80", "upside down"),
+        ("example.com:90-80", "is reversed"),
         ("example.com:80-", "1 to 65535"),
         ("example.com:80/sctp", "1 to 65535"),
         ("example.com/sctp", "tcp, udp"),
@@ -109,9 +109,9 @@ fn what_is_no_rule_is_refused_with_its_reason() {
     }
 }
 
-/// Whatever pieces a text is made of, it is refused, or it is a rule that is read from what is told of it, and lies within itself.
+/// Combines pieces to texts. Each is rejected, or is a rule that round-trips through its text and lies within itself.
 #[test]
-fn every_text_is_a_rule_that_is_its_own_or_none() {
+fn every_parsed_rule_round_trips_through_its_text() {
     let pieces = [
         "",
         "*",
@@ -137,8 +137,8 @@ fn every_text_is_a_rule_that_is_its_own_or_none() {
     for choice in 0..choices {
         let text: String = (0..4).map(|at| pieces[choice / pieces.len().pow(at) % pieces.len()]).collect();
         let Ok(rule) = text.parse::<Rule>() else { continue };
-        let told = rule.to_string();
-        assert_eq!(told.parse::<Rule>().as_ref(), Ok(&rule), "{text} is told as {told}");
+        let shown = rule.to_string();
+        assert_eq!(shown.parse::<Rule>().as_ref(), Ok(&rule), "{text} is displayed as {shown}");
         assert!(rule.is_within(&rule), "{text}");
         assert!(text.is_ascii() && !text.contains(' '), "{text}");
         rules += 1;
@@ -147,7 +147,7 @@ fn every_text_is_a_rule_that_is_its_own_or_none() {
 }
 
 #[test]
-fn a_rule_lies_within_another_where_it_reaches_no_more() {
+fn rule_is_within_another_that_reaches_at_least_as_much() {
     for (inner, outer, expected) in [
         ("example.com:443", "example.com", true),
         ("example.com", "example.com:443", false),
@@ -171,7 +171,7 @@ fn a_rule_lies_within_another_where_it_reaches_no_more() {
         ("[2606::]/16", "[::]/0", true),
         ("[2606::1]", "0.0.0.0/0", false),
         ("10.1.2.0/24", "10.0.0.0/8", true),
-        // What is special is not within what has it among others: that does not reach it.
+        // A special-purpose address does not lie within a larger network, which does not reach it.
         ("10.1.2.0/24", "0.0.0.0/0", false),
         ("127.0.0.1", "0.0.0.0/0", false),
         ("127.0.0.1", "127.0.0.0/8", true),
@@ -186,7 +186,7 @@ fn a_rule_lies_within_another_where_it_reaches_no_more() {
     }
 }
 
-/// Addresses of which each is special, and a rule that names it.
+/// Special-purpose addresses, each with a rule that names it.
 const SPECIAL: [(&str, &str); 26] = [
     ("0.0.0.0", "0.0.0.0/8"),
     ("10.1.2.3", "10.0.0.0/8"),
@@ -217,7 +217,7 @@ const SPECIAL: [(&str, &str); 26] = [
 ];
 
 #[test]
-fn what_is_special_is_reached_by_its_address_only() {
+fn special_purpose_address_is_reached_only_by_address() {
     let everything = rules(&["0.0.0.0/0", "[::]/0", "*"]);
     let names = ["example.com".parse::<Name>().unwrap()];
     for (special, named) in SPECIAL {
@@ -227,7 +227,7 @@ fn what_is_special_is_reached_by_its_address_only() {
             let why = reach.allows(Protocol::Tcp, target, names, |_| false).expect_err(special);
             assert!(matches!(why, DenialReason::Special(_)), "{special} {names:?}: {why}");
         }
-        assert!(!reach.addresses(target.ip().to_canonical()), "{special}");
+        assert!(!reach.has_rule_for(target.ip().to_canonical()), "{special}");
         let reach = Reach::new(rules(&[named]), &[], &[]);
         assert_eq!(reach.allows(Protocol::Tcp, target, &[], |_| false), Ok(None), "{special} by {named}");
     }
@@ -252,7 +252,7 @@ fn what_is_special_is_reached_by_its_address_only() {
 }
 
 #[test]
-fn an_address_is_reached_by_a_name_that_it_was_found_by_with_the_ports_of_that_rule() {
+fn address_is_reached_by_resolved_name_on_ports_of_its_rule() {
     let reach = Reach::new(rules(&["example.com:443", "*.test.example:53/udp", "8.8.8.0/24:80"]), &[], &[]);
     let name = |text: &str| text.parse::<Name>().unwrap();
     let (found, other, below) = ([name("example.com")], [name("other.example")], [name("a.test.example")]);
@@ -268,17 +268,17 @@ fn an_address_is_reached_by_a_name_that_it_was_found_by_with_the_ports_of_that_r
     assert_eq!(allows(Protocol::Tcp, "8.8.8.8:80", &found), Ok(None));
     assert_eq!(allows(Protocol::Tcp, "8.8.8.8:443", &[]), Err(DenialReason::NoRule));
     assert!(matches!(allows(Protocol::Tcp, "127.0.0.1:443", &found), Err(DenialReason::Special("loopback"))));
-    assert!(reach.names(&found[0]) && reach.names(&below[0]) && !reach.names(&other[0]));
+    assert!(reach.allows_lookup(&found[0]) && reach.allows_lookup(&below[0]) && !reach.allows_lookup(&other[0]));
 }
 
 #[test]
-fn the_daemons_own_ports_are_reached_where_the_operator_names_them_with_their_address() {
-    let here = |address: IpAddr| address.is_loopback();
-    let of_operator = |text: &str| {
-        let of_caller = rules(&["127.0.0.1:2375", "[::1]:2375", "8.8.8.8:2375"]);
-        Reach::new(of_caller, &[2375], &rules(&[text]))
+fn daemon_port_is_reached_only_with_exact_operator_rule() {
+    let is_local = |address: IpAddr| address.is_loopback();
+    let reach_with_operator_rule = |text: &str| {
+        let caller_rules = rules(&["127.0.0.1:2375", "[::1]:2375", "8.8.8.8:2375"]);
+        Reach::new(caller_rules, &[2375], &rules(&[text]))
     };
-    let allows = |reach: &Reach, target: &str| reach.allows(Protocol::Tcp, address(target), &[], here).is_ok();
+    let allows = |reach: &Reach, target: &str| reach.allows(Protocol::Tcp, address(target), &[], is_local).is_ok();
     for (named, v4, v6) in [
         ("127.0.0.0/8", false, false),
         ("127.0.0.0/8:2375", false, false),
@@ -288,24 +288,24 @@ fn the_daemons_own_ports_are_reached_where_the_operator_names_them_with_their_ad
         ("127.0.0.1:2375", true, false),
         ("[::1]:2375", false, true),
     ] {
-        let reach = of_operator(named);
+        let reach = reach_with_operator_rule(named);
         assert_eq!((allows(&reach, "127.0.0.1:2375"), allows(&reach, "[::1]:2375")), (v4, v6), "{named}");
         assert!(allows(&reach, "8.8.8.8:2375"), "the same port of another machine is not the daemon's");
     }
     let reach = Reach::new(rules(&["127.0.0.1", "127.0.0.1/udp"]), &[2375], &[]);
     for (protocol, target, allowed) in [
-        (Protocol::Tcp, "127.0.0.1:2375", Err(DenialReason::Own)),
+        (Protocol::Tcp, "127.0.0.1:2375", Err(DenialReason::DaemonPort)),
         (Protocol::Tcp, "127.0.0.1:80", Ok(None)),
         (Protocol::Udp, "127.0.0.1:2375", Ok(None)),
     ] {
-        assert_eq!(reach.allows(protocol, address(target), &[], here), allowed, "{target}/{protocol}");
+        assert_eq!(reach.allows(protocol, address(target), &[], is_local), allowed, "{target}/{protocol}");
     }
 }
 
-/// Every combination of a world of rules: whatever comes out of three sources is reached by each of them that said anything.
+/// Combines rules from a small set: each of the three sources that has rules reaches everything in the result.
 #[test]
-fn what_is_granted_is_never_wider_than_any_source() {
-    static WORLD: LazyLock<Vec<Vec<Rule>>> = LazyLock::new(|| {
+fn granted_rules_are_never_wider_than_any_source() {
+    static RULE_SETS: LazyLock<Vec<Vec<Rule>>> = LazyLock::new(|| {
         let singles = [
             "*",
             "*.example.com",
@@ -326,69 +326,72 @@ fn what_is_granted_is_never_wider_than_any_source() {
     let targets =
         ["10.1.2.3:80", "10.9.9.9:85", "8.8.8.8:80", "9.9.9.9:443", "127.0.0.1:80", "127.0.0.1:81"].map(address);
     let names = ["example.com", "b.example.com", "x.a.example.com", "other.example"].map(|name| name.parse().unwrap());
-    // What a list of rules reaches, as a list of answers.
+    // Returns for each target whether a list of rules reaches it.
     let reached = |rules: &[Rule]| -> Vec<bool> {
         let reach = Reach::new(rules.to_vec(), &[], &[]);
         let of = |protocol, target, names: &[Name]| reach.allows(protocol, target, names, |_| false).is_ok();
-        let mut reached: Vec<_> = names.iter().map(|name| reach.names(name)).collect();
+        let mut reached: Vec<_> = names.iter().map(|name| reach.allows_lookup(name)).collect();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             reached.extend(targets.iter().map(|target| of(protocol, *target, &[])));
             reached.extend(names.iter().map(|name| of(protocol, address("9.9.9.9:443"), std::slice::from_ref(name))));
         }
         reached
     };
-    let asked = |rules: Option<&Vec<Rule>>| PolicyRequest { network: rules.cloned(), ..PolicyRequest::NOTHING };
-    let said = || WORLD.iter().map(Some).chain([None]);
-    let reaches: Vec<_> = WORLD.iter().map(|rules| (rules, reached(rules))).collect();
+    let request = |rules: Option<&Vec<Rule>>| PolicyRequest { network: rules.cloned(), ..PolicyRequest::EMPTY };
+    let requests = || RULE_SETS.iter().map(Some).chain([None]);
+    let reaches: Vec<_> = RULE_SETS.iter().map(|rules| (rules, reached(rules))).collect();
     let within = |inner: &[bool], outer: Option<&Vec<Rule>>| {
         let Some(outer) = outer else { return true };
-        let (_, outer) = reaches.iter().find(|(rules, _)| *rules == outer).expect("it is of the world");
+        let (_, outer) = reaches.iter().find(|(rules, _)| *rules == outer).expect("the rules are in the set");
         inner.iter().zip(outer).all(|(inner, outer)| *outer || !inner)
     };
-    for operator in WORLD.iter() {
+    for operator in RULE_SETS.iter() {
         let ceiling = Ceiling { network: operator.clone(), ..Ceiling::default() };
-        for (manifest, caller) in said().flat_map(|manifest| said().map(move |caller| (manifest, caller))) {
-            let granted = ceiling.judge("wc", &asked(manifest), &asked(caller)).policy.network;
+        for (manifest, caller) in requests().flat_map(|manifest| requests().map(move |caller| (manifest, caller))) {
+            let granted = ceiling.evaluate("wc", &request(manifest), &request(caller)).policy.network;
             let reached = reached(&granted);
             for source in [Some(operator), manifest, caller] {
                 assert!(within(&reached, source), "{granted:?} of {operator:?}, {manifest:?}, {caller:?}");
             }
-            assert!(granted.is_empty() || manifest.is_some() || caller.is_some(), "nobody asked for {granted:?}");
+            assert!(granted.is_empty() || manifest.is_some() || caller.is_some(), "nobody requested {granted:?}");
         }
     }
 }
 
 #[test]
-fn a_rule_that_is_not_granted_is_denied_with_what_is() {
-    let asked = |texts: &[&str]| PolicyRequest { network: Some(rules(texts)), ..PolicyRequest::NOTHING };
+fn denied_rule_names_the_rules_of_the_operator() {
+    let request = |texts: &[&str]| PolicyRequest { network: Some(rules(texts)), ..PolicyRequest::EMPTY };
     let ceiling = |texts: &[&str]| Ceiling { network: rules(texts), ..Ceiling::default() };
     for (operator, manifest, caller, why) in [
-        (&[][..], PolicyRequest::NOTHING, &["example.com"][..], "the operator grants no network"),
+        (&[][..], PolicyRequest::EMPTY, &["example.com"][..], "the operator grants no network"),
         (
             &["*.example.com:443"],
-            PolicyRequest::NOTHING,
+            PolicyRequest::EMPTY,
             &["example.com:443"],
-            "no rule of the operator's has all of it: *.example.com:443",
+            "the rules of the operator do not cover it: *.example.com:443",
         ),
-        (&["example.com"], asked(&["example.com:443"]), &["example.com:80"], "the manifest does without it"),
-        (&["example.com"], asked(&[]), &["example.com:80"], "the manifest does without it"),
+        (&["example.com"], request(&["example.com:443"]), &["example.com:80"], "the manifest does not request it"),
+        (&["example.com"], request(&[]), &["example.com:80"], "the manifest does not request it"),
     ] {
-        let denied = ceiling(operator).judge("wc", &manifest, &asked(caller)).allowed().expect_err(why);
+        let denied = ceiling(operator).evaluate("wc", &manifest, &request(caller)).into_policy().expect_err(why);
         assert!(denied.to_string().contains(why), "{denied}");
         assert!(denied.to_string().starts_with(&format!("network {} of the caller", caller[0])), "{denied}");
     }
-    let clamped =
-        ceiling(&["example.com"]).judge("wc", &asked(&["example.com:443", "other.example"]), &PolicyRequest::NOTHING);
+    let clamped = ceiling(&["example.com"]).evaluate(
+        "wc",
+        &request(&["example.com:443", "other.example"]),
+        &PolicyRequest::EMPTY,
+    );
     assert_eq!(clamped.policy.network, rules(&["example.com:443"]));
     assert_eq!(clamped.findings[0].verdict, Verdict::Clamped);
 }
 
 #[test]
-fn the_first_four_of_the_operators_rules_are_told() {
+fn denial_lists_first_four_rules_of_the_operator() {
     let why = |rules: &[&str]| {
         let ceiling = Ceiling { network: self::rules(rules), ..Ceiling::default() };
-        let asked = PolicyRequest { network: Some(self::rules(&["x.example"])), ..PolicyRequest::NOTHING };
-        ceiling.judge("wc", &PolicyRequest::NOTHING, &asked).findings[0].rule.clone()
+        let request = PolicyRequest { network: Some(self::rules(&["x.example"])), ..PolicyRequest::EMPTY };
+        ceiling.evaluate("wc", &PolicyRequest::EMPTY, &request).findings[0].rule.clone()
     };
     assert!(
         why(&["a.example", "b.example", "c.example", "d.example"])
@@ -400,7 +403,7 @@ fn the_first_four_of_the_operators_rules_are_told() {
 }
 
 #[test]
-fn a_name_is_kept_as_it_is_told_up_to_the_longest_that_there_is() {
+fn name_of_maximum_length_is_accepted() {
     let longest = ["a".repeat(61), "b".repeat(63), "c".repeat(63), "d".repeat(63)].join(".");
     assert_eq!(longest.parse::<Name>().unwrap().as_str(), longest);
     assert_eq!(format!("a{longest}").parse::<Name>(), Err(NameError::TooLong));
@@ -408,10 +411,10 @@ fn a_name_is_kept_as_it_is_told_up_to_the_longest_that_there_is() {
 }
 
 #[test]
-fn there_is_a_reach_where_there_is_a_rule() {
+fn reach_without_rules_is_none() {
     let ceiling = Ceiling { network: rules(&["*"]), ..Ceiling::default() };
     let policy = Policy { network: rules(&["192.0.2.7:443"]), ..Policy::default() };
     let reach = ceiling.reach(&policy, &[]).unwrap();
-    assert!(reach.addresses("192.0.2.7".parse().unwrap()) && !reach.addresses("192.0.2.8".parse().unwrap()));
+    assert!(reach.has_rule_for("192.0.2.7".parse().unwrap()) && !reach.has_rule_for("192.0.2.8".parse().unwrap()));
     assert!(ceiling.reach(&Policy::default(), &[]).is_none());
 }

@@ -1,16 +1,14 @@
-//! `Table`: a list of objects that can be sorted by a key.
+//! [`Table`]: a list of objects that can be sorted by a key.
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
-use super::{DecodeError, object, space};
+use super::error::DecodeError;
+use super::object::{Row, parse_object, white_space};
 
-/// A row of a table, and an object of a stream.
-pub type Row = Map<String, Value>;
-
-/// A list of objects. As JSON it is an array; [`Table::lines`] gives one a line.
+/// A list of objects. Serializes as a JSON array. [`Table::lines`] returns one object per line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Table {
@@ -18,56 +16,56 @@ pub struct Table {
 }
 
 impl Table {
-    /// Sorts by the values of `key`: rows without it first, then numbers by their size, then everything else by its text. Rows that are
-    /// equal keep their order. The ancestor compared a number with a text as text, by which no order is one.
+    /// Sorts by the values of `key`: rows without the key first, then numbers by value, then everything else by its text. Equal rows keep
+    /// their order. The ancestor compared numbers with texts as text, which is not a consistent order.
     pub fn sort(&mut self, key: &str) {
         self.rows.sort_by(|a, b| compare(a.get(key), b.get(key)));
     }
 
-    /// The rows as JSON, one a line.
+    /// Returns the rows as JSON, one per line.
     pub fn lines(&self) -> String {
-        self.rows.iter().map(|row| serde_json::to_string(row).expect("a map of JSON is JSON") + "\n").collect()
+        self.rows.iter().map(|row| serde_json::to_string(row).expect("a JSON map serializes") + "\n").collect()
     }
 
-    /// Reads rows until what is not one; those before it stay.
-    pub(super) fn read(&mut self, text: &[u8]) -> Result<(), DecodeError> {
-        let begin = space(text);
-        if text.get(begin) == Some(&b'[') { self.read_array(text, begin) } else { self.read_lines(text) }
+    /// Decodes rows up to the first text that is not one. Keeps the rows before it.
+    pub(super) fn decode(&mut self, text: &[u8]) -> Result<(), DecodeError> {
+        let start = white_space(text);
+        if text.get(start) == Some(&b'[') { self.decode_array(text, start) } else { self.decode_sequence(text) }
     }
 
-    fn read_lines(&mut self, text: &[u8]) -> Result<(), DecodeError> {
+    fn decode_sequence(&mut self, text: &[u8]) -> Result<(), DecodeError> {
         let mut at = 0;
-        while let Some((row, place)) = object(text, at, 0)? {
+        while let Some((row, range)) = parse_object(text, at, 0)? {
             self.rows.push(row);
-            at = place.end;
+            at = range.end;
         }
         Ok(())
     }
 
-    fn read_array(&mut self, text: &[u8], begin: usize) -> Result<(), DecodeError> {
-        let truncated = || DecodeError::Truncated { at: begin as u64 };
-        let next = |at: usize| at + space(&text[at..]);
-        let mut at = next(begin + 1);
+    fn decode_array(&mut self, text: &[u8], start: usize) -> Result<(), DecodeError> {
+        let truncated = || DecodeError::Truncated { at: start as u64 };
+        let skip = |at: usize| at + white_space(&text[at..]);
+        let mut at = skip(start + 1);
         if text.get(at) == Some(&b']') {
-            return self.ends(text, at + 1);
+            return self.check_end(text, at + 1);
         }
         loop {
-            let (row, place) = object(text, at, 0)?.ok_or_else(truncated)?;
+            let (row, range) = parse_object(text, at, 0)?.ok_or_else(truncated)?;
             self.rows.push(row);
-            at = next(place.end);
+            at = skip(range.end);
             match text.get(at) {
                 Some(b',') => at += 1,
-                Some(b']') => return self.ends(text, at + 1),
+                Some(b']') => return self.check_end(text, at + 1),
                 Some(_) => return Err(syntax(at, "expected `,` or `]`")),
                 None => return Err(truncated()),
             }
         }
     }
 
-    /// Nothing but white space may follow an array.
-    fn ends(&self, text: &[u8], at: usize) -> Result<(), DecodeError> {
-        let after = at + space(&text[at..]);
-        if after == text.len() { Ok(()) } else { Err(syntax(after, "expected the end after the array")) }
+    /// Checks that only white space follows the array.
+    fn check_end(&self, text: &[u8], at: usize) -> Result<(), DecodeError> {
+        let after = at + white_space(&text[at..]);
+        if after == text.len() { Ok(()) } else { Err(syntax(after, "expected the end of the stream after the array")) }
     }
 }
 
@@ -79,12 +77,12 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
     match (a, b) {
         (Some(Value::Number(a)), Some(Value::Number(b))) => compare_numbers(a, b),
         (Some(Value::String(a)), Some(Value::String(b))) => a.cmp(b),
-        (Some(a), Some(b)) => rank(a).cmp(&rank(b)).then_with(|| text(a).cmp(&text(b))),
+        (Some(a), Some(b)) => type_rank(a).cmp(&type_rank(b)).then_with(|| text(a).cmp(&text(b))),
         (a, b) => a.is_some().cmp(&b.is_some()),
     }
 }
 
-fn rank(value: &Value) -> u8 {
+fn type_rank(value: &Value) -> u8 {
     u8::from(!value.is_number())
 }
 
@@ -92,13 +90,13 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// By size; where two are the same as floating-point numbers, whole ones by their digits, and before those that are not whole.
+/// Compares by value. Numbers that are equal as floating-point numbers compare as integers, and integers come before other numbers.
 fn compare_numbers(a: &Number, b: &Number) -> Ordering {
     let float = |number: &Number| number.as_f64().unwrap_or(f64::NAN);
-    let whole = |number: &Number| number.as_i128();
-    let by_digits = || match (whole(a), whole(b)) {
+    let integer = |number: &Number| number.as_i128();
+    let as_integers = || match (integer(a), integer(b)) {
         (Some(a), Some(b)) => a.cmp(&b),
         (a, b) => b.is_some().cmp(&a.is_some()),
     };
-    float(a).total_cmp(&float(b)).then_with(by_digits)
+    float(a).total_cmp(&float(b)).then_with(as_integers)
 }

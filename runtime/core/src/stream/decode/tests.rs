@@ -1,26 +1,27 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
 
+use super::object::{CHUNK, ObjectDecoder};
 use super::*;
 use crate::stream::{Source, pipe};
 
-/// What is told of an error: where, and why.
-fn told(error: Option<DecodeError>) -> String {
+/// Returns the text of an error, or an empty text.
+fn message(error: Option<DecodeError>) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
 async fn last(text: &str) -> (Value, String) {
-    let Decoded { value, error } = last_object(Source::of(text.to_owned()), 100).await;
-    (value.map_or(Value::Null, Value::Object), told(error))
+    let Decoded { value, error } = last_object(Source::from_bytes(text.to_owned()), 100).await;
+    (value.map_or(Value::Null, Value::Object), message(error))
 }
 
 async fn rows(text: &str) -> (Value, String) {
-    let Decoded { value, error } = table(Source::of(text.to_owned()), 100).await;
-    (serde_json::to_value(value).unwrap(), told(error))
+    let Decoded { value, error } = table(Source::from_bytes(text.to_owned()), 100).await;
+    (serde_json::to_value(value).unwrap(), message(error))
 }
 
 #[tokio::test]
-async fn the_last_object_counts_and_an_error_stands_beside_it() {
+async fn last_object_returns_last_object_and_first_error() {
     for (text, value, error) in [
         ("", Value::Null, ""),
         (" \n", Value::Null, ""),
@@ -33,14 +34,14 @@ async fn the_last_object_counts_and_an_error_stands_beside_it() {
         ("{\"a\":\n\n!}", Value::Null, "byte 7: expected value"),
         ("{\"a\":1} 7 {\"b\":2}", json!({"a": 1}), "byte 8: expected an object"),
         ("[{\"a\":1}]", Value::Null, "byte 0: expected an object"),
-        ("{\"a\":1}{\"b\":", json!({"a": 1}), "byte 7: the stream ends within what begins there"),
+        ("{\"a\":1}{\"b\":", json!({"a": 1}), "byte 7: the stream ends inside the value that starts here"),
     ] {
         assert_eq!(last(text).await, (value, error.to_owned()), "{text:?}");
     }
 }
 
 #[tokio::test]
-async fn a_table_is_an_array_or_objects_one_behind_the_other() {
+async fn table_decodes_array_or_sequence_of_objects() {
     let two = json!([{"a": 1}, {"b": [2, {}]}]);
     for text in [
         "[{\"a\":1},{\"b\":[2,{}]}]",
@@ -54,13 +55,13 @@ async fn a_table_is_an_array_or_objects_one_behind_the_other() {
     for (text, value, error) in [
         ("", json!([]), ""),
         ("[]", json!([]), ""),
-        ("[", json!([]), "byte 0: the stream ends within what begins there"),
-        ("[{\"a\":1}", one.clone(), "byte 0: the stream ends within what begins there"),
-        ("[{\"a\":1},", one.clone(), "byte 0: the stream ends within what begins there"),
+        ("[", json!([]), "byte 0: the stream ends inside the value that starts here"),
+        ("[{\"a\":1}", one.clone(), "byte 0: the stream ends inside the value that starts here"),
+        ("[{\"a\":1},", one.clone(), "byte 0: the stream ends inside the value that starts here"),
         ("[{\"a\":1},]", one.clone(), "byte 9: expected value"),
         ("[{\"a\":1},7]", one.clone(), "byte 9: expected an object"),
         ("[{\"a\":1} {\"b\":2}]", one.clone(), "byte 9: expected `,` or `]`"),
-        ("[{\"a\":1}] x", one.clone(), "byte 10: expected the end after the array"),
+        ("[{\"a\":1}] x", one.clone(), "byte 10: expected the end of the stream after the array"),
         ("{\"a\":1}x", one, "byte 7: expected value"),
     ] {
         assert_eq!(rows(text).await, (value, error.to_owned()), "{text:?}");
@@ -68,20 +69,23 @@ async fn a_table_is_an_array_or_objects_one_behind_the_other() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_an_error_and_not_kept() {
+async fn value_longer_than_bound_is_an_error() {
     let long = format!("{{\"a\":1}}{{\"b\":\"{}\"}}{{\"c\":3}}", "x".repeat(100));
-    assert_eq!(last(&long).await, (json!({"a": 1}), "byte 7: what begins there takes more than 100 bytes".to_owned()));
+    assert_eq!(
+        last(&long).await,
+        (json!({"a": 1}), "byte 7: the value that starts here is longer than 100 bytes".to_owned())
+    );
     let many = "{\"a\":1}".repeat(20);
-    assert_eq!(last(&many).await, (json!({"a": 1}), String::new()), "the bound is that of one object");
+    assert_eq!(last(&many).await, (json!({"a": 1}), String::new()), "the bound applies to each object");
     let (value, error) = rows(&many).await;
     assert_eq!(
         (value.as_array().unwrap().len(), error.as_str()),
-        (14, "byte 0: what begins there takes more than 100 bytes")
+        (14, "byte 0: the value that starts here is longer than 100 bytes")
     );
 }
 
-/// A writer of a million bytes after garbage, into a pipe that holds a few: it ends only where all is read.
-async fn garbage_first<T>(decode: impl AsyncFnOnce(Source) -> Decoded<T>) -> Option<DecodeError> {
+/// Writes invalid text and a million bytes into a small pipe, which ends only if `decode` reads all of it. Returns the error.
+async fn error_after_garbage<T>(decode: impl AsyncFnOnce(Source) -> Decoded<T>) -> Option<DecodeError> {
     let (mut sink, source) = pipe(64);
     let writing = async move {
         sink.write_all(b"{\"a\":1} garbage first ").await.unwrap();
@@ -91,40 +95,40 @@ async fn garbage_first<T>(decode: impl AsyncFnOnce(Source) -> Decoded<T>) -> Opt
 }
 
 #[tokio::test]
-async fn garbage_keeps_no_writer_waiting() {
-    let error = garbage_first(async |source| last_object(source, OBJECT_SIZE).await).await;
-    assert_eq!(told(error), "byte 8: expected value");
-    let error = garbage_first(async |source| table(source, TABLE_SIZE).await).await;
-    assert_eq!(told(error), "byte 8: expected value");
-    let error = garbage_first(async |source| table(source, 32).await).await;
-    assert_eq!(told(error), "byte 8: expected value", "what is wrong counts before what is too much");
+async fn invalid_text_does_not_block_the_writer() {
+    let error = error_after_garbage(async |source| last_object(source, OBJECT_SIZE).await).await;
+    assert_eq!(message(error), "byte 8: expected value");
+    let error = error_after_garbage(async |source| table(source, TABLE_SIZE).await).await;
+    assert_eq!(message(error), "byte 8: expected value");
+    let error = error_after_garbage(async |source| table(source, 32).await).await;
+    assert_eq!(message(error), "byte 8: expected value", "the syntax error comes before the limit");
 }
 
 #[tokio::test]
-async fn objects_are_found_however_they_arrive() {
+async fn last_object_decodes_objects_that_arrive_in_any_chunks() {
     let (mut sink, source) = pipe(1);
     let text = (0..3000).map(|number| format!("{{\"number\":{number},\"text\":\"}}{{\\\"\"}} ")).collect::<String>();
     let writing = async move { sink.write_all(text.as_bytes()).await.unwrap() };
     let ((), decoded) = tokio::join!(writing, last_object(source, 64));
-    assert_eq!((told(decoded.error), &decoded.value.unwrap()["number"]), (String::new(), &json!(2999)));
+    assert_eq!((message(decoded.error), &decoded.value.unwrap()["number"]), (String::new(), &json!(2999)));
 }
 
 #[tokio::test]
-async fn white_space_takes_no_memory() {
-    let mut objects = Objects { buffer: BytesMut::new(), offset: 0, parsed: 0, bound: 100, last: None };
+async fn white_space_is_not_buffered() {
+    let mut decoder = ObjectDecoder::new(100);
     for _ in 0..1000 {
-        objects.buffer.extend_from_slice(&[b' '; 1000]);
-        objects.take_whole().unwrap();
-        assert!(objects.buffer.len() <= PIECE, "{}", objects.buffer.len());
+        decoder.buffer.extend_from_slice(&[b' '; 1000]);
+        decoder.decode_complete().unwrap();
+        assert!(decoder.buffer.len() <= CHUNK, "{}", decoder.buffer.len());
     }
     let blank = " ".repeat(100_000);
     assert_eq!(last(&format!("{blank}{{}}{blank}x")).await, (json!({}), "byte 200002: expected value".to_owned()));
 }
 
-/// Fails after what it holds.
-struct Broken(&'static [u8]);
+/// Fails after its content.
+struct FailingReader(&'static [u8]);
 
-impl AsyncRead for Broken {
+impl AsyncRead for FailingReader {
     fn poll_read(
         mut self: std::pin::Pin<&mut Self>,
         _cx: &mut std::task::Context<'_>,
@@ -140,17 +144,17 @@ impl AsyncRead for Broken {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_is_told_beside_what_was_understood() {
-    let decoded = table(Broken(b"{\"a\":1}{\"b\""), 100).await;
+async fn read_error_is_returned_with_decoded_values() {
+    let decoded = table(FailingReader(b"{\"a\":1}{\"b\""), 100).await;
     assert!(matches!(decoded.error, Some(DecodeError::Read(_))), "{decoded:?}");
     assert_eq!(decoded.value.lines(), "{\"a\":1}\n");
-    let decoded = last_object(Broken(b"{\"a\":1}"), 100).await;
+    let decoded = last_object(FailingReader(b"{\"a\":1}"), 100).await;
     assert!(matches!(decoded.error, Some(DecodeError::Read(_))), "{decoded:?}");
     assert_eq!(decoded.value.unwrap()["a"], 1);
 }
 
 #[test]
-fn a_table_is_sorted_by_numbers_and_then_by_text() {
+fn sort_orders_numbers_by_value_and_then_text() {
     let values = [
         json!("b"),
         json!(10),
@@ -191,7 +195,7 @@ fn a_table_is_sorted_by_numbers_and_then_by_text() {
 }
 
 #[test]
-fn an_order_is_one_whatever_is_in_the_table() {
+fn sort_of_mixed_values_is_a_consistent_order() {
     let mut table = Table::default();
     for number in 0..2000_u64 {
         let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -40,7 +40,7 @@ impl Wake for Observer {
             free: counts.free,
             listed: self.engine.jobs().iter().filter(|job| job.id() == self.job.id()).count(),
             totals: self.job.resolved().totals().report().jobs,
-            runs: self.engine.run_metrics().outcomes.of(&[("outcome", "cancelled")]).get(),
+            runs: self.engine.run_metrics().outcomes.get(&[("outcome", "cancelled")]).get(),
             is_recorded: record.is_some_and(|record| record.job().is_none() && record.has_ended()),
             is_guard_dropped: self.is_guard_dropped.load(Ordering::SeqCst),
         };

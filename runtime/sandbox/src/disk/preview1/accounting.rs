@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::outcome::Room;
+use capstan_core::outcome::DiskResource;
 use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Fdflags, Filesize, Filetype, Lookupflags, Size};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
@@ -135,7 +135,7 @@ impl Host {
     /// is called and reports why.
     pub(super) async fn check_can_create(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: Path) -> Answer<()> {
         let Some((ledger, handle)) = self.mount_of(fd) else { return Ok(()) };
-        if ledger.remaining(handle.mount, Room::Files) > 0 {
+        if ledger.remaining(handle.mount, DiskResource::Files) > 0 {
             return Ok(());
         }
         match self.wasi.path_filestat_get(memory, fd, Lookupflags::empty(), path).await {
@@ -144,12 +144,12 @@ impl Host {
             Err(error) if matches!(error.downcast_ref(), Some(Errno::Badf | Errno::Notdir)) => return Ok(()),
             Err(_) => {}
         }
-        self.mount_of(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, Room::Files).into()))
+        self.mount_of(fd).map_or(Ok(()), |(ledger, handle)| Err(ledger.deny(handle.mount, DiskResource::Files).into()))
     }
 
     /// Records it if a call failed because the file system has no more of `resource`. Returns `answer`, but as the error for an exceeded
     /// quota if that is the reason.
-    pub(super) async fn record_failure<T>(&mut self, fd: Fd, resource: Room, answer: Answer<T>) -> Answer<T> {
+    pub(super) async fn record_failure<T>(&mut self, fd: Fd, resource: DiskResource, answer: Answer<T>) -> Answer<T> {
         let Err(error) = answer else { return answer };
         let failure = match error.downcast_ref() {
             Some(Errno::Nospc) => FsFailure::NoSpace,

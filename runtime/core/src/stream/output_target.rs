@@ -1,21 +1,23 @@
-//! `Outlet`: where one stream of a job goes, while the job is described.
+//! [`OutputTarget`]: the sinks of one output stream of a job, collected before the job starts.
 
-use super::{FanOut, Sink};
+use super::fanout::FanOut;
+use super::pipe::Sink;
 
-/// Nowhere, to one sink, or to several through a fan-out: who has one pays for no more.
+/// No sink, one sink, or several sinks behind a fan-out. A stream with one sink does not pay for a fan-out.
 #[derive(Debug, Default)]
-pub enum Outlet {
+pub enum OutputTarget {
     #[default]
-    Nowhere,
+    Discard,
     One(Sink),
     Many(FanOut, Sink),
 }
 
-impl Outlet {
-    /// This outlet with one more sink.
-    pub fn and(self, sink: Sink) -> Self {
+impl OutputTarget {
+    /// Returns this target with one more sink.
+    #[must_use]
+    pub fn with_sink(self, sink: Sink) -> Self {
         match self {
-            Self::Nowhere => Self::One(sink),
+            Self::Discard => Self::One(sink),
             Self::One(first) => {
                 let (fan_out, all) = FanOut::new();
                 fan_out.add(first);
@@ -29,18 +31,18 @@ impl Outlet {
         }
     }
 
-    /// The fan-out of an outlet with several sinks.
+    /// Returns the fan-out if there are several sinks.
     pub fn fan_out(&self) -> Option<FanOut> {
         match self {
             Self::Many(fan_out, _) => Some(fan_out.clone()),
-            Self::Nowhere | Self::One(_) => None,
+            Self::Discard | Self::One(_) => None,
         }
     }
 
-    /// What the job writes to.
+    /// Returns the sink to which the job writes.
     pub fn into_sink(self) -> Sink {
         match self {
-            Self::Nowhere => Sink::discard(),
+            Self::Discard => Sink::discard(),
             Self::One(sink) | Self::Many(_, sink) => sink,
         }
     }

@@ -1,0 +1,172 @@
+//! Limits: each level may lower them, and none may raise them.
+
+use std::num::NonZeroUsize;
+
+use crate::determinism::{Clock, Random};
+use crate::limits::Limits;
+use crate::policy::ceiling::Ceiling;
+use crate::policy::diagnostic::Source;
+use crate::policy::findings::Findings;
+use crate::policy::request::PolicyRequest;
+use crate::units::{format_duration, format_size};
+
+impl Ceiling {
+    /// Returns the limits, and the size of the scratch directory.
+    pub(super) fn evaluate_limits(
+        &self,
+        manifest: &PolicyRequest,
+        caller: &PolicyRequest,
+        clamps_manifest: bool,
+        findings: &mut Findings,
+    ) -> (Limits, u64) {
+        let mut limits = self.limits;
+        let mut scratch = 0;
+        let above_caller = if has_limits(manifest) { Source::Manifest } else { Source::Operator };
+        for (by, above, request, clamps) in [
+            (Source::Manifest, Source::Operator, manifest, clamps_manifest),
+            (Source::Caller, above_caller, caller, true),
+        ] {
+            if *request == PolicyRequest::EMPTY {
+                continue;
+            }
+            let mut reduction = Reduction { by, above, clamps, findings };
+            limits = reduction.reduce(limits, request);
+            if request.scratch.is_some() {
+                let is_set_by_manifest = by == Source::Caller && manifest.scratch.is_some();
+                let (max, above) =
+                    if is_set_by_manifest { (scratch, Source::Manifest) } else { (self.scratch, Source::Operator) };
+                scratch = Reduction { above, ..reduction }.min("scratch", max, request.scratch, format_size);
+            }
+        }
+        (limits, scratch)
+    }
+}
+
+/// Returns whether `request` contains any limit. Lists all keys, so that a new one cannot be forgotten.
+fn has_limits(request: &PolicyRequest) -> bool {
+    let PolicyRequest {
+        timeout,
+        cpu,
+        memory,
+        handles,
+        stdout,
+        stderr,
+        disk,
+        files,
+        connections,
+        traffic,
+        concurrency,
+        concurrency_per_key,
+        fuel,
+        clock,
+        random,
+        // Grants, a choice, and a limit whose diagnostic names its own source.
+        mounts: _,
+        pass_env: _,
+        secrets: _,
+        network: _,
+        features: _,
+        output: _,
+        scratch: _,
+    } = request;
+    timeout.or(*cpu).is_some()
+        || [memory, stdout, stderr, disk, files, connections, traffic].iter().any(|limit| limit.is_some())
+        || handles.or(*concurrency).or(*concurrency_per_key).is_some()
+        || fuel.is_some()
+        || clock.is_some()
+        || random.is_some()
+}
+
+/// Reduces limits to the request of one level.
+struct Reduction<'a> {
+    /// The source of the request.
+    by: Source,
+    /// The source of the limits so far.
+    above: Source,
+    /// Whether a request for more is clamped rather than denied.
+    clamps: bool,
+    findings: &'a mut Findings,
+}
+
+impl Reduction<'_> {
+    fn reduce(&mut self, limits: Limits, request: &PolicyRequest) -> Limits {
+        Limits {
+            timeout: self.min("timeout", limits.timeout, request.timeout, format_duration),
+            cpu: self.min_of_optional("cpu", limits.cpu, request.cpu, format_duration),
+            memory: self.min("memory", limits.memory, request.memory, format_size),
+            handles: self.min("handles", limits.handles, request.handles.map(Into::into), |n| n.to_string()),
+            hostcall: limits.hostcall,
+            stdout: self.min("stdout", limits.stdout, request.stdout, format_size),
+            stderr: self.min("stderr", limits.stderr, request.stderr, format_size),
+            concurrency: self.min_of_optional(
+                "concurrency",
+                limits.concurrency,
+                request.concurrency,
+                |n: NonZeroUsize| n.to_string(),
+            ),
+            concurrency_per_key: self.min_of_optional(
+                "concurrency_per_key",
+                limits.concurrency_per_key,
+                request.concurrency_per_key,
+                |n: NonZeroUsize| n.to_string(),
+            ),
+            disk: self.min("disk", limits.disk, request.disk, format_size),
+            files: self.min("files", limits.files, request.files, |n| n.to_string()),
+            connections: self.min("connections", limits.connections, request.connections, |n| n.to_string()),
+            traffic: self.min("traffic", limits.traffic, request.traffic, format_size),
+            fuel: self.min_of_optional("fuel", limits.fuel, request.fuel.map(Into::into), |n| n.to_string()),
+            clock: self.clock(limits.clock, request.clock),
+            random: self.random(limits.random, request.random),
+            // Neither choice is wider than the other, so the level closest to the run decides.
+            output: request.output.unwrap_or(limits.output),
+        }
+    }
+
+    /// Returns the smaller of the limit and the request.
+    fn min<T: Copy + Ord>(&mut self, key: &'static str, limit: T, requested: Option<T>, format: fn(T) -> String) -> T {
+        let Some(requested) = requested else { return limit };
+        if requested > limit {
+            let rule = format!("the {}'s {key} is {}", self.above, format(limit));
+            self.findings.limit(key, self.by, format(requested), format(limit), rule, self.clamps);
+        }
+        requested.min(limit)
+    }
+
+    /// Returns the smaller of the limit, if there is one, and the request.
+    fn min_of_optional<T: Copy + Ord>(
+        &mut self,
+        key: &'static str,
+        limit: Option<T>,
+        requested: Option<T>,
+        format: fn(T) -> String,
+    ) -> Option<T> {
+        match limit {
+            None => requested,
+            Some(limit) => Some(self.min(key, limit, requested, format)),
+        }
+    }
+
+    /// Returns the less precise of both clocks. Returns the requested one if both are fixed, because neither reveals the time.
+    fn clock(&mut self, limit: Clock, requested: Option<Clock>) -> Clock {
+        let Some(requested) = requested else { return limit };
+        if requested.precision_rank() >= limit.precision_rank() {
+            return requested;
+        }
+        let rule = format!("the {}'s clock is {limit}", self.above);
+        self.findings.limit("clock", self.by, requested.to_string(), limit.to_string(), rule, self.clamps);
+        limit
+    }
+
+    /// Returns the requested source of random bytes, unless the request is for real ones and the limit is a seed.
+    fn random(&mut self, limit: Random, requested: Option<Random>) -> Random {
+        match (limit, requested) {
+            (limit, None) => limit,
+            (limit @ Random::Seeded(_), Some(Random::Real)) => {
+                let rule = format!("the {}'s random is {limit}", self.above);
+                self.findings.limit("random", self.by, Random::Real.to_string(), limit.to_string(), rule, self.clamps);
+                limit
+            }
+            (_, Some(requested)) => requested,
+        }
+    }
+}
