@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use capstan_tests::guests;
 
 /// The files of `runtime/` that may open paths. They hand out the authority of the operator and the user.
-const OPEN_PATHS: &[&str] =
-    &["capstan/src/cli/paths.rs", "capstan/src/daemon/data_dirs.rs", "listen/src/listener/socket_file.rs"];
+const OPEN_PATHS: &[&str] = &[
+    "capstan/src/cli/paths.rs",
+    "capstan/src/daemon/files.rs",
+    "capstan/src/daemon/procfs.rs",
+    "listen/src/listener/socket_file.rs",
+];
 
 /// The files of `runtime/` that may read the environment.
-const READ_THE_ENVIRONMENT: &[&str] = &["capstan/src/cli/environment.rs", "capstan/src/daemon/data_dirs.rs"];
+const READ_THE_ENVIRONMENT: &[&str] = &["capstan/src/cli/environment.rs", "capstan/src/daemon/environment.rs"];
 
 /// The files of `runtime/` that may spawn a task without a tracker or a set, because they own the task themselves.
 const SPAWN: &[&str] = &[];

@@ -20,11 +20,13 @@ use capstan_tests::{Client, Daemon, Setup, eventually, guests};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
+/// The number of measured runs.
 const RUNS: usize = 200_000;
 /// The number of warm-up runs.
 const WARM_UP: usize = 20_000;
 /// The number of concurrent runs.
 const AT_A_TIME: usize = 16;
+/// The limit on the time of the test.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The relative growth of the resident memory that is tolerated.
 const DRIFT: f64 = 0.05;
@@ -33,7 +35,7 @@ fn main() {
     let runs = std::env::var("CAPSTAN_SOAK_RUNS").map_or(RUNS, |runs| runs.parse().unwrap());
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let soaked = runtime.block_on(async { tokio::time::timeout(TIMEOUT, soak(runs)).await });
-    assert!(soaked.is_ok(), "not done within {TIMEOUT:?}");
+    assert!(soaked.is_ok(), "the soak test did not finish within {TIMEOUT:?}");
 }
 
 async fn soak(runs: usize) {
@@ -46,20 +48,20 @@ async fn soak(runs: usize) {
 
     run_all(&client, WARM_UP).await;
     let before = Resources::settled(&daemon, &client, None).await;
-    let begun = Instant::now();
+    let start = Instant::now();
     run_all(&client, runs).await;
-    let took = begun.elapsed();
+    let took = start.elapsed();
     let after = Resources::settled(&daemon, &client, Some(before)).await;
 
     // A daemon that sees a failure prints its log, which is long.
     drop(daemon);
-    println!("{runs} runs in {took:.1?}, {:.0} a second, {AT_A_TIME} at a time", runs as f64 / took.as_secs_f64());
+    println!("{runs} runs in {took:.1?}, {:.0} per second, {AT_A_TIME} at a time", runs as f64 / took.as_secs_f64());
     println!("{:<10} {:>14} {:>8} {:>8}", "", "resident bytes", "files", "threads");
     for (when, held) in [("before", before), ("after", after)] {
         println!("{when:<10} {:>14} {:>8} {:>8}", held.resident, held.files, held.threads);
     }
     let drift = after.resident as f64 / before.resident as f64 - 1.0;
-    println!("memory moved by {:.1} %", 100.0 * drift);
+    println!("memory changed by {:.1} %", 100.0 * drift);
     assert!(drift < DRIFT, "the memory of the daemon has grown");
 }
 

@@ -5,7 +5,7 @@
 mod conversions;
 
 use capstan_engine::job::JobId;
-use capstan_listen::listenbuffer::Phase;
+use capstan_listen::listenbuffer::StartupPhase;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -36,7 +36,7 @@ pub(crate) struct Error {
     /// The job that the error is about.
     job: Option<Box<JobId>>,
     /// The phase of the start that the daemon is in.
-    phase: Option<Phase>,
+    phase: Option<StartupPhase>,
     /// Whether the connection ends with the response, because the rest of the request is not read.
     closes_connection: bool,
 }
@@ -147,7 +147,7 @@ impl Error {
         Self { is_retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", reason) }
     }
 
-    pub(crate) fn starting_in(phase: Phase) -> Self {
+    pub(crate) fn starting_in(phase: StartupPhase) -> Self {
         Self { phase: Some(phase), ..Self::starting(&format!("the daemon is starting: {phase}")) }
     }
 

@@ -38,7 +38,7 @@ pub(super) async fn accept_tls(
                 }
                 // The client can read the alert only if the connection is not reset over input that arrived after its mistake.
                 HandshakeError::Failed { stream, .. } => Peer::new(Stream::Tcp(stream)).close().await,
-                HandshakeError::Gone | HandshakeError::Late | HandshakeError::Crowded => {}
+                HandshakeError::Disconnected | HandshakeError::TimedOut | HandshakeError::Evicted => {}
             }
             None
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_listen::listenbuffer::{GateState, ListenBuffer, Policy};
+use capstan_listen::listenbuffer::{GateState, ListenBuffer, StartupPolicy};
 use capstan_listen::listener::{Address, Listener, Stream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -74,7 +74,7 @@ impl Server {
                 () = self.closed.cancelled() => break,
             };
             let Ok(stream) = buffer.accept().await else { break };
-            let is_early = policy == Policy::Answer && gate.state() != GateState::Open;
+            let is_early = policy == StartupPolicy::Answer && gate.state() != GateState::Open;
             let startup_queue = is_early.then(|| self.api.startup_queue.clone());
             let tls = buffer.listener().tls().cloned();
             let permit = stream.peer().map(|peer| self.connection_limit.acquire(peer.ip())).transpose();

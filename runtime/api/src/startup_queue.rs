@@ -88,7 +88,7 @@ pub(super) async fn reject_all(buffer: &ListenBuffer<Listener>, reason: &str) {
     let all = async {
         loop {
             // As many as may be open at a time; the next ones follow when these are closed.
-            let batch: Vec<_> = buffer.held().collect();
+            let batch: Vec<_> = buffer.drain().collect();
             if batch.is_empty() {
                 return;
             }
@@ -111,7 +111,7 @@ async fn reject(stream: Stream, tls: Option<&Arc<tls::Server>>, response: &[u8])
 
 #[cfg(test)]
 mod tests {
-    use capstan_listen::listenbuffer::Phase;
+    use capstan_listen::listenbuffer::StartupPhase;
     use hyper::Request;
     use tokio::net::UnixStream;
 
@@ -145,8 +145,8 @@ mod tests {
     async fn wait_answers_ping_and_ready_at_once_without_slot() {
         let gate = Gate::new();
         let queue = StartupQueue::with_capacity(gate.clone(), 0);
-        for phase in [Phase::Binding, Phase::Loading, Phase::Installing] {
-            gate.enter(phase);
+        for phase in [StartupPhase::Binding, StartupPhase::Loading, StartupPhase::Installing] {
+            gate.set_phase(phase);
             for path in ["/_ping", "/_ready", "/v1/_ping", "/v1/_ready?x=y"] {
                 let response = request_in(&queue).wait(path).await.unwrap_err();
                 let is_starting = response.contains("503") && response.contains(&format!(r#""phase":"{phase}""#));

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use capstan_engine::engine::Engine;
 use capstan_engine::handler_store::HandlerStore;
 use capstan_engine::tasks::Tasks;
-use capstan_listen::listenbuffer::{Gate, Policy};
+use capstan_listen::listenbuffer::{Gate, StartupPolicy};
 
 use super::allowed_hosts::AllowedHosts;
 use super::debug::mode::{DebugMode, ProcessNumbers};
@@ -43,7 +43,7 @@ pub struct Settings {
     /// Registers the tasks of the API, for `/debug/tasks`.
     pub tasks: Tasks,
     /// What happens to connections while the gate is shut. By default the kernel holds them.
-    pub policy: Policy,
+    pub policy: StartupPolicy,
     /// The limits of the HTTP layer for clients.
     pub http_limits: HttpLimits,
     /// The hosts and origins that TCP clients may name besides the daemon's own names.

@@ -13,9 +13,9 @@ use capstan_engine::engine;
 use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Call, Native};
 use capstan_engine::tasks::Tasks;
-use capstan_listen::listenbuffer::Phase;
-use capstan_listen::listenbuffer::{Gate, Policy};
-use capstan_listen::listener::{self, Address, Inherited};
+use capstan_listen::listenbuffer::StartupPhase;
+use capstan_listen::listenbuffer::{Gate, StartupPolicy};
+use capstan_listen::listener::{self, Address, InheritedSockets};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -41,10 +41,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 impl TestServer {
     /// Serves an API behind a shut gate, on a unix socket and on TCP.
     async fn shut() -> Self {
-        Self::shut_with(Policy::Hold, HttpLimits::default()).await
+        Self::shut_with(StartupPolicy::Hold, HttpLimits::default()).await
     }
 
-    async fn shut_with(policy: Policy, http_limits: HttpLimits) -> Self {
+    async fn shut_with(policy: StartupPolicy, http_limits: HttpLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 8, queue: 0 });
@@ -54,7 +54,7 @@ impl TestServer {
         let gate = Gate::new();
         let addresses = [Address::Unix(path.clone()), "tcp://127.0.0.1:0".parse().unwrap()];
         let listeners =
-            listener::bind(&addresses.map(Into::into), listener::Options::default(), None, &Inherited::none())
+            listener::bind(&addresses.map(Into::into), listener::Options::default(), None, &InheritedSockets::none())
                 .await
                 .unwrap();
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
@@ -234,8 +234,8 @@ async fn read_until(connection: &mut Box<dyn Connection>, needle: &str) -> Strin
 
 #[tokio::test]
 async fn connection_answered_behind_shut_gate_is_served_after_gate_opens() {
-    let served = TestServer::shut_with(Policy::Answer, HttpLimits::default()).await;
-    served.gate.enter(Phase::Installing);
+    let served = TestServer::shut_with(StartupPolicy::Answer, HttpLimits::default()).await;
+    served.gate.set_phase(StartupPhase::Installing);
     let mut connections = served.both().await;
     for connection in &mut connections {
         send(connection, "GET /v1/_ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -260,7 +260,7 @@ async fn connection_answered_behind_shut_gate_is_served_after_gate_opens() {
 
 #[tokio::test]
 async fn queued_requests_get_reason_when_gate_fails() {
-    let mut served = TestServer::shut_with(Policy::Answer, HttpLimits::default()).await;
+    let mut served = TestServer::shut_with(StartupPolicy::Answer, HttpLimits::default()).await;
     let mut held = served.both().await;
     for connection in &mut held {
         send(connection, &run_request("wait", "1.1")).await;

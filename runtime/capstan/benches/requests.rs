@@ -1,19 +1,20 @@
-//! What a run costs, beside what else there is: requests a second of the daemon, of a bare server, and of processes.
+//! Measures the cost of a run: requests per second of the daemon, compared with a bare server and with processes.
 //!
 //! ```text
-//! (a) a bare hyper server that answers `hello`           (d) a static native program, spawned and read
-//! (b) POST /handlers/hello/run, a module of Rust         (e) (b) beside 32 guests that spin
-//! (c) the same program as a component                    (f) /_ping beside them; (g) (h) these two with one client
+//! (a) a bare hyper server that responds with `hello`     (d) a static native program, spawned and read
+//! (b) POST /handlers/hello/run, a core module from Rust  (e) (b) beside 32 guests that spin
+//! (c) the same program as a component                    (f) /_ping beside them; (g) and (h): (f) and (e) with one client
 //! ```
 //!
-//! `overshoot` is how far beyond its limits a run gets, `crowd` what 10,000 guests that sleep take.
+//! Other measurements, by name: `inside` is runs in this process, `overshoot` how far a run exceeds its limits, `bombs` the cost of programs
+//! that are expensive to compile, and `crowd` the memory of 10,000 guests that sleep. Without a name, all are measured.
 //!
-//! (a), (b), (c) and (d) take turns in short rounds, so that what else the machine does falls on all alike; the medians are shown. Servers
-//! are processes of their own: the daemon is the real binary, with its log into a file, as it comes; the bare server has as many threads as
-//! the daemon's control side. The load is one thread of this process with 16 connections that are kept alive, over loopback. The crowd is the
-//! library in this process, and so without connections.
+//! (a) to (d) take turns in short rounds, so that other load on the machine affects all of them, and the medians are printed. Each server is a
+//! separate process. The daemon is the real binary with its default settings, and logs into a file. The bare server has as many threads as the
+//! daemon's control side. The load comes from one thread of this process, over 16 keep-alive connections on loopback. `crowd` and `inside` use
+//! the library in this process, without connections.
 //!
-//! `CAPSTAN_BENCH_BINARY` names another binary of the daemon to measure, a release build for example.
+//! `CAPSTAN_BENCH_BINARY` names another binary of the daemon, for example a release build.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,20 +22,20 @@
     reason = "a benchmark reports by panicking, and reads its own process"
 )]
 
-#[path = "requests/bare.rs"]
-mod bare;
-#[path = "requests/bombs.rs"]
-mod bombs;
-#[path = "requests/crowd.rs"]
-mod crowd;
-#[path = "requests/inside.rs"]
-mod inside;
+#[path = "requests/bare_server.rs"]
+mod bare_server;
+#[path = "requests/compile_bombs.rs"]
+mod compile_bombs;
+#[path = "requests/in_process.rs"]
+mod in_process;
 #[path = "requests/load.rs"]
 mod load;
 #[path = "requests/native.rs"]
 mod native;
 #[path = "requests/overshoot.rs"]
 mod overshoot;
+#[path = "requests/sleeping_guests.rs"]
+mod sleeping_guests;
 
 use std::time::Duration;
 
@@ -43,41 +44,42 @@ use tokio::runtime::Builder;
 
 use self::load::{Figures, Target};
 
-/// Rounds of each that takes turns.
+/// The number of rounds of each measurement.
 const ROUNDS: usize = 5;
+/// The length of a round.
 const ROUND: Duration = Duration::from_secs(2);
-/// Guests that spin.
+/// The number of guests that spin.
 const SPINNING: usize = 32;
-/// Guests that sleep.
+/// The number of guests that sleep.
 const SLEEPING: usize = 10_000;
 
 fn main() {
-    if bare::is_asked_for() {
-        return bare::serve();
+    if bare_server::is_requested() {
+        return bare_server::serve();
     }
     let binary = std::env::var("CAPSTAN_BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_capstan").to_owned());
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{processors} processors in all, for servers and load; daemon: {binary}\n");
+    println!("{processors} processors for servers and load together; daemon: {binary}\n");
 
-    // A cargo that looks for tests in benchmarks gets the list it wants.
+    // Arguments of cargo start with `--`.
     let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|asked| asked == name);
-    if wanted("inside") {
-        ["hello.p1", "hello.p2"].into_iter().for_each(|program| inside::measure(&binary, program));
+    let is_selected = |name: &str| only.is_empty() || only.iter().any(|selected| selected == name);
+    if is_selected("inside") {
+        ["hello.p1", "hello.p2"].into_iter().for_each(|program| in_process::measure(&binary, program));
     }
-    if wanted("requests") {
+    if is_selected("requests") {
         requests(&binary);
     }
-    if wanted("overshoot") {
+    if is_selected("overshoot") {
         overshoot::measure(&binary);
     }
-    if wanted("bombs") {
-        bombs::measure(&binary);
+    if is_selected("bombs") {
+        compile_bombs::measure(&binary);
     }
-    if wanted("crowd") {
+    if is_selected("crowd") {
         let count = only.iter().find_map(|arg| arg.parse().ok()).unwrap_or(SLEEPING);
         for program in ["probe.p1", "probe.p2"] {
-            crowd::measure(&binary, program, count);
+            sleeping_guests::measure(&binary, program, count);
         }
     }
 }
@@ -91,7 +93,7 @@ fn requests(binary: &str) {
         client.push("p2", guests::compiled("hello.p2")).await;
         client.push("probe", guests::compiled("probe.p1")).await;
     });
-    let bare = bare::Server::start();
+    let bare = bare_server::Server::start();
     let native = native::Program::build();
 
     let served = Target::new(bare.pid(), bare.address(), "POST /", b"hello\n");
@@ -111,13 +113,13 @@ fn requests(binary: &str) {
     let spinning = runtime.block_on(spin(&daemon));
     let e: Vec<_> = (0..ROUNDS).map(|_| module.load(ROUND)).collect();
     let f: Vec<_> = (0..ROUNDS).map(|_| ping.load(ROUND)).collect();
-    // As a watcher asks: one after the other.
+    // One request at a time, like a monitor.
     let g: Vec<_> = (0..ROUNDS).map(|_| ping.load_over(1, ROUND)).collect();
     let h: Vec<_> = (0..ROUNDS).map(|_| module.load_over(1, ROUND)).collect();
     drop(spinning);
 
     let base = Figures::median(&a).rate;
-    println!("{:<44} {:>10} {:>8} {:>9} {:>9} {:>9}", "", "a second", "of (a)", "cpu µs", "p50 µs", "p99 µs");
+    println!("{:<44} {:>10} {:>8} {:>9} {:>9} {:>9}", "", "per second", "of (a)", "cpu µs", "p50 µs", "p99 µs");
     for (name, rounds) in [
         ("(a) bare hyper", &a),
         ("(b) a run of a module", &b),
@@ -134,7 +136,7 @@ fn requests(binary: &str) {
     println!("(e) keeps {:.0} % of (b)\n", 100.0 * Figures::median(&e).rate / Figures::median(&b).rate);
 }
 
-/// Guests that spin until what comes of this is dropped.
+/// Starts guests that spin until the returned exchanges are dropped.
 async fn spin(daemon: &Daemon) -> Vec<Exchange> {
     let client = daemon.client();
     let mut spinning = Vec::new();

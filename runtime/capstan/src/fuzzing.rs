@@ -1,6 +1,6 @@
-//! The fuzz targets of all crates, for `tests/fuzz`. Built under `cfg(fuzzing)` only.
+//! The fuzz targets of all crates, for `tests/fuzz`. They are built only with `cfg(fuzzing)`.
 //!
-//! A target reads its input through the code that serves. It returns whether it accepts the input, and panics if a property does not hold.
+//! A target reads its input with the code that serves. It returns whether it accepts the input, and panics if a property does not hold.
 //! The unit tests of each crate replay `tests/fuzz/corpus`.
 
 pub use capstan_api::fuzz_targets::routes;

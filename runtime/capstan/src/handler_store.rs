@@ -1,8 +1,8 @@
-//! The handlers that are kept: pushed, stored, and there again after a restart.
+//! `LocalHandlerStore`: the pushed handlers, which are stored in the data directory and survive a restart.
 //!
-//! A push compiles and links first, then stores, then changes the registry; whoever fails on the way changes nothing. At start the names
-//! come back without their code: a kept handler loads its program when it is first called, so that a daemon with a thousand of them is
-//! ready as soon as one with none.
+//! A push compiles and links the program, then stores it, and then changes the registry. A push that fails changes nothing. At the start of
+//! the daemon, only the names are restored: a stored handler loads its program at its first call, so a daemon with a thousand handlers is
+//! ready as fast as one with none.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,8 +15,7 @@ use capstan_core::manifest::Manifest;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
 use capstan_engine::engine::Engine;
-use capstan_engine::handler::HandlerName;
-use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
+use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, HandlerName};
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
 use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
 use capstan_sandbox::{Metering, Sandbox};
@@ -24,7 +23,7 @@ use capstan_store::{Artifacts, HandlerRecord, Programs, blocking};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, OnceCell};
 
-/// The kept handlers of an engine; clones are the same.
+/// The stored handlers of an engine. Clones share them.
 #[derive(Clone, Debug)]
 pub struct LocalHandlerStore(Arc<Inner>);
 
@@ -33,25 +32,26 @@ struct Inner {
     engine: Engine,
     sandbox: Sandbox,
     programs: Programs,
-    /// Held from the check of a precondition to the change of the registry, over the writing of files.
-    naming: Mutex<()>,
+    /// Locked from the check of a precondition until the registry has changed, which includes writing the files.
+    change: Mutex<()>,
 }
 
 impl LocalHandlerStore {
-    /// Keeps handlers of `engine` in `programs`.
+    /// Creates a store that puts the handlers of `engine` into `programs`.
     pub fn new(engine: Engine, sandbox: Sandbox, programs: Programs) -> Self {
-        Self(Arc::new(Inner { engine, sandbox, programs, naming: Mutex::new(()) }))
+        Self(Arc::new(Inner { engine, sandbox, programs, change: Mutex::new(()) }))
     }
 
-    /// Where their programs run.
+    /// Returns the sandbox that runs the programs.
     pub fn sandbox(&self) -> &Sandbox {
         &self.0.sandbox
     }
 
-    /// Registers every handler that was kept and clears `artifacts` of all other code; returns how many. Called once, before the gate opens. Blocks on the disk.
+    /// Registers all stored handlers, and removes the compiled code of all other programs from `artifacts`. Returns the number of handlers.
+    /// Call it once, before the gate opens. It blocks on the disk.
     ///
     /// # Errors
-    /// [`HandlerStoreError::Store`] where the folder cannot be read. A single damaged record is logged and left out.
+    /// [`HandlerStoreError::Store`] if the directory cannot be read. A damaged record is logged and skipped.
     pub fn restore(&self, artifacts: &Artifacts) -> Result<usize, HandlerStoreError> {
         let (mut restored, mut digests) = (Vec::new(), HashSet::new());
         for (name, record) in self.0.programs.load_all()? {
@@ -61,8 +61,8 @@ impl LocalHandlerStore {
                     digests.extend(record.info.digest.clone());
                     restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
                 }
-                (Err(error), _) => tracing::warn!(name, %error, "a kept handler is left out"),
-                (_, Err(error)) => tracing::warn!(name, %error, "a kept handler is left out"),
+                (Err(error), _) => tracing::warn!(name, %error, "a stored handler is skipped"),
+                (_, Err(error)) => tracing::warn!(name, %error, "a stored handler is skipped"),
             }
         }
         let count = restored.len();
@@ -88,33 +88,33 @@ impl HandlerStore for LocalHandlerStore {
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
         let record = HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() };
-        let (kept, only_if) = (self.clone(), only_if.clone());
-        // A task of its own: a client that leaves between the file and the registry must not part them.
+        let (store, only_if) = (self.clone(), only_if.clone());
+        // A task of its own: if the client disconnects, the file and the registry must still change together.
         let change = async move {
-            let _naming = kept.0.naming.lock().await;
-            kept.0.engine.check_put(&name, &only_if)?;
-            let programs = kept.0.programs.clone();
+            let _change = store.0.change.lock().await;
+            store.0.engine.check_put(&name, &only_if)?;
+            let programs = store.0.programs.clone();
             let (stored_name, stored) = (name.clone(), record.clone());
             blocking(move || programs.put(stored_name.as_str(), &stored, &wasm)).await?;
             let created = record.created;
-            let program = Program::new(&kept, record, Some((metering, loaded)));
-            Ok((kept.0.engine.put(name, program, created, &only_if)?, findings))
+            let program = Program::new(&store, record, Some((metering, loaded)));
+            Ok((store.0.engine.put(name, program, created, &only_if)?, findings))
         };
         self.0.engine.run_to_completion(change).await
     }
 
     async fn remove(&self, name: &str, only_if: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError> {
-        let (kept, name, only_if) = (self.clone(), name.to_owned(), only_if.clone());
+        let (store, name, only_if) = (self.clone(), name.to_owned(), only_if.clone());
         let change = async move {
-            let _naming = kept.0.naming.lock().await;
-            let engine = &kept.0.engine;
+            let _change = store.0.change.lock().await;
+            let engine = &store.0.engine;
             let resolved = engine.resolve(&name)?;
             if resolved.source() == Source::CatchAll {
                 return Err(RegistryError::Unknown(name).into());
             }
             engine.check_put(resolved.name(), &only_if)?;
-            let (programs, forgotten) = (kept.0.programs.clone(), name.clone());
-            blocking(move || programs.remove(&forgotten)).await?;
+            let (programs, removed) = (store.0.programs.clone(), name.clone());
+            blocking(move || programs.remove(&removed)).await?;
             Ok(engine.remove(&name, &only_if)?)
         };
         self.0.engine.run_to_completion(change).await
@@ -127,36 +127,42 @@ impl HandlerStore for LocalHandlerStore {
     }
 }
 
-/// A handler whose program is loaded when it is first called; once more, with its fuel counted, when it is first called with a limit on
-/// that.
+/// A handler that loads its program at the first call. At the first call with a limit on fuel, it loads the program a second time, with fuel
+/// counting.
 #[derive(Debug)]
 struct Program {
     record: HandlerRecord,
     sandbox: Sandbox,
     programs: Programs,
-    plain: OnceCell<Arc<dyn Handler>>,
+    unmetered: OnceCell<Arc<dyn Handler>>,
     metered: OnceCell<Arc<dyn Handler>>,
 }
 
 impl Program {
-    fn new(kept: &LocalHandlerStore, record: HandlerRecord, loaded: Option<(Metering, Arc<dyn Handler>)>) -> Arc<Self> {
-        let (sandbox, programs) = (kept.0.sandbox.clone(), kept.0.programs.clone());
-        let (plain, metered) = match loaded {
+    fn new(
+        store: &LocalHandlerStore,
+        record: HandlerRecord,
+        loaded: Option<(Metering, Arc<dyn Handler>)>,
+    ) -> Arc<Self> {
+        let (sandbox, programs) = (store.0.sandbox.clone(), store.0.programs.clone());
+        let (unmetered, metered) = match loaded {
             None => (None, None),
-            Some((Metering::Off, plain)) => (Some(plain), None),
+            Some((Metering::Off, unmetered)) => (Some(unmetered), None),
             Some((Metering::On, metered)) => (None, Some(metered)),
         };
-        let (plain, metered) = (OnceCell::new_with(plain), OnceCell::new_with(metered));
-        Arc::new(Self { record, sandbox, programs, plain, metered })
+        let (unmetered, metered) = (OnceCell::new_with(unmetered), OnceCell::new_with(metered));
+        Arc::new(Self { record, sandbox, programs, unmetered, metered })
     }
 
+    /// Returns the cell of the program that is compiled with this metering.
     fn cell(&self, metering: Metering) -> &OnceCell<Arc<dyn Handler>> {
         match metering {
-            Metering::Off => &self.plain,
+            Metering::Off => &self.unmetered,
             Metering::On => &self.metered,
         }
     }
 
+    /// Returns the program, and loads it if this is the first call.
     async fn loaded(&self, metering: Metering) -> Result<&Arc<dyn Handler>, HandlerStoreError> {
         let load = || async {
             let digest = self.record.info.digest.clone().unwrap_or_default();
@@ -187,12 +193,12 @@ impl Handler for Program {
             return loaded.clone().run(call);
         }
         Box::pin(async move {
-            let (stop, begun) = (call.stop.clone(), Instant::now());
+            let (stop, start) = (call.stop.clone(), Instant::now());
             let loaded = tokio::select! {
                 loaded = self.loaded(metering) => loaded,
                 outcome = stop.requested() => return outcome,
             };
-            call.usage.load.add_time(begun.elapsed());
+            call.usage.load.add_time(start.elapsed());
             match loaded {
                 Ok(loaded) => loaded.clone().run(call).await,
                 Err(error) => Outcome::Refused { why: error.to_string() },

@@ -1,11 +1,13 @@
-//! The `capstan` binary: the daemon and the command line.
+//! The `capstan` program, which is both the daemon and the command line.
 //!
-//! - [`daemon`]: configuration, confinement, start and shutdown of the daemon;
-//! - [`builtins`]: the native handlers, run as jobs like any other;
-//! - [`handler_store`]: the handlers that survive a restart;
-//! - [`cli`]: the subcommands of `capstan`.
+//! In reading order:
+//!
+//! - [`cli`]: the subcommands of `capstan`;
+//! - [`daemon`]: the configuration, the confinement, the start and the shutdown of the daemon;
+//! - [`builtins`]: the native handlers of the daemon, which run as jobs;
+//! - [`handler_store`]: the handlers that survive a restart.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests create directories and tasks of their own"))]
 
 pub mod builtins;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! The `capstan` command: daemon and client in one binary. Everything is in the library's `cli`.
+//! The `capstan` command, which is both the daemon and its client. The code is in the library.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,12 @@
-//! How the daemon is reached: addresses and sockets, the gate that holds `accept`, and TLS.
+//! The network edge of the daemon: addresses and sockets, the gate that holds `accept`, and TLS.
 //!
-//! - [`listener`] turns addresses into bound sockets and accepts connections;
-//! - [`listenbuffer`] wraps a listener and holds `accept` until the gate opens;
-//! - [`tls`] secures connections and reads certificates.
+//! In reading order:
+//!
+//! - [`listenbuffer`]: wraps a listener and holds `accept` until the gate opens;
+//! - [`listener`]: binds addresses and accepts connections;
+//! - [`tls`]: does handshakes, and reads certificates and keys.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests create directories and tasks of their own"))]
 
 pub mod listenbuffer;
 pub mod listener;

@@ -1,14 +1,14 @@
-//! `ListenBuffer`: a bound listener that lets nobody in until its gate opens.
+//! `ListenBuffer`: a listener that accepts no connection until its gate opens.
 //!
-//! The daemon binds and listens first and boots after, so that a client never finds the socket missing. Connections made in between
-//! are held by the kernel, in the listener's backlog, with what they have written already; opening the gate starts accepting, first
-//! come first served. The wrapper is the same for every kind of listener: TCP, unix, and those that were inherited.
+//! The daemon binds its sockets first and starts afterwards, so that clients always find the socket. Until the start is over, the kernel holds
+//! new connections in the backlog of the listener, with the bytes that the clients have already written. Opening the gate starts accepting,
+//! in the order of arrival. The wrapper is the same for TCP, unix and inherited listeners.
 //!
-//! That is the policy [`Hold`](Policy::Hold). Under [`Answer`](Policy::Answer) connections are accepted before the gate opens as well, and whoever
-//! speaks on them holds what it does not answer.
+//! This is the policy [`Hold`](StartupPolicy::Hold). With [`Answer`](StartupPolicy::Answer), connections are accepted before the gate opens
+//! too, and the API holds the requests that it cannot answer yet.
 //!
-//! A shut gate holds nobody who wants to leave: [`ListenBuffer::accept`] ends when the listener is closed, and may be dropped. Where
-//! the gate fails, `accept` says so, and [`ListenBuffer::held`] gives the connections that were waiting, to be told why.
+//! [`ListenBuffer::accept`] returns when the listener is closed, even if the gate is shut, and it can be dropped at any time. If the gate
+//! fails, `accept` returns the reason, and [`ListenBuffer::drain`] returns the waiting connections, so that their clients can be informed.
 
 mod gate;
 
@@ -16,57 +16,57 @@ use std::str::FromStr;
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::gate::{Gate, GateFailed, GateState, Phase};
+pub use self::gate::{Gate, GateFailed, GateState, StartupPhase};
 
-/// Something bound that connections come from.
+/// A source of connections.
 pub trait Listen: Send + Sync + 'static {
     /// A connection.
     type Stream: Send;
 
-    /// Waits for the next connection; retries what can be retried, so it has no error. Cancel-safe.
+    /// Waits for the next connection. It retries after errors, so it returns none. Cancel-safe.
     fn accept(&self) -> impl Future<Output = Self::Stream> + Send;
 
-    /// The next connection if one is waiting.
+    /// Returns the next connection, or `None` if none is waiting.
     fn try_accept(&self) -> Option<Self::Stream>;
 }
 
-/// What becomes of connections while the gate is shut.
+/// What happens to connections while the gate is shut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// The kernel holds them, with what they have sent.
+pub enum StartupPolicy {
+    /// The kernel holds them, with the bytes that they have sent.
     #[default]
     Hold,
-    /// They are accepted, to be told how the start goes.
+    /// They are accepted. The API reports the progress of the start, and holds all other requests.
     Answer,
 }
 
-/// The text is no policy.
+/// A text that is not a startup policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither hold nor answer")]
-pub struct UnknownPolicy(String);
+#[error("{0:?} is neither `hold` nor `answer`")]
+pub struct UnknownStartupPolicy(String);
 
-impl FromStr for Policy {
-    type Err = UnknownPolicy;
+impl FromStr for StartupPolicy {
+    type Err = UnknownStartupPolicy;
 
-    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+    fn from_str(text: &str) -> Result<Self, UnknownStartupPolicy> {
         match text {
             "hold" => Ok(Self::Hold),
             "answer" => Ok(Self::Answer),
-            _ => Err(UnknownPolicy(text.to_owned())),
+            _ => Err(UnknownStartupPolicy(text.to_owned())),
         }
     }
 }
 
-/// A listener behind a gate. Any number of tasks may accept from it at once.
+/// A listener behind a gate. Any number of tasks may accept from it concurrently.
 #[derive(Debug)]
 pub struct ListenBuffer<L> {
     listener: L,
     gate: Gate,
-    policy: Policy,
+    policy: StartupPolicy,
     closed: CancellationToken,
 }
 
-/// Why there will be no more connections.
+/// Why `accept` returns no more connections.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     #[error("the listener is closed")]
@@ -76,23 +76,24 @@ pub enum AcceptError {
 }
 
 impl<L: Listen> ListenBuffer<L> {
-    /// Puts `listener` behind `gate`, until `closed` is cancelled.
-    pub fn new(listener: L, gate: Gate, policy: Policy, closed: CancellationToken) -> Self {
+    /// Puts `listener` behind `gate`. Cancelling `closed` closes it.
+    pub fn new(listener: L, gate: Gate, policy: StartupPolicy, closed: CancellationToken) -> Self {
         Self { listener, gate, policy, closed }
     }
 
-    /// Waits for the gate, unless connections are answered before it opens, and then for the next connection. Cancel-safe.
+    /// Waits for the next connection, and with [`StartupPolicy::Hold`] first for the gate. Cancel-safe.
     ///
     /// # Errors
-    /// [`AcceptError::Closed`] once the listener is closed, be the gate shut or open; [`AcceptError::Gate`] once the gate has failed.
+    /// - [`AcceptError::Closed`] once the listener is closed, whether the gate is open or not.
+    /// - [`AcceptError::Gate`] once the gate has failed.
     pub async fn accept(&self) -> Result<L::Stream, AcceptError> {
-        let through_the_gate = async {
+        let accept_behind_gate = async {
             match self.policy {
-                Policy::Hold => {
+                StartupPolicy::Hold => {
                     self.gate.opened().await?;
                     Ok(self.listener.accept().await)
                 }
-                Policy::Answer => tokio::select! {
+                StartupPolicy::Answer => tokio::select! {
                     biased;
                     failed = self.gate.failed() => Err(failed.into()),
                     stream = self.listener.accept() => Ok(stream),
@@ -102,17 +103,17 @@ impl<L: Listen> ListenBuffer<L> {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(AcceptError::Closed),
-            accepted = through_the_gate => accepted,
+            accepted = accept_behind_gate => accepted,
         }
     }
 
-    /// What is behind the gate.
+    /// Returns the listener behind the gate.
     pub fn listener(&self) -> &L {
         &self.listener
     }
 
-    /// The connections that wait now, past the gate: for telling them that it will not open.
-    pub fn held(&self) -> impl Iterator<Item = L::Stream> {
+    /// Accepts all waiting connections without waiting for the gate. This is for informing their clients that the gate has failed.
+    pub fn drain(&self) -> impl Iterator<Item = L::Stream> {
         std::iter::from_fn(|| self.listener.try_accept())
     }
 }

@@ -1,14 +1,20 @@
-//! Listeners: addresses in text become sockets that connections come from.
+//! Binds the addresses that the operator names, and accepts connections from them.
 //!
-//! [`bind`] takes all hosts or none, so that a daemon that cannot have one of them leaves nothing behind. Sockets are closed, and
-//! socket files removed, by dropping their [`Listener`]; of what was [passed](Inherited) to the daemon, whoever passed it keeps its own.
+//! [`bind`] binds all hosts or none, so that a failed start leaves nothing behind. Dropping a [`Listener`] closes its socket and removes its
+//! socket file. The process that [passed a socket](InheritedSockets) keeps its own copy of it.
+//!
+//! - [`Address`] and [`Host`]: what `-H` means;
+//! - [`SocketPermissions`]: the mode and the group of a unix socket;
+//! - [`InheritedSockets`]: the sockets that systemd passes;
+//! - [`Stream`]: a connection;
+//! - [`Backlog`]: the number of connections that are not accepted yet.
 
-mod access;
 mod address;
 mod backlog;
 mod backoff;
 mod host;
 mod inherited;
+mod permissions;
 mod socket_file;
 mod stream;
 
@@ -21,56 +27,57 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-pub use self::access::{Access, AccessError};
 pub use self::address::{Address, AddressError};
 pub use self::backlog::Backlog;
-use self::backoff::persistently;
-pub use self::host::{Host, Which};
-use self::inherited::Adopted;
-pub use self::inherited::{Activation, InheritError, Inherited};
+use self::backoff::accept_with_backoff;
+pub use self::host::{FdSelector, Host};
+use self::inherited::InheritedListener;
+pub use self::inherited::{InheritError, InheritedSockets, SocketActivation};
+pub use self::permissions::{PermissionsError, SocketPermissions};
 use self::socket_file::SocketFile;
 pub use self::socket_file::SocketFileError;
 pub use self::stream::Stream;
 use crate::listenbuffer::Listen;
 use crate::tls;
 
-/// How listeners are bound.
+/// The options of [`bind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Connections that the kernel holds until they are accepted; it has a bound of its own, `net.core.somaxconn`. Default 4096.
+    /// The number of connections that the kernel holds until they are accepted. The kernel's own limit is `net.core.somaxconn`.
+    /// Default: 4096.
     pub backlog: u32,
-    /// Whether anyone who reaches this machine may be served without being asked who they are. Default no.
+    /// Whether clients on other machines may connect without authentication. Default: no.
     pub insecure_tcp: bool,
-    /// Who may connect to unix sockets that are made.
-    pub access: Access,
+    /// Who may connect to unix sockets that the daemon creates.
+    pub permissions: SocketPermissions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { backlog: 4096, insecure_tcp: false, access: Access::default() }
+        Self { backlog: 4096, insecure_tcp: false, permissions: SocketPermissions::default() }
     }
 }
 
-/// A bound socket; dropping it closes it, and takes the file of a unix socket away that was made here.
+/// A socket that accepts connections. Dropping it closes the socket, and removes the file of a unix socket that [`bind`] created.
 #[derive(Debug)]
 pub struct Listener {
     address: Address,
     socket: Socket,
-    /// How connections are secured; over TCP only.
+    /// TLS for the connections. Always `None` on a unix socket.
     tls: Option<Arc<tls::Server>>,
 }
 
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it is dropped")] Option<SocketFile>),
+    Unix(UnixListener, #[expect(dead_code, reason = "dropping it removes the file")] Option<SocketFile>),
 }
 
-/// Why an address could not be listened on.
+/// Why the daemon cannot listen on a host.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "{0} can be reached from other machines, and nobody would be asked who they are; ask them for certificates with --tls-cert, --tls-key and --tls-ca, bind a loopback address, or allow it with --insecure-tcp"
+        "{0} is reachable from other machines, and clients would not be authenticated; require client certificates with --tls-cert, --tls-key and --tls-ca, bind a loopback address, or allow everyone with --insecure-tcp"
     )]
     Exposed(Address),
     #[error("cannot listen on {address}: {source}")]
@@ -78,25 +85,24 @@ pub enum BindError {
     #[error("cannot listen on {address}: {source}")]
     Unix { address: Address, source: SocketFileError },
     #[error("cannot listen on {host}: {source}")]
-    Passed { host: Host, source: InheritError },
+    Inherited { host: Host, source: InheritError },
 }
 
-/// Binds all of `hosts` and listens on them, or on none; over TCP under `tls`, if there is any. Those of `inherited` that nobody asked
-/// for are closed.
+/// Listens on all `hosts`, with `tls` on TCP if it is given. Closes the sockets of `inherited` that no host uses.
 ///
 /// # Errors
-/// [`BindError`] for the first that cannot be had; those bound before it are closed again.
+/// [`BindError`] of the first host that fails. The sockets that were bound before it are closed again.
 pub async fn bind(
     hosts: &[Host],
     options: Options,
     tls: Option<&Arc<tls::Server>>,
-    inherited: &Inherited,
+    inherited: &InheritedSockets,
 ) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(hosts.len());
     for host in hosts {
         match host {
-            Host::Own(address @ Address::Unix(path)) => {
-                let (listener, file) = socket_file::bind(path, options.backlog, options.access)
+            Host::Bind(address @ Address::Unix(path)) => {
+                let (listener, file) = socket_file::bind(path, options.backlog, options.permissions)
                     .map_err(|source| BindError::Unix { address: address.clone(), source })?;
                 listeners.push(Listener {
                     address: address.clone(),
@@ -104,41 +110,25 @@ pub async fn bind(
                     tls: None,
                 });
             }
-            Host::Own(address @ Address::Tcp { host, port }) => {
+            Host::Bind(address @ Address::Tcp { host, port }) => {
                 listeners.push(bind_tcp(address, host, *port, options, tls).await?);
             }
-            Host::Passed(which) => {
-                let failed = |source| BindError::Passed { host: host.clone(), source };
-                for adopted in inherited.adopt(which).map_err(failed)? {
-                    listeners.push(adopted.listener(options, tls)?);
+            Host::Inherited(selector) => {
+                let failed = |source| BindError::Inherited { host: host.clone(), source };
+                for inherited in inherited.listeners(selector).map_err(failed)? {
+                    listeners.push(Listener::from_inherited(inherited, options, tls)?);
                 }
             }
         }
     }
-    let unused = inherited.close_the_rest();
-    if !unused.is_empty() {
-        tracing::warn!(closed = unused.join(", "), "sockets were passed that no -H fd:// asks for");
+    let closed = inherited.close_unused();
+    if !closed.is_empty() {
+        tracing::warn!(closed = closed.join(", "), "closed passed sockets, because no -H fd:// uses them");
     }
     Ok(listeners)
 }
 
-impl Adopted {
-    /// Under the same rule as a socket of our own: it was bound by another, and is served by us.
-    fn listener(self, options: Options, tls: Option<&Arc<tls::Server>>) -> Result<Listener, BindError> {
-        match self {
-            Self::Tcp(address, listener) => {
-                let is_exposed = listener.local_addr().map_or(true, |bound| !is_loopback(&bound));
-                if is_exposed && !may_be_exposed(options, tls) {
-                    return Err(BindError::Exposed(address));
-                }
-                Ok(Listener { address, socket: Socket::Tcp(listener), tls: tls.cloned() })
-            }
-            Self::Unix(address, listener) => Ok(Listener { address, socket: Socket::Unix(listener, None), tls: None }),
-        }
-    }
-}
-
-/// Whether sockets may be served that other machines reach: where everyone must prove who they are, or the operator does not care.
+/// Returns whether other machines may reach a TCP socket: if clients must authenticate, or if the operator allows everyone.
 fn may_be_exposed(options: Options, tls: Option<&Arc<tls::Server>>) -> bool {
     options.insecure_tcp || tls.is_some_and(|tls| tls.is_mutual())
 }
@@ -152,7 +142,7 @@ async fn bind_tcp(
 ) -> Result<Listener, BindError> {
     let failed = |source| BindError::Tcp { address: address.clone(), source };
     let resolved = tokio::net::lookup_host((host, port)).await.map_err(failed)?.next();
-    let resolved = resolved.ok_or_else(|| failed(io::Error::other("the host has no address")))?;
+    let resolved = resolved.ok_or_else(|| failed(io::Error::other("the name of the host has no IP address")))?;
     if !is_loopback(&resolved) && !may_be_exposed(options, tls) {
         return Err(BindError::Exposed(address.clone()));
     }
@@ -164,7 +154,7 @@ async fn bind_tcp(
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Connections of a daemon that has just ended do not keep its successor from the port.
+    // Old connections of a daemon that has just stopped do not block the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(backlog)
@@ -175,12 +165,32 @@ fn is_loopback(address: &SocketAddr) -> bool {
 }
 
 impl Listener {
-    /// Where it listens, with the real port.
+    /// Checks the address of a passed TCP socket like that of a bound one: this daemon serves it, no matter who bound it.
+    fn from_inherited(
+        inherited: InheritedListener,
+        options: Options,
+        tls: Option<&Arc<tls::Server>>,
+    ) -> Result<Self, BindError> {
+        match inherited {
+            InheritedListener::Tcp(address, listener) => {
+                let is_exposed = listener.local_addr().map_or(true, |bound| !is_loopback(&bound));
+                if is_exposed && !may_be_exposed(options, tls) {
+                    return Err(BindError::Exposed(address));
+                }
+                Ok(Self { address, socket: Socket::Tcp(listener), tls: tls.cloned() })
+            }
+            InheritedListener::Unix(address, listener) => {
+                Ok(Self { address, socket: Socket::Unix(listener, None), tls: None })
+            }
+        }
+    }
+
+    /// Returns the address, with the real port.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The real port, where it listens on TCP.
+    /// Returns the real port of a TCP listener.
     pub fn tcp_port(&self) -> Option<u16> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().map(|bound| bound.port()).ok(),
@@ -188,16 +198,16 @@ impl Listener {
         }
     }
 
-    /// How its connections are to be secured.
+    /// Returns the TLS for its connections, or `None` if they are plain.
     pub fn tls(&self) -> Option<&Arc<tls::Server>> {
         self.tls.as_ref()
     }
 
-    /// Where the kernel holds connections for it.
+    /// Returns the queue of connections that are not accepted yet.
     pub fn backlog(&self) -> Backlog {
         match &self.socket {
-            Socket::Tcp(listener) => Backlog::of_tcp(listener.local_addr().ok()),
-            Socket::Unix(listener, _) => Backlog::of_unix(listener),
+            Socket::Tcp(listener) => Backlog::from_tcp(listener.local_addr().ok()),
+            Socket::Unix(listener, _) => Backlog::from_unix(listener),
         }
     }
 }
@@ -208,27 +218,28 @@ impl Listen for Listener {
     async fn accept(&self) -> Stream {
         match &self.socket {
             Socket::Tcp(listener) => {
-                let (stream, _) = persistently(&self.address, || listener.accept()).await;
-                Stream::tcp(stream)
+                let (stream, _) = accept_with_backoff(&self.address, || listener.accept()).await;
+                Stream::from_tcp(stream)
             }
             Socket::Unix(listener, _) => {
-                let (stream, _) = persistently(&self.address, || listener.accept()).await;
+                let (stream, _) = accept_with_backoff(&self.address, || listener.accept()).await;
                 Stream::Unix(stream)
             }
         }
     }
 
-    /// Asks the kernel itself: tokio knows of those who wait only once it has looked, and lets a task take some hundred at a time.
+    /// Calls the kernel directly. Tokio would only know of connections after its next poll, and its coop budget limits a task to some hundred
+    /// at a time.
     fn try_accept(&self) -> Option<Stream> {
         let stream = match &self.socket {
-            Socket::Tcp(listener) => TcpStream::from_std(accept_now(listener)?.into()).map(Stream::tcp),
+            Socket::Tcp(listener) => TcpStream::from_std(accept_now(listener)?.into()).map(Stream::from_tcp),
             Socket::Unix(listener, _) => UnixStream::from_std(accept_now(listener)?.into()).map(Stream::Unix),
         };
         stream.ok()
     }
 }
 
-/// The next connection if one waits; who has gone meanwhile is passed over.
+/// Accepts the next connection without waiting. Skips connections that were aborted.
 fn accept_now(listener: impl AsFd) -> Option<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     loop {

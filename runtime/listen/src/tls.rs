@@ -1,36 +1,38 @@
-//! TLS, on both sides: what the operator names in files is read and checked here, and made into what connections are secured with.
+//! TLS for the daemon's TCP listeners and for the command that connects to them.
 //!
-//! In reading order: [`files`] (which files, and what they must have together), [`pem`] (what is in one), [`certificates`] (a certificate with
-//! its key, and whether it can be used), [`server`] (handshakes, under limits; new material without a connection lost), [`handshake_limit`] (how many
-//! at a time), [`stream`] (the connection after it), [`identity`] (who is at its other end), [`client`] (the command's side).
+//! In reading order:
 //!
-//! It knows nothing of HTTP, and opens no file: it is handed their bytes. TLS 1.2 and 1.3 are spoken, with rustls over ring. No session is
-//! taken up again: every connection shows its certificate, so that what was revoked or replaced counts from the next connection on.
+//! - [`files`]: which files the operator or the user named, and which combinations are valid;
+//! - [`error`]: why these files cannot be used;
+//! - [`pem`] and [`certificates`]: parsing them, and checking that a certificate can be used with its key;
+//! - [`protocol`]: the versions, the cryptography and the application protocols;
+//! - [`material`]: the server configuration that handshakes use;
+//! - [`server`]: handshakes with limits, and the replacement of certificates without a lost connection;
+//! - [`handshake_limit`]: the limit on concurrent handshakes;
+//! - [`stream`]: the connection after the handshake;
+//! - [`identity`]: the identity of the client;
+//! - [`client`]: the side of the command.
+//!
+//! This module knows nothing of HTTP and opens no files: the caller passes a function that reads them. It supports TLS 1.2 and 1.3, with
+//! rustls on top of ring. Sessions are never resumed: every connection presents its certificate, so that a revocation or a replacement takes
+//! effect with the next connection.
 
 mod certificates;
 mod client;
+mod error;
 mod files;
 mod handshake_limit;
 mod identity;
+mod material;
 mod pem;
+mod protocol;
 mod server;
 mod stream;
+mod usage;
 
-use std::sync::Arc;
-
-use rustls::SupportedProtocolVersion;
-use rustls::crypto::CryptoProvider;
-use rustls::version::{TLS12, TLS13};
-
-pub use self::certificates::MaterialError;
 pub use self::client::{Client, explain};
-pub use self::files::{Files, FilesError, Read};
-pub use self::server::{HandshakeError, Material, Server};
-pub(crate) use self::stream::Tls;
-
-/// The versions that are spoken.
-const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
+pub use self::error::{FilesError, MaterialError};
+pub use self::files::{FileContent, Files};
+pub use self::material::Material;
+pub use self::server::{HandshakeError, Server};
+pub(crate) use self::stream::TlsStream;

@@ -392,5 +392,5 @@ async fn invalid_mount_is_reported_and_the_daemon_does_not_start() {
     let refused = setup.clone().config("[mounts.\"../x\"]\npath = \"/tmp\"\n").start_must_fail();
     assert!(refused.stderr.contains("no path for a guest"), "{refused:?}");
     let refused = setup.config("[[mount_prefixes]]\npath = \"tmp\"\n").start_must_fail();
-    assert!(refused.stderr.contains("no absolute path"), "{refused:?}");
+    assert!(refused.stderr.contains("not an absolute path"), "{refused:?}");
 }

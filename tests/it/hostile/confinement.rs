@@ -365,7 +365,7 @@ fn confined_daemon_reports_why_it_cannot_start() {
     fs::write(setup.folder().join("data"), "no folder").unwrap();
     let refused = setup.start_must_fail();
     assert_eq!(refused.status.code(), Some(1));
-    assert!(refused.stderr.contains("cannot open data folder"), "{refused:?}");
+    assert!(refused.stderr.contains("cannot open data directory"), "{refused:?}");
     let gone = confined("best").config("[mounts.gone]\npath = \"/nowhere/at/all\"\n").start_must_fail();
     assert!(gone.stderr.contains("cannot open mount gone") && gone.stderr.contains("No such file"), "{gone:?}");
     let socket = confined("best").hosts(["unix:///nowhere/at/all/s.sock"]).start_must_fail();

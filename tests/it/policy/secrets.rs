@@ -94,9 +94,9 @@ fn missing_or_invalid_secret_prevents_the_start() {
         ("file = \"{}\"", None, "cannot read secret key"),
         ("env = \"NOT_SET\"", None, "the variable is not set"),
         ("credential = \"key\"", None, "no service manager"),
-        ("credential = \"../key\"", None, "comes from one place"),
-        ("env = \"A\"\nfile = \"/b\"", None, "comes from one place"),
-        ("", None, "comes from one place"),
+        ("credential = \"../key\"", None, "needs exactly one source"),
+        ("env = \"A\"\nfile = \"/b\"", None, "needs exactly one source"),
+        ("", None, "needs exactly one source"),
     ] {
         let setup = Setup::new(CAPSTAN);
         let folder = setup.folder().display().to_string();

@@ -66,5 +66,5 @@ fn data_folder_that_is_a_file_or_cannot_be_created_is_rejected() {
     fs::write(&file, "").unwrap();
     assert_rejected(&setup, &file, "exists");
     assert_rejected(&setup, &file.join("below"), "Not a directory");
-    assert_rejected(&setup, Path::new("/proc/capstan"), "cannot open data folder");
+    assert_rejected(&setup, Path::new("/proc/capstan"), "cannot open data directory");
 }

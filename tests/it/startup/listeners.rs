@@ -164,10 +164,14 @@ fn invalid_listen_variables_are_rejected() {
 fn passed_descriptor_that_is_not_a_listener_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |passed: OwnedFd| Setup::new(CAPSTAN).hosts(["fd://it"]).pass("it", passed).start_must_fail();
-    assert_start_fails(&refused(File::open("/dev/null").unwrap().into()), 1, &["3 (it)", "no socket"]);
-    assert_start_fails(&refused(UdpSocket::bind("127.0.0.1:0").unwrap().into()), 1, &["3 (it)", "no stream socket"]);
+    assert_start_fails(&refused(File::open("/dev/null").unwrap().into()), 1, &["3 (it)", "is not a socket"]);
+    assert_start_fails(
+        &refused(UdpSocket::bind("127.0.0.1:0").unwrap().into()),
+        1,
+        &["3 (it)", "is not a stream socket"],
+    );
     let datagram = UnixDatagram::bind(folder.path().join("d")).unwrap();
-    assert_start_fails(&refused(datagram.into()), 1, &["3 (it)", "no stream socket"]);
+    assert_start_fails(&refused(datagram.into()), 1, &["3 (it)", "is not a stream socket"]);
     let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     assert_start_fails(&refused(one.into()), 1, &["3 (it)", "does not listen"]);
     // The daemon serves this address, no matter who bound it.

@@ -104,7 +104,7 @@ fn early_startup_failure_is_notified_with_the_reason() {
     let refused = manager.configure(setup).start_must_fail();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let messages = manager.messages_until("STOPPING=1");
-    assert!(messages.last().unwrap().contains("cannot open data folder"), "{messages:?}");
+    assert!(messages.last().unwrap().contains("cannot open data directory"), "{messages:?}");
 }
 
 fn monotonic_micros() -> i64 {

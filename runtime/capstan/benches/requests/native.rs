@@ -1,4 +1,4 @@
-//! A native program, spawned and read: what a run would be as a process.
+//! A native program, spawned and read: the cost of a run if it were a process.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::load::Figures;
 
+/// A program that exits at once.
 #[derive(Debug)]
 pub(crate) struct Program {
     path: PathBuf,
@@ -17,7 +18,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// A static program that says hello; the machine's `true` where there is no C compiler.
+    /// Builds a static program that prints hello. Without a C compiler, returns the `true` of this machine.
     pub(crate) fn build() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (source, path) = (folder.path().join("hello.c"), folder.path().join("hello"));
@@ -34,15 +35,15 @@ impl Program {
         self.name
     }
 
-    /// Spawns it and reads what it prints, one after the other, for this long.
+    /// Spawns the program and reads its output, one process at a time, for this time.
     pub(crate) fn spawn(&self, time: Duration) -> Figures {
-        let (begun, mut took) = (Instant::now(), Vec::new());
-        while begun.elapsed() < time {
+        let (start, mut latencies) = (Instant::now(), Vec::new());
+        while start.elapsed() < time {
             let spawned = Instant::now();
             let output = Command::new(&self.path).stdin(Stdio::null()).env_clear().output().unwrap();
             assert!(output.status.success() && output.stdout == self.prints, "{output:?}");
-            took.push(spawned.elapsed());
+            latencies.push(spawned.elapsed());
         }
-        Figures::of(took, begun.elapsed(), Duration::ZERO)
+        Figures::new(latencies, start.elapsed(), Duration::ZERO)
     }
 }

@@ -1,16 +1,16 @@
-//! How far beyond its limits a run gets: what it had used in the end, less what it was allowed.
+//! How far a run exceeds its limits: its use at the end, minus the limit.
 
 use capstan_tests::frames::Framed;
 use capstan_tests::{Client, Setup, guests};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-/// Runs of each kind.
+/// The number of runs of each case.
 const RUNS: usize = 60;
-/// The limit on time, in milliseconds.
+/// The limit on the time of a run, in milliseconds.
 const LIMIT: u64 = 50;
 
-/// What is limited, and by what the daemon tells how much it was.
+/// A limit, and how to read the use from the usage report.
 struct Case {
     name: String,
     wasm: Vec<u8>,
@@ -24,18 +24,22 @@ pub(crate) fn measure(binary: &str) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let daemon = Setup::new(binary).config("[policy]\nmemory = \"1GiB\"\n").start();
     let client = daemon.client();
-    println!("overshoot of {RUNS} runs each, one after the other   median      most");
+    println!("overshoot of {RUNS} runs each, one at a time          median   maximum");
     for case in cases() {
-        let mut over: Vec<f64> = runtime.block_on(overshoots(&client, &case));
-        over.sort_by(f64::total_cmp);
+        let mut overshoots: Vec<f64> = runtime.block_on(measure_case(&client, &case));
+        overshoots.sort_by(f64::total_cmp);
         let Case { name, unit, .. } = case;
-        println!("{name:<48} {:>9.2} {:>9.2} {unit}", over[over.len() / 2], over[over.len() - 1]);
+        println!(
+            "{name:<48} {:>9.2} {:>9.2} {unit}",
+            overshoots[overshoots.len() / 2],
+            overshoots[overshoots.len() - 1]
+        );
     }
     println!();
 }
 
 fn cases() -> Vec<Case> {
-    // Until the guest has stopped; what it takes to give its memory back is a case of its own.
+    // Until the guest has stopped. Releasing its memory is a separate case.
     let timeout = |name: String, wasm: Vec<u8>| Case {
         name,
         wasm,
@@ -57,18 +61,20 @@ fn cases() -> Vec<Case> {
         timeout("deadline, in a host call that waits".into(), guests::limits::SLEEP_FOR_EVER.to_vec()),
     ];
     cases.extend(
-        [16, 64, 256, 1024]
-            .map(|mebibytes| timeout(format!("deadline, filling {mebibytes} MiB at a stroke"), filling(mebibytes))),
+        [16, 64, 256, 1024].map(|mebibytes| {
+            timeout(format!("deadline, filling {mebibytes} MiB in one instruction"), filling(mebibytes))
+        }),
     );
-    let strokes = [("copying 256 MiB", COPYING), ("filling a table of 8 MiB", FILLING_A_TABLE)];
-    cases.extend(
-        strokes.map(|(what, text)| timeout(format!("deadline, {what} at a stroke"), wat::parse_str(text).unwrap())),
-    );
+    let bulk_instructions = [("copying 256 MiB", COPYING), ("filling a table of 8 MiB", FILLING_A_TABLE)];
+    cases
+        .extend(bulk_instructions.map(|(what, text)| {
+            timeout(format!("deadline, {what} in one instruction"), wat::parse_str(text).unwrap())
+        }));
     cases.push(Case {
         policy: json!({"timeout": "1s"}),
         used: |framed| seconds(framed, "release") * 1000.0,
         limit: 0.0,
-        ..timeout("giving 256 MiB back, after the stop".into(), filling(256))
+        ..timeout("releasing 256 MiB, after the stop".into(), filling(256))
     });
     cases.push(Case {
         policy: json!({"cpu": format!("{LIMIT}ms")}),
@@ -83,16 +89,16 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// A program that copies one half of its memory to the other, again and again.
+/// A program that copies one half of its memory to the other in a loop.
 const COPYING: &str = r#"(module (memory (export "memory") 8192) (func (export "_start")
   (loop $l (memory.copy (i32.const 0) (i32.const 0x10000000) (i32.const 0x10000000)) (br $l))))"#;
 
-/// A program that makes the largest table that there may be, and writes it again and again.
+/// A program that fills the largest possible table in a loop.
 const FILLING_A_TABLE: &str = r#"(module (memory (export "memory") 0) (table $t 0 funcref) (elem declare func $f) (func $f)
   (func (export "_start") (drop (table.grow $t (ref.null func) (i32.const 0x100000)))
     (loop $l (table.fill $t (i32.const 0) (ref.func $f) (i32.const 0x100000)) (br $l))))"#;
 
-/// A program that writes all of its memory again and again.
+/// Returns a program that fills its memory in a loop.
 fn filling(mebibytes: u32) -> Vec<u8> {
     let (pages, bytes) = (mebibytes * 16, u64::from(mebibytes) << 20);
     wat::parse_str(format!(
@@ -102,17 +108,18 @@ fn filling(mebibytes: u32) -> Vec<u8> {
     .unwrap()
 }
 
-/// A time of the usage.
-fn seconds(framed: &Framed, of: &str) -> f64 {
-    framed.last["usage"][format!("{of}_seconds")].as_f64().unwrap()
+/// Returns a time from the usage report.
+fn seconds(framed: &Framed, name: &str) -> f64 {
+    framed.last["usage"][format!("{name}_seconds")].as_f64().unwrap()
 }
 
-async fn overshoots(client: &Client, case: &Case) -> Vec<f64> {
+/// Returns by how much each run of a case exceeds its limit.
+async fn measure_case(client: &Client, case: &Case) -> Vec<f64> {
     client.push("guest", case.wasm.clone()).await;
-    let mut over = Vec::new();
+    let mut overshoots = Vec::new();
     for _ in 0..RUNS {
         let call = client.run("guest").framed().query("policy", &case.policy.to_string());
-        over.push((case.used)(&call.send().await.frames()) - case.limit);
+        overshoots.push((case.used)(&call.send().await.frames()) - case.limit);
     }
-    over
+    overshoots
 }

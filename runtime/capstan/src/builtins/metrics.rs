@@ -1,4 +1,4 @@
-//! The page of metrics, in the text format that Prometheus reads.
+//! The metrics of the daemon, in the text format of Prometheus.
 
 use capstan_core::metrics::StaticFamily;
 use capstan_listen::listenbuffer::GateState;
@@ -7,33 +7,33 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::Daemon;
+use super::state::DaemonState;
 
-/// Everything that is counted, and everything that can be asked for now.
-pub(super) fn page(daemon: &Daemon) -> String {
+/// Returns all counters, and gauges with their current values.
+pub(super) fn page(daemon: &DaemonState) -> String {
     let mut page = Registry::with_prefix("capstan");
-    let Daemon { engine, gate, api, facts, .. } = daemon;
+    let DaemonState { engine, gate, api, info, .. } = daemon;
 
     page.register("requests", "Requests by route, method and class of status", api.request_counts().clone());
     let runs = engine.run_metrics();
     page.register("runs", "Runs that have ended, by outcome", runs.outcomes.clone());
-    page.register("run_phase_seconds", "What runs took, by phase", runs.phases.clone());
+    page.register("run_phase_seconds", "Duration of runs, by phase", runs.phases.clone());
 
     let counts = engine.counts();
-    page.register("runs_running", "Runs that go on", gauge(counts.running.saturating_sub(counts.queued)));
+    page.register("runs_running", "Runs in progress", gauge(counts.running.saturating_sub(counts.queued)));
     page.register("runs_queued", "Jobs that wait for a slot", gauge(counts.queued));
-    page.register("runs_free", "Slots for runs that are free", gauge(counts.free));
-    page.register("runs_limit", "Runs that may go on at a time", gauge(facts.runs));
-    page.register("handlers", "Handlers registered", gauge(counts.handlers));
+    page.register("runs_free", "Free slots for runs", gauge(counts.free));
+    page.register("runs_limit", "Limit on concurrent runs", gauge(info.runs));
+    page.register("handlers", "Registered handlers", gauge(counts.handlers));
 
     let state = gate.state();
     let states = [("open", GateState::Open == state), ("shut", state.is_shut()), ("failed", is_failed(&state))];
-    page.register("gate", "1 for the state that the gate is in", gauges("state", states.map(|(s, is)| (s, is.into()))));
+    page.register("gate", "1 for the current state of the gate", gauges("state", states.map(|(s, is)| (s, is.into()))));
     if let Some(held) = api.waiting() {
-        page.register("connections_held", "Connections that wait to be accepted, or for the gate", gauge(held));
+        page.register("connections_held", "Connections that wait to be accepted, or for the gate to open", gauge(held));
     }
     if let Some(tls) = &daemon.tls {
-        page.register("tls_handshakes", "Handshakes of TLS, by what became of them", tls.counts().clone());
+        page.register("tls_handshakes", "TLS handshakes, by result", tls.counts().clone());
         let not_after = ConstGauge::new(tls.not_after().as_second());
         page.register(
             "tls_certificate_not_after_seconds",
@@ -41,28 +41,32 @@ pub(super) fn page(daemon: &Daemon) -> String {
             not_after,
         );
     }
-    page.register("draining", "1 once the daemon stops", gauge(usize::from(engine.is_shutting_down())));
+    page.register("draining", "1 while the daemon is stopping", gauge(usize::from(engine.is_shutting_down())));
 
     let events = engine.events();
-    page.register("events", "Events published; also the number of the last", ConstCounter::new(events.last()));
-    page.register("event_gaps", "Gaps that slow readers of events were told of", ConstCounter::new(events.gaps()));
+    page.register(
+        "events",
+        "Published events, which is also the number of the last one",
+        ConstCounter::new(events.last()),
+    );
+    page.register("event_gaps", "Gaps that were reported to slow readers of events", ConstCounter::new(events.gaps()));
     page.register("event_subscribers", "Readers of events", gauge(events.subscribers()));
     page.register(
         "log_lines_dropped",
-        "Lines of the log that nobody took",
-        ConstCounter::new((facts.log_lines_dropped)()),
+        "Log lines that were dropped because the reader was too slow",
+        ConstCounter::new((info.log_lines_dropped)()),
     );
 
-    // It is there before the gate opens, and so before anybody can ask.
+    // The sandbox is set before the gate opens, so it is missing only during the start.
     if let Some(sandbox) = daemon.sandbox.get() {
         let compiler = sandbox.compile_stats();
-        page.register("compilers", "Children that compile now", gauge(compiler.running));
-        page.register("compiles", "Programs that a load asked for, by what came of it", compiler.results);
-        page.register("pool_slots_used", "Slots of the pools that runs use now", gauges("pool", sandbox.slots_used()));
+        page.register("compilers", "Compiler processes in progress", gauge(compiler.running));
+        page.register("compiles", "Programs that were requested to be compiled, by result", compiler.results);
+        page.register("pool_slots_used", "Slots of the sandbox pools in use", gauges("pool", sandbox.slots_used()));
     }
 
     let mut text = String::new();
-    encode(&mut text, &page).expect("a String takes all that is written");
+    encode(&mut text, &page).expect("writing to a String does not fail");
     text
 }
 

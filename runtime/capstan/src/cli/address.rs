@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use capstan_listen::listener::{Address, AddressError};
 
 use super::environment::Environment;
-use crate::daemon::Places;
+use crate::daemon::DataDirs;
 
 /// Why there is no address of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,22 +35,22 @@ pub(super) fn resolve(flag: Option<&str>, environment: &Environment) -> Result<D
     if let Some(text) = flag.or(variable.as_deref()) {
         return Ok(DaemonAddress { address: text.parse()?, is_explicit: true });
     }
-    let address = default(&places(environment, rustix::process::geteuid().is_root()))?;
+    let address = default(&data_dirs(environment, rustix::process::geteuid().is_root()))?;
     Ok(DaemonAddress { address, is_explicit: false })
 }
 
-fn places(environment: &Environment, is_root: bool) -> Places {
+fn data_dirs(environment: &Environment, is_root: bool) -> DataDirs {
     let folder = |name: &str| environment.non_empty(name).map(PathBuf::from);
     let (runtime, state, home) = (folder("XDG_RUNTIME_DIR"), folder("XDG_STATE_HOME"), folder("HOME"));
-    Places { is_root, runtime, state, home, log_filter: None }
+    DataDirs { is_root, runtime, state, home }
 }
 
 /// Returns the address on which a daemon of this user listens by default.
-fn default(places: &Places) -> Result<Address, DaemonAddressError> {
-    match (places.data(), &places.runtime) {
+fn default(dirs: &DataDirs) -> Result<Address, DaemonAddressError> {
+    match (dirs.data(), &dirs.runtime) {
         (None, None) => Err(DaemonAddressError::NoDefault),
         // The socket is in the data directory only if there is no directory for sockets. So a missing data directory has no effect here.
-        (data, _) => Ok(places.host(&data.unwrap_or_default())),
+        (data, _) => Ok(dirs.host(&data.unwrap_or_default())),
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn default_address_is_socket_of_the_user() {
         let all = [("XDG_RUNTIME_DIR", "/r"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")];
-        let at = |environment: &Environment, is_root| default(&places(environment, is_root));
+        let at = |environment: &Environment, is_root| default(&data_dirs(environment, is_root));
         let unix = |path: &str| Ok(Address::Unix(path.into()));
         assert_eq!(at(&Environment::from(all), true), unix("/run/capstan.sock"));
         assert_eq!(at(&Environment::from(all), false), unix("/r/capstan.sock"));

@@ -98,12 +98,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 /// # Errors
 /// The error of the operating system.
 #[expect(clippy::disallowed_methods, reason = "the user named this file on the command line, or in CAPSTAN_TLS_…")]
-pub(super) fn read_tls(path: &Path) -> io::Result<tls::Read> {
+pub(super) fn read_tls(path: &Path) -> io::Result<tls::FileContent> {
     let mut file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(tls::Read { bytes, mode })
+    Ok(tls::FileContent { bytes, mode })
 }
 
 /// Whether `path` exists and is not a directory.

@@ -1,7 +1,7 @@
-//! What the daemon goes on to need, of which all else is given up at its start.
+//! `Confinement`: gives up all rights of the daemon that its configuration does not need.
 //!
-//! What it needs is what the configuration names: a mount, the folder of a socket, a file that is read anew at a reload. Nobody can widen that
-//! later, the daemon itself included; so a reload that names more is refused with what it names.
+//! The daemon keeps access to what the configuration names: a mount, the directory of a socket, a file that a reload reads again. Nothing can
+//! extend this later, not even the daemon itself. So a reload fails if the configuration names more, with an error that lists it.
 
 mod allowlist;
 
@@ -12,83 +12,87 @@ use std::path::Path;
 use capstan_confinement::{ConfinementReport, Mode, Requirements, Rules, confine};
 use rustix::thread::CapabilitySet;
 
-use self::allowlist::{granted, rules};
-use super::data_dirs;
+use self::allowlist::{daemon_rules, job_rules};
+use super::files;
 use super::settings::Settings;
 
-/// What is left to a daemon that runs as root, of what root may: to give a socket to a group, to use mounts that belong to others, and
-/// ports below 1024.
-const KEPT: CapabilitySet = CapabilitySet::CHOWN
+/// The capabilities that a daemon keeps that runs as root: for giving a socket to a group, for mounts of other users, and for ports below
+/// 1024.
+const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::NET_BIND_SERVICE);
 
-/// What was given up.
+/// The confinement of the daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Confinement {
     mode: Mode,
     daemon: ConfinementReport,
-    /// What is left, where Landlock keeps it.
+    /// The remaining access, if Landlock enforces it.
     rules: Option<Rules>,
 }
 
-/// The daemon would have given up less than it was told to.
+/// This machine does not support all of the confinement that `--confine=strict` requires.
 #[derive(Debug, thiserror::Error)]
-#[error("--confine=strict cannot be had here: {0}; --confine=best starts with less")]
-pub(super) struct TooLittle(String);
+#[error("--confine=strict is not possible on this machine: {0}; --confine=best starts without it")]
+pub(super) struct ConfinementError(String);
 
-/// What a configuration names that the daemon has given up.
+/// What a configuration needs that the confined daemon can no longer access.
 #[derive(Debug, thiserror::Error)]
-#[error("this needs a restart, for the daemon is confined to what it was started with: {0}")]
-pub(super) struct GivenUp(String);
+#[error("this needs a restart, because the daemon is confined to what its configuration named at its start: {0}")]
+pub(super) struct OutsideConfinement(String);
 
 impl Confinement {
-    /// Gives up all but what `settings` need, which were read from `config`, as far as they ask for it. `notify` is the service manager's
-    /// socket.
+    /// Gives up all rights that `settings` do not need, unless they turn confinement off. Call this while the process has one thread, because
+    /// it applies to that thread and its children. `config` is the configuration file, `notify_socket` the service manager's socket.
     ///
     /// # Errors
-    /// [`TooLittle`]
-    pub(super) fn begin(settings: &Settings, config: Option<&Path>, notify: Option<&OsStr>) -> Result<Self, TooLittle> {
+    /// [`ConfinementError`]
+    pub(super) fn apply(
+        settings: &Settings,
+        config: Option<&Path>,
+        notify_socket: Option<&OsStr>,
+    ) -> Result<Self, ConfinementError> {
         let mode = settings.confine;
         if mode == Mode::Off {
             return Ok(Self { mode, daemon: ConfinementReport::inherited(), rules: None });
         }
-        // It must be there to be named. Where it cannot be made, the start says so when it opens it.
-        drop(data_dirs::open_data(&settings.data));
-        // Where profiles are put together; fails only where that was said before.
+        // A rule needs an existing path. If the directory cannot be created, the start reports it later.
+        drop(files::open_data(&settings.data));
+        // The temporary files of profiles. This fails only if it was set before.
         drop(tempfile::env::override_temp_dir(&settings.data));
-        let allows_abstract_sockets = notify.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));
-        let needs = Requirements {
-            capabilities: KEPT,
-            rules: Rules { allows_abstract_sockets, ..rules(settings, config) },
+        let allows_abstract_sockets = notify_socket.is_some_and(|socket| socket.as_bytes().starts_with(b"@"));
+        let requirements = Requirements {
+            capabilities: CAPABILITIES,
+            rules: Rules { allows_abstract_sockets, ..daemon_rules(settings, config) },
             syscalls: None,
         };
-        let daemon = confine(&needs);
+        let daemon = confine(&requirements);
         if mode == Mode::Strict && !daemon.gaps.is_empty() {
-            return Err(TooLittle(daemon.gaps.join("; ")));
+            return Err(ConfinementError(daemon.gaps.join("; ")));
         }
-        let rules = (daemon.landlock > 0).then_some(needs.rules);
+        let rules = (daemon.landlock > 0).then_some(requirements.rules);
         Ok(Self { mode, daemon, rules })
     }
 
-    /// What the daemon itself has given up.
+    /// Returns what the daemon has given up.
     pub(super) fn daemon(&self) -> &ConfinementReport {
         &self.daemon
     }
 
-    /// Checks that all that `settings` name is still to be had.
+    /// Checks that the daemon can still access everything that `settings` grant to jobs.
     ///
     /// # Errors
-    /// [`GivenUp`]
-    pub(super) fn check(&self, settings: &Settings) -> Result<(), GivenUp> {
-        let Some(held) = &self.rules else { return Ok(()) };
-        let wanted = granted(settings);
-        let lacking = held.missing(&wanted);
-        if lacking.is_empty() { Ok(()) } else { Err(GivenUp(Vec::from_iter(lacking).join(", "))) }
+    /// [`OutsideConfinement`]
+    pub(super) fn check(&self, settings: &Settings) -> Result<(), OutsideConfinement> {
+        let Some(allowed) = &self.rules else { return Ok(()) };
+        let needed = job_rules(settings);
+        let missing = allowed.missing(&needed);
+        if missing.is_empty() { Ok(()) } else { Err(OutsideConfinement(Vec::from_iter(missing).join(", "))) }
     }
 
-    /// Tells in the log what was given up by the daemon, and what by its compilers.
-    pub(super) fn tell(&self, compiler: &ConfinementReport) {
+    /// Logs what the daemon and its compilers have given up.
+    pub(super) fn log(&self, compiler: &ConfinementReport) {
         let ConfinementReport { no_new_privs, landlock, seccomp, .. } = self.daemon;
         let capabilities = self.daemon.capabilities.join(" ");
         let lacks = [&self.daemon.gaps[..], &compiler.gaps].concat().join("; ");

@@ -1,27 +1,28 @@
-//! The lock on the data folder: one daemon at a time.
+//! `Lock`: the lock on the data directory, which only one daemon can hold.
 
 use std::io::{self, Read as _, Seek as _, Write as _};
 
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::FlockOperation;
 
+/// The name of the lock file in the data directory.
 const FILE: &str = "lock";
 
-/// Held while it lives; the kernel lets go of it when the process ends, however it ends.
+/// The lock on the data directory. Dropping it releases the lock, and the kernel releases it when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
 
-/// Why the folder cannot be had.
+/// Why the data directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
-    #[error("another daemon (pid {0}) uses it; stop that one, or choose another folder with --data")]
+    #[error("another daemon (pid {0}) uses it; stop that daemon, or choose another directory with --data")]
     Held(String),
     #[error("cannot lock it: {0}")]
     Io(#[from] io::Error),
 }
 
 impl Lock {
-    /// Takes the lock of `data`, and writes into it whose it is.
+    /// Takes the lock on `data` without waiting, and writes the id of this process into its file.
     ///
     /// # Errors
     /// [`LockError`]
@@ -49,16 +50,16 @@ impl Lock {
 mod tests {
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, Dir) {
-        let folder = tempfile::tempdir().unwrap();
-        #[expect(clippy::disallowed_methods, reason = "a test opens its own folder")]
-        let dir = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
-        (folder, dir)
+    fn temporary_directory() -> (tempfile::TempDir, Dir) {
+        let directory = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test opens its own directory")]
+        let dir = Dir::open_ambient_dir(directory.path(), cap_std::ambient_authority()).unwrap();
+        (directory, dir)
     }
 
     #[test]
-    fn a_second_daemon_is_told_of_the_first() {
-        let (_folder, dir) = folder();
+    fn take_of_a_held_lock_names_its_holder() {
+        let (_directory, dir) = temporary_directory();
         let first = Lock::take(&dir).unwrap();
         let error = Lock::take(&dir).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
@@ -67,8 +68,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_daemon_left_in_the_file_is_replaced() {
-        let (_folder, dir) = folder();
+    fn take_replaces_the_content_of_a_dead_daemon() {
+        let (_directory, dir) = temporary_directory();
         dir.write(FILE, "99999999999999\n").unwrap();
         let _lock = Lock::take(&dir).unwrap();
         assert_eq!(dir.read_to_string(FILE).unwrap(), format!("{}\n", std::process::id()));

@@ -1,36 +1,39 @@
-//! The log: lines to stderr, by a writer that never makes a job wait.
+//! The log of the daemon: lines on stderr, written so that no job waits for the reader.
 //!
-//! Where lines come faster than they are taken, lines are dropped and counted; `info` tells how many.
+//! If the reader is too slow, lines are dropped and counted. `info` reports their number.
 
-mod lines;
+mod buffer;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
-use self::lines::Lines;
-pub(super) use self::lines::Writing;
+pub(super) use self::buffer::FlushGuard;
+use self::buffer::LogBuffer;
 
-static LINES: OnceLock<Lines> = OnceLock::new();
+static BUFFER: OnceLock<LogBuffer> = OnceLock::new();
 
-/// Begins to log. `filter`, in the manner of `RUST_LOG`, wins over `debug`. What waits is written when the guard is dropped.
-pub(super) fn start(debug: bool, filter: Option<&str>) -> io::Result<Writing> {
-    let (lines, writing) = Lines::start(io::stderr())?;
-    let _ = LINES.set(lines.clone());
-    // The libraries speak of each host call of a guest at `info` already, which costs a short run a fifth of its time.
+/// Starts logging. `filter` has the syntax of `RUST_LOG` and overrides `debug`. Dropping the guard writes the remaining lines.
+///
+/// # Errors
+/// The thread that writes the log cannot be started.
+pub(super) fn init(debug: bool, filter: Option<&str>) -> io::Result<FlushGuard> {
+    let (buffer, guard) = LogBuffer::start(io::stderr())?;
+    let _ = BUFFER.set(buffer.clone());
+    // The libraries log each host call of a guest at level `info`, which costs a short run a fifth of its time.
     let filter = EnvFilter::new(filter.unwrap_or(if debug { "warn,capstan=debug" } else { "warn,capstan=info" }));
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(lines)
+        .with_writer(buffer)
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(filter)
         .finish();
-    // A process that logs already, as tests may, goes on as it does.
+    // This fails if the process logs already, as in tests.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(writing)
+    Ok(guard)
 }
 
-/// Lines that were dropped.
-pub(super) fn dropped() -> u64 {
-    LINES.get().map_or(0, Lines::dropped)
+/// Returns the number of dropped lines.
+pub(super) fn dropped_lines() -> u64 {
+    BUFFER.get().map_or(0, LogBuffer::dropped_lines)
 }

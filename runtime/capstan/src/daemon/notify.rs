@@ -1,7 +1,7 @@
-//! `Notify`: what the service manager is told, over the socket that it named in `NOTIFY_SOCKET` (`man 3 sd_notify`).
+//! `Notifier`: reports the state of the daemon to the service manager, over the socket in `NOTIFY_SOCKET` (`man 3 sd_notify`).
 //!
-//! A datagram a message, sent without waiting: a manager that does not read must not hold the daemon. The crate for this takes no abstract
-//! socket, and reads the environment at each message; what is needed of it are these lines.
+//! Each message is one datagram, sent without waiting: a manager that does not read must not block the daemon. The crate for this protocol
+//! supports no abstract sockets and reads the environment for each message.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,57 +11,58 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The way to the service manager; clones are the same. Without one, all that is told goes nowhere.
+/// A connection to the service manager. Clones share it. Without a service manager, all messages are dropped.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Notify(Option<Arc<(UnixDatagram, SocketAddr)>>);
+pub(super) struct Notifier(Option<Arc<(UnixDatagram, SocketAddr)>>);
 
-impl Notify {
-    /// To the socket of this name: a path, or `@` and the name of an abstract one. A name that cannot be used is logged and left.
-    pub(super) fn to(socket: Option<&OsStr>) -> Self {
+impl Notifier {
+    /// Creates a notifier for the socket with this name, which is a path, or `@` and the name of an abstract socket. A name that cannot be used
+    /// is logged, and the notifier drops all messages then.
+    pub(super) fn new(socket: Option<&OsStr>) -> Self {
         let Some(socket) = socket else { return Self::default() };
         match open(socket) {
             Ok(open) => Self(Some(Arc::new(open))),
             Err(error) => {
                 let socket = socket.as_bytes().escape_ascii();
-                tracing::warn!(%socket, %error, "the service manager cannot be told anything: NOTIFY_SOCKET");
+                tracing::warn!(%socket, %error, "cannot use NOTIFY_SOCKET, so the service manager gets no notifications");
                 Self::default()
             }
         }
     }
 
-    /// The start begins, and may take this long before the manager should give up.
+    /// Reports that the start has begun, and may take until `deadline`.
     pub(super) fn starting(&self, deadline: Duration) {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS=starting", deadline.as_micros()));
     }
 
-    /// The listeners are bound, and the gate is open.
+    /// Reports that the listeners are bound and the gate is open.
     pub(super) fn ready(&self) {
         self.send("READY=1\nSTATUS=ready");
     }
 
-    /// What it was told is read anew; [`Notify::reloaded`] follows.
+    /// Reports that a reload has begun. [`Notifier::reloaded`] must follow.
     pub(super) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
     }
 
-    /// That is over.
+    /// Reports that the reload is over.
     pub(super) fn reloaded(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}", line(status)));
     }
 
-    /// The end has begun.
-    pub(super) fn stopping(&self, why: &str) {
-        self.send(&format!("STOPPING=1\nSTATUS={}", line(why)));
+    /// Reports that the daemon is stopping, for this reason.
+    pub(super) fn stopping(&self, reason: &str) {
+        self.send(&format!("STOPPING=1\nSTATUS={}", line(reason)));
     }
 
-    /// What it is at.
+    /// Reports what the daemon is doing.
     pub(super) fn status(&self, status: &str) {
         self.send(&format!("STATUS={}", line(status)));
     }
 
-    /// It is alive.
+    /// Reports to the watchdog that the daemon is alive.
     pub(super) fn alive(&self) {
         self.send("WATCHDOG=1");
     }
@@ -69,7 +70,7 @@ impl Notify {
     fn send(&self, message: &str) {
         let Some((socket, to)) = self.0.as_deref() else { return };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), to) {
-            tracing::warn!(%error, message, "the service manager was not told");
+            tracing::warn!(%error, message, "cannot notify the service manager");
         }
     }
 }
@@ -78,14 +79,14 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let to = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
         [b'/', ..] => SocketAddr::from_pathname(name)?,
-        _ => return Err(io::Error::other("it is neither a path nor an abstract socket")),
+        _ => return Err(io::Error::other("it is neither an absolute path nor an abstract socket")),
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     Ok((socket, to))
 }
 
-/// A text as one line: what follows a line break would be taken for another message.
+/// Returns a text as one line, because a line break would start another field.
 fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -101,35 +102,35 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_a_datagram_to_a_path_or_to_an_abstract_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
+    fn message_is_sent_to_a_path_or_an_abstract_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
         let by_path = UnixDatagram::bind(&path).unwrap();
         let name = format!("capstan-notify-{}", std::process::id());
         let by_name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         for (socket, named) in [(by_path, path.into_os_string()), (by_name, format!("@{name}").into())] {
-            let notify = Notify::to(Some(&named));
-            notify.starting(Duration::from_secs(90));
+            let notifier = Notifier::new(Some(&named));
+            notifier.starting(Duration::from_secs(90));
             assert_eq!(received(&socket), "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=starting");
-            notify.ready();
+            notifier.ready();
             assert_eq!(received(&socket), "READY=1\nSTATUS=ready");
-            notify.stopping("no\nREADY=1");
+            notifier.stopping("no\nREADY=1");
             assert_eq!(received(&socket), "STOPPING=1\nSTATUS=no READY=1");
         }
     }
 
     #[test]
-    fn a_manager_that_is_not_there_or_does_not_read_costs_nothing() {
+    fn missing_or_blocked_service_manager_is_ignored() {
         for name in ["", "notify", "vsock:2:9", "/nowhere/notify", "@no-such-socket-here"] {
-            Notify::to(Some(OsStr::new(name))).ready();
+            Notifier::new(Some(OsStr::new(name))).ready();
         }
-        Notify::to(Some(OsStr::new(&format!("/{}", "x".repeat(200))))).ready();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let _deaf = UnixDatagram::bind(&path).unwrap();
-        let notify = Notify::to(Some(path.as_os_str()));
+        Notifier::new(Some(OsStr::new(&format!("/{}", "x".repeat(200))))).ready();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let _blocked = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::new(Some(path.as_os_str()));
         for _ in 0..10_000 {
-            notify.alive();
+            notifier.alive();
         }
     }
 }

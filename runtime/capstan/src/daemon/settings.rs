@@ -1,13 +1,15 @@
-//! `Settings`: what the daemon runs with. A flag wins over the configuration file, and that over the default.
+//! `Settings`: the complete configuration of the daemon. A flag overrides the configuration file, and the file overrides the default.
 
+mod error;
 mod file;
 mod http;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capstan_api::{AllowedHosts, AllowedHostsError, HttpLimits};
+use capstan_api::{AllowedHosts, HttpLimits};
 use capstan_confinement::Mode;
 use capstan_core::feature::Features;
 use capstan_core::limits::Limits;
@@ -15,170 +17,118 @@ use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
 use capstan_engine::history::HistoryLimits;
-use capstan_listen::listenbuffer::{Policy, UnknownPolicy};
-use capstan_listen::listener::{self, AccessError, Address, AddressError, Host};
+use capstan_listen::listenbuffer::StartupPolicy;
+use capstan_listen::listener::{self, Address, Host};
 use capstan_listen::tls;
 use capstan_sandbox::CompileLimits;
 
-use self::file::{File, LimitsTable, ListenTable};
+pub(super) use self::error::SettingsError;
+use self::error::check_range;
+use self::file::{CompileTable, File, LimitsTable, ListenTable};
 pub(super) use self::file::{MountTable, SecretTable};
-use super::Flags;
-use super::data_dirs::{self, Places};
+use super::data_dirs::DataDirs;
+use super::flags::Flags;
+use super::{environment, files, procfs};
 
-/// Runs that may go on at a time where the operator says nothing.
-const RUNS: usize = 1000;
-/// The most that the operator may allow: each takes address space from the start.
-const MOST_RUNS: usize = 10_000;
-/// The most jobs that may wait: each holds its arguments, variables and pipes.
-const MOST_QUEUED: usize = 100_000;
-/// Bytes that the stack of a guest has at least, for programs to begin with.
-const LEAST_STACK: usize = 64 << 10;
-/// Bytes that it may have: address space is set aside for it in each run.
-const MOST_STACK: usize = 16 << 20;
-/// The most events that may be kept: each takes a few hundred bytes.
-const MOST_EVENTS: usize = 1_000_000;
-/// The most jobs that may be remembered after their end: each takes about a kilobyte besides its output.
-const MOST_REMEMBERED: usize = 10_000_000;
+/// The default limit on concurrent runs.
+const DEFAULT_RUNS: usize = 1000;
+/// The limit on `limits.runs`: each run reserves address space at the start of the daemon.
+const MAX_RUNS: usize = 10_000;
+/// The limit on `limits.queue`: a waiting job holds its arguments, variables and pipes.
+const MAX_QUEUE: usize = 100_000;
+/// The range of `limits.stack`, in bytes: programs need some stack to start, and each run reserves address space for it.
+const STACK: RangeInclusive<usize> = 64 << 10..=16 << 20;
+/// The limit on `events.keep`: an event takes a few hundred bytes.
+const MAX_EVENTS: usize = 1_000_000;
 
-/// The most connections that may be asked of the kernel to hold for a listener.
-const MOST_HELD: u32 = 65_535;
-
-/// What the daemon runs with.
+/// The complete configuration of the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) hosts: Vec<Host>,
     pub(super) listening: listener::Options,
-    /// What TCP is secured with. Default: it is not.
+    /// The files for TLS over TCP. Default: none, and TCP is plain.
     pub(super) tls: tls::Files,
-    /// What becomes of connections while the daemon starts. Default: they are held.
-    pub(super) policy: Policy,
-    /// How long the start may take. Default 5 min.
-    pub(super) deadline: Duration,
+    /// What happens to connections during the start. Default: the kernel holds them.
+    pub(super) startup_policy: StartupPolicy,
+    /// The limit on the time of the start. Default: 5 min.
+    pub(super) boot_deadline: Duration,
+    /// The data directory.
     pub(super) data: PathBuf,
-    /// How long runs may go on after the daemon was asked to stop. Default 10 s.
+    /// How long runs may continue after the daemon was asked to stop. Default: 10 s.
     pub(super) grace: Duration,
-    pub(super) ceiling: Limits,
-    /// What becomes of manifests that ask for more. Default: they get what there is.
+    /// The limits on each run.
+    pub(super) limits: Limits,
+    /// What happens to a manifest that requests more than the limits. Default: its requests are capped.
     pub(super) excess: Excess,
-    /// Directories that may be granted to jobs, by name. Default none.
+    /// The directories that may be granted to jobs, by name. Default: none.
     pub(super) mounts: BTreeMap<String, MountTable>,
-    /// Directories below which any path may be granted to jobs. Default none.
+    /// The directories below which any path may be granted to jobs. Default: none.
     pub(super) mount_prefixes: Vec<MountTable>,
-    /// Bytes of the largest scratch directory of a run. Default 64 MiB.
+    /// The limit on the scratch directory of a run, in bytes. Default: 64 MiB.
     pub(super) scratch: u64,
-    /// Variables of the environment that may be passed on to jobs. Default none.
+    /// The environment variables that may be passed on to jobs. Default: none.
     pub(super) pass_env: Vec<String>,
-    /// Secrets that may be granted to jobs, by name. Default none.
+    /// The secrets that may be granted to jobs, by name. Default: none.
     pub(super) secrets: BTreeMap<String, SecretTable>,
-    /// What of the network may be granted to jobs. Default nothing.
+    /// The network access that may be granted to jobs. Default: none.
     pub(super) network: Vec<Rule>,
     pub(super) features: Features,
+    /// The limit on concurrent runs: the smaller of `runs_requested` and `runs_ceiling`.
     pub(super) runs: usize,
-    /// Runs that the operator asked for, or the default; more than `runs` where the machine does not allow them.
-    pub(super) runs_asked: usize,
-    /// The most runs that this machine allows.
+    /// The limit on concurrent runs in the configuration. Default: 1000.
+    pub(super) runs_requested: usize,
+    /// The limit on concurrent runs that this machine allows.
     pub(super) runs_ceiling: usize,
-    /// Jobs that may wait for one of those to end. Default [`engine::DEFAULT_QUEUE`].
+    /// The limit on jobs that wait for a slot. Default: [`engine::DEFAULT_QUEUE`].
     pub(super) queue: usize,
-    /// Bytes of the stack of each guest. Default [`capstan_sandbox::DEFAULT_STACK`].
+    /// The stack of each guest, in bytes. Default: [`capstan_sandbox::DEFAULT_STACK`].
     pub(super) stack: usize,
     pub(super) compile: CompileLimits,
-    /// Bytes of the largest program that may be pushed. Default 64 MiB.
+    /// The limit on the size of a pushed program, in bytes. Default: 64 MiB.
     pub(super) upload: u64,
-    /// What is remembered of jobs.
+    /// The limits on the history of jobs.
     pub(super) history: HistoryLimits,
-    /// Events that are kept for those who come later. Default [`events::DEFAULT_CAPACITY`].
+    /// The number of events that are stored for later readers. Default: [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
-    /// What clients may take of the HTTP layer.
+    /// The limits on HTTP clients.
     pub(super) http: HttpLimits,
-    /// Who may call over TCP besides the daemon's own names. Default nobody.
-    pub(super) callers: AllowedHosts,
-    /// What the daemon gives up at its start. Default: what it can.
+    /// The names and origins that may call over TCP besides the daemon's own. Default: none.
+    pub(super) allowed_hosts: AllowedHosts,
+    /// How strictly the daemon confines itself. Default: as far as the kernel allows.
     pub(super) confine: Mode,
     pub(super) debug: bool,
     pub(super) log_filter: Option<String>,
 }
 
-/// What is wrong with flags or configuration.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SettingsError {
-    #[error("cannot read configuration file {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("configuration file {}: {why}", path.display())]
-    File { path: PathBuf, why: String },
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    #[error("{0} is to be listened on twice")]
-    Twice(Host),
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    #[error(transparent)]
-    Tls(#[from] tls::FilesError),
-    #[error("while booting: {0}")]
-    Policy(#[from] UnknownPolicy),
-    #[error("a start cannot be over in no time: the deadline of the boot is 0")]
-    Deadline,
-    #[error("a backlog of {0} connections is not from 1 to {MOST_HELD}")]
-    Backlog(u32),
-    #[error("neither HOME nor XDG_STATE_HOME is set, so there is no default data folder; name one with --data")]
-    NoData,
-    #[error("mounts have a section each, [mounts.NAME], and are not a key of [policy]")]
-    Mounts,
-    #[error("secrets have a section each, [secrets.NAME], and are not a key of [policy]")]
-    Secrets,
-    #[error("secret {0} comes from one place: file, env, or credential, whose name has no slash")]
-    SecretPlace(String),
-    #[error("{0} runs at a time are not from 1 to {MOST_RUNS}")]
-    Runs(usize),
-    #[error("{0} jobs in the queue are more than {MOST_QUEUED}")]
-    Queue(usize),
-    #[error("limits.stack = {0} is not from {LEAST_STACK} to {MOST_STACK} bytes")]
-    Stack(usize),
-    #[error("{0} events to keep are not from 1 to {MOST_EVENTS}")]
-    Events(usize),
-    #[error("http.{key} = {value} is not from {least} to {most}")]
-    Http { key: &'static str, value: u64, least: u64, most: u64 },
-    #[error("http.{key} = {} is not from 1 ms to 1 day", humantime::format_duration(*value))]
-    HttpTime { key: &'static str, value: Duration },
-    #[error("http: {0}")]
-    Callers(#[from] AllowedHostsError),
-    #[error("{0} jobs to remember are not from 1 to {MOST_REMEMBERED}")]
-    History(usize),
-}
-
 impl Settings {
-    /// Puts flags, configuration and environment together.
+    /// Combines the flags, the configuration file and the environment.
     ///
     /// # Errors
-    /// [`SettingsError`]; nothing has been touched then.
-    pub(super) fn new(flags: Flags) -> Result<Self, SettingsError> {
+    /// [`SettingsError`]. Nothing was created or changed then.
+    pub(super) fn load(flags: Flags) -> Result<Self, SettingsError> {
         let file = match &flags.config {
             None => File::default(),
             Some(path) => {
-                let text = data_dirs::read_config(path)
-                    .map_err(|source| SettingsError::Read { path: path.clone(), source })?;
-                let why = |error: toml::de::Error| with_suggestion(&error.to_string());
-                toml::from_str(&text).map_err(|error| SettingsError::File { path: path.clone(), why: why(error) })?
+                let text =
+                    files::read_config(path).map_err(|source| SettingsError::Read { path: path.clone(), source })?;
+                let reason = |error: toml::de::Error| with_suggestion(&error.to_string());
+                toml::from_str(&text)
+                    .map_err(|error| SettingsError::Parse { path: path.clone(), reason: reason(error) })?
             }
         };
-        Self::merge(flags, file, Places::of_process(), data_dirs::max_maps())
+        let settings = Self::merge(flags, file, &environment::data_dirs(), procfs::max_map_count())?;
+        Ok(Self { log_filter: environment::log_filter(), ..settings })
     }
 
-    fn merge(flags: Flags, file: File, places: Places, max_maps: Option<usize>) -> Result<Self, SettingsError> {
-        let data = flags.data.or(file.data).or_else(|| places.data()).ok_or(SettingsError::NoData)?;
-        let hosts = if flags.hosts.is_empty() { file.hosts } else { flags.hosts };
-        let mut hosts = hosts.iter().map(|host| host.parse()).collect::<Result<Vec<Host>, _>>()?;
-        if hosts.is_empty() {
-            hosts.push(places.host(&data).into());
+    fn merge(flags: Flags, file: File, dirs: &DataDirs, max_map_count: Option<usize>) -> Result<Self, SettingsError> {
+        let data = flags.data.or(file.data).or_else(|| dirs.data()).ok_or(SettingsError::NoDataDir)?;
+        let hosts = parse_hosts(if flags.hosts.is_empty() { &file.hosts } else { &flags.hosts })?;
+        let hosts = if hosts.is_empty() { vec![dirs.host(&data).into()] } else { hosts };
+        let boot_deadline = flags.boot_deadline.or(file.boot.deadline).unwrap_or(Duration::from_secs(300));
+        if boot_deadline.is_zero() {
+            return Err(SettingsError::ZeroDeadline);
         }
-        if let Some(twice) = twice(&hosts) {
-            return Err(SettingsError::Twice(twice.clone()));
-        }
-        let deadline = flags.boot_deadline.or(file.boot.deadline).unwrap_or(Duration::from_secs(300));
-        if deadline.is_zero() {
-            return Err(SettingsError::Deadline);
-        }
-        let policy = flags.while_booting.or(file.boot.policy);
+        let startup_policy = flags.while_booting.or(file.boot.policy);
         let listening = ListenTable {
             backlog: flags.backlog.or(file.listen.backlog),
             socket_mode: flags.socket_mode.or(file.listen.socket_mode),
@@ -191,86 +141,73 @@ impl Settings {
             crl: flags.tls_crl.or(file.tls.crl),
         };
         tls.check_server()?;
+        let requested = file.policy;
+        if requested.mounts.is_some() {
+            return Err(SettingsError::MountsInPolicy);
+        }
+        if requested.secrets.is_some() {
+            return Err(SettingsError::SecretsInPolicy);
+        }
+        if let Some((name, _)) = file.secrets.iter().find(|(_, secret)| secret.source().is_none()) {
+            return Err(SettingsError::SecretSource(name.clone()));
+        }
         let LimitsTable { runs, queue, stack } = file.limits;
-        let asked = file.policy;
-        if asked.mounts.is_some() {
-            return Err(SettingsError::Mounts);
-        }
-        if asked.secrets.is_some() {
-            return Err(SettingsError::Secrets);
-        }
-        if let Some((name, _)) = file.secrets.iter().find(|(_, secret)| secret.place().is_none()) {
-            return Err(SettingsError::SecretPlace(name.clone()));
-        }
-        let runs_asked = runs.unwrap_or(RUNS);
-        if !(1..=MOST_RUNS).contains(&runs_asked) {
-            return Err(SettingsError::Runs(runs_asked));
-        }
-        let runs_ceiling = max_maps.map_or(MOST_RUNS, |maps| capstan_sandbox::max_runs_for_maps(maps).min(MOST_RUNS));
-        let queue = queue.unwrap_or(engine::DEFAULT_QUEUE);
-        if queue > MOST_QUEUED {
-            return Err(SettingsError::Queue(queue));
-        }
+        let runs_requested = check_range("limits.runs", runs.unwrap_or(DEFAULT_RUNS), &(1..=MAX_RUNS))?;
+        let runs_ceiling =
+            max_map_count.map_or(MAX_RUNS, |maps| capstan_sandbox::max_runs_for_maps(maps).min(MAX_RUNS));
+        let queue = check_range("limits.queue", queue.unwrap_or(engine::DEFAULT_QUEUE), &(0..=MAX_QUEUE))?;
         let stack = stack.map_or(capstan_sandbox::DEFAULT_STACK, |stack| stack.try_into().unwrap_or(usize::MAX));
-        if !(LEAST_STACK..=MOST_STACK).contains(&stack) {
-            return Err(SettingsError::Stack(stack));
-        }
-        let history = file.history.bounds()?;
+        let stack = check_range("limits.stack", stack, &STACK)?;
+        let history = file.history.limits()?;
         let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
-        if !(1..=MOST_EVENTS).contains(&events) {
-            return Err(SettingsError::Events(events));
-        }
-        let (http, callers) = (file.http.bounds()?, file.http.callers()?);
-        let compile = CompileLimits::default();
+        let events = check_range("events.keep", events, &(1..=MAX_EVENTS))?;
+        let (http, allowed_hosts) = (file.http.limits()?, file.http.allowed_hosts()?);
         Ok(Self {
             hosts,
             listening: listening.options(flags.insecure_tcp)?,
             tls,
-            policy: policy.map_or(Ok(Policy::default()), |policy| policy.parse())?,
-            deadline,
+            startup_policy: startup_policy.map_or(Ok(StartupPolicy::default()), |policy| policy.parse())?,
+            boot_deadline,
             data,
             grace: file.grace.unwrap_or(Duration::from_secs(10)),
-            ceiling: Limits::default().overridden_by(&asked),
+            limits: Limits::default().overridden_by(&requested),
             excess: file.manifests.excess,
             mounts: file.mounts,
             mount_prefixes: file.mount_prefixes,
-            scratch: asked.scratch.unwrap_or(Ceiling::default().scratch),
-            pass_env: asked.pass_env.unwrap_or_default(),
+            scratch: requested.scratch.unwrap_or(Ceiling::default().scratch),
+            pass_env: requested.pass_env.unwrap_or_default(),
             secrets: file.secrets,
-            network: asked.network.unwrap_or_default(),
-            features: asked.features.unwrap_or_default(),
-            runs: runs_asked.min(runs_ceiling),
-            runs_asked,
+            network: requested.network.unwrap_or_default(),
+            features: requested.features.unwrap_or_default(),
+            runs: runs_requested.min(runs_ceiling),
+            runs_requested,
             runs_ceiling,
             queue,
             stack,
-            compile: CompileLimits {
-                timeout: file.compile.timeout.unwrap_or(compile.timeout),
-                memory: file.compile.memory.unwrap_or(compile.memory),
-            },
+            compile: compile_limits(&file.compile),
             upload: file.compile.upload.unwrap_or(64 << 20),
             history,
             events,
             http,
-            callers,
+            allowed_hosts,
             confine: flags.confine.or(file.confine).unwrap_or_default(),
             debug: flags.debug,
-            log_filter: places.log_filter,
+            log_filter: None,
         })
     }
 
-    /// What is not as in `next` and is not read anew while the daemon runs, by the sections and keys of the configuration.
+    /// Returns the sections and keys of the configuration file that differ in `next` and take effect only at the next start.
     pub(super) fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
-        // All are named, so that a new one is thought of here; those with `_` are read anew, or are no settings of the file.
+        // All fields are listed, so that the compiler requires a decision for a new one. Those with `_` are reloaded, or are not in the file.
         let Self {
             hosts,
             listening,
             tls,
-            policy,
-            deadline,
+            startup_policy,
+            boot_deadline,
             data,
             grace,
-            runs_asked,
+            runs_requested,
             queue,
             stack,
             compile,
@@ -278,9 +215,9 @@ impl Settings {
             history,
             events,
             http,
-            callers,
+            allowed_hosts,
             confine,
-            ceiling: _,
+            limits: _,
             excess: _,
             mounts: _,
             mount_prefixes: _,
@@ -298,25 +235,39 @@ impl Settings {
             ("hosts", *hosts != next.hosts),
             ("[listen]", *listening != next.listening),
             ("[tls]", *tls != next.tls),
-            ("[boot]", (*policy, *deadline) != (next.policy, next.deadline)),
+            ("[boot]", (*startup_policy, *boot_deadline) != (next.startup_policy, next.boot_deadline)),
             ("data", *data != next.data),
             ("grace", *grace != next.grace),
-            ("[limits]", (*runs_asked, *queue, *stack) != (next.runs_asked, next.queue, next.stack)),
+            ("[limits]", (*runs_requested, *queue, *stack) != (next.runs_requested, next.queue, next.stack)),
             ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
             ("[history]", *history != next.history),
             ("[events]", *events != next.events),
             ("confine", *confine != next.confine),
-            ("[http]", *http != next.http || *callers != next.callers),
+            ("[http]", *http != next.http || *allowed_hosts != next.allowed_hosts),
         ];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
     }
 }
 
-/// The first host that is named a second time. Any free port may be asked for as often as one likes.
-fn twice(hosts: &[Host]) -> Option<&Host> {
-    let any_port = |host: &Host| matches!(host, Host::Own(Address::Tcp { port: 0, .. }));
+/// Parses the hosts to listen on, and checks that each is named once.
+fn parse_hosts(hosts: &[String]) -> Result<Vec<Host>, SettingsError> {
+    let hosts = hosts.iter().map(|host| host.parse()).collect::<Result<Vec<Host>, _>>()?;
+    match duplicate(&hosts) {
+        Some(duplicate) => Err(SettingsError::DuplicateHost(duplicate.clone())),
+        None => Ok(hosts),
+    }
+}
+
+/// Returns the first host that is named a second time. Port 0 may be named any number of times, because each gets another free port.
+fn duplicate(hosts: &[Host]) -> Option<&Host> {
+    let is_any_port = |host: &Host| matches!(host, Host::Bind(Address::Tcp { port: 0, .. }));
     let mut later = hosts.iter().enumerate();
-    later.find(|(at, host)| hosts[..*at].contains(host) && !any_port(host)).map(|(_, host)| host)
+    later.find(|(index, host)| hosts[..*index].contains(host) && !is_any_port(host)).map(|(_, host)| host)
+}
+
+fn compile_limits(table: &CompileTable) -> CompileLimits {
+    let default = CompileLimits::default();
+    CompileLimits { timeout: table.timeout.unwrap_or(default.timeout), memory: table.memory.unwrap_or(default.memory) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// SIGTERM and SIGINT, from the moment this is made.
+/// Receives SIGTERM and SIGINT from its creation on.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: unix::Signal,
@@ -20,6 +20,10 @@ pub(super) enum Signal {
 }
 
 impl Signals {
+    /// Replaces the default action of both signals.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: unix::signal(SignalKind::terminate())?,
@@ -27,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next. Cancel-safe.
+    /// Waits for the next signal. Cancel-safe.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Terminate,
@@ -37,7 +41,7 @@ impl Signals {
 }
 
 impl Signal {
-    /// Its number, the same on every Linux.
+    /// Returns its number, which is the same on all Linux architectures.
     pub(super) fn number(self) -> u8 {
         match self {
             Self::Terminate => 15,

@@ -1,4 +1,4 @@
-//! The watchdog: the service manager hears at regular intervals that the daemon lives, for as long as it does.
+//! The watchdog: reports to the service manager at regular intervals that the daemon is alive.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use capstan_engine::engine::Engine;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::notify::Notify;
+use super::notify::Notifier;
 
-/// Tells `notify` twice in each `within` that the daemon lives; never, where the manager does not ask. Cancel-safe.
+/// Reports twice per `timeout` that the daemon is alive. Never reports if `timeout` is `None`. Cancel-safe.
 ///
-/// What is told was seen to be so: a timer of the control runtime went off, one of its threads took up a task, and that got through the locks of
-/// the engine that every job goes through. Load from guests delays none of this, since they run elsewhere.
-pub(super) async fn watch(notify: &Notify, engine: &Engine, within: Option<Duration>) -> Infallible {
-    let Some(within) = within else { return std::future::pending().await };
-    let mut ticks = tokio::time::interval(within / 2);
+/// Each report has proof: a timer of the control runtime has fired, one of its threads has run a task, and the task has taken the locks of
+/// the engine that every job takes. Guests run on other threads, so their load delays none of this.
+pub(super) async fn watch(notifier: &Notifier, engine: &Engine, timeout: Option<Duration>) -> Infallible {
+    let Some(timeout) = timeout else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(timeout / 2);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut probes = JoinSet::new();
     loop {
@@ -23,7 +23,7 @@ pub(super) async fn watch(notify: &Notify, engine: &Engine, within: Option<Durat
         let engine = engine.clone();
         probes.spawn(async move { engine.counts() });
         if let Some(Ok(_)) = probes.join_next().await {
-            notify.alive();
+            notifier.alive();
         }
     }
 }
@@ -38,22 +38,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_manager_hears_of_life_twice_in_its_time_and_never_where_it_does_not_ask() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
+    async fn watch_reports_twice_per_timeout_and_never_without_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
-        let (notify, mut buffer) = (Notify::to(Some(path.as_os_str())), [0; 64]);
+        let (notifier, mut buffer) = (Notifier::new(Some(path.as_os_str())), [0; 64]);
         let engine = Engine::new(engine::Config { ceiling: Ceiling::default(), runs: 1, queue: 0 });
-        let mut heard = async |within| {
-            let watching = watch(&notify, &engine, within);
+        let mut count_reports = async |timeout| {
+            let watching = watch(&notifier, &engine, timeout);
             assert!(tokio::time::timeout(Duration::from_millis(9_500), watching).await.is_err());
             std::iter::from_fn(|| {
                 manager.recv(&mut buffer).ok().map(|length| assert_eq!(&buffer[..length], b"WATCHDOG=1"))
             })
             .count()
         };
-        assert_eq!(heard(Some(Duration::from_secs(2))).await, 10);
-        assert_eq!(heard(None).await, 0);
+        assert_eq!(count_reports(Some(Duration::from_secs(2))).await, 10);
+        assert_eq!(count_reports(None).await, 0);
     }
 }

@@ -1,84 +1,83 @@
-//! `Gate`: what held connections wait for.
+//! `Gate`: opens once when the start of the daemon is over, or fails once.
 
 use std::fmt;
 
 use tokio::sync::watch;
 
-/// A gate that is shut until it opens or fails; clones are the same gate.
+/// A gate that is shut until it opens or fails. Clones are handles to the same gate.
 ///
-/// It is level-triggered: whoever asks after the change sees it as well as whoever waited for it, so nothing is lost when it opens
-/// early. The first change decides, and the same change again is harmless: the ancestor hung for ever in the one case and panicked
-/// in the other.
+/// It is level-triggered: a task that starts waiting after the change sees it as well. The first change is final, and repeating it is
+/// harmless. In the ancestor, opening early made it hang, and opening twice made it panic.
 #[derive(Clone, Debug)]
 pub struct Gate(watch::Sender<GateState>);
 
-/// Where a gate is.
+/// The state of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateState {
-    /// With what the start is at.
-    Shut(Phase),
+    /// The daemon is in this phase of its start.
+    Shut(StartupPhase),
     Open,
-    /// It will never open; the reason is for those who wait.
+    /// It will never open, for this reason.
     Failed(String),
 }
 
-/// What a start is at, in the order in which it comes to it.
+/// The phases of a start, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// Listeners are bound.
+pub enum StartupPhase {
+    /// The listeners are being bound.
     #[default]
     Binding,
-    /// The sandbox is built.
+    /// The sandbox is being created.
     Loading,
-    /// The handlers that were kept are put back.
+    /// The stored handlers are being registered.
     Installing,
-    /// Everything is there but the open gate.
+    /// Everything is ready, and the gate is about to open.
     Opening,
 }
 
-/// The gate will never open; says why.
+/// The reason why a gate will never open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct GateFailed(pub String);
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(watch::Sender::new(GateState::Shut(Phase::default())))
+        Self(watch::Sender::new(GateState::Shut(StartupPhase::default())))
     }
 }
 
 impl Gate {
-    /// A gate that is shut.
+    /// Creates a gate that is shut.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes what the start is at. Does nothing once the gate has left that behind.
-    pub fn enter(&self, phase: Phase) {
-        self.while_shut(GateState::Shut(phase));
+    /// Sets the phase of the start. Does nothing if the gate is no longer shut.
+    pub fn set_phase(&self, phase: StartupPhase) {
+        self.change_if_shut(GateState::Shut(phase));
     }
 
-    /// Lets everyone through, now and later. Tells whether it is open: a gate that has failed stays as it is.
+    /// Opens the gate. Returns whether it is open now; a gate that has failed stays failed.
     pub fn open(&self) -> bool {
-        self.while_shut(GateState::Open);
+        self.change_if_shut(GateState::Open);
         *self.0.borrow() == GateState::Open
     }
 
-    /// Turns everyone away, now and later. Tells whether it has failed: a gate that is open stays as it is.
+    /// Makes the gate fail. Returns whether it has failed now; a gate that is open stays open.
     pub fn fail(&self, reason: impl Into<String>) -> bool {
-        self.while_shut(GateState::Failed(reason.into()));
+        self.change_if_shut(GateState::Failed(reason.into()));
         matches!(*self.0.borrow(), GateState::Failed(_))
     }
 
-    /// Where it is now.
+    /// Returns the current state.
     pub fn state(&self) -> GateState {
         self.0.borrow().clone()
     }
 
-    /// Waits until it is open. Cancel-safe.
+    /// Waits until the gate is open. Cancel-safe.
     ///
     /// # Errors
-    /// [`GateFailed`] as soon as it is certain that it will never be.
+    /// [`GateFailed`] once the gate has failed.
     pub async fn opened(&self) -> Result<(), GateFailed> {
         let mut states = self.0.subscribe();
         let state = states.wait_for(|state| !state.is_shut()).await.expect("the gate holds the sender");
@@ -88,7 +87,7 @@ impl Gate {
         }
     }
 
-    /// Waits until it has failed, for ever where it opens. Cancel-safe.
+    /// Waits until the gate has failed. Never returns if the gate opens. Cancel-safe.
     pub async fn failed(&self) -> GateFailed {
         match self.opened().await {
             Err(failed) => failed,
@@ -96,26 +95,26 @@ impl Gate {
         }
     }
 
-    fn while_shut(&self, next: GateState) {
+    fn change_if_shut(&self, next: GateState) {
         self.0.send_if_modified(|state| {
-            let changes = state.is_shut() && *state != next;
-            if changes {
+            let is_change = state.is_shut() && *state != next;
+            if is_change {
                 *state = next;
             }
-            changes
+            is_change
         });
     }
 }
 
 impl GateState {
-    /// Whether it is still to be decided.
+    /// Returns whether the gate has neither opened nor failed.
     pub fn is_shut(&self) -> bool {
         matches!(self, Self::Shut(_))
     }
 }
 
-impl Phase {
-    /// Its name, one word.
+impl StartupPhase {
+    /// Returns the name, which is one word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Binding => "binding",
@@ -126,7 +125,7 @@ impl Phase {
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for StartupPhase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn opening_is_remembered_and_may_be_repeated() {
+    async fn opened_returns_at_once_after_one_or_more_openings() {
         let gate = Gate::new();
         assert!(gate.opened().now_or_never().is_none(), "a new gate is shut");
         assert!(gate.open() && gate.open());
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_opening_wakes_everyone() {
+    async fn open_wakes_all_waiting_tasks() {
         let gate = Gate::new();
         let waiters: Vec<_> = (0..100)
             .map(|_| {
@@ -164,26 +163,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_phase_of_a_start_is_told_while_the_gate_is_shut_and_opens_nothing() {
+    async fn set_phase_changes_the_state_of_a_shut_gate_only() {
         let gate = Gate::new();
         for (phase, name) in [
-            (Phase::Binding, "binding"),
-            (Phase::Loading, "loading"),
-            (Phase::Installing, "installing"),
-            (Phase::Opening, "opening"),
+            (StartupPhase::Binding, "binding"),
+            (StartupPhase::Loading, "loading"),
+            (StartupPhase::Installing, "installing"),
+            (StartupPhase::Opening, "opening"),
         ] {
-            gate.enter(phase);
+            gate.set_phase(phase);
             assert_eq!(phase.to_string(), name);
             assert_eq!(gate.state(), GateState::Shut(phase));
-            assert!(gate.opened().now_or_never().is_none(), "{phase} is no opening");
+            assert!(gate.opened().now_or_never().is_none(), "{phase} has opened the gate");
         }
         gate.open();
-        gate.enter(Phase::Loading);
+        gate.set_phase(StartupPhase::Loading);
         assert_eq!(gate.state(), GateState::Open);
     }
 
     #[tokio::test]
-    async fn failing_is_waited_for_and_an_open_gate_never_does() {
+    async fn failed_returns_the_reason_and_never_returns_for_an_open_gate() {
         let gate = Gate::new();
         assert!(gate.failed().now_or_never().is_none());
         gate.fail("no engine");
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_change_decides() {
+    async fn first_change_of_a_gate_is_final() {
         let gate = Gate::new();
         assert!(gate.fail("no engine"));
         assert!(!gate.open());

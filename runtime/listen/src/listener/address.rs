@@ -1,24 +1,24 @@
-//! `Address`: where a daemon listens, for itself and for its clients.
+//! `Address`: where a daemon listens, as the daemon and its clients write it.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a daemon listens.
+/// The address of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `unix://PATH`
     Unix(PathBuf),
-    /// `tcp://HOST:PORT` or bare `HOST:PORT`; an IPv6 host stands in brackets in text and without them here. Port 0 is any free one.
+    /// `tcp://HOST:PORT` or `HOST:PORT`. The text of an IPv6 host has brackets, `host` has none. Port 0 stands for any free port.
     Tcp { host: String, port: u16 },
 }
 
-/// Why a text is not an address.
+/// Why a text is not an address, with the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an address: {why}; use unix://PATH or tcp://HOST:PORT")]
+#[error("{text:?} is not an address: {reason}; use unix://PATH or tcp://HOST:PORT")]
 pub struct AddressError {
     text: String,
-    why: &'static str,
+    reason: &'static str,
 }
 
 impl FromStr for Address {
@@ -26,51 +26,51 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let parsed = match text.split_once("://") {
-            Some(("unix", path)) => unix(path),
-            Some(("tcp", rest)) => tcp(rest),
-            Some(("fd", _)) => Err("only a daemon listens on what was passed to it"),
-            Some(_) => Err("this scheme is not known"),
-            None if text.starts_with(['/', '.']) => Err("a path needs unix:// before it"),
-            None => tcp(text),
+            Some(("unix", path)) => parse_unix(path),
+            Some(("tcp", rest)) => parse_tcp(rest),
+            Some(("fd", _)) => Err("fd:// is only for `capstan daemon -H`"),
+            Some(_) => Err("the scheme is unknown"),
+            None if text.starts_with(['/', '.']) => Err("a path needs unix:// in front"),
+            None => parse_tcp(text),
         };
-        parsed.map_err(|why| AddressError::new(text, why))
+        parsed.map_err(|reason| AddressError::new(text, reason))
     }
 }
 
 impl AddressError {
-    pub(super) fn new(text: &str, why: &'static str) -> Self {
-        Self { text: text.to_owned(), why }
+    pub(super) fn new(text: &str, reason: &'static str) -> Self {
+        Self { text: text.to_owned(), reason }
     }
 }
 
-fn unix(path: &str) -> Result<Address, &'static str> {
+fn parse_unix(path: &str) -> Result<Address, &'static str> {
     if path.is_empty() {
         return Err("the path is missing");
     }
     if path.ends_with('/') {
-        return Err("the path names a folder");
+        return Err("the path ends with a slash, so it names a directory");
     }
     if path.contains('\0') {
-        return Err("the path holds NUL");
+        return Err("the path contains a NUL byte");
     }
     Ok(Address::Unix(path.into()))
 }
 
-fn tcp(text: &str) -> Result<Address, &'static str> {
+fn parse_tcp(text: &str) -> Result<Address, &'static str> {
     let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(literal) if literal.parse::<std::net::Ipv6Addr>().is_ok() => literal,
-        Some(_) => return Err("what stands in brackets is no IPv6 address"),
-        None if host.contains(':') => return Err("an IPv6 host needs brackets around it"),
+        Some(_) => return Err("the text in brackets is not an IPv6 address"),
+        None if host.contains(':') => return Err("an IPv6 host needs brackets, for example [::1]"),
         None => host,
     };
     if host.is_empty() {
         return Err("the host is missing");
     }
     if host.contains(['/', '@', '?', '#', '[', ']']) || host.contains(char::is_whitespace) {
-        return Err("the host holds what no host name does");
+        return Err("the host contains a character that host names do not have");
     }
-    let port = port.parse().map_err(|_| "the port is not a number up to 65535")?;
+    let port = port.parse().map_err(|_| "the port is not a number from 0 to 65535")?;
     Ok(Address::Tcp { host: host.to_owned(), port })
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_goes_through_text_unchanged() {
+    fn address_formats_as_the_parsed_text() {
         for text in
             ["unix:///run/c.sock", "unix://c.sock", "tcp://127.0.0.1:0", "tcp://[::1]:8080", "tcp://localhost:65535"]
         {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_address_is_told_with_what_would_be() {
+    fn parse_of_an_invalid_address_fails_with_the_expected_form() {
         for text in [
             "",
             "x",

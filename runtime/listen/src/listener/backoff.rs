@@ -1,36 +1,37 @@
-//! Accepting that does not fail: what is wrong for the moment is waited out.
+//! Accepts connections without failing: an error that will pass is waited out.
 
 use std::io;
 use std::time::Duration;
 
-use super::Address;
+use super::address::Address;
 
-const FIRST: Duration = Duration::from_millis(5);
-const LONGEST: Duration = Duration::from_secs(1);
+const MIN_DELAY: Duration = Duration::from_millis(5);
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Calls `accept` until it succeeds. Cancel-safe if `accept` is.
 ///
-/// A connection that is gone before it was accepted costs nothing. Anything else, such as too many open files, is not cured by trying
-/// again at once: the pause doubles from 5 ms to 1 s, which also bounds what is logged.
-pub(super) async fn persistently<T, F>(address: &Address, mut accept: impl FnMut() -> F) -> T
+/// A connection that was aborted before it was accepted is skipped. Other errors, such as too many open files, do not go away at once: the
+/// delay between two attempts doubles from 5 ms to 1 s, which also limits the lines in the log.
+pub(super) async fn accept_with_backoff<T, F>(address: &Address, mut accept: impl FnMut() -> F) -> T
 where
     F: Future<Output = io::Result<T>>,
 {
-    let mut pause = FIRST;
+    let mut delay = MIN_DELAY;
     loop {
         match accept().await {
             Ok(accepted) => return accepted,
-            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) if is_connection_error(&error) => {}
             Err(error) => {
-                tracing::warn!(%address, %error, "cannot accept, trying again in {pause:?}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST);
+                tracing::warn!(%address, %error, "cannot accept, trying again in {delay:?}");
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(MAX_DELAY);
             }
         }
     }
 }
 
-fn is_of_the_connection(error: &io::Error) -> bool {
+/// Returns whether the error concerns one connection only, and not the listener.
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
@@ -42,26 +43,27 @@ mod tests {
 
     use super::*;
 
-    async fn after(failures: u32, error: impl Fn() -> io::Error) -> Duration {
+    /// Returns the time that an `accept` takes which fails `failures` times.
+    async fn time_with_failures(failures: u32, error: impl Fn() -> io::Error) -> Duration {
         let calls = Cell::new(0);
-        let began = Instant::now();
+        let start = Instant::now();
         let accept = || {
             calls.set(calls.get() + 1);
             std::future::ready(if calls.get() > failures { Ok(()) } else { Err(error()) })
         };
-        persistently(&"localhost:0".parse().unwrap(), accept).await;
+        accept_with_backoff(&"localhost:0".parse().unwrap(), accept).await;
         assert_eq!(calls.get(), failures + 1);
-        began.elapsed()
+        start.elapsed()
     }
 
     #[tokio::test]
-    async fn too_many_open_files_are_waited_out_ever_longer() {
-        let full = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
-        assert!(after(4, full).await >= Duration::from_millis(5 + 10 + 20 + 40));
+    async fn accept_with_too_many_open_files_waits_longer_each_time() {
+        let too_many_files = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert!(time_with_failures(4, too_many_files).await >= Duration::from_millis(5 + 10 + 20 + 40));
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_gone_is_not_waited_for() {
-        assert!(after(10_000, || io::ErrorKind::ConnectionAborted.into()).await < LONGEST);
+    async fn accept_of_an_aborted_connection_does_not_wait() {
+        assert!(time_with_failures(10_000, || io::ErrorKind::ConnectionAborted.into()).await < MAX_DELAY);
     }
 }

@@ -1,9 +1,10 @@
-//! The file of a unix socket: how it comes to its path, and how it goes.
+//! `SocketFile`: creates the file of a unix socket, replaces a dead one, and removes it at the end.
 //!
-//! The socket is made in a private folder beside its path, given its mode there, and then renamed to its path, which fails if there is
-//! anything: so there is no moment at which it has another mode or nobody listens on it, and nothing of anyone else's is overwritten.
-//! Only a socket that nobody listens on is removed, under a lock on the folder, so that of two daemons that find the same dead socket
-//! neither removes the new one of the other. The ancestor unlinked whatever it found, a live daemon's socket included.
+//! The socket is created in a private directory next to its path, gets its mode there, and is then renamed to its path. The rename fails if
+//! the path exists. So the socket never has another mode, it is never there without a listener, and nothing else is overwritten.
+//!
+//! Only a socket without a listener is removed, under a lock on the directory: if two daemons find the same dead socket, neither removes
+//! the new socket of the other. The ancestor removed any file at the path, including the socket of a running daemon.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,23 +18,32 @@ use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
 
-use super::access::Access;
+use super::permissions::SocketPermissions;
 
-/// How long another daemon that removes a dead socket in the same folder is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// The limit on the wait for another daemon that removes a dead socket in the same directory.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why a unix socket could not be made at its path.
+/// The name of the socket in its private directory.
+const SOCKET: &str = "s";
+
+/// Why a unix socket could not be created at its path.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketFileError {
-    #[error("somebody listens there already; stop that daemon, or choose another path")]
-    Live,
-    #[error("there is {0} at that path, which is not removed; remove it, or choose another path")]
+    #[error("somebody listens there already; stop that process, or choose another path with -H")]
+    InUse,
+    #[error(
+        "there is {0} at that path, and the daemon does not overwrite it; remove it, or choose another path with -H"
+    )]
     NotASocket(&'static str),
-    #[error("folder {}: {source}", folder.display())]
-    Folder { folder: PathBuf, source: io::Error },
-    #[error("cannot give it to group {group}: {source}")]
+    #[error("cannot open directory {}: {source}", directory.display())]
+    Directory { directory: PathBuf, source: io::Error },
+    #[error(
+        "cannot give the socket to group {group}: {source}; run the daemon as root or as a member of that group, or choose another with --socket-group"
+    )]
     Group { group: u32, source: rustix::io::Errno },
-    #[error("the folder is locked by another process")]
+    #[error(
+        "another process has held the lock on the directory for {LOCK_TIMEOUT:?}; try again, or choose another path with -H"
+    )]
     Locked,
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -45,77 +55,81 @@ impl From<rustix::io::Errno> for SocketFileError {
     }
 }
 
-/// The file of a socket of ours; dropping it removes the file, if it is still ours.
+/// The file of a socket that this process created. Dropping it removes the file, unless another file has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
-    folder: Dir,
+    directory: Dir,
     name: OsString,
     device_and_inode: (u64, u64),
 }
 
-/// Listens on a socket at `path`, in place of a dead one, open to those of `access` and nobody else at any moment.
-pub(super) fn bind(path: &Path, backlog: u32, access: Access) -> Result<(UnixListener, SocketFile), SocketFileError> {
-    let folder = open_folder(path)?;
-    let name = path.file_name().ok_or(SocketFileError::NotASocket("a folder"))?;
-    let private = PrivateFolder::new(&folder)?;
+/// Listens on a socket at `path`, and replaces a dead one. Nobody without `permissions` can connect at any time.
+pub(super) fn bind(
+    path: &Path,
+    backlog: u32,
+    permissions: SocketPermissions,
+) -> Result<(UnixListener, SocketFile), SocketFileError> {
+    let directory = open_directory(path)?;
+    let name = path.file_name().ok_or(SocketFileError::NotASocket("a directory"))?;
+    let private = PrivateDirectory::new(&directory)?;
     let listener = listen(&private.dir, backlog)?;
-    if let Some(group) = access.group {
+    if let Some(group) = permissions.group {
         rustix::fs::chownat(&private.dir, SOCKET, None, Some(Gid::from_raw(group)), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|source| SocketFileError::Group { group, source })?;
     }
-    rustix::fs::chmodat(&private.dir, SOCKET, Mode::from_raw_mode(access.mode), AtFlags::empty())?;
-    let made = private.dir.symlink_metadata(SOCKET)?;
-    put(&private.dir, &folder, name)?;
-    let file = SocketFile { name: name.to_owned(), device_and_inode: (made.dev(), made.ino()), folder };
+    rustix::fs::chmodat(&private.dir, SOCKET, Mode::from_raw_mode(permissions.mode), AtFlags::empty())?;
+    let created = private.dir.symlink_metadata(SOCKET)?;
+    rename_into_place(&private.dir, &directory, name)?;
+    let file = SocketFile { name: name.to_owned(), device_and_inode: (created.dev(), created.ino()), directory };
     Ok((listener, file))
 }
 
-const SOCKET: &str = "s";
-
-#[expect(clippy::disallowed_methods, reason = "the operator named this folder in an address to listen on")]
-fn open_folder(path: &Path) -> Result<Dir, SocketFileError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Dir::open_ambient_dir(folder, cap_std::ambient_authority())
-        .map_err(|source| SocketFileError::Folder { folder: folder.to_owned(), source })
+#[expect(clippy::disallowed_methods, reason = "the operator named this directory in an address to listen on")]
+fn open_directory(path: &Path) -> Result<Dir, SocketFileError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Dir::open_ambient_dir(directory, cap_std::ambient_authority())
+        .map_err(|source| SocketFileError::Directory { directory: directory.to_owned(), source })
 }
 
-fn listen(folder: &Dir, backlog: u32) -> Result<UnixListener, SocketFileError> {
+fn listen(directory: &Dir, backlog: u32) -> Result<UnixListener, SocketFileError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &address(folder, OsStr::new(SOCKET))?)?;
+    rustix::net::bind(&socket, &address(directory, OsStr::new(SOCKET))?)?;
     rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(UnixListener::from_std(socket.into())?)
 }
 
-/// The address of a socket in an open folder: short however long the folder's path is, and free of races with who renames it.
-fn address(folder: &Dir, name: &OsStr) -> rustix::io::Result<SocketAddrUnix> {
-    let mut path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+/// Returns the address of a socket in an open directory. It is short no matter how long the path of the directory is, and stays valid if the
+/// directory is renamed.
+fn address(directory: &Dir, name: &OsStr) -> rustix::io::Result<SocketAddrUnix> {
+    let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     path.push(name);
     SocketAddrUnix::new(path.as_path())
 }
 
-fn put(from: &Dir, folder: &Dir, name: &OsStr) -> Result<(), SocketFileError> {
+/// Moves the socket to its name in `directory`, and removes a dead socket there.
+fn rename_into_place(from: &Dir, directory: &Dir, name: &OsStr) -> Result<(), SocketFileError> {
     loop {
-        match rustix::fs::renameat_with(from, SOCKET, folder, name, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::EXIST) => remove_dead(folder, name)?,
+        match rustix::fs::renameat_with(from, SOCKET, directory, name, RenameFlags::NOREPLACE) {
+            Err(rustix::io::Errno::EXIST) => remove_dead(directory, name)?,
             other => return Ok(other?),
         }
     }
 }
 
-/// Removes the socket `name` if nobody listens on it; does nothing if it is gone already.
-fn remove_dead(folder: &Dir, name: &OsStr) -> Result<(), SocketFileError> {
-    let _lock = lock(folder)?;
-    let kind = match folder.symlink_metadata(name) {
+/// Removes the socket `name` if nobody listens on it. Does nothing if it does not exist.
+fn remove_dead(directory: &Dir, name: &OsStr) -> Result<(), SocketFileError> {
+    let _lock = lock(directory)?;
+    let kind = match directory.symlink_metadata(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         metadata => metadata?.file_type(),
     };
     if !kind.is_socket() {
         return Err(SocketFileError::NotASocket(match () {
-            () if kind.is_dir() => "a folder",
+            () if kind.is_dir() => "a directory",
             () if kind.is_symlink() => "a symbolic link",
             () if kind.is_file() => "a file",
-            () => "something that is no socket",
+            () => "something that is not a socket",
         }));
     }
     let probe = rustix::net::socket_with(
@@ -124,24 +138,24 @@ fn remove_dead(folder: &Dir, name: &OsStr) -> Result<(), SocketFileError> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    match rustix::net::connect(&probe, &address(folder, name)?) {
-        Err(rustix::io::Errno::CONNREFUSED) => Ok(folder.remove_file(name)?),
-        // A full backlog too is somebody's.
-        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::PROTOTYPE) => Err(SocketFileError::Live),
+    match rustix::net::connect(&probe, &address(directory, name)?) {
+        Err(rustix::io::Errno::CONNREFUSED) => Ok(directory.remove_file(name)?),
+        // `AGAIN` is a full backlog, `PROTOTYPE` a socket of another type: both have a listener.
+        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::PROTOTYPE) => Err(SocketFileError::InUse),
         Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(other) => Err(other.into()),
     }
 }
 
-/// Keeps other daemons from removing sockets in `folder` until it is dropped.
-fn lock(folder: &Dir) -> Result<OwnedFd, SocketFileError> {
-    // A `Dir` is open for its path alone, which cannot be locked.
+/// Locks `directory`, so that no other daemon removes sockets there until the lock is dropped.
+fn lock(directory: &Dir) -> Result<OwnedFd, SocketFileError> {
+    // A `Dir` is opened with `O_PATH`, and such a descriptor cannot be locked.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let lock = rustix::fs::openat(folder, ".", flags, Mode::empty())?;
-    let began = Instant::now();
+    let lock = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+    let start = Instant::now();
     loop {
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() > LOCK_PATIENCE => {
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() > LOCK_TIMEOUT => {
                 return Err(SocketFileError::Locked);
             }
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
@@ -150,14 +164,14 @@ fn lock(folder: &Dir) -> Result<OwnedFd, SocketFileError> {
     }
 }
 
-/// A folder of mode 0700 that nobody else looks into; dropping it removes it.
-struct PrivateFolder {
+/// A new directory with mode 0700. Dropping it removes it.
+struct PrivateDirectory {
     parent: Dir,
     name: String,
     dir: Dir,
 }
 
-impl PrivateFolder {
+impl PrivateDirectory {
     fn new(parent: &Dir) -> Result<Self, SocketFileError> {
         let name = format!(".capstan-{}-{:08x}", std::process::id(), getrandom::u32().map_err(io::Error::other)?);
         let mut builder = DirBuilder::new();
@@ -167,9 +181,9 @@ impl PrivateFolder {
     }
 }
 
-impl Drop for PrivateFolder {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
-        // Where nothing can be removed, an empty folder stays behind and is in nobody's way.
+        // If this fails, an empty directory stays behind, which disturbs nobody.
         let _ = self.dir.remove_file(SOCKET);
         let _ = self.parent.remove_dir(&self.name);
     }
@@ -177,12 +191,12 @@ impl Drop for PrivateFolder {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = self
-            .folder
+        let is_own = self
+            .directory
             .symlink_metadata(&self.name)
             .is_ok_and(|found| (found.dev(), found.ino()) == self.device_and_inode);
-        if ours && let Err(error) = self.folder.remove_file(&self.name) {
-            tracing::warn!(path = %self.name.as_bytes().escape_ascii(), %error, "cannot remove the socket");
+        if is_own && let Err(error) = self.directory.remove_file(&self.name) {
+            tracing::warn!(path = %self.name.as_bytes().escape_ascii(), %error, "cannot remove the socket file");
         }
     }
 }

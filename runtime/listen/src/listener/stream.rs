@@ -1,29 +1,30 @@
-//! `Stream`: a connection, of any kind, whose halves are used by reference.
+//! `Stream`: a TCP, unix or TLS connection that is read and written through shared references.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use capstan_core::caller::Caller;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, Shutdown, recv, sockopt};
 use tokio::io::{Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::tls::Tls;
-use capstan_core::caller::Caller;
+use crate::tls::TlsStream;
 
-/// A connection of any kind.
+/// A TCP, unix or TLS connection.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<Tls>),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
-    pub(super) fn tcp(stream: TcpStream) -> Self {
-        // Both only make it quicker: to send what is small, and to find out that a machine has gone without a word.
+    pub(super) fn from_tcp(stream: TcpStream) -> Self {
+        // Without delay, small responses are sent at once. Keepalive detects a peer that disappeared after about 30 s. The connection works
+        // without these options, so errors are ignored.
         let _ = stream.set_nodelay(true);
         let _ = sockopt::set_socket_keepalive(&stream, true);
         let _ = sockopt::set_tcp_keepidle(&stream, Duration::from_secs(15));
@@ -32,7 +33,7 @@ impl Stream {
         Self::Tcp(stream)
     }
 
-    /// Where it comes from over TCP, unless it is gone already.
+    /// Returns the address of the client. Returns `None` on a unix socket, and if the client has disconnected.
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
@@ -41,7 +42,7 @@ impl Stream {
         }
     }
 
-    /// Who is at its other end.
+    /// Returns the identity of the client.
     pub fn caller(&self) -> Caller {
         match self {
             Self::Tcp(_) => Caller::Unauthenticated { address: self.peer() },
@@ -56,7 +57,7 @@ impl Stream {
         }
     }
 
-    /// How the socket itself is: of a secured connection, there may be more to read than the socket knows.
+    /// Waits until the socket is ready. A TLS connection may have decrypted bytes although its socket is not readable. Cancel-safe.
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
@@ -65,17 +66,18 @@ impl Stream {
         }
     }
 
-    /// Whether both halves are closed, by the kernel's word of this moment. [`ready`](Self::ready) may not have heard of it yet.
+    /// Asks the kernel whether both directions are closed. [`ready`](Self::ready) may learn of it later.
     pub fn is_hung_up(&self) -> bool {
-        let mut asked = [match self {
+        let mut descriptors = [match self {
             Self::Tcp(stream) => PollFd::new(stream, PollFlags::empty()),
             Self::Unix(stream) => PollFd::new(stream, PollFlags::empty()),
             Self::Tls(stream) => PollFd::new(stream.tcp(), PollFlags::empty()),
         }];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().contains(PollFlags::HUP)
+        let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut descriptors, Some(&no_wait)).is_ok() && descriptors[0].revents().contains(PollFlags::HUP)
     }
 
+    /// Polls for readiness to read.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
@@ -84,6 +86,7 @@ impl Stream {
         }
     }
 
+    /// Polls for readiness to write.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
@@ -92,6 +95,7 @@ impl Stream {
         }
     }
 
+    /// Reads without waiting. Returns `WouldBlock` if there is nothing to read.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
@@ -100,6 +104,7 @@ impl Stream {
         }
     }
 
+    /// Like [`try_read`](Self::try_read), into the unfilled part of `buffer`.
     pub fn try_read_buf(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer),
@@ -112,7 +117,7 @@ impl Stream {
         }
     }
 
-    /// What has come, without taking it; of a secured connection, as it came.
+    /// Copies the received bytes without taking them from the socket. Those of a TLS connection are encrypted.
     pub fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let peeked = match self {
             Self::Tcp(stream) => peek(stream, buffer),
@@ -124,6 +129,7 @@ impl Stream {
         peeked.map(|(copied, _)| copied)
     }
 
+    /// Writes without waiting. Returns `WouldBlock` if there is no room.
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
@@ -132,7 +138,7 @@ impl Stream {
         }
     }
 
-    /// Hands the kernel what was written, which a secured connection may still have.
+    /// Passes written bytes to the kernel. Only a TLS connection buffers any.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
@@ -140,7 +146,7 @@ impl Stream {
         }
     }
 
-    /// Closes the writing half. Of a secured connection, it is to be called again once there is room where there was none.
+    /// Closes the connection for writing. Call it again if it returns `WouldBlock`, which only a TLS connection does.
     pub fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => rustix::net::shutdown(stream, Shutdown::Write)?,
@@ -150,7 +156,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Makes the end of a TCP connection a reset; whether it will be.
+    /// Makes dropping a TCP or TLS connection send a reset. Returns whether it will.
     pub fn reset_when_dropped(&self) -> bool {
         match self {
             Self::Tcp(stream) => sockopt::set_socket_linger(stream, Some(Duration::ZERO)).is_ok(),

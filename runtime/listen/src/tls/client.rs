@@ -1,4 +1,4 @@
-//! `Client`: the command's side, and what went wrong in words that say what to do.
+//! `Client`: the command's side of TLS, and explanations of its errors that say what to do.
 
 use std::error::Error as StdError;
 use std::io;
@@ -13,96 +13,100 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::certificates::{MaterialError, Own, Usage};
-use super::files::{Files, FilesError, Read};
-use super::server::HTTP1;
-use super::{VERSIONS, pem, provider};
+use super::certificates::OwnCertificate;
+use super::error::{FilesError, MaterialError};
+use super::files::{FileContent, Files};
+use super::pem;
+use super::protocol::{ALPN_HTTP1, VERSIONS, crypto_provider};
+use super::usage::Usage;
 
-/// TLS with daemons that one CA has issued certificates to.
+/// TLS to daemons whose certificates were issued by one of the named CAs.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);
 
 impl Client {
-    /// A client with what is in these files, which have been [checked](Files::check_client).
+    /// Creates a client with the content of `files`, which [passed the check](Files::check_client).
     ///
     /// # Errors
     /// [`MaterialError`]
-    pub fn load(files: &Files, read: impl Fn(&Path) -> io::Result<Read>) -> Result<Self, MaterialError> {
-        let sources = files.read(read)?;
-        let ca = sources.ca.as_ref().ok_or(MaterialError::Other(FilesError::NoCa.to_string()))?;
-        let config = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS);
-        let config = config.expect("the provider knows both versions").with_root_certificates(pem::roots(ca)?);
-        let mut config = match &sources.own {
+    pub fn load(files: &Files, read: impl Fn(&Path) -> io::Result<FileContent>) -> Result<Self, MaterialError> {
+        let files = files.load(read)?;
+        let ca = files.ca.as_ref().ok_or(FilesError::NoCa)?;
+        let config = ClientConfig::builder_with_provider(crypto_provider()).with_protocol_versions(VERSIONS);
+        let config = config.expect("the provider supports both versions").with_root_certificates(pem::root_store(ca)?);
+        let mut config = match &files.cert_and_key {
             None => config.with_no_client_auth(),
             Some((cert, key)) => {
-                let own = Own::of(cert, key, Usage::Client)?;
-                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified)))
+                let own = OwnCertificate::parse(cert, key, Usage::Client)?;
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified_key)))
             }
         };
-        config.alpn_protocols = vec![HTTP1.to_vec()];
+        config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
         config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(config)))
     }
 
-    /// Shakes hands with `host`, which the certificate must be for. Without a bound on time.
+    /// Does the handshake on `stream`. The daemon's certificate must be valid for `host`. There is no timeout.
     ///
     /// # Errors
-    /// What [`explain`] explains.
+    /// An error that [`explain`] explains.
     pub async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(self.0.clone()).connect(name, stream).await
     }
 }
 
-/// What of TLS is behind an error, if it is that, as the rest of a sentence about the daemon.
+/// Explains the TLS error among the causes of `error`, as the rest of a sentence about the daemon. Returns `None` if there is none.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            return Some(told(error));
+            return Some(explain_tls(error));
         }
-        // An error that was made into one of input and output is not its source.
+        // The error inside an `io::Error` is not its `source`.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
     }
     None
 }
 
-fn told(error: &rustls::Error) -> String {
+fn explain_tls(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(error) => wrong(error),
-        rustls::Error::AlertReceived(alert) => refused(*alert),
+        rustls::Error::InvalidCertificate(error) => explain_certificate(error),
+        rustls::Error::AlertReceived(alert) => explain_alert(*alert),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "what answers there does not speak TLS; leave out --tls-ca, or unset CAPSTAN_TLS_CA".to_owned()
+            "this address does not speak TLS; leave out --tls-ca, or unset CAPSTAN_TLS_CA".to_owned()
         }
         other => other.to_string(),
     }
 }
 
-/// What is wrong with the daemon's certificate.
-fn wrong(error: &CertificateError) -> String {
+/// Explains why the daemon's certificate was rejected.
+fn explain_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => "its certificate was issued by none of those in --tls-ca".to_owned(),
+        CertificateError::UnknownIssuer => {
+            "its certificate was issued by none of those in --tls-ca; name the CA that issued it".to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet; is the clock right?".to_owned()
+            "its certificate is not valid yet; check the clock of this machine".to_owned()
         }
         CertificateError::NotValidForName => "its certificate is for another host".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("its certificate is for {}, and not for {}", presented.join(", "), expected.to_str())
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "its certificate is not one for servers".to_owned()
+            "its certificate is not one for servers: its extended key usage lacks serverAuth".to_owned()
         }
         other => format!("its certificate cannot be accepted: {other}"),
     }
 }
 
-/// Why the daemon has refused.
-fn refused(alert: AlertDescription) -> String {
+/// Explains why the daemon rejected the handshake.
+fn explain_alert(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => {
-            "it wants a client certificate: name one with --tls-cert and --tls-key".to_owned()
+            "it wants a client certificate; name one with --tls-cert and --tls-key".to_owned()
         }
         AlertDescription::UnknownCA => "it does not know who issued the client certificate".to_owned(),
         AlertDescription::CertificateExpired => "it says that the client certificate is out of date".to_owned(),
@@ -113,7 +117,7 @@ fn refused(alert: AlertDescription) -> String {
         AlertDescription::BadCertificate | AlertDescription::DecryptError | AlertDescription::CertificateUnknown => {
             "it does not accept the client certificate".to_owned()
         }
-        AlertDescription::ProtocolVersion => "it speaks no version of TLS that is spoken here".to_owned(),
+        AlertDescription::ProtocolVersion => "it supports neither TLS 1.2 nor TLS 1.3".to_owned(),
         other => format!("it ended the handshake: {other:?}"),
     }
 }

@@ -1,75 +1,58 @@
-//! The files that an operator or a user names, and their bytes.
+//! The files that an operator or a user named, and their content.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::certificates::MaterialError;
+use super::error::{FilesError, MaterialError};
 
-/// The files that were named.
+/// The paths of the named files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// The own certificate, with those that issued it after it.
+    /// The own certificate, followed by its intermediate certificates.
     pub cert: Option<PathBuf>,
-    /// The key of that certificate.
+    /// The private key of that certificate.
     pub key: Option<PathBuf>,
-    /// Who may have issued the certificate of the other side.
+    /// The CAs that may have issued the certificate of the other side.
     pub ca: Option<PathBuf>,
-    /// What those have revoked since.
+    /// The certificate revocation lists of these CAs.
     pub crl: Option<PathBuf>,
 }
 
-/// Files that make no sense without others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FilesError {
-    #[error("a TLS certificate needs its key: name it with --tls-key")]
-    CertWithoutKey,
-    #[error("a TLS key needs its certificate: name it with --tls-cert")]
-    KeyWithoutCert,
-    #[error(
-        "a TLS CA for client certificates needs a certificate of the daemon's own: name it with --tls-cert and --tls-key"
-    )]
-    CaWithoutCert,
-    #[error("a list of revoked certificates needs the CA that revoked them: name it with --tls-ca")]
-    CrlWithoutCa,
-    #[error("to speak TLS with a daemon, name the CA that issued its certificate with --tls-ca or CAPSTAN_TLS_CA")]
-    NoCa,
-}
-
-/// A file that was read.
+/// The content of a file, and its mode.
 #[derive(Debug)]
-pub struct Read {
+pub struct FileContent {
     pub bytes: Vec<u8>,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
 }
 
-/// A file that was named, and what is in it.
+/// A file that was read, with the path that error messages name.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct LoadedFile {
     pub(super) path: PathBuf,
-    pub(super) read: Read,
+    pub(super) content: FileContent,
 }
 
-/// What is in the files that were named.
+/// The content of all named files.
 #[derive(Debug)]
-pub(crate) struct Sources {
-    pub(super) own: Option<(Source, Source)>,
-    pub(super) ca: Option<Source>,
-    pub(super) crl: Option<Source>,
+pub(crate) struct LoadedFiles {
+    pub(super) cert_and_key: Option<(LoadedFile, LoadedFile)>,
+    pub(super) ca: Option<LoadedFile>,
+    pub(super) crl: Option<LoadedFile>,
 }
 
 impl Files {
-    /// Whether none is named.
+    /// Returns whether no file is named.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a daemon with these asks its clients for certificates.
+    /// Returns whether a daemon with these files requires client certificates.
     pub(crate) fn is_mutual(&self) -> bool {
         self.ca.is_some()
     }
 
-    /// Whether a daemon can do with them; none at all is TLS that is off.
+    /// Checks that a daemon can use this combination of files. No files at all is valid, and turns TLS off.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -82,7 +65,7 @@ impl Files {
         }
     }
 
-    /// Whether a client can do with them.
+    /// Checks that a client can use this combination of files.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -99,20 +82,20 @@ impl Files {
         }
     }
 
-    /// Reads them all, with the authority of the caller.
+    /// Reads all files with `read`, which has the authority of the caller.
     ///
     /// # Errors
     /// [`MaterialError::Read`]
-    pub(crate) fn read(&self, read: impl Fn(&Path) -> io::Result<Read>) -> Result<Sources, MaterialError> {
-        let source = |path: &PathBuf| match read(path) {
-            Ok(read) => Ok(Source { path: path.clone(), read }),
+    pub(crate) fn load(&self, read: impl Fn(&Path) -> io::Result<FileContent>) -> Result<LoadedFiles, MaterialError> {
+        let load = |path: &PathBuf| match read(path) {
+            Ok(content) => Ok(LoadedFile { path: path.clone(), content }),
             Err(source) => Err(MaterialError::Read { path: path.clone(), source }),
         };
-        let own = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Some((source(cert)?, source(key)?)),
+        let cert_and_key = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some((load(cert)?, load(key)?)),
             _ => None,
         };
-        let (ca, crl) = (self.ca.as_ref().map(source).transpose()?, self.crl.as_ref().map(source).transpose()?);
-        Ok(Sources { own, ca, crl })
+        let (ca, crl) = (self.ca.as_ref().map(load).transpose()?, self.crl.as_ref().map(load).transpose()?);
+        Ok(LoadedFiles { cert_and_key, ca, crl })
     }
 }

@@ -1,65 +1,67 @@
-//! `Crowd`: how many handshakes go on at a time. Who comes when it is full takes the place of the one that has been at it for the longest,
-//! so that clients which stall hold up nobody but themselves.
+//! `HandshakeLimit`: the limit on concurrent handshakes.
+//!
+//! A new handshake that exceeds the limit ends the oldest one, so that clients that stall cannot lock out others.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// Those who are at it, the first to have come first.
+/// A limit on concurrent handshakes.
 #[derive(Debug)]
-pub(super) struct Crowd {
-    size: usize,
-    places: Mutex<Places>,
+pub(super) struct HandshakeLimit {
+    max: usize,
+    slots: Mutex<Slots>,
 }
 
 #[derive(Debug, Default)]
-struct Places {
-    next: u64,
-    taken: VecDeque<(u64, CancellationToken)>,
+struct Slots {
+    next_number: u64,
+    /// The slots in use, oldest first. Each has its number and the token that evicts it.
+    used: VecDeque<(u64, CancellationToken)>,
 }
 
-/// A place in the crowd; dropping it gives it back.
+/// A slot for one handshake. Dropping it frees the slot.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
-    crowd: &'a Crowd,
+pub(super) struct HandshakeSlot<'a> {
+    limit: &'a HandshakeLimit,
     number: u64,
-    taken_away: CancellationToken,
+    evicted: CancellationToken,
 }
 
-impl Crowd {
-    /// A crowd of up to `size`.
-    pub(super) fn new(size: usize) -> Self {
-        Self { size, places: Mutex::default() }
+impl HandshakeLimit {
+    /// Creates a limit of `max` handshakes.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, slots: Mutex::default() }
     }
 
-    /// A place, at once.
-    pub(super) fn enter(&self) -> Place<'_> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.taken.len() >= self.size
-            && let Some((_, first)) = places.taken.pop_front()
+    /// Takes a slot without waiting. Evicts the oldest one if all are in use.
+    pub(super) fn acquire(&self) -> HandshakeSlot<'_> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.used.len() >= self.max
+            && let Some((_, oldest)) = slots.used.pop_front()
         {
-            first.cancel();
+            oldest.cancel();
         }
-        let (number, taken_away) = (places.next, CancellationToken::new());
-        places.next += 1;
-        places.taken.push_back((number, taken_away.clone()));
-        Place { crowd: self, number, taken_away }
+        let (number, evicted) = (slots.next_number, CancellationToken::new());
+        slots.next_number += 1;
+        slots.used.push_back((number, evicted.clone()));
+        HandshakeSlot { limit: self, number, evicted }
     }
 }
 
-impl Place<'_> {
-    /// Waits until somebody else has it. Cancel-safe.
-    pub(super) async fn taken_away(&self) {
-        self.taken_away.cancelled().await;
+impl HandshakeSlot<'_> {
+    /// Waits until a newer handshake takes this slot. Cancel-safe.
+    pub(super) async fn evicted(&self) {
+        self.evicted.cancelled().await;
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for HandshakeSlot<'_> {
     fn drop(&mut self) {
-        let mut places = self.crowd.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(at) = places.taken.binary_search_by_key(&self.number, |(number, _)| *number) {
-            places.taken.remove(at);
+        let mut slots = self.limit.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(position) = slots.used.binary_search_by_key(&self.number, |(number, _)| *number) {
+            slots.used.remove(position);
         }
     }
 }
@@ -69,17 +71,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_been_there_for_the_longest_makes_room() {
-        let crowd = Crowd::new(2);
-        let (first, second) = (crowd.enter(), crowd.enter());
-        let third = crowd.enter();
-        assert!(first.taken_away.is_cancelled() && !second.taken_away.is_cancelled());
+    fn acquire_at_the_limit_evicts_the_oldest_slot() {
+        let limit = HandshakeLimit::new(2);
+        let (first, second) = (limit.acquire(), limit.acquire());
+        let third = limit.acquire();
+        assert!(first.evicted.is_cancelled() && !second.evicted.is_cancelled());
         drop(third);
-        let fourth = crowd.enter();
-        assert!(!second.taken_away.is_cancelled(), "a place was free");
-        let fifth = crowd.enter();
-        assert!(second.taken_away.is_cancelled() && !fourth.taken_away.is_cancelled());
+        let fourth = limit.acquire();
+        assert!(!second.evicted.is_cancelled(), "a slot was free");
+        let fifth = limit.acquire();
+        assert!(second.evicted.is_cancelled() && !fourth.evicted.is_cancelled());
         drop((first, second, fourth, fifth));
-        assert!(crowd.places.lock().unwrap().taken.is_empty());
+        assert!(limit.slots.lock().unwrap().used.is_empty());
     }
 }

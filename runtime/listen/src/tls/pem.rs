@@ -1,54 +1,57 @@
-//! What is in a file of PEM, by kind.
+//! Parses PEM files, by the kind of their content.
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use super::certificates::MaterialError;
-use super::files::Source;
+use super::error::MaterialError;
+use super::files::LoadedFile;
 
-/// Permission bits of a key by which anyone on the machine could use it.
+/// The permission bits that let every user of the machine use a private key.
 const OTHERS: u32 = 0o007;
 
-/// The certificates of a file, in their order; at least one.
-pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
-    let certificates = all(source)?;
+/// Parses certificates and keeps their order. Returns at least one.
+pub(super) fn certificates(file: &LoadedFile) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let certificates = parse_all(file)?;
     if certificates.is_empty() {
-        return Err(MaterialError::NoCertificate(source.path.clone()));
+        return Err(MaterialError::NoCertificate(file.path.clone()));
     }
     Ok(certificates)
 }
 
-/// The key of a file, which nobody but its owner and its group may have.
-pub(super) fn key(source: &Source) -> Result<PrivateKeyDer<'static>, MaterialError> {
-    let path = || source.path.clone();
-    if source.read.mode & OTHERS != 0 {
-        return Err(MaterialError::Exposed { path: path(), mode: source.read.mode & 0o7777 });
+/// Parses a private key. Its file may be accessible to its owner and its group only.
+pub(super) fn private_key(file: &LoadedFile) -> Result<PrivateKeyDer<'static>, MaterialError> {
+    let path = || file.path.clone();
+    if file.content.mode & OTHERS != 0 {
+        return Err(MaterialError::KeyExposed { path: path(), mode: file.content.mode & 0o7777 });
     }
-    // Either form says so in text: a label of its own, or a header of the old one.
-    if source.read.bytes.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED") {
-        return Err(MaterialError::Encrypted(path()));
+    // Both encrypted formats contain this word: PKCS #8 in the label, and the older one in a header.
+    if file.content.bytes.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED") {
+        return Err(MaterialError::KeyEncrypted(path()));
     }
-    all(source)?.into_iter().next().ok_or_else(|| MaterialError::NoKey(path()))
+    parse_all(file)?.into_iter().next().ok_or_else(|| MaterialError::NoKey(path()))
 }
 
-/// Those who may have issued certificates; at least one.
-pub(super) fn roots(source: &Source) -> Result<RootCertStore, MaterialError> {
+/// Parses the certificates of CAs. Returns at least one.
+pub(super) fn root_store(file: &LoadedFile) -> Result<RootCertStore, MaterialError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(source)? {
-        let added = roots.add(certificate);
-        added.map_err(|error| MaterialError::Unreadable { path: source.path.clone(), why: error.to_string() })?;
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| parse_error(file, &error))?;
     }
     Ok(roots)
 }
 
-/// Lists of what was revoked; at least one.
-pub(super) fn revocations(source: &Source) -> Result<Vec<CertificateRevocationListDer<'static>>, MaterialError> {
-    let lists = all(source)?;
-    if lists.is_empty() { Err(MaterialError::NoRevocations(source.path.clone())) } else { Ok(lists) }
+/// Parses certificate revocation lists. Returns at least one.
+pub(super) fn revocation_lists(file: &LoadedFile) -> Result<Vec<CertificateRevocationListDer<'static>>, MaterialError> {
+    let lists = parse_all(file)?;
+    if lists.is_empty() { Err(MaterialError::NoRevocationList(file.path.clone())) } else { Ok(lists) }
 }
 
-fn all<T: PemObject>(source: &Source) -> Result<Vec<T>, MaterialError> {
-    let read: Result<Vec<_>, _> = T::pem_slice_iter(&source.read.bytes).collect();
-    read.map_err(|error| MaterialError::Unreadable { path: source.path.clone(), why: error.to_string() })
+fn parse_all<T: PemObject>(file: &LoadedFile) -> Result<Vec<T>, MaterialError> {
+    let items: Result<Vec<_>, _> = T::pem_slice_iter(&file.content.bytes).collect();
+    items.map_err(|error| parse_error(file, &error))
+}
+
+fn parse_error(file: &LoadedFile, error: &dyn std::fmt::Display) -> MaterialError {
+    MaterialError::Parse { path: file.path.clone(), reason: error.to_string() }
 }

@@ -1,6 +1,6 @@
-//! Settings as rules: what the configuration names, and what every daemon needs besides.
+//! Translates the settings into the rules of the daemon's confinement: what the configuration names, and what every daemon needs.
 //!
-//! A file is named by its folder: one that is replaced by another of its name, as certificates are, is another file to the kernel.
+//! The rule for a file names its directory, because a file that is replaced, as certificates are, is a different file for the kernel.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -9,114 +9,113 @@ use capstan_confinement::{Access, NETWORK, Rule, Rules};
 use capstan_core::mount;
 use capstan_listen::listener::{Address, Host};
 
-use crate::daemon::data_dirs::{self, SecretPlace};
+use crate::daemon::files::{self, SecretSource};
 use crate::daemon::settings::{MountTable, SecretTable, Settings};
+use crate::daemon::{environment, procfs};
 
-/// What the kernel tells of this process and of the machine's processors: the runtimes and the profilers read it.
-const OF_THE_KERNEL: [&str; 3] = ["/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup"];
+/// Files of the kernel about this process and the machine's processors, which the tokio runtimes and the profilers read.
+const KERNEL_PATHS: [&str; 3] = ["/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup"];
 
-/// What jobs may be granted under `settings`: that of a daemon's needs which is read anew at a reload.
-pub(super) fn granted(settings: &Settings) -> Rules {
-    let mut named = Named::default();
+/// Returns the rules for what jobs may be granted. A reload can change these settings.
+pub(super) fn job_rules(settings: &Settings) -> Rules {
+    let mut allowlist = Allowlist::default();
     for (name, table) in &settings.mounts {
-        named.mount(&format!("mount {name}"), table);
+        allowlist.mount(&format!("mount {name}"), table);
     }
     for table in &settings.mount_prefixes {
-        named.mount("mount prefix", table);
+        allowlist.mount("mount prefix", table);
     }
     for (name, table) in &settings.secrets {
-        named.secret(name, table);
+        allowlist.secret(name, table);
     }
     if !settings.network.is_empty() {
-        named.names(NETWORK);
-        named.0.allows_tcp_connect = true;
-        // A socket of a guest is bound before it is connected.
-        named.0.ports.insert(0);
+        allowlist.name_service(NETWORK);
+        allowlist.0.allows_tcp_connect = true;
+        // WASI binds the socket of a guest before it connects it.
+        allowlist.0.ports.insert(0);
     }
-    named.0
+    allowlist.0
 }
 
-/// All that a daemon with `settings` needs, which were read from `config`.
-pub(super) fn rules(settings: &Settings, config: Option<&Path>) -> Rules {
-    let mut named = Named(granted(settings));
-    for path in OF_THE_KERNEL {
-        named.add("what the kernel tells", Path::new(path), Access::READ);
+/// Returns the rules for everything that a daemon with these settings needs. `config` is its configuration file.
+pub(super) fn daemon_rules(settings: &Settings, config: Option<&Path>) -> Rules {
+    let mut allowlist = Allowlist(job_rules(settings));
+    for path in KERNEL_PATHS {
+        allowlist.add("files of the kernel", Path::new(path), Access::READ);
     }
-    named.executed();
-    named.add("the data folder", &settings.data, Access::WRITE);
+    allowlist.executables();
+    allowlist.add("the data directory", &settings.data, Access::WRITE);
     for host in &settings.hosts {
-        named.host(host);
+        allowlist.host(host);
     }
-    if settings.listening.access.group.is_some() {
-        named.names("the group of sockets");
+    if settings.listening.permissions.group.is_some() {
+        allowlist.name_service("the group of sockets");
     }
     let tls = [&settings.tls.cert, &settings.tls.key, &settings.tls.ca, &settings.tls.crl];
     for path in tls.into_iter().flatten() {
-        named.file("a file for TLS", path);
+        allowlist.file("a file for TLS", path);
     }
     if let Some(path) = config {
-        named.file("the configuration", path);
+        allowlist.file("the configuration", path);
     }
-    named.0
+    allowlist.0
 }
 
-/// What is named, as it comes to rules.
+/// Collects rules.
 #[derive(Default)]
-struct Named(Rules);
+struct Allowlist(Rules);
 
-impl Named {
-    /// What is not there is left out: whoever needs it says so.
+impl Allowlist {
+    /// Allows access to `path`. Skips a path that does not exist: its first use reports that.
     fn add(&mut self, what: &str, path: &Path, access: Access) {
-        if let Some(path) = data_dirs::resolved(path) {
+        if let Some(path) = files::resolve(path) {
             self.0.paths.push(Rule { purpose: what.to_owned(), path, access });
         }
     }
 
-    /// A file, and another that is put in its place: its folder, and that of what it leads to.
+    /// Allows reading a file and its replacements: its directory, and the directory that a symbolic link leads to.
     fn file(&mut self, what: &str, path: &Path) {
-        self.beside(what, path, Access::READ_FILES);
-        if let Some(path) = data_dirs::resolved(path) {
-            self.beside(what, &path, Access::READ_FILES);
+        self.parent(what, path, Access::READ_FILES);
+        if let Some(path) = files::resolve(path) {
+            self.parent(what, &path, Access::READ_FILES);
         }
     }
 
-    /// The folder that `path` lies in; `path` alone where that is the root.
-    fn beside(&mut self, what: &str, path: &Path, access: Access) {
+    /// Allows access to the parent directory of `path`, or only to `path` if the parent is the root directory.
+    fn parent(&mut self, what: &str, path: &Path, access: Access) {
         match path.parent() {
-            Some(folder) if folder == Path::new("") => self.add(what, Path::new("."), access),
-            Some(folder) if folder != Path::new("/") => self.add(what, folder, access),
+            Some(parent) if parent == Path::new("") => self.add(what, Path::new("."), access),
+            Some(parent) if parent != Path::new("/") => self.add(what, parent, access),
             _ => self.add(what, path, access),
         }
     }
 
     fn secret(&mut self, name: &str, table: &SecretTable) {
         let what = format!("secret {name}");
-        match table.place() {
-            Some(SecretPlace::File(path)) => self.file(&what, &path),
-            Some(SecretPlace::Credential(name)) => {
-                if let Some(folder) = data_dirs::credentials() {
-                    self.file(&what, &folder.join(name));
+        match table.source() {
+            Some(SecretSource::File(path)) => self.file(&what, &path),
+            Some(SecretSource::Credential(name)) => {
+                if let Some(directory) = environment::credentials_directory() {
+                    self.file(&what, &directory.join(name));
                 }
             }
-            Some(SecretPlace::Variable(_)) | None => {}
+            Some(SecretSource::Variable(_)) | None => {}
         }
     }
 
-    /// The files by which names of hosts and groups are looked up, and that say with which libraries.
-    fn names(&mut self, what: &str) {
+    /// Allows looking up the names of hosts and groups: the files with the names, and with the configuration of the name service.
+    fn name_service(&mut self, what: &str) {
         self.add(what, Path::new("/etc"), Access::READ);
         self.file(what, Path::new("/etc/resolv.conf"));
     }
 
     fn mount(&mut self, what: &str, table: &MountTable) {
-        let is_file = data_dirs::resolved(&table.path).is_some_and(|path| !data_dirs::is_folder(&path));
-        let writes = table.access == mount::Access::ReadWrite;
+        let is_file = files::resolve(&table.path).is_some_and(|path| !files::is_directory(&path));
+        let is_writable = table.access == mount::Access::ReadWrite;
         let what = format!("{what} ({}, {})", table.path.display(), table.access);
-        match (is_file, writes) {
+        match (is_file, is_writable) {
             (true, false) => self.file(&what, &table.path),
-            (true, true) => {
-                self.beside(&what, &data_dirs::resolved(&table.path).unwrap_or_default(), Access::CHANGE_FILES)
-            }
+            (true, true) => self.parent(&what, &files::resolve(&table.path).unwrap_or_default(), Access::CHANGE_FILES),
             (false, false) => self.add(&what, &table.path, Access::READ),
             (false, true) => self.add(&what, &table.path, Access::WRITE),
         }
@@ -124,24 +123,24 @@ impl Named {
 
     fn host(&mut self, host: &Host) {
         match host {
-            Host::Own(Address::Unix(path)) => self.beside("the folder of a socket", path, Access::SOCKETS),
-            Host::Own(Address::Tcp { host, port }) => {
+            Host::Bind(Address::Unix(path)) => self.parent("the directory of a socket", path, Access::SOCKETS),
+            Host::Bind(Address::Tcp { host, port }) => {
                 self.0.ports.insert(*port);
                 if host.parse::<IpAddr>().is_err() {
-                    self.names("a host");
+                    self.name_service("a host");
                 }
             }
-            Host::Passed(_) => {}
+            Host::Inherited(_) => {}
         }
     }
 
-    /// This program, which compiles too, with its libraries and those beside them, which look names up.
-    fn executed(&mut self) {
+    /// Allows executing this program, which is the compiler too, and libraries. The name service loads libraries from the same directories.
+    fn executables(&mut self) {
         self.add("the program", Path::new("/proc/self/exe"), Access::EXECUTE);
         self.add("the list of libraries", Path::new("/etc/ld.so.cache"), Access::READ_FILES);
-        let program = data_dirs::resolved(Path::new("/proc/self/exe"));
-        for library in data_dirs::executed_files().iter().filter(|file| Some(*file) != program.as_ref()) {
-            self.beside("libraries", library, Access::EXECUTE);
+        let program = files::resolve(Path::new("/proc/self/exe"));
+        for library in procfs::executed_files().iter().filter(|file| Some(*file) != program.as_ref()) {
+            self.parent("libraries", library, Access::EXECUTE);
         }
     }
 }

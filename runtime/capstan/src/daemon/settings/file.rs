@@ -1,4 +1,4 @@
-//! The configuration file, as it is written.
+//! `File`: the configuration file, as it is written.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,14 +9,19 @@ use capstan_core::mount::{self, Quota};
 use capstan_core::policy::{Excess, PolicyRequest};
 use capstan_core::units;
 use capstan_engine::history::HistoryLimits;
-use capstan_listen::listener::{self, Access};
+use capstan_listen::listener::{self, SocketPermissions};
 use serde::Deserialize;
 
+use super::error::{SettingsError, check_range};
 use super::http::HttpTable;
-use super::{MOST_HELD, MOST_REMEMBERED, SettingsError};
-use crate::daemon::data_dirs::SecretPlace;
+use crate::daemon::files::SecretSource;
 
-/// The configuration file. What is absent has its default; a key that is not known is an error that names it.
+/// The limit on `listen.backlog`.
+const MAX_BACKLOG: u32 = 65_535;
+/// The limit on `history.jobs`: a job takes about a kilobyte besides its output.
+const MAX_HISTORY_JOBS: usize = 10_000_000;
+
+/// The configuration file. An absent key has its default. An unknown key is an error that names it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
@@ -29,7 +34,7 @@ pub(super) struct File {
     pub(super) listen: ListenTable,
     pub(super) tls: TlsTable,
     pub(super) limits: LimitsTable,
-    /// What no job may go beyond, in the form in which manifests and callers ask.
+    /// The limits for all jobs, in the form of a request.
     pub(super) policy: PolicyRequest,
     pub(super) manifests: ManifestsTable,
     pub(super) mounts: BTreeMap<String, MountTable>,
@@ -95,37 +100,37 @@ pub(super) struct ManifestsTable {
     pub(super) excess: Excess,
 }
 
-/// A directory or a file that may be granted, or below which any may be.
+/// A directory or a file that may be granted to jobs, or a directory below which any path may.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::daemon) struct MountTable {
     pub(in crate::daemon) path: PathBuf,
-    /// The most that may be done below it.
+    /// The access that may be granted at most.
     #[serde(default)]
     pub(in crate::daemon) access: mount::Access,
-    /// Bytes that a run may write there.
+    /// The limit on the bytes that a run may write there.
     #[serde(default, deserialize_with = "units::deserialize_size")]
     pub(in crate::daemon) disk: Option<u64>,
-    /// Files, directories and links that a run may make there.
+    /// The limit on the files, directories and links that a run may create there.
     #[serde(default)]
     pub(in crate::daemon) files: Option<u64>,
 }
 
 impl MountTable {
-    /// What a run may put there.
+    /// Returns the limits on what a run may write there.
     pub(in crate::daemon) fn quota(&self) -> Quota {
         Quota { bytes: self.disk.unwrap_or(u64::MAX), files: self.files.unwrap_or(u64::MAX) }
     }
 }
 
-/// A secret that may be granted, from one of three places.
+/// A secret that may be granted to jobs, from one of three sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::daemon) struct SecretTable {
     file: Option<PathBuf>,
     env: Option<String>,
     credential: Option<String>,
-    /// The handlers that may have it; `*` for all.
+    /// The handlers that may get it. `*` stands for all.
     pub(in crate::daemon) handlers: Vec<String>,
 }
 
@@ -141,47 +146,44 @@ pub(super) struct CompileTable {
 }
 
 impl ListenTable {
-    /// How to listen; `insecure_tcp` is a word that only the command line has.
+    /// Returns the options of the listeners. `insecure_tcp` has a flag, but no key in the file.
     ///
     /// # Errors
-    /// [`SettingsError::Backlog`], [`SettingsError::Access`].
+    /// [`SettingsError::OutOfRange`], [`SettingsError::SocketMode`], [`SettingsError::SocketGroup`].
     pub(super) fn options(self, insecure_tcp: bool) -> Result<listener::Options, SettingsError> {
         let default = listener::Options::default();
         let backlog = self.backlog.unwrap_or(default.backlog);
-        if !(1..=MOST_HELD).contains(&backlog) {
-            return Err(SettingsError::Backlog(backlog));
-        }
-        let access = Access {
-            mode: self.socket_mode.map_or(Ok(default.access.mode), |mode| Access::mode(&mode))?,
-            group: self.socket_group.map(|group| Access::group(&group)).transpose()?,
+        let backlog = check_range("listen.backlog (--backlog)", backlog, &(1..=MAX_BACKLOG))?;
+        let mode = self.socket_mode.map(|mode| SocketPermissions::parse_mode(&mode)).transpose();
+        let group = self.socket_group.map(|group| SocketPermissions::parse_group(&group)).transpose();
+        let permissions = SocketPermissions {
+            mode: mode.map_err(SettingsError::SocketMode)?.unwrap_or(default.permissions.mode),
+            group: group.map_err(SettingsError::SocketGroup)?,
         };
-        Ok(listener::Options { backlog, insecure_tcp, access })
+        Ok(listener::Options { backlog, insecure_tcp, permissions })
     }
 }
 
 impl SecretTable {
-    /// Where it comes from; `None` unless that is one place.
-    pub(in crate::daemon) fn place(&self) -> Option<SecretPlace> {
+    /// Returns the source of the secret. Returns `None` unless there is exactly one.
+    pub(in crate::daemon) fn source(&self) -> Option<SecretSource> {
         match (&self.file, &self.env, &self.credential) {
-            (Some(path), None, None) => Some(SecretPlace::File(path.clone())),
-            (None, Some(name), None) => Some(SecretPlace::Variable(name.clone())),
-            (None, None, Some(name)) if !name.contains('/') => Some(SecretPlace::Credential(name.clone())),
+            (Some(path), None, None) => Some(SecretSource::File(path.clone())),
+            (None, Some(name), None) => Some(SecretSource::Variable(name.clone())),
+            (None, None, Some(name)) if !name.contains('/') => Some(SecretSource::Credential(name.clone())),
             _ => None,
         }
     }
 }
 
 impl HistoryTable {
-    /// What is remembered of jobs.
+    /// Returns the limits on the history of jobs.
     ///
     /// # Errors
-    /// [`SettingsError::History`]
-    pub(super) fn bounds(self) -> Result<HistoryLimits, SettingsError> {
+    /// [`SettingsError::OutOfRange`]
+    pub(super) fn limits(self) -> Result<HistoryLimits, SettingsError> {
         let default = HistoryLimits::default();
-        let jobs = self.jobs.unwrap_or(default.jobs);
-        if !(1..=MOST_REMEMBERED).contains(&jobs) {
-            return Err(SettingsError::History(jobs));
-        }
+        let jobs = check_range("history.jobs", self.jobs.unwrap_or(default.jobs), &(1..=MAX_HISTORY_JOBS))?;
         let bytes = self.bytes.map_or(default.bytes, |bytes| bytes.try_into().unwrap_or(usize::MAX));
         Ok(HistoryLimits { jobs, bytes })
     }

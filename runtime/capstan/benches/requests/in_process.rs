@@ -1,4 +1,4 @@
-//! Runs in this process, one after the other, without connections: what the engine and the sandbox themselves take.
+//! Runs in this process, one after the other and without connections: the time of the engine and the sandbox alone.
 
 use std::time::Instant;
 
@@ -10,11 +10,11 @@ use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
-/// Runs of a round.
+/// The number of runs in a round.
 const RUNS: u32 = 20_000;
 const ROUNDS: usize = 5;
 
-/// Tells what a run of `program` takes, the median of the rounds.
+/// Prints the time of a run of `program`, as the median of the rounds.
 pub(crate) fn measure(binary: &str, program: &str) {
     measure_with(binary, program, Tasks::default(), "");
     measure_with(binary, program, Tasks::tracked(), ", in debug mode");
@@ -48,16 +48,20 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
     engine.register("hello", handler).unwrap();
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine))).collect();
     rounds.sort_by(f64::total_cmp);
-    println!("{:<60} {:>9.1} µs a run", format!("{program} in process, one after the other{mode}"), rounds[ROUNDS / 2]);
+    println!(
+        "{:<60} {:>9.1} µs per run",
+        format!("{program} in process, one after the other{mode}"),
+        rounds[ROUNDS / 2]
+    );
 }
 
-/// Microseconds that a run takes.
+/// Returns the time of a run in microseconds, as the mean of a round.
 async fn round(engine: &Engine) -> f64 {
-    let begun = Instant::now();
+    let start = Instant::now();
     for _ in 0..RUNS {
         let job = engine.job("hello").unwrap().build().unwrap();
         job.start().unwrap();
         assert!(job.wait().await.outcome.is_success());
     }
-    begun.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
 }

@@ -1,4 +1,4 @@
-//! The bare server: hyper as it comes, with an answer that is always the same.
+//! The bare server: hyper with its defaults and a constant response.
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
@@ -15,14 +15,15 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-/// Says to this program that it shall be the server.
-const ASKED: &str = "--bare-server";
+/// The argument that makes this program the server.
+const FLAG: &str = "--bare-server";
 
-pub(crate) fn is_asked_for() -> bool {
-    std::env::args().any(|arg| arg == ASKED)
+/// Returns whether this process is the server.
+pub(crate) fn is_requested() -> bool {
+    std::env::args().any(|arg| arg == FLAG)
 }
 
-/// Serves on a free port, which it prints, until it is killed.
+/// Prints a free port and serves on it until the process is killed.
 pub(crate) fn serve() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -37,7 +38,7 @@ pub(crate) fn serve() {
     });
 }
 
-/// The server in a process of its own; dropping it ends the process.
+/// The server in its own process. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Child,
@@ -47,7 +48,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let mut process = command.arg(ASKED).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = command.arg(FLAG).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { process, address: line.trim().parse().unwrap() }
@@ -64,7 +65,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only where the process has ended already.
+        // Both fail only if the process has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! Guests that sleep, as many as there may be: what they hold.
+//! The memory of many guests that sleep.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
-/// Lets `count` guests of `program` sleep, and tells what that takes.
+/// Starts `count` guests of `program` that sleep, and prints their memory.
 pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let before = Held::now();
+    let before = Memory::now();
     let ceiling = Limits::default();
     let config = capstan_sandbox::Config {
         ceiling,
@@ -37,30 +37,30 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     let handler =
         runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("sleep", handler).unwrap();
-    let ready = Held::now();
+    let ready = Memory::now();
 
-    let begun = Instant::now();
+    let start = Instant::now();
     let jobs: Vec<_> = runtime.block_on(async {
-        let start = || {
+        let start_job = || {
             let job = engine.job("sleep").unwrap().args(["sleep", "3600"]).build().unwrap();
             job.start().unwrap();
             job
         };
-        let jobs: Vec<Job> = (0..count).map(|_| start()).collect();
-        // Each has its instance once the time to make it is known; each computes next to nothing after that.
+        let jobs: Vec<Job> = (0..count).map(|_| start_job()).collect();
+        // A guest has its instance once the time of its instantiation is known. It computes almost nothing after that.
         while !jobs.iter().all(|job| job.usage().instantiate_seconds > 0.0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
             let ended = jobs.iter().find(|job| matches!(job.state(), JobState::Done(_)));
-            assert!(ended.is_none(), "a sleeper ended: {:?}", ended.map(Job::state));
+            assert!(ended.is_none(), "a sleeping guest ended: {:?}", ended.map(Job::state));
         }
         engine.counts();
         tokio::time::sleep(Duration::from_secs(1)).await;
         jobs
     });
-    let (asleep, took) = (Held::now(), begun.elapsed());
+    let (asleep, took) = (Memory::now(), start.elapsed());
     let each = |now: usize, then: usize| now.saturating_sub(then) as f64 / count as f64;
     println!(
-        "(f) {count} guests of {program} that sleep: {} MB ({:.1} kB each; {} MB where what they share counts for each), {} maps ({:.2} each, and {} for the pools), within {took:.1?}",
+        "{count} guests of {program} that sleep: {} MB ({:.1} kB each; {} MB if shared pages count for each), {} maps ({:.2} each, and {} for the pools), started within {took:.1?}",
         asleep.memory.saturating_sub(before.memory) / 1_000_000,
         each(asleep.memory, ready.memory) / 1000.0,
         asleep.resident.saturating_sub(before.resident) / 1_000_000,
@@ -74,17 +74,18 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
     });
 }
 
-/// What this process holds.
+/// The memory of this process.
 #[derive(Clone, Copy, Debug)]
-struct Held {
-    /// Bytes of memory, of what is shared only its part: the pages of a program that no guest has written to are one for all.
+struct Memory {
+    /// Bytes of memory, with shared pages counted once (PSS). Guests share the pages of a program that they have not written to.
     memory: usize,
-    /// Bytes that are mapped, the same page once for each map.
+    /// Bytes of resident memory, with a shared page counted for each map (RSS).
     resident: usize,
+    /// The number of memory maps.
     maps: usize,
 }
 
-impl Held {
+impl Memory {
     fn now() -> Self {
         let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
         let bytes = |name| {

@@ -1,0 +1,65 @@
+//! `BootError`: why the daemon did not start.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use capstan_engine::handler_store::HandlerStoreError;
+use capstan_listen::tls::MaterialError;
+use capstan_sandbox::{LoadError, SandboxError};
+use capstan_store::StoreError;
+
+use crate::daemon::ceiling::CeilingError;
+use crate::daemon::lock::LockError;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::daemon) enum BootError {
+    #[error("cannot open data directory {}: {source}; make it accessible to the daemon's user, or name another with --data", path.display())]
+    Data { path: PathBuf, source: io::Error },
+    #[error("data directory {}: {source}", path.display())]
+    Lock { path: PathBuf, source: LockError },
+    /// The message of the job `serveapi`, and its exit code.
+    #[error("{reason}")]
+    Listen { reason: String, exit_code: u8 },
+    #[error("data directory {}: cannot clear the scratch directories of earlier runs: {source}", path.display())]
+    Scratch { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Ceiling(#[from] CeilingError),
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("data directory {}: {source}", path.display())]
+    Store { path: PathBuf, source: StoreError },
+    #[error("data directory {}: cannot restore the handlers: {source}", path.display())]
+    Handlers { path: PathBuf, source: HandlerStoreError },
+    #[error("the compiler does not start, so nothing could be compiled: {0}; see --confine")]
+    Compiler(#[source] LoadError),
+    #[error("the start failed in the job {job}: {reason}")]
+    Builtin { job: &'static str, reason: String },
+    #[error(
+        "the start took longer than {deadline:?} and was in phase {phase}; for a longer limit, set boot.deadline or --boot-deadline"
+    )]
+    Deadline { deadline: Duration, phase: String },
+}
+
+impl BootError {
+    /// Returns the exit code of the daemon: that of the job `serveapi` if it failed, and 1 otherwise.
+    pub(in crate::daemon) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Listen { exit_code, .. } => *exit_code,
+            Self::Data { .. }
+            | Self::Lock { .. }
+            | Self::Scratch { .. }
+            | Self::Ceiling(_)
+            | Self::Tls(_)
+            | Self::Sandbox(_)
+            | Self::Store { .. }
+            | Self::Handlers { .. }
+            | Self::Compiler(_)
+            | Self::Builtin { .. }
+            | Self::Deadline { .. } => 1,
+        }
+    }
+}
