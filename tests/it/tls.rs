@@ -316,5 +316,5 @@ async fn tls_files_can_be_set_in_the_configuration() {
     let daemon = setup.config(&toml).start();
     let client = daemon.tls_client(tls::config(&ca, None));
     assert_eq!(client.get("/_ping").send().await.status, 200);
-    daemon.until_logged(&["over TLS"]).await;
+    daemon.until_logged(&["TCP connections use TLS"]).await;
 }

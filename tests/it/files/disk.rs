@@ -341,7 +341,7 @@ async fn path_below_a_mount_prefix_is_mounted_on_request() {
         ("work", "no mount prefix of the operator contains this path"),
         ("more/out", "it cannot be opened"),
         ("more/nowhere", "it cannot be opened"),
-        ("more/../work", "a path is absolute"),
+        ("more/../work", "a path must be absolute"),
     ] {
         let call = fixture.client.run("probe.p1").arg("name").query("policy", &mounts(name).to_string());
         let denied = call.send().await;
@@ -390,7 +390,7 @@ async fn invalid_mount_is_reported_and_the_daemon_does_not_start() {
         assert!(last.contains("cannot open mount data") && last.contains(why), "{last}");
     }
     let refused = setup.clone().config("[mounts.\"../x\"]\npath = \"/tmp\"\n").start_must_fail();
-    assert!(refused.stderr.contains("no path for a guest"), "{refused:?}");
+    assert!(refused.stderr.contains("cannot be a path in the guest"), "{refused:?}");
     let refused = setup.config("[[mount_prefixes]]\npath = \"tmp\"\n").start_must_fail();
     assert!(refused.stderr.contains("not an absolute path"), "{refused:?}");
 }

@@ -140,7 +140,7 @@ async fn damaged_record_removes_only_its_handler() {
     let daemon = restart_after_crash(daemon);
     assert_hello_runs(&daemon.client()).await;
     daemon.client().run("print").send().await.error(404, "unknown_handler");
-    daemon.until_logged(&["print", "left out"]).await;
+    daemon.until_logged(&["print", "a stored handler is skipped"]).await;
 }
 
 #[tokio::test]

@@ -369,5 +369,5 @@ fn confined_daemon_reports_why_it_cannot_start() {
     let gone = confined("best").config("[mounts.gone]\npath = \"/nowhere/at/all\"\n").start_must_fail();
     assert!(gone.stderr.contains("cannot open mount gone") && gone.stderr.contains("No such file"), "{gone:?}");
     let socket = confined("best").hosts(["unix:///nowhere/at/all/s.sock"]).start_must_fail();
-    assert!(socket.stderr.contains("folder /nowhere/at/all: No such file"), "{socket:?}");
+    assert!(socket.stderr.contains("cannot open directory /nowhere/at/all: No such file"), "{socket:?}");
 }

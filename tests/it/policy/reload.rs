@@ -83,6 +83,6 @@ async fn settings_that_need_a_restart_are_named() {
     let event = reload(&daemon, &client, toml).await;
     assert_eq!(event["error"], Value::Null, "{event}");
     daemon.until_logged(&["grace, [limits]", "takes effect at the next start"]).await;
-    daemon.until_logged(&["no room for more memory a run until the next start"]).await;
+    daemon.until_logged(&["policy.memory stays at its old value until the next start"]).await;
     assert_eq!(effective_memory(&client, "cat").await, 64 << 20);
 }

@@ -155,7 +155,7 @@ mod tests {
             (r#"{"command":"wc","args":[]}"#, "excludes"),
             (r#"{"command":"wc","env":{}}"#, "excludes"),
             (r#"{"command":""}"#, "names no handler"),
-            (r#"{"command":"wc 'a"}"#, "not closed"),
+            (r#"{"command":"wc 'a"}"#, "unclosed quote"),
             (r#"{"command":"wc \u0000"}"#, "NUL"),
             (r#"{"command":["wc"]}"#, "sequence"),
         ] {
