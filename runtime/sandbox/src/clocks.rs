@@ -2,7 +2,8 @@
 //!
 //! A fixed clock is a wall clock that always shows the same instant, and a [`VirtualClock`] as the monotonic clock, which starts at 0 and
 //! advances by the time that the guest sleeps. wasmtime-wasi asks a clock for the time, but does not tell it that a sleep is over. So Capstan
-//! implements the calls that sleep: for preview 1 in [`poll_oneoff`], for 0.2 in [`HasMonotonicClock`].
+//! implements the calls that sleep: for preview 1 in [`poll_oneoff`](mod@poll_oneoff),
+//! for 0.2 in [`HasMonotonicClock`].
 
 mod monotonic_clock;
 mod poll_oneoff;
