@@ -60,7 +60,7 @@ fuzz *args:
 
 # Change the code that decides limits and grants, in one place at a time, and list the changes that no unit test notices.
 mutants *args: _cargo-mutants
-    cargo mutants --package capstan --output target {{ args }}
+    cargo mutants --workspace --output target {{ args }}
 
 # Format the sources.
 fmt:
