@@ -36,7 +36,7 @@ test *args: (jobs "--test")
 # Check the units of packaging/ with systemd's own tool, and check that their command line starts a daemon.
 units: jobs
     @command -v systemd-analyze >/dev/null || { echo "units: cannot check the units: systemd-analyze is not installed; install systemd" >&2; exit 1; }
-    cargo test --package capstan --test e2e -- units:: --nocapture
+    cargo test --package capstan --test e2e -- systemd_units:: --nocapture
 
 # Run the integration tests with daemons that refuse to start without full confinement.
 strict *args: (jobs "--test")
