@@ -1,6 +1,6 @@
 //! Replays the inputs that fuzzing has found.
 //!
-//! Each crate that reads input from outside has a module `fuzzed` with its fuzz targets, and a unit test that calls [`replay`] for each of
+//! Each crate that reads input from outside has a module `fuzz_targets` with its fuzz targets, and a unit test that calls [`replay`] for each of
 //! them. `tests/fuzz` runs the same targets under a fuzzer.
 
 #![expect(clippy::disallowed_methods, reason = "the corpora are files of this repository")]
