@@ -251,23 +251,15 @@ async fn client_that_disconnects_cancels_its_run() {
 }
 
 #[tokio::test]
-async fn client_that_disconnects_before_the_head_cancels_its_run() {
-    let (mut daemon, client) = serving("spin", guests::limits::LOOP_IN_START_FUNCTION).await;
-    let mut connection = Raw::connect(&daemon).await;
-    connection.write("POST /v1/handlers/spin/run HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n").await;
-    eventually("the run to start", async || (client.running().await == 1).then_some(())).await;
-    drop(connection);
-    eventually("the run to be cancelled", async || (client.running().await == 0).then_some(())).await;
-    oracle::still_answers(&mut daemon).await;
-}
-
-#[tokio::test]
-async fn client_that_disconnects_during_its_input_cancels_its_run() {
-    let (mut daemon, client) = serving("cat", guests::run::CAT).await;
-    let mut connection = Raw::connect(&daemon).await;
-    connection.write("POST /v1/handlers/cat/run HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\nhalf").await;
-    eventually("the run to start", async || (client.running().await == 1).then_some(())).await;
-    drop(connection);
-    eventually("the run to end", async || (client.running().await == 0).then_some(())).await;
-    oracle::still_answers(&mut daemon).await;
+async fn client_that_disconnects_during_its_request_cancels_its_run() {
+    for (guest, length, body) in [(guests::limits::LOOP_IN_START_FUNCTION, 0, ""), (guests::run::CAT, 1000, "half")] {
+        let (mut daemon, client) = serving("guest", guest).await;
+        let mut connection = Raw::connect(&daemon).await;
+        let head = "POST /v1/handlers/guest/run HTTP/1.1\r\nHost: {host}\r\n";
+        connection.write(&format!("{head}Content-Length: {length}\r\n\r\n{body}")).await;
+        eventually("the run to start", async || (client.running().await == 1).then_some(())).await;
+        drop(connection);
+        eventually("the run to be cancelled", async || (client.running().await == 0).then_some(())).await;
+        oracle::still_answers(&mut daemon).await;
+    }
 }

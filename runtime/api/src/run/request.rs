@@ -34,30 +34,15 @@ impl RunRequest {
 /// Parses the parameters of a query. The environment stays empty.
 pub(in super::super) fn parse_query(parameters: Vec<(String, String)>) -> Result<RunRequest, Error> {
     let mut request = RunRequest::default();
-    let check_once = |key: &str, is_set: bool| {
-        if is_set { Err(Error::bad_request(format!("query parameter {key} occurs more than once"))) } else { Ok(()) }
-    };
+    let (mut policy, mut timeout, mut memory) = (None, None, None);
     for (key, value) in parameters {
         match key.as_str() {
             "arg" => request.args.push(value),
-            "timeout" => {
-                check_once(&key, request.policy.timeout.is_some())?;
-                request.policy.timeout = Some(units::time_limit(&value)?);
-            }
-            "memory" => {
-                check_once(&key, request.policy.memory.is_some())?;
-                request.policy.memory = Some(units::size_limit(&value)?);
-            }
-            "policy" => {
-                check_once(&key, request.policy != PolicyRequest::EMPTY)?;
-                let parsed = serde_json::from_str(&value);
-                let reason = |error: serde_json::Error| policy::with_suggestion(&error.to_string());
-                request.policy =
-                    parsed.map_err(|error| Error::bad_request(format!("cannot parse policy: {}", reason(error))))?;
-            }
+            "timeout" => set_once(&mut timeout, &key, units::time_limit(&value)?)?,
+            "memory" => set_once(&mut memory, &key, units::size_limit(&value)?)?,
+            "policy" => set_once(&mut policy, &key, parse_policy(&value)?)?,
             "concurrency_key" => {
-                check_once(&key, request.concurrency_key.is_some())?;
-                request.concurrency_key = Some(idempotency_key::validate(value)?);
+                set_once(&mut request.concurrency_key, &key, idempotency_key::validate(value)?)?;
             }
             _ => {
                 return Err(Error::bad_request(format!(
@@ -66,7 +51,29 @@ pub(in super::super) fn parse_query(parameters: Vec<(String, String)>) -> Result
             }
         }
     }
+    request.policy = policy.unwrap_or_default();
+    if let Some(timeout) = timeout {
+        set_once(&mut request.policy.timeout, "timeout", timeout)?;
+    }
+    if let Some(memory) = memory {
+        set_once(&mut request.policy.memory, "memory", memory)?;
+    }
     Ok(request)
+}
+
+/// Sets a value that may occur once in a query, be it as a parameter or as a key of `policy`.
+fn set_once<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<(), Error> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::bad_request(format!("query parameter {key} occurs more than once"))),
+    }
+}
+
+fn parse_policy(text: &str) -> Result<PolicyRequest, Error> {
+    serde_json::from_str(text).map_err(|error| {
+        let reason = policy::with_suggestion(&error.to_string());
+        Error::bad_request(format!("cannot parse policy: {reason}"))
+    })
 }
 
 /// Parses variables, each `NAME=VALUE` with both sides percent-encoded. A later value of a name replaces an earlier one.
@@ -109,6 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn parse_query_merges_policy_with_timeout_and_memory() {
+        for pairs in [
+            [("timeout", "5s"), ("policy", r#"{"files":3}"#), ("memory", "1MiB")],
+            [("policy", r#"{"files":3,"memory":1048576}"#), ("timeout", "5s"), ("arg", "a")],
+        ] {
+            let policy = parse(&pairs).unwrap().policy;
+            assert_eq!((policy.timeout, policy.memory), (Some(Duration::from_secs(5)), Some(1 << 20)));
+            assert_eq!(policy.files, Some(3));
+        }
+    }
+
+    #[test]
     fn parse_query_names_invalid_parameter() {
         for (pairs, expected) in [
             (&[("memroy", "1")][..], "memroy"),
@@ -117,6 +136,8 @@ mod tests {
             (&[("timeout", "0")], "no time"),
             (&[("memory", "0")], "no room"),
             (&[("timeout", "1"), ("timeout", "2")], "timeout"),
+            (&[("policy", "{}"), ("policy", "{}")], "policy"),
+            (&[("timeout", "1"), ("policy", r#"{"timeout":1}"#)], "timeout"),
         ] {
             let error = parse(pairs).unwrap_err().to_string();
             assert!(error.starts_with("bad_request") && error.contains(expected), "{error}");

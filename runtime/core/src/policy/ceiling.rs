@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use super::mounts::Prefix;
 use super::network::Rule;
-use super::request::PolicyRequest;
 use super::secrets::OfferedSecret;
 use crate::env::Env;
 use crate::feature::Features;
@@ -76,31 +75,5 @@ impl Ceiling {
     pub(super) fn prefix<'a>(&self, path: &'a str) -> Option<(&Prefix, &'a str)> {
         let matching = self.prefixes.iter().filter_map(|prefix| Some((prefix, prefix.strip(path)?)));
         matching.max_by_key(|(prefix, _)| prefix.path.len())
-    }
-}
-
-impl Limits {
-    /// Returns these limits with the requested ones in their place. An operator sets the ceiling in this way.
-    #[must_use]
-    pub fn overridden_by(self, requested: &PolicyRequest) -> Self {
-        Self {
-            timeout: requested.timeout.unwrap_or(self.timeout),
-            cpu: requested.cpu.or(self.cpu),
-            memory: requested.memory.unwrap_or(self.memory),
-            handles: requested.handles.map_or(self.handles, Into::into),
-            hostcall: self.hostcall,
-            stdout: requested.stdout.unwrap_or(self.stdout),
-            stderr: requested.stderr.unwrap_or(self.stderr),
-            concurrency: requested.concurrency.or(self.concurrency),
-            concurrency_per_key: requested.concurrency_per_key.or(self.concurrency_per_key),
-            disk: requested.disk.unwrap_or(self.disk),
-            files: requested.files.unwrap_or(self.files),
-            connections: requested.connections.unwrap_or(self.connections),
-            traffic: requested.traffic.unwrap_or(self.traffic),
-            fuel: requested.fuel.map(Into::into).or(self.fuel),
-            clock: requested.clock.unwrap_or(self.clock),
-            random: requested.random.unwrap_or(self.random),
-            output: requested.output.unwrap_or(self.output),
-        }
     }
 }

@@ -1,85 +1,43 @@
 //! Whether a policy stays within a request. For tests.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
 use super::Policy;
 use super::mounts::{MountGrant, MountRequest};
 use super::request::PolicyRequest;
 use crate::determinism::{Clock, Random};
 use crate::mount::Access;
 
-/// Returns the numeric limits by key. Lists all keys, so that a new one cannot be forgotten.
-pub(super) fn numeric_limits(request: &PolicyRequest) -> [(&'static str, Option<u128>); 13] {
-    let PolicyRequest {
-        timeout,
-        cpu,
-        memory,
-        handles,
-        stdout,
-        stderr,
-        concurrency,
-        concurrency_per_key,
-        disk,
-        files,
-        connections,
-        traffic,
-        fuel,
-        // Not numeric, or limited by the operator in another way.
-        scratch: _,
-        clock: _,
-        random: _,
-        output: _,
-        mounts: _,
-        pass_env: _,
-        secrets: _,
-        network: _,
-        features: _,
-    } = request;
-    let count = |number: &Option<std::num::NonZeroUsize>| number.map(|number| number.get() as u128);
-    [
-        ("timeout", timeout.map(|time| time.as_nanos())),
-        ("cpu", cpu.map(|time| time.as_nanos())),
-        ("memory", memory.map(u128::from)),
-        ("handles", count(handles)),
-        ("stdout", stdout.map(u128::from)),
-        ("stderr", stderr.map(u128::from)),
-        ("concurrency", count(concurrency)),
-        ("concurrency_per_key", count(concurrency_per_key)),
-        ("disk", disk.map(u128::from)),
-        ("files", files.map(u128::from)),
-        ("connections", connections.map(u128::from)),
-        ("traffic", traffic.map(u128::from)),
-        ("fuel", fuel.map(|fuel| fuel.get().into())),
-    ]
-}
-
-/// Returns the limits of `policy` in the form of a request.
-pub(super) fn limits_as_request(policy: &Policy) -> PolicyRequest {
-    let limits = policy.limits;
-    PolicyRequest {
-        timeout: Some(limits.timeout),
-        cpu: limits.cpu,
-        memory: Some(limits.memory),
-        handles: limits.handles.try_into().ok(),
-        stdout: Some(limits.stdout),
-        stderr: Some(limits.stderr),
-        concurrency: limits.concurrency,
-        concurrency_per_key: limits.concurrency_per_key,
-        disk: Some(limits.disk),
-        files: Some(limits.files),
-        connections: Some(limits.connections),
-        traffic: Some(limits.traffic),
-        fuel: limits.fuel.and_then(|fuel| fuel.try_into().ok()),
-        ..PolicyRequest::EMPTY
-    }
+/// Returns the numeric keys of [`Limits`](crate::limits::Limits) or a request, as they are serialized. `None` is no limit. Numbers are in
+/// billionths, so that seconds are exact enough to be compared.
+pub(super) fn numeric_limits(limits: &impl Serialize) -> BTreeMap<String, Option<u128>> {
+    let members: serde_json::Map<_, _> =
+        serde_json::to_value(limits).and_then(serde_json::from_value).expect("an object");
+    let number = |value: Value| match value {
+        Value::Null => Some(None),
+        Value::Number(number) => Some(Some(match number.as_u64() {
+            Some(whole) => Duration::from_secs(1).as_nanos() * u128::from(whole),
+            None => number
+                .as_f64()
+                .map_or(u128::MAX, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_nanos()),
+        })),
+        _ => None,
+    };
+    members.into_iter().filter_map(|(key, value)| Some((key, number(value)?))).collect()
 }
 
 /// Returns whether no limit of `policy` exceeds the one of `request`, and its clock and random bytes are not more real.
 pub(super) fn is_within_limits(policy: &Policy, request: &PolicyRequest) -> bool {
     let is_real = |random: Option<Random>| random.is_none_or(|random| random == Random::Real);
-    let own = numeric_limits(&limits_as_request(policy));
-    own.iter()
-        .zip(numeric_limits(request))
-        .all(|((_, own), (_, max))| max.is_none_or(|max| own.is_some_and(|own| own <= max)))
-        && policy.limits.clock.precision_rank() >= request.clock.map_or(0, Clock::precision_rank)
+    let requested = numeric_limits(request);
+    numeric_limits(&policy.limits).iter().all(|(key, own)| {
+        let max = requested.get(key).copied().flatten();
+        max.is_none_or(|max| own.is_some_and(|own| own <= max))
+    }) && policy.limits.clock.precision_rank() >= request.clock.map_or(0, Clock::precision_rank)
         && (is_real(request.random) || policy.limits.random != Random::Real)
 }
 

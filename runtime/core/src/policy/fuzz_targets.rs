@@ -6,7 +6,7 @@ use cap_std::fs::Dir;
 
 use super::Policy;
 use super::ceiling::{Ceiling, Excess};
-use super::containment::{granted_quota, is_within_grants, is_within_limits, limits_as_request, numeric_limits};
+use super::containment::{granted_quota, is_within_grants, is_within_limits, numeric_limits};
 use super::diagnostic::Source;
 use super::evaluate::Evaluation;
 use super::mounts::Prefix;
@@ -55,19 +55,17 @@ pub fn policy(bytes: &[u8]) -> bool {
 }
 
 fn check_limits(ceiling: &Ceiling, manifest: &PolicyRequest, caller: &PolicyRequest, evaluation: &Evaluation) {
-    let max = numeric_limits(&limits_as_request(&Policy { limits: ceiling.limits, ..Policy::default() }));
-    let granted = numeric_limits(&limits_as_request(&evaluation.policy));
+    let granted = numeric_limits(&evaluation.policy.limits);
     let (of_manifest, of_caller) = (numeric_limits(manifest), numeric_limits(caller));
     let min = |one: Option<u128>, other: Option<u128>| [one, other].into_iter().flatten().min();
-    let is_reported = |key, by| evaluation.findings.iter().any(|finding| finding.key == key && finding.by == by);
-    for (index, (key, max)) in max.into_iter().enumerate() {
-        let above = min(max, of_manifest[index].1);
-        assert_eq!(granted[index].1, min(above, of_caller[index].1), "{key}: {evaluation:?}");
-        for (by, above, requested) in
-            [(Source::Manifest, max, of_manifest[index].1), (Source::Caller, above, of_caller[index].1)]
-        {
+    let is_reported = |key: &str, by| evaluation.findings.iter().any(|finding| finding.key == key && finding.by == by);
+    for (key, max) in numeric_limits(&ceiling.limits) {
+        let [of_manifest, of_caller] = [&of_manifest, &of_caller].map(|request| request.get(&key).copied().flatten());
+        let above = min(max, of_manifest);
+        assert_eq!(granted[&key], min(above, of_caller), "{key}: {evaluation:?}");
+        for (by, above, requested) in [(Source::Manifest, max, of_manifest), (Source::Caller, above, of_caller)] {
             let is_more = requested.is_some_and(|requested| above.is_some_and(|above| requested > above));
-            assert!(!is_more || is_reported(key, by), "{key} of the {by}: {evaluation:?}");
+            assert!(!is_more || is_reported(&key, by), "{key} of the {by}: {evaluation:?}");
         }
     }
 }

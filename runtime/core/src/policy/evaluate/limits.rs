@@ -21,14 +21,11 @@ impl Ceiling {
     ) -> (Limits, u64) {
         let mut limits = self.limits;
         let mut scratch = 0;
-        let above_caller = if has_limits(manifest) { Source::Manifest } else { Source::Operator };
-        for (by, above, request, clamps) in [
-            (Source::Manifest, Source::Operator, manifest, clamps_manifest),
-            (Source::Caller, above_caller, caller, true),
-        ] {
+        for (by, request, clamps) in [(Source::Manifest, manifest, clamps_manifest), (Source::Caller, caller, true)] {
             if *request == PolicyRequest::EMPTY {
                 continue;
             }
+            let above = if limits == self.limits { Source::Operator } else { Source::Manifest };
             let mut reduction = Reduction { by, above, clamps, findings };
             limits = reduction.reduce(limits, request);
             if request.scratch.is_some() {
@@ -42,39 +39,30 @@ impl Ceiling {
     }
 }
 
-/// Returns whether `request` contains any limit. Lists all keys, so that a new one cannot be forgotten.
-fn has_limits(request: &PolicyRequest) -> bool {
-    let PolicyRequest {
-        timeout,
-        cpu,
-        memory,
-        handles,
-        stdout,
-        stderr,
-        disk,
-        files,
-        connections,
-        traffic,
-        concurrency,
-        concurrency_per_key,
-        fuel,
-        clock,
-        random,
-        // Grants, a choice, and a limit whose diagnostic names its own source.
-        mounts: _,
-        pass_env: _,
-        secrets: _,
-        network: _,
-        features: _,
-        output: _,
-        scratch: _,
-    } = request;
-    timeout.or(*cpu).is_some()
-        || [memory, stdout, stderr, disk, files, connections, traffic].iter().any(|limit| limit.is_some())
-        || handles.or(*concurrency).or(*concurrency_per_key).is_some()
-        || fuel.is_some()
-        || clock.is_some()
-        || random.is_some()
+impl Limits {
+    /// Returns these limits with the requested ones in their place. An operator sets the ceiling in this way.
+    #[must_use]
+    pub fn overridden_by(self, requested: &PolicyRequest) -> Self {
+        Self {
+            timeout: requested.timeout.unwrap_or(self.timeout),
+            cpu: requested.cpu.or(self.cpu),
+            memory: requested.memory.unwrap_or(self.memory),
+            handles: requested.handles.map_or(self.handles, Into::into),
+            hostcall: self.hostcall,
+            stdout: requested.stdout.unwrap_or(self.stdout),
+            stderr: requested.stderr.unwrap_or(self.stderr),
+            concurrency: requested.concurrency.or(self.concurrency),
+            concurrency_per_key: requested.concurrency_per_key.or(self.concurrency_per_key),
+            disk: requested.disk.unwrap_or(self.disk),
+            files: requested.files.unwrap_or(self.files),
+            connections: requested.connections.unwrap_or(self.connections),
+            traffic: requested.traffic.unwrap_or(self.traffic),
+            fuel: requested.fuel.map(Into::into).or(self.fuel),
+            clock: requested.clock.unwrap_or(self.clock),
+            random: requested.random.unwrap_or(self.random),
+            output: requested.output.unwrap_or(self.output),
+        }
+    }
 }
 
 /// Reduces limits to the request of one level.
