@@ -77,8 +77,8 @@ use self::tls::TlsArgs;
     name = "capstan",
     version,
     after_help = "\
-The daemon is the first of: -H, CAPSTAN_HOST, the default unix socket (/run/capstan.sock for root,
-for others capstan.sock in XDG_RUNTIME_DIR, else in the data directory).
+The command uses the first of these daemons: -H, CAPSTAN_HOST, the default unix socket (/run/capstan.sock
+for root, for others capstan.sock in XDG_RUNTIME_DIR, else in the data directory).
 
 Examples:
   capstan run wc.wasm < README.md    run a program in this process, without a daemon
@@ -127,8 +127,7 @@ Examples:
     Daemon(daemon::Daemon),
     /// Push a program to the daemon, as a handler
     ///
-    /// The daemon checks and compiles the program. If the handler exists already, the program replaces it; running jobs finish with the old
-    /// one.
+    /// The daemon checks and compiles the program. If the handler exists, the program replaces it. Running jobs finish with the old program.
     #[command(after_help = "\
 Examples:
   capstan push wc.wasm                        makes the handler `wc`
@@ -138,10 +137,10 @@ Examples:
     Push(ClientCommand<push::Push>),
     /// Run a handler through the daemon, or a file in process
     ///
-    /// stdin, stdout and stderr are passed through. Ctrl-C stops the run.
+    /// Passes stdin, stdout and stderr through. Ctrl-C stops the run.
     ///
-    /// The defaults below are those of Capstan. Through the daemon, its configuration and the manifest of the handler may set other limits,
-    /// and a run can only lower them. In process, a run can also raise them.
+    /// The defaults below are those of Capstan. Through the daemon, the configuration of the daemon and the manifest of the handler may set
+    /// other limits. A run can only lower these. In process, a run can also raise the defaults.
     #[command(
         override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...",
         after_help = "\
@@ -163,7 +162,10 @@ Exit codes:
     Run(ClientCommand<run::Run>),
     /// Show what a job would be allowed, without running it
     ///
-    /// Prints `allowed` or `denied`, and each rule that clamps or denies something. Exits with 125 if the job would be refused.
+    /// Prints `allowed` or `denied`, and each rule that clamps or denies something. Exits with 125 if the job would be
+    /// rejected.
+    ///
+    /// The defaults below are those of Capstan. The configuration of the daemon and the manifest of the handler may set other limits.
     #[command(after_help = "\
 Example:
   capstan check --memory 1GiB --mount data:rw wc")]
@@ -194,17 +196,22 @@ Example:
     Attach(ClientCommand<attach::Attach>),
     /// Wait until jobs have ended, and print the exit code of each
     ///
-    /// Exits with the code of the last job on the command line, or with 125 if that job is unknown or has not ended within --timeout.
+    /// Exits with the code of the last job on the command line: that of the guest, or 124, 134 or 137 as for `run`. Exits with 125 if that job
+    /// is unknown or does not end within --timeout.
     Wait(ClientCommand<wait::Wait>),
     /// Cancel jobs, immediately or after a grace time
+    ///
+    /// Prints the id of each job. Does not wait for the end of the jobs. Exits with 125 if one cannot be cancelled.
     Cancel(ClientCommand<job_control::Cancel>),
     /// Kill jobs immediately
+    ///
+    /// Prints the id of each job. Exits with 125 if one cannot be killed.
     Kill(ClientCommand<job_control::Kill>),
     /// Show everything that the daemon knows about a job, as JSON
     Inspect(ClientCommand<inspect::Inspect>),
     /// Remove ended jobs and their output from the daemon
     Rm(ClientCommand<job_control::Rm>),
-    /// Show what running jobs use, once per second
+    /// Show what running jobs use, once per second, or what ended jobs have used
     ///
     /// CPU is the share of one processor since the last update: 200 % means two processors.
     Stats(ClientCommand<stats::Stats>),

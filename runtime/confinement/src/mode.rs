@@ -1,5 +1,6 @@
 //! [`Mode`]: how much confinement the operator wants.
 
+use std::fmt;
 use std::str::FromStr;
 
 use capstan_core::policy::suggest;
@@ -24,6 +25,16 @@ pub enum Mode {
 pub struct UnknownMode {
     text: String,
     pub(crate) nearest: Option<&'static str>,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Off => "off",
+            Self::Best => "best",
+            Self::Strict => "strict",
+        })
+    }
 }
 
 impl FromStr for Mode {

@@ -12,9 +12,9 @@ pub enum UnitError {
     Duration(String),
     #[error("{0:?} is not a size such as 64MiB, 10kB or 1024 (bytes)")]
     Size(String),
-    #[error("a time limit of 0 leaves no time to run; omit the limit to run without one")]
+    #[error("a time limit of 0 leaves no time to run; omit it to use the default")]
     ZeroTime,
-    #[error("a size limit of 0 leaves no room to run; omit the limit to run without one")]
+    #[error("a size limit of 0 leaves no room to run; omit it to use the default")]
     ZeroSize,
 }
 

@@ -107,7 +107,7 @@ async fn rejected_while_others_are_served(config: &str, wasm: Vec<u8>, code: &st
 async fn program_over_the_compile_time_limit_is_rejected() {
     let wasm = bombs::locals(20_000);
     let message = rejected_while_others_are_served("[compile]\ntimeout = \"1s\"", wasm, "compile_limit").await;
-    assert!(message.ends_with("1 s of processor time"), "{message}");
+    assert!(message.ends_with("1 s of CPU time"), "{message}");
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn confinement_is_applied_and_reported_in_info_and_log() {
         assert_eq!(reported["daemon"]["capabilities"], names);
     }
     let landlock = format!("landlock={}", landlock_level());
-    daemon.until_logged(&["confined", "mode=Best", "no_new_privs=true", &landlock]).await;
+    daemon.until_logged(&["confined", "mode=best", "no_new_privs=true", &landlock]).await;
 }
 
 #[tokio::test]

@@ -52,16 +52,23 @@ pub(in super::super) fn parse_query(parameters: Vec<(String, String)>) -> Result
         }
     }
     request.policy = policy.unwrap_or_default();
-    if let Some(timeout) = timeout {
-        set_once(&mut request.policy.timeout, "timeout", timeout)?;
-    }
-    if let Some(memory) = memory {
-        set_once(&mut request.policy.memory, "memory", memory)?;
-    }
+    set_unless_in_policy(&mut request.policy.timeout, "timeout", timeout)?;
+    set_unless_in_policy(&mut request.policy.memory, "memory", memory)?;
     Ok(request)
 }
 
-/// Sets a value that may occur once in a query, be it as a parameter or as a key of `policy`.
+/// Sets a limit to the value of its own parameter, if there is one.
+fn set_unless_in_policy<T>(limit: &mut Option<T>, key: &str, parameter: Option<T>) -> Result<(), Error> {
+    if parameter.is_some() && limit.is_some() {
+        return Err(Error::bad_request(format!(
+            "{key} is both a query parameter and a key of policy; use one of them"
+        )));
+    }
+    *limit = parameter.or(limit.take());
+    Ok(())
+}
+
+/// Sets a value that may occur once in a query.
 fn set_once<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<(), Error> {
     match slot.replace(value) {
         None => Ok(()),

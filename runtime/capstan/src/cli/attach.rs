@@ -22,10 +22,10 @@ const PROTOCOL: &str = "capstan.stream";
 pub(super) struct Attach {
     /// Do not send stdin, only watch [default: send it]
     ///
-    /// Needed for a job whose stdin is not open (run without -d -i), or is used by another client.
+    /// Needed for a job whose stdin is not open (submitted without -i), or is used by another client.
     #[arg(long)]
     no_stdin: bool,
-    /// Print the output so far first [default: only new output]
+    /// First print the output so far [default: only new output]
     #[arg(long)]
     logs: bool,
     /// Id of the job, or at least its first 4 digits

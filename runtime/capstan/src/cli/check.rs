@@ -16,6 +16,7 @@ const COLUMNS: [&str; 6] = ["key", "by", "asked", "verdict", "granted", "rule"];
 
 /// The command line of `capstan check`.
 #[derive(Debug, Args)]
+#[command(mut_arg("feature", |feature| feature.hide(true)))]
 pub(super) struct Check {
     #[command(flatten)]
     policy: PolicyArgs,

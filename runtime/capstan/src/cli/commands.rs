@@ -12,7 +12,7 @@ use super::output;
 /// The command line of `capstan commands`.
 #[derive(Debug, Args)]
 pub(super) struct Commands {
-    /// Print everything known about each handler as JSON: source, kind, digest, usage, description [default: names]
+    /// Print everything that the daemon knows about each handler, as JSON [default: names]
     #[arg(long)]
     json: bool,
 }

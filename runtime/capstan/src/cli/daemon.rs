@@ -16,7 +16,7 @@ pub(super) struct Daemon {
     /// Address to listen on: a unix socket, a TCP port, or sockets passed by systemd. May be repeated
     ///
     /// [default for root: unix:///run/capstan.sock; for others: capstan.sock in XDG_RUNTIME_DIR, else in the data directory]. TCP on an
-    /// address other than loopback requires --tls-ca, or --insecure-tcp. Example: -H tcp://127.0.0.1:7878
+    /// address other than loopback requires --tls-cert, --tls-key and --tls-ca, or --insecure-tcp. Example: -H tcp://127.0.0.1:7878
     #[arg(short = 'H', long = "host", value_name = "unix://PATH|tcp://HOST:PORT|fd://[NAME|N|*]")]
     hosts: Vec<String>,
     /// Data directory: programs, compiled code, key and lock file
@@ -24,13 +24,13 @@ pub(super) struct Daemon {
     /// [default for root: /var/lib/capstan; for others: capstan in XDG_STATE_HOME, else in ~/.local/state]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Configuration file. Flags override it [default: none]
+    /// Configuration file. Options override it [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Log everything, and serve the profiles of the process under /debug/ [default: off]
+    /// Log everything, and serve profiles of the daemon and of jobs below /debug/ [default: off]
     #[arg(long)]
     debug: bool,
-    /// Serve TCP to other machines without TLS: anyone who can connect may use the API [default: off]
+    /// Serve TCP to other machines without client certificates: anyone who can connect may use the API [default: off]
     #[arg(long)]
     insecure_tcp: bool,
     /// Mode of the unix sockets, in octal [default: 0660]
@@ -39,12 +39,12 @@ pub(super) struct Daemon {
     /// Group of the unix sockets, by name or number [default: the group of the daemon]
     #[arg(short = 'G', long, value_name = "GROUP")]
     socket_group: Option<String>,
-    /// PEM file with the certificate revocation lists of the CAs of --tls-ca, one for each [default: none]
+    /// PEM file with the certificate revocation lists of the CAs of --tls-ca, one list for each CA [default: none]
     ///
     /// Clients whose certificate is revoked are rejected.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_crl: Option<PathBuf>,
-    /// Connections that the kernel holds for each listener, at most net.core.somaxconn [default: 4096]
+    /// Connections that the kernel holds for each listener, as far as net.core.somaxconn allows [default: 4096]
     #[arg(long, value_name = "N")]
     backlog: Option<u32>,
     /// How to treat clients while the daemon starts [default: hold]
@@ -55,7 +55,8 @@ pub(super) struct Daemon {
     while_booting: Option<String>,
     /// Confinement: privileges that the daemon gives up when it starts [default: best]
     ///
-    /// `off`: none. `best`: all that this kernel allows. `strict`: all, and the start fails if the kernel does not allow one.
+    /// `off`: none. `best`: all that this kernel allows. `strict`: all; if the kernel does not support one of them, the
+    /// daemon does not start.
     #[arg(long, value_name = "off|best|strict")]
     confine: Option<Mode>,
     /// Maximum time of the start: 30s, 5m, or seconds. Beyond it the daemon exits with 1 [default: 5m]

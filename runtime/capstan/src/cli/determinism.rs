@@ -17,13 +17,14 @@ pub(super) struct DeterminismArgs {
     deterministic: bool,
     /// Maximum fuel, in units of about one WebAssembly instruction [default: no limit, fuel is not counted]
     ///
-    /// Fuel is counted exactly: the same run takes the same fuel on every machine. Beyond the limit the run is killed (exit code 137).
+    /// Fuel is counted exactly: the same run takes the same fuel on every machine. Capstan kills a run that uses more (exit code
+    /// 137).
     /// Example: --fuel 100000000
     #[arg(long, value_name = "UNITS")]
     fuel: Option<NonZeroU64>,
     /// Clock of the guest: real, coarse, fixed, or a time [default: real]
     ///
-    /// `coarse` has whole milliseconds. `fixed` always shows 2000-01-01T00:00:00Z. A time such as 2026-01-01T00:00:00Z always shows that
+    /// `coarse` shows whole milliseconds. `fixed` always shows 2000-01-01T00:00:00Z. A time such as 2026-01-01T00:00:00Z always shows that
     /// time.
     #[arg(long, value_name = "CLOCK")]
     clock: Option<Clock>,

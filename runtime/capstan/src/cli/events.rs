@@ -19,7 +19,7 @@ const MAX_LINE: usize = 1 << 20;
 /// The command line of `capstan events`.
 #[derive(Debug, Args)]
 pub(super) struct Events {
-    /// Start with the events since a time, since this long ago, or after event NUMBER [default: only new events]
+    /// Start at a time, this long ago, or after event NUMBER [default: only new events]
     ///
     /// The daemon keeps the last 4096 events, unless its configuration says otherwise. Examples: 2026-01-31T12:00:00Z, 10m, 17
     #[arg(long, value_name = "TIME|NUMBER", value_parser = parse_position)]
@@ -31,7 +31,8 @@ pub(super) struct Events {
     until: Option<String>,
     /// Print only matching events. May be repeated [default: all]
     ///
-    /// Keys: event=job.end, handler=NAME, job=ID, outcome=trapped. An event matches if, for each key, it matches any of its values.
+    /// Keys: event=job.end, handler=NAME, job=ID, outcome=trapped. Filters with the same key match if any of them matches. Filters
+    /// with different keys must all match.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_filter)]
     filter: Vec<String>,
     /// Print one JSON object per line [default: text]
@@ -116,7 +117,8 @@ fn event_line(event: &Value) -> String {
         ("exited", Value::Number(code)) => format!("exited {code}"),
         (outcome, _) => format::token_words(outcome),
     }));
-    columns.extend(event["error"].as_str().map(str::to_owned));
+    // An error of a configuration file may have several lines.
+    columns.extend(event["error"].as_str().map(|error| error.lines().map(str::trim).collect::<Vec<_>>().join("; ")));
     columns.join("  ").trim_end().to_owned()
 }
 
@@ -148,8 +150,8 @@ mod tests {
             ),
             (EventKind::DaemonStop, "2026-01-01T00:00:00.123Z  daemon.stop"),
             (
-                EventKind::DaemonReload { error: Some("no".into()) },
-                "2026-01-01T00:00:00.123Z  daemon.reload                   no",
+                EventKind::DaemonReload { error: Some("no\n  at all".into()) },
+                "2026-01-01T00:00:00.123Z  daemon.reload                   no; at all",
             ),
             (
                 EventKind::JobStart { job, handler: handler(), parent: Some(job) },

@@ -30,14 +30,16 @@ pub(super) struct Handlers {
 enum Command {
     /// List all handlers (the default)
     Ls,
-    /// Show everything that the daemon knows about a handler
+    /// Show everything that the daemon knows about a handler, as a table
     Inspect {
         /// Name of the handler
         name: String,
     },
-    /// Remove handlers; their running jobs continue to the end
+    /// Remove handlers
+    ///
+    /// Their running jobs continue.
     Rm {
-        /// Names of the handlers. If one cannot be removed, the others still are
+        /// Names of the handlers. If one cannot be removed, the command continues with the others
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },

@@ -18,7 +18,7 @@ pub(super) struct Cancel {
     /// Time in which the jobs may still end by themselves: 5s, 500ms, or seconds [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     grace: Option<Duration>,
-    /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be cancelled, the others still are
+    /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be cancelled, the command continues with the others
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Cancel {
 /// The command line of `capstan kill`.
 #[derive(Debug, Args)]
 pub(super) struct Kill {
-    /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be killed, the others still are
+    /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be killed, the command continues with the others
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
 }
@@ -34,10 +34,10 @@ pub(super) struct Kill {
 /// The command line of `capstan rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
-    /// Kill jobs that have not ended, instead of rejecting them [default: off]
+    /// Kill jobs that have not ended, instead of reporting an error [default: off]
     #[arg(short, long)]
     force: bool,
-    /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be removed, the others still are
+    /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be removed, the command continues with the others
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
 }

@@ -13,7 +13,7 @@ use capstan_core::outcome::{CancelledBy, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
-use capstan_engine::handler::{Handler, MAX_NAME};
+use capstan_engine::handler::Handler;
 use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
@@ -39,7 +39,7 @@ pub(super) async fn run(
     if policy.mounts.is_some() || policy.pass_env.is_some() || policy.secrets.is_some() || concurrency_key.is_some() {
         return Err(CliError::NeedsDaemon);
     }
-    let name = handler_name(file);
+    let name = program::handler_name(file);
     let ceiling = Limits::default().overridden_by(&spec.policy);
     let features = spec.policy.features.take();
     let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::EMPTY };
@@ -164,32 +164,5 @@ impl CallerStreams {
                 job.cancel(CancelledBy::Client);
             }
         }
-    }
-}
-
-/// Returns the name of the file without its extension, changed where needed into a valid name of a handler.
-fn handler_name(file: &Path) -> String {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let name = stem.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "-");
-    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let name = &name[..name.len().min(MAX_NAME)];
-    if name.is_empty() { "program".to_owned() } else { name.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use capstan_engine::handler::HandlerName;
-
-    use super::*;
-
-    #[test]
-    fn every_file_name_becomes_a_valid_handler_name() {
-        for (file, expected) in
-            [("/x/wc.wasm", "wc"), ("a b.wasm", "a-b"), ("..", "program"), ("-ü.wasm", "program"), (".a.wasm", "a")]
-        {
-            assert_eq!(handler_name(Path::new(file)), expected);
-            assert!(HandlerName::new(expected).is_ok());
-        }
-        assert!(HandlerName::new(&handler_name(Path::new(&"x".repeat(300)))).is_ok());
     }
 }

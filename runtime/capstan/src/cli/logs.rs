@@ -18,7 +18,7 @@ pub(super) struct Logs {
     /// Continue with new output until the job ends [default: off]
     #[arg(short, long)]
     follow: bool,
-    /// Number of lines to print, counted from the end [default: all]
+    /// Print only the last N lines [default: all]
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
     /// Print only output since a time, or since this long ago [default: all]

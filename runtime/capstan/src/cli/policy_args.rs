@@ -17,17 +17,17 @@ use super::determinism::DeterminismArgs;
 pub(super) struct PolicyArgs {
     /// Maximum wall clock time: 5s, 500ms, 1m 30s, or seconds [default: 1h]
     ///
-    /// Includes waiting. Beyond it the run is killed (exit code 124).
+    /// Includes waiting. Capstan kills a run that takes longer (exit code 124).
     #[arg(long, value_name = "TIME", value_parser = units::time_limit)]
     timeout: Option<Duration>,
     /// Maximum CPU time, without waiting: 5s, 500ms, 1m 30s, or seconds [default: no limit]
     ///
-    /// Beyond it the run is killed (exit code 137).
+    /// Capstan kills a run that uses more (exit code 137).
     #[arg(long, value_name = "TIME", value_parser = units::time_limit)]
     cpu: Option<Duration>,
-    /// Maximum memory, in total: 64MiB, 10kB, or bytes [default: 256MiB]
+    /// Maximum memory, the sum of all memories and tables: 64MiB, 10kB, or bytes [default: 256MiB]
     ///
-    /// Counts all memories and tables of the run together. A run that fails because it gets no more memory exits with 137.
+    /// A run that fails because it gets no more memory exits with 137.
     #[arg(long, value_name = "SIZE", value_parser = units::size_limit)]
     memory: Option<u64>,
     /// Mount of the daemon to grant, read-only unless `:rw`. May be repeated [default: none]
@@ -36,13 +36,15 @@ pub(super) struct PolicyArgs {
     /// at GUEST, by default /NAME or PATH. Only through the daemon; for a run in process use --dir. Example: --mount data::/in:rw
     #[arg(long, value_name = "NAME|PATH[::GUEST][:rw]", value_parser = parse_mount)]
     mount: Option<Vec<MountRequest>>,
-    /// Maximum number of bytes written to all directories: 64MiB, 10kB, or bytes [default: 1GiB]
+    /// Maximum number of bytes written to all mounts and directories: 64MiB, 10kB, or bytes [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     disk: Option<u64>,
-    /// Maximum number of files, directories and links created in all directories [default: 10000]
+    /// Maximum number of files, directories and links created in all mounts and directories [default: 10000]
     #[arg(long, value_name = "COUNT")]
     files: Option<u64>,
-    /// Size of an empty directory at /scratch, which is removed after the run: 64MiB, 10kB, or bytes [default: none]
+    /// Size of the scratch directory, an empty directory at /scratch: 64MiB, 10kB, or bytes [default: none]
+    ///
+    /// Capstan removes it after the run.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     scratch: Option<u64>,
     /// Variable of the daemon's environment to grant. May be repeated [default: none]
@@ -61,13 +63,13 @@ pub(super) struct PolicyArgs {
     /// Examples: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, 192.0.2.7:53/udp
     #[arg(long, value_name = "RULE")]
     allow_net: Option<Vec<Rule>>,
-    /// Maximum number of TCP connections and UDP addresses, together [default: 64]
+    /// Maximum number of TCP connections and UDP peers, together [default: 64]
     #[arg(long, value_name = "N")]
     connections: Option<u64>,
     /// Maximum number of bytes sent and received over the network: 64MiB, 10kB, or bytes [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     traffic: Option<u64>,
-    /// Discard output beyond its limit and let the run continue [default: the run is killed]
+    /// Discard output beyond its limit and let the run continue [default: kill the run]
     ///
     /// The limits are 1 GiB of stdout and 16 MiB of stderr, unless the manifest or the daemon sets others.
     #[arg(long)]

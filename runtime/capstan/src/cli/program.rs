@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use capstan_engine::handler::MAX_NAME;
 use wat::Detect;
 
 use super::error::CliError;
@@ -67,8 +68,19 @@ pub(super) fn suggested_name(path: &Path) -> Option<&str> {
     if path == Path::new("-") { None } else { path.file_stem()?.to_str() }
 }
 
+/// Returns the name of the file without its extension, changed where needed into a valid name of a handler.
+pub(super) fn handler_name(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "-");
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let name = &name[..name.len().min(MAX_NAME)];
+    if name.is_empty() { "program".to_owned() } else { name.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
+    use capstan_engine::handler::HandlerName;
+
     use super::*;
 
     #[test]
@@ -112,5 +124,16 @@ mod tests {
         assert_eq!(suggested_name(Path::new("/x/wc.wasm")), Some("wc"));
         assert_eq!(suggested_name(Path::new("a.b.wat")), Some("a.b"));
         assert_eq!(suggested_name(Path::new("-")), None);
+    }
+
+    #[test]
+    fn every_file_name_becomes_a_valid_handler_name() {
+        for (file, expected) in
+            [("/x/wc.wasm", "wc"), ("a b.wasm", "a-b"), ("..", "program"), ("-ü.wasm", "program"), (".a.wasm", "a")]
+        {
+            assert_eq!(handler_name(Path::new(file)), expected);
+            assert!(HandlerName::new(expected).is_ok());
+        }
+        assert!(HandlerName::new(&handler_name(Path::new(&"x".repeat(300)))).is_ok());
     }
 }

@@ -61,7 +61,8 @@ pub(super) async fn run_file(
 ) -> Result<RunReport, CliError> {
     let run = async |name: &str, interrupt: &mut Interrupt| run(client, name, spec, interrupt).await;
     let result = with_temporary_handler(client, file, spec, interrupt, run).await?;
-    Ok(result.unwrap_or_else(|name| RunReport::stopped(None, &name)))
+    let report = result.unwrap_or_else(|name| RunReport::stopped(None, &name));
+    Ok(RunReport { handler: program::handler_name(file), ..report })
 }
 
 /// Pushes the program in `file` under a random name, with the features of `spec`, and calls `work` with that name. Then removes the

@@ -31,10 +31,11 @@ pub(super) struct Run {
     interactive: bool,
     /// Variable of the guest. May be repeated [default: none]
     ///
-    /// Without =VALUE it takes the value that it has here, if it is set. The guest gets no other variables of this environment.
+    /// Without =VALUE it takes the value that it has in the environment of this command, if it is set. The guest gets no other variables of
+    /// this environment.
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Directory or file to grant in process, read-write unless `:ro`. May be repeated [default: none]
+    /// Directory or file to grant to a run in process, read-write unless `:ro`. May be repeated [default: none]
     ///
     /// The guest sees it at GUEST, by default at HOST. A relative path starts at `/` in the guest, so `--dir .` is its root. Through the
     /// daemon, use --mount. Example: --dir ./data::/in:ro
@@ -47,15 +48,15 @@ pub(super) struct Run {
     concurrency_key: Option<String>,
     /// File to which to write the outcome, as JSON [default: none]
     ///
-    /// It distinguishes an outcome of Capstan from the same exit code of the guest: a guest may itself exit with 124.
+    /// The file tells a timeout from a guest that itself exits with 124. Not with -d.
     #[arg(long, value_name = "FILE")]
     outcome: Option<PathBuf>,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Handler of the daemon or program file to run, then the arguments of the guest
     ///
-    /// It is a file if it contains a slash, or ends in .wasm or .wat. A file runs in process, or on the daemon that -H or CAPSTAN_HOST
-    /// names. Everything after it goes to the guest unchanged.
+    /// It is a file if it contains a slash, or if it ends in .wasm or .wat and that file exists or no daemon is named. A file runs in process, or on the daemon that -H or CAPSTAN_HOST
+    /// names. All words after the name go to the guest unchanged.
     #[arg(required = true, value_name = "NAME|FILE.wasm [ARGS]", trailing_var_arg = true, allow_hyphen_values = false)]
     pub(super) words: Vec<OsString>,
 }

@@ -13,21 +13,21 @@ use super::paths;
 /// The TLS options. They may stand before or after the subcommand.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct TlsArgs {
-    /// Use TLS over TCP, and accept only peers with a certificate of one of the CAs in this PEM file
+    /// CAs of the other side, a PEM file: use TLS over TCP, and accept only certificates that they issued [default: no TLS]
     ///
-    /// Clients check the certificate of the daemon; `capstan daemon` checks those of its clients. Not used on unix sockets. Clients also
-    /// read it from CAPSTAN_TLS_CA. [default: no TLS]
-    #[arg(long, value_name = "FILE", global = true)]
+    /// Clients check the certificate of the daemon; `capstan daemon` checks those of its clients. Not used on unix sockets. The default of
+    /// clients is CAPSTAN_TLS_CA.
+    #[arg(long, help_heading = "TLS", value_name = "FILE", global = true)]
     pub(super) tls_ca: Option<PathBuf>,
-    /// Certificate to present over TLS: a PEM file, followed by its intermediate certificates
+    /// Certificate to present over TLS: a PEM file with the certificate, then its intermediate certificates [default: none]
     ///
-    /// Needs --tls-key. Clients also read it from CAPSTAN_TLS_CERT. [default: none]
-    #[arg(long, value_name = "FILE", global = true)]
+    /// Needs --tls-key. The default of clients is CAPSTAN_TLS_CERT.
+    #[arg(long, help_heading = "TLS", value_name = "FILE", global = true)]
     pub(super) tls_cert: Option<PathBuf>,
-    /// Private key of --tls-cert: a PEM file, not encrypted, and not readable by all users
+    /// Private key of --tls-cert: a PEM file, not encrypted, and not readable by all users [default: none]
     ///
-    /// Clients also read it from CAPSTAN_TLS_KEY. [default: none]
-    #[arg(long, value_name = "FILE", global = true)]
+    /// The default of clients is CAPSTAN_TLS_KEY.
+    #[arg(long, help_heading = "TLS", value_name = "FILE", global = true)]
     pub(super) tls_key: Option<PathBuf>,
 }
 

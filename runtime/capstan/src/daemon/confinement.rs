@@ -97,7 +97,7 @@ impl Confinement {
         let capabilities = self.daemon.capabilities.join(" ");
         let lacks = [&self.daemon.gaps[..], &compiler.gaps].concat().join("; ");
         tracing::info!(
-            mode = ?self.mode,
+            mode = %self.mode,
             no_new_privs,
             landlock,
             capabilities,

@@ -1,7 +1,7 @@
 //! [`Event`] and [`EventKind`]: what happened, as JSON shows it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::job::JobId;
 
@@ -10,6 +10,8 @@ use crate::job::JobId;
 pub struct Event {
     /// The number of the event: 1 for the first after the start of the daemon, and one more for each that follows.
     pub seq: u64,
+    /// When it happened. Always written with nine digits of the second, so that text sorts by time.
+    #[serde(serialize_with = "serialize_time")]
     pub at: Timestamp,
     #[serde(flatten)]
     pub kind: EventKind,
@@ -96,4 +98,8 @@ impl EventKind {
             _ => None,
         }
     }
+}
+
+fn serialize_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    format!("{time:.9}").serialize(serializer)
 }

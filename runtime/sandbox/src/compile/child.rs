@@ -95,7 +95,7 @@ async fn wait(child: Child) -> io::Result<Output> {
 /// comes from the operator or from a machine without free memory.
 fn explain_death(status: ExitStatus, stderr: &str, budget: CompileBudget) -> LoadError {
     match status.signal().and_then(Signal::from_named_raw) {
-        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{} s of processor time", budget.cpu)),
+        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{} s of CPU time", budget.cpu)),
         Some(Signal::ABORT | Signal::SEGV) => budget.out_of_memory(),
         Some(Signal::XFSZ) => {
             LoadError::TooComplex(format!("its compiled code is larger than {} bytes", budget.memory))
@@ -123,7 +123,7 @@ mod tests {
     fn explain_death_distinguishes_limits_from_outside_causes() {
         let budget = CompileBudget { cpu: 5, memory: 512 };
         let killed = |signal: Signal| explain_death(ExitStatus::from_raw(signal.as_raw()), "", budget);
-        assert_eq!(killed(Signal::XCPU), LoadError::CompileLimit("5 s of processor time".to_owned()));
+        assert_eq!(killed(Signal::XCPU), LoadError::CompileLimit("5 s of CPU time".to_owned()));
         assert_eq!(killed(Signal::ABORT), LoadError::CompileLimit("512 bytes of memory".to_owned()));
         assert!(matches!(killed(Signal::XFSZ), LoadError::TooComplex(_)));
         assert!(matches!(killed(Signal::SYS), LoadError::Unavailable(why) if why.contains("SIGSYS")));
