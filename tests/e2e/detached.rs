@@ -1,6 +1,6 @@
 //! `capstan run -d`: jobs that run on the daemon without a client.
 
-use capstan_tests::{Daemon, guests};
+use capstan_tests::{Daemon, Setup, guests};
 
 use crate::{CAPSTAN, command_for, serving, submit};
 
@@ -35,8 +35,9 @@ async fn detached_run_passes_args_env_and_limits() {
 
 #[tokio::test]
 async fn detached_run_rejects_stdin_over_the_limit_without_submitting_a_job() {
-    let daemon = serving("cat", guests::run::CAT).await;
-    let most = vec![0xff; 1 << 20];
+    let daemon = Setup::new(CAPSTAN).config("[compile]\nupload = \"2MiB\"").start();
+    daemon.client().push("cat", guests::run::CAT.to_vec()).await;
+    let most = vec![0xff; 2 << 20];
     let submitted = command_for(&daemon).args(["run", "-d", "cat"]).stdin(most.clone()).run().await.assert_exit_code(0);
     let id = submitted.text().trim();
     command_for(&daemon).args(["wait", id]).run().await.assert_exit_code(0);
@@ -49,7 +50,7 @@ async fn detached_run_rejects_stdin_over_the_limit_without_submitting_a_job() {
         .run()
         .await
         .assert_exit_code(125);
-    assert!(refused.stderr.contains("without -d") && refused.stdout.is_empty(), "{refused:?}");
+    assert!(refused.stderr.contains("2097152 bytes") && refused.stdout.is_empty(), "{refused:?}");
     let all = command_for(&daemon).args(["ps", "-aq"]).run().await.assert_exit_code(0);
     assert_eq!(all.text(), format!("{id}\n"));
 }

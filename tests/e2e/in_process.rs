@@ -59,7 +59,7 @@ async fn run_passes_streams_args_and_env() {
 
 #[tokio::test]
 async fn run_streams_stdin() {
-    let mut running = command().file("cat.wasm", guests::run::CAT).args(["run", "cat.wasm"]).spawn();
+    let mut running = command().file("cat.wasm", guests::run::CAT).args(["run", "-i", "cat.wasm"]).spawn();
     running.feed(b"one\n").await;
     running.read_until("one\n").await;
     running.feed(b"two\n").await;

@@ -23,7 +23,7 @@ async fn ctrl_c_cancels_the_run_on_the_daemon() {
 #[tokio::test]
 async fn ctrl_c_cancels_a_run_that_waits_for_stdin() {
     let daemon = serving("print", guests::run::PRINT_THEN_EXIT).await;
-    let mut running = command_for(&daemon).args(["run", "print"]).spawn();
+    let mut running = command_for(&daemon).args(["run", "-i", "print"]).spawn();
     running.read_until("started\n").await;
     running.signal(Signal::INT);
     running.finish().await.assert_exit_code(137);
@@ -33,7 +33,8 @@ async fn ctrl_c_cancels_a_run_that_waits_for_stdin() {
 
 #[tokio::test]
 async fn ctrl_c_stops_a_run_in_process() {
-    let mut running = command().file("print.wasm", guests::run::PRINT_THEN_EXIT).args(["run", "print.wasm"]).spawn();
+    let mut running =
+        command().file("print.wasm", guests::run::PRINT_THEN_EXIT).args(["run", "-i", "print.wasm"]).spawn();
     running.read_until("started\n").await;
     running.signal(Signal::INT);
     running.finish().await.assert_exit_code(137);

@@ -18,6 +18,7 @@ mod path_calls;
 mod program_name;
 mod run_flags;
 mod schema;
+mod stdin;
 mod systemd_units;
 mod through_daemon;
 

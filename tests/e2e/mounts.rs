@@ -116,9 +116,9 @@ async fn open_handles_are_limited() {
     for probe in PROBES {
         // Streams and the mount itself use some of the 128 handles.
         granted.run_probe(probe, ":ro", &["handles", "100", "/data/inside"]).await.assert_exit_code(0);
-        let finished =
-            granted.run_probe(probe, ":ro", &["handles", "10000", "/data/inside"]).await.assert_exit_code(134);
-        assert!(finished.stderr.contains("handles_exhausted"), "{probe}: {finished:?}");
+        let finished = granted.run_probe(probe, ":ro", &["handles", "10000", "/data/inside"]).await.assert_exit_code(0);
+        let opened: usize = finished.text().trim().parse().unwrap();
+        assert!((100..128).contains(&opened) && !finished.stderr.is_empty(), "{probe}: {finished:?}");
     }
 }
 

@@ -33,7 +33,7 @@ async fn run_passes_args_and_env() {
 #[tokio::test]
 async fn run_streams_stdin() {
     let daemon = serving("cat", guests::run::CAT).await;
-    let mut running = command_for(&daemon).args(["run", "cat"]).spawn();
+    let mut running = command_for(&daemon).args(["run", "-i", "cat"]).spawn();
     for line in ["one\n", "two\n"] {
         running.feed(line.as_bytes()).await;
         running.read_until(line).await;
@@ -53,7 +53,7 @@ async fn run_passes_large_input_unchanged() {
 #[tokio::test]
 async fn guest_that_exits_before_its_stdin_ends_does_not_block_the_command() {
     let daemon = serving("hello", guests::run::HELLO).await;
-    let running = command_for(&daemon).args(["run", "hello"]).spawn();
+    let running = command_for(&daemon).args(["run", "-i", "hello"]).spawn();
     // Stdin stays open, and nobody reads it.
     assert_eq!(running.finish().await.assert_exit_code(0).text(), "hello\n");
 }
@@ -119,7 +119,7 @@ async fn run_of_a_file_uses_the_named_daemon() {
 #[tokio::test]
 async fn run_fails_if_the_daemon_is_killed() {
     let mut daemon = serving("print", guests::run::PRINT_THEN_EXIT).await;
-    let mut running = command_for(&daemon).args(["run", "print"]).spawn();
+    let mut running = command_for(&daemon).args(["run", "-i", "print"]).spawn();
     running.read_until("started\n").await;
     daemon.signal(rustix::process::Signal::KILL);
     daemon.wait_exit().await;

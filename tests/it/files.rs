@@ -5,6 +5,8 @@ mod disk;
 mod escapes;
 mod full_disk;
 mod large;
+mod large_buffers;
+mod listing;
 mod many_guests;
 mod races;
 mod read_only;

@@ -1,5 +1,6 @@
 //! The API as HTTP: routes, versions, methods, and the checks of `Host` and `Origin`.
 
+mod clients;
 mod cors;
 mod http2;
 mod malformed;

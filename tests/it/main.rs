@@ -13,6 +13,7 @@ macro_rules! tested {
     };
 }
 
+mod composed;
 mod debug;
 mod files;
 mod fuzz;

@@ -156,6 +156,11 @@ fn every_hostile_program_names_its_outcome_and_a_test() {
 }
 
 #[test]
+fn every_expectation_names_its_behavior_and_a_test() {
+    check_rows("docs/compatibility.md", 21, 3);
+}
+
+#[test]
 fn page_parsers_detect_errors() {
     assert_eq!(ids("The ids: E1–E3, J1."), ["E1", "E2", "E3", "J1"]);
     let page = "| id | a | b | c |\n|---|---|---|---|\n| E1 | x | kept: y | `tests/it/parity.rs::ids` |\n";

@@ -12,6 +12,14 @@ use crate::{configured, oracle, serving};
 foreach_guest!(run, tested);
 
 #[tokio::test]
+async fn draft_hello() {
+    let (_daemon, client) = serving("hello", guests::run::DRAFT_HELLO).await;
+    let reply = client.run("hello").send().await;
+    reply.assert_outcome("exited", 0);
+    assert_eq!(reply.text(), "hello\n");
+}
+
+#[tokio::test]
 async fn hello() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
     let reply = client.run("hello").send().await;

@@ -1,6 +1,7 @@
 //! `Cli`: runs the real command as a user does.
 
 use std::ffi::OsStr;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -18,7 +19,9 @@ use crate::{Daemon, within};
 pub struct Cli {
     command: Command,
     folder: TempDir,
-    stdin: Vec<u8>,
+    stdin: Option<Vec<u8>>,
+    /// Whether stdin is set on the command already.
+    has_stdin: bool,
 }
 
 impl Cli {
@@ -28,7 +31,7 @@ impl Cli {
         let mut command = std::process::Command::new(binary);
         clean_environment(&mut command, folder.path());
         command.current_dir(folder.path());
-        Self { command: command.into(), folder, stdin: Vec::new() }
+        Self { command: command.into(), folder, stdin: None, has_stdin: false }
     }
 
     /// Creates a call that names a daemon with `-H`.
@@ -54,34 +57,52 @@ impl Cli {
         self
     }
 
+    /// Adds a subcommand with options, then the name of a program, a word, and further words.
+    #[must_use]
+    pub fn arg_list(self, command: &str, options: &[String], name: &str, word: &str, words: &[String]) -> Self {
+        self.args([command]).args(options).args([name, word]).args(words)
+    }
+
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.command.env(key, value);
         self
     }
 
-    /// Sets the bytes of stdin. By default stdin is empty.
+    /// Sets the content of the file from which stdin is redirected. By default stdin is empty.
     #[must_use]
     pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
-        self.stdin = stdin.into();
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    /// Sets the file or pipe that is stdin.
+    #[must_use]
+    pub fn stdin_from(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self.has_stdin = true;
         self
     }
 
     /// Runs the command and waits for its end.
     pub async fn run(mut self) -> Finished {
-        let stdin = std::mem::take(&mut self.stdin);
-        let mut running = self.spawn();
-        let mut pipe = running.stdin.take().expect("stdin is piped");
-        // Write and read concurrently: the command may respond before it has read all of its stdin, or never read it.
-        let writing = tokio::spawn(async move { pipe.write_all(&stdin).await });
-        let finished = running.finish().await;
-        writing.abort();
-        finished
+        if let Some(bytes) = self.stdin.take() {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            file.rewind().unwrap();
+            self = self.stdin_from(file);
+        } else if !self.has_stdin {
+            self = self.stdin_from(Stdio::null());
+        }
+        self.spawn().finish().await
     }
 
     /// Starts the command with pipes that the test reads and writes.
     pub fn spawn(mut self) -> Running {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        if !self.has_stdin {
+            self.command.stdin(Stdio::piped());
+        }
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = started(|| self.command.spawn()).unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout is piped"));
         Running { child, stdin, stdout, read: Vec::new(), folder: self.folder }

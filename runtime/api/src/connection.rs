@@ -9,9 +9,10 @@ use capstan_engine::tasks::Tasks;
 use capstan_listen::listener::Stream;
 use capstan_listen::tls;
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request as HttpRequest, Response};
+use hyper::{Request as HttpRequest, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,9 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 const REJECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often the input of a client is checked that has sent a part of [`PREFACE`].
 const PREFACE_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How many times the limit a head over HTTP/2 may have for its client to get a response that explains it.
+const HTTP2_HEAD_FACTOR: u32 = 4;
 
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -184,6 +188,9 @@ async fn respond(
         Some(Err(error)) => admitted = Err(error),
         None => {}
     }
+    if head.version == Version::HTTP_2 && admitted.is_ok() && is_too_large(&head, &api.state.settings.http_limits) {
+        admitted = Err(Error::head_too_large(&api.state.settings.http_limits));
+    }
     if let (Ok(()), Some(queue)) = (&admitted, &accepted.startup_queue) {
         admitted = queue.wait(&head, &peer).await;
     }
@@ -229,6 +236,14 @@ async fn speaks_http2(peer: &Peer) -> Option<bool> {
     }
 }
 
+/// Returns whether the head of a request over HTTP/2 exceeds the limits. Counts as HTTP/2 does: 32 bytes for each field, besides its text.
+fn is_too_large(head: &Parts, limits: &HttpLimits) -> bool {
+    const FIELD: usize = 32;
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    fields + target > limits.head as usize || head.headers.len() > limits.headers
+}
+
 fn http1(limits: &HttpLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -252,7 +267,8 @@ fn http2(limits: &HttpLimits, tasks: Tasks) -> http2::Builder<TaskExecutor> {
         .max_concurrent_streams(limits.streams)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-        .max_header_list_size(limits.head)
+        // `is_too_large` applies the limit itself, with a response that names it.
+        .max_header_list_size(limits.head.saturating_mul(HTTP2_HEAD_FACTOR))
         .max_send_buf_size(BUFFER as usize)
         .initial_stream_window_size(BUFFER)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);

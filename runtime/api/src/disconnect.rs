@@ -45,6 +45,16 @@ impl Client {
         }
     }
 
+    /// Waits until the client has disconnected. Waits forever over HTTP/2, which reports that itself. Cancel-safe.
+    pub(super) async fn disconnected(&self) {
+        let Some(peer) = &self.peer else { return std::future::pending().await };
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !matches!(peer.state(), PeerState::Disconnected) {
+            check.tick().await;
+        }
+    }
+
     /// Creates the body of a response of unknown length. When the client disconnects, the body is dropped, and `guard` with it.
     pub(super) fn stream_response(self, guard: impl Send + 'static) -> (FrameSender, Body) {
         let (sender, frames) = mpsc::channel(1);

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::body::{self, Body};
 use super::headers::{self, JOB, WEBSOCKET, WEBSOCKET_VERSION};
+use super::http_limits::HttpLimits;
 
 /// Seconds after which a client should retry while the daemon is busy, starts or stops.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -73,6 +74,13 @@ impl Error {
         Self::new(StatusCode::NOT_FOUND, "unknown_job", format!("no job {id}"))
     }
 
+    pub(crate) fn ambiguous_job(prefix: &str, first: JobId, second: JobId) -> Self {
+        let message = format!(
+            "several jobs have an id that starts with {prefix}, among them {first} and {second}; send more digits"
+        );
+        Self::new(StatusCode::CONFLICT, "ambiguous_job", message)
+    }
+
     pub(crate) fn no_logs(job: JobId) -> Self {
         let message = format!("the output of job {job} was sent to the client that ran it, and was not stored");
         Self { job: Some(job.into()), ..Self::new(StatusCode::NOT_FOUND, "no_logs", message) }
@@ -90,6 +98,30 @@ impl Error {
     pub(crate) fn too_large(limit: u64) -> Self {
         let message = format!("the body is larger than the limit of {limit} bytes");
         Self { closes_connection: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
+    }
+
+    pub(crate) fn head_too_large(limits: &HttpLimits) -> Self {
+        let message = format!(
+            "the head of the request has more than {} bytes (http.head) or {} fields (http.headers); \
+             send arguments and variables in the body of the request",
+            limits.head, limits.headers
+        );
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
+    }
+
+    pub(crate) fn http10_output_too_large(limit: usize) -> Self {
+        let message = format!(
+            "the output has more than {limit} bytes, and HTTP/1.0 cannot report the outcome after it; use HTTP/1.1"
+        );
+        Self::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version_not_supported", message)
+    }
+
+    pub(crate) fn encoded_body(encoding: &str) -> Self {
+        let message = format!("the body is encoded ({encoding}); send it without Content-Encoding");
+        Self {
+            closes_connection: true,
+            ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
+        }
     }
 
     pub(crate) fn too_slow(message: impl Into<String>) -> Self {

@@ -28,7 +28,7 @@ const SSE: &str = "text/event-stream";
 const LAST_EVENT_ID: &str = "last-event-id";
 /// What `since` and `until` accept.
 const POSITION: &str =
-    "the number of an event, a time such as 2026-01-31T12:00:00Z, or how long ago that was, such as 10m";
+    "the number of an event, a time such as 2026-01-31T12:00:00Z or 1769860800, or how long ago that was, such as 10m";
 
 /// A position in the sequence of events.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -91,7 +91,7 @@ pub(super) async fn inspect(state: Arc<ApiState>, request: Request) -> Result<Re
 /// `DELETE /jobs/{id}`: removes a job that has ended from the history.
 pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    state.engine.history().remove(request.job_id()?)?;
+    state.engine.history().remove(lookup::job_id(&state, &request)?)?;
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 

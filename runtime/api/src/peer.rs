@@ -7,6 +7,7 @@
 //! sent: a client that has disconnected answers that with a reset. So while a chunked response waits for its run, such a client is sent
 //! a probe, one `0`. It becomes a leading zero of the next chunk's length, which has no meaning (RFC 9112, 7.1).
 
+mod automatic_errors;
 pub(super) mod hyper_io;
 
 use std::io::{self, IoSlice};

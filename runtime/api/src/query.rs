@@ -90,14 +90,12 @@ impl Parameters {
 }
 
 /// What [`parse_time`] accepts.
-const TIME: &str = "a time such as 2026-01-31T12:00:00Z, or how long ago that was, such as 10m or 90 (seconds)";
+const TIME: &str = "a time such as 2026-01-31T12:00:00Z, a Unix time of 10 digits or more such as 1769860800, or how long ago that was, such \
+                    as 10m or 90 (seconds)";
 
-/// Parses a time in RFC 3339, or a duration before `now`.
+/// Parses a time in RFC 3339 or since 1970, or a duration before `now`.
 pub(super) fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
-    if let Ok(time) = text.parse() {
-        return Some(time);
-    }
-    now.checked_sub(units::duration(text).ok()?).ok()
+    units::time(text, now)
 }
 
 #[cfg(test)]

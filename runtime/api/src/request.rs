@@ -8,7 +8,7 @@ use capstan_engine::job::JobId;
 use capstan_engine::registry::RegistryError;
 use hyper::Version;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HeaderName, TE};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, TE};
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
@@ -56,9 +56,24 @@ impl Request {
         parse_query(self.head.uri.query().unwrap_or_default())
     }
 
-    /// Returns whether the client accepts trailers, and its version of HTTP has them.
+    /// Returns whether the response may have trailers. Over HTTP/2 every response may: a client that does not read them ignores them. A
+    /// stream that is reset instead loses what its client has not read yet.
     pub(crate) fn accepts_trailers(&self) -> bool {
-        self.head.version >= Version::HTTP_11 && self.header_lists(&TE, "trailers")
+        let version = self.head.version;
+        version >= Version::HTTP_2 || version == Version::HTTP_11 && self.header_lists(&TE, "trailers")
+    }
+
+    /// Returns an error if the body is compressed.
+    ///
+    /// # Errors
+    /// [`Error`], 415 `unsupported_encoding`.
+    pub(crate) fn reject_encoded_body(&self) -> Result<(), Error> {
+        match self.head.headers.get(CONTENT_ENCODING) {
+            Some(encoding) if encoding != "identity" => {
+                Err(Error::encoded_body(&String::from_utf8_lossy(encoding.as_bytes())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns whether a header that is a list contains `item`, with any parameters.

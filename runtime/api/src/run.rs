@@ -9,6 +9,7 @@
 //! guest. The one exception is [`spill`]. If the client disconnects, the run is cancelled.
 
 pub(crate) mod framed;
+mod head_line;
 mod plain;
 pub(super) mod request;
 mod spill;
@@ -19,9 +20,11 @@ use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::JobBuilder;
 use capstan_engine::handler::Role;
 use capstan_engine::job::{IdempotencyKey, Job, JobOptions};
-use hyper::Response;
 use hyper::header::ACCEPT;
+use hyper::{Response, Version};
 
+pub(super) use self::head_line::read as read_head_line;
+pub(super) use self::request::MEDIA_TYPE;
 use self::request::RunRequest;
 use super::body::Body;
 use super::disconnect::Client;
@@ -30,11 +33,12 @@ use super::headers;
 use super::idempotency_key;
 use super::request::Request;
 use super::state::ApiState;
-use super::stdin::StdinBody;
+use super::stdin::{self, StdinBody};
 
 /// Runs a handler, and responds with its output.
-pub(super) async fn run(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    let (requested, name) = (RunRequest::parse(&request)?, request.handler_name()?);
+pub(super) async fn run(state: Arc<ApiState>, mut request: Request) -> Result<Response<Body>, Error> {
+    let name = request.handler_name()?;
+    let (requested, read) = RunRequest::read(&state, &mut request).await?;
     let client = Client::new(&request);
     let (is_framed, accepts_trailers) = (request.header_lists(&ACCEPT, framed::MEDIA_TYPE), request.accepts_trailers());
     let key =
@@ -42,7 +46,9 @@ pub(super) async fn run(state: Arc<ApiState>, request: Request) -> Result<Respon
     let caller = Some(request.peer.caller().clone());
     let RunRequest { policy, concurrency_key, .. } = requested;
     let options = JobOptions { policy, caller, key, concurrency_key, ..JobOptions::default() };
-    let (body, stdin) = StdinBody::new(request.body);
+    let is_http10 = request.head.version < Version::HTTP_11;
+    let read = stdin::read_expected(&request.head.headers, &mut request.body, read).await;
+    let (body, stdin) = StdinBody::new(request.body, read);
     let (stdout_sink, stdout) = stream::pipe(PIPE_CAPACITY);
     let job = state.engine.job(&name)?.args(requested.args).env(&requested.env).options(options);
     let job = job.stdin(stdin).stdout(stdout_sink);
@@ -55,7 +61,10 @@ pub(super) async fn run(state: Arc<ApiState>, request: Request) -> Result<Respon
     } else {
         let job = start(job)?;
         let stdin_end = body.spawn_copy(&state.tasks, &job);
-        let response = plain::respond(&state, &job, stdout, stdin_end, accepts_trailers, client).await;
+        let response = match is_http10 {
+            true => plain::respond_http10(&job, stdout, &stdin_end, &client).await?,
+            false => plain::respond(&state, &job, stdout, stdin_end, accepts_trailers, client).await,
+        };
         (job, response)
     };
     headers::set_job(&mut response, job.id());

@@ -186,11 +186,15 @@ async fn cut_response_contains_all_output() {
 }
 
 #[tokio::test]
-async fn cut_response_without_chunks_ends_with_reset() {
+async fn failed_run_over_http10_has_its_outcome_in_the_head() {
     let served = TestServer::open().await;
-    let mut connection = served.tcp().await;
-    send(&mut connection, &run_request("fail", "1.0")).await;
-    assert!(read_to_end(&mut connection).await.1, "a client of HTTP/1.0 takes this for the end");
+    for mut connection in served.both().await {
+        send(&mut connection, &run_request("fail", "1.0")).await;
+        let (response, _) = read_to_end(&mut connection).await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("capstan-exit-code: 3\r\n"), "{head}");
+        assert_eq!(body.len(), 1 << 20, "something was lost");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,11 @@
 //! so it counts as a connection, and ends when the daemon cuts its connections. The session first reads what the client sent together
 //! with its request.
 
-use hyper::body::Body as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Response, StatusCode, Version};
@@ -14,6 +18,9 @@ use super::body::{self, Body};
 use super::error::Error;
 use super::request::Request;
 use super::session::{Session, SessionSlot};
+
+/// How long the end of an empty body in chunks may take to arrive after its head.
+const EMPTY_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that changes its protocol once 101 is answered.
 #[derive(Debug)]
@@ -25,12 +32,24 @@ pub(super) struct Upgrade {
     session_slot: SessionSlot,
 }
 
+/// Returns whether a body is empty. One in chunks can be, though its head does not say so. Waits only for a body that was announced.
+async fn is_empty(body: &mut Incoming) -> bool {
+    while !body.is_end_stream() {
+        match tokio::time::timeout(EMPTY_BODY_TIMEOUT, body.frame()).await {
+            Ok(None) => return true,
+            Ok(Some(Ok(frame))) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
 impl Upgrade {
     /// Reads a request to upgrade to `protocol`.
     ///
     /// # Errors
     /// [`Error`]: 426 for a request without an upgrade to `protocol`; 400 over HTTP/2, and for a request with a body.
-    pub(super) fn from_request(request: &mut Request, protocol: &'static str) -> Result<Self, Error> {
+    pub(super) async fn from_request(request: &mut Request, protocol: &'static str) -> Result<Self, Error> {
         if request.head.version >= Version::HTTP_2 {
             return Err(Error::bad_request("an HTTP/2 connection cannot be upgraded; send the request with HTTP/1.1"));
         }
@@ -39,7 +58,7 @@ impl Upgrade {
         let Some(connection) = connection.filter(|_| is_requested && request.head.version == Version::HTTP_11) else {
             return Err(Error::upgrade_required(protocol));
         };
-        if !request.body.is_end_stream() {
+        if !is_empty(&mut request.body).await {
             return Err(Error::bad_request(
                 "a request for an upgrade must not have a body; send stdin after the response 101",
             ));

@@ -23,11 +23,11 @@ const KEY_LENGTH: usize = 16;
 /// # Errors
 /// [`Error`]: 426 for a request without an upgrade to a WebSocket, or to another version; 400 for an invalid key, and where the client
 /// requests other subprotocols only.
-pub(super) fn upgrade(request: &mut Request, subprotocol: &'static str) -> Result<Upgrade, Error> {
+pub(super) async fn upgrade(request: &mut Request, subprotocol: &'static str) -> Result<Upgrade, Error> {
     if request.head.method != Method::GET {
         return Err(Error::upgrade_required(WEBSOCKET));
     }
-    let upgrade = Upgrade::from_request(request, WEBSOCKET)?;
+    let upgrade = Upgrade::from_request(request, WEBSOCKET).await?;
     if single_value(request, &SEC_WEBSOCKET_VERSION) != Some(WEBSOCKET_VERSION) {
         return Err(Error::websocket_version());
     }

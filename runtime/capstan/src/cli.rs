@@ -4,7 +4,7 @@
 //!
 //! - which daemon: [`address`], [`environment`], [`tls`], [`paths`];
 //! - talking to it: [`client`], [`upload`], [`frames`];
-//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`program`], [`run`], [`remote`], [`local`],
+//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`program`], [`run`], [`remote`], [`local`],
 //!   [`run_report`];
 //! - background jobs: [`submit`], [`jobs`], [`job_id`], [`ps`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`stats`],
 //!   [`events`];
@@ -52,6 +52,7 @@ mod run;
 mod run_report;
 mod schema;
 mod stats;
+mod stdin;
 mod submit;
 mod time_arg;
 mod tls;
@@ -137,7 +138,7 @@ Examples:
     Push(ClientCommand<push::Push>),
     /// Run a handler through the daemon, or a file in process
     ///
-    /// Passes stdin, stdout and stderr through. Ctrl-C stops the run.
+    /// Passes stdout and stderr through, and stdin if it is a file or a terminal, or with -i. Ctrl-C stops the run.
     ///
     /// The defaults below are those of Capstan. Through the daemon, the configuration of the daemon and the manifest of the handler may set
     /// other limits. A run can only lower these. In process, a run can also raise the defaults.
@@ -149,6 +150,7 @@ Examples:
   capstan run --timeout 5s ./grep.wasm -c needle  a file, in process, for at most 5 seconds
   capstan run --dir .:ro ./list.wasm              the guest can read the current directory
   capstan run --mount data --env LANG wc          a mount of the daemon, and a variable of the caller
+  cat a b | capstan run -i wc                     -i reads a pipe
   capstan run -d wc < README.md                   a background job; see `capstan logs` and `capstan wait`
 
 Exit codes:

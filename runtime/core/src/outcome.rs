@@ -208,7 +208,10 @@ impl fmt::Display for Outcome {
             Self::Trapped { trap, message, .. } => write!(formatter, "trapped {trap}: {message}"),
             Self::TimedOut { limit } => write!(formatter, "timed out after {limit} s"),
             Self::CpuSpent { limit } => write!(formatter, "cpu budget of {limit} s spent"),
-            Self::MemoryDenied { limit } => write!(formatter, "memory denied at {limit} bytes"),
+            Self::MemoryDenied { limit } => write!(
+                formatter,
+                "needed more memory than {limit} bytes; raise the limit with --memory, or with memory in its policy"
+            ),
             Self::OutputCap { stream, limit } => write!(formatter, "{stream} cap of {limit} bytes reached"),
             Self::DiskCap { resource, by: DiskLimit::Policy { limit, mount } } => {
                 write!(formatter, "disk cap of {limit} {resource}")?;

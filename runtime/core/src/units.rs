@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+
+/// The digits of a number that is a time rather than a duration. So many seconds are 31 years, and since 1970 it is the year 2001.
+const UNIX_TIME_DIGITS: usize = 10;
 
 /// The text is not a duration or not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +36,22 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     // nanosecond beyond some weeks, nor every `Duration`.
     let rounded = parsed.and_then(|duration| Duration::try_from_secs_f64(duration.as_secs_f64()).ok());
     rounded.ok_or_else(|| UnitError::Duration(text.to_owned()))
+}
+
+/// Parses a point in time: RFC 3339, the seconds since 1970 if the number has 10 digits or more, or a [`duration`] before `now`. `None` for
+/// anything else.
+pub fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() >= UNIX_TIME_DIGITS && is_number(whole) && is_number(fraction) {
+        let nanos = format!("{fraction:0<9.9}").parse().ok()?;
+        return Timestamp::new(whole.parse().ok()?, nanos).ok();
+    }
+    now.checked_sub(duration(text).ok()?).ok()
 }
 
 /// Parses a time limit: a [`duration`] other than 0, under which nothing could run.
@@ -67,7 +87,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
 }
 
 /// Formats a size with a binary unit, as in `64.0 MiB`.
-pub(crate) fn format_size(bytes: u64) -> String {
+pub fn format_size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
@@ -174,6 +194,25 @@ mod tests {
             let json = serde_json::to_string(&parsed.as_secs_f64()).unwrap();
             let deserialized = deserialize_duration(&mut serde_json::Deserializer::from_str(&json)).unwrap();
             assert_eq!(deserialized, Some(parsed), "{text} as JSON, {json}");
+        }
+    }
+
+    #[test]
+    fn time_is_a_timestamp_a_unix_time_or_a_duration_ago() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-01-31T12:00:00.5Z", "2026-01-31T12:00:00.5Z"),
+            ("1769860800", "2026-01-31T12:00:00Z"),
+            ("1769860800.25", "2026-01-31T12:00:00.25Z"),
+            ("1769860800.1234567891", "2026-01-31T12:00:00.123456789Z"),
+            ("90", "2026-01-01T23:58:30Z"),
+            ("999999999", "1994-04-25T22:13:21Z"),
+            (" 1h 30m ", "2026-01-01T22:30:00Z"),
+        ] {
+            assert_eq!(time(text, now), Some(expected.parse().unwrap()), "{text}");
+        }
+        for text in ["", "soon", "-5m", "2026-01-31", "900000y", "99999999999999999999", "1769860800.x"] {
+            assert_eq!(time(text, now), None, "{text}");
         }
     }
 

@@ -4,6 +4,7 @@ mod call;
 mod info;
 mod name;
 mod native;
+mod terminals;
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ pub use self::call::Call;
 pub use self::info::{HandlerInfo, Kind, Role};
 pub use self::name::{HandlerName, InvalidName, MAX_NAME};
 pub use self::native::Native;
+pub use self::terminals::Terminals;
 
 /// The future of one run, which returns how the run ended.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use capstan_core::manifest::Manifest;
 use capstan_core::policy::{Denied, Diagnostic};
+use capstan_core::units::format_size;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,12 @@ pub enum LoadError {
     UnknownImports(Vec<String>),
     #[error("the program is not a command: {0}")]
     NotACommand(String),
+    #[error(
+        "the program needs {} of memory from the start, and the limit is {}: raise it with --memory, or with memory under [policy] in the \
+         configuration of the daemon",
+        format_size(*.needed), format_size(*.limit)
+    )]
+    MemoryLimit { needed: u64, limit: u64 },
     #[error("compiling the module exceeded a limit: {0}")]
     CompileLimit(String),
     #[error("cannot compile now: {0}")]

@@ -30,6 +30,10 @@ pub trait HistoryStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the record of a job.
     fn find(&self, job: JobId) -> Option<Record>;
 
+    /// Returns the ids of recorded jobs that start with the hexadecimal digits of `prefix`, at most two of them: more is not needed to know
+    /// whether the prefix names one job.
+    fn find_by_prefix(&self, prefix: &str) -> Vec<JobId>;
+
     /// Checks that no recorded job has `key`.
     ///
     /// # Errors

@@ -328,6 +328,7 @@ impl Job {
             stdin: inputs.streams.stdin,
             stdout: inputs.streams.stdout.into_sink(),
             stderr: inputs.streams.stderr.into_sink(),
+            terminals: self.0.spec.terminals,
             limits: self.0.spec.policy.limits,
             mounts: inputs.mounts,
             secrets: inputs.secrets,

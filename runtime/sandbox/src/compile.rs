@@ -36,6 +36,8 @@ pub(super) struct Compiler {
     executable: PathBuf,
     limits: CompileLimits,
     confine: Mode,
+    /// Bytes of the most memory that a run may have.
+    max_memory: u64,
     children: Semaphore,
     /// `None` if compiled code is not stored.
     store: Option<Artifacts>,
@@ -87,6 +89,7 @@ impl Compiler {
             executable: config.compiler,
             limits: config.compile,
             confine: config.confine,
+            max_memory: config.ceiling.memory,
             children: Semaphore::new(MAX_CHILDREN),
             store: config.artifacts,
             pending: Mutex::default(),
@@ -171,7 +174,12 @@ impl Compiler {
         let _listed = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
         let code = memory_file("artifact").map_err(child::cannot_start)?;
-        let program = Some(ProgramInput { kind, profile: engine.profile.clone() });
+        let program = Some(ProgramInput {
+            kind,
+            profile: engine.profile.clone(),
+            // The slots of the default profile have this size. Any other program gets what its run may have.
+            max_memory: engine.profile.is_default().then_some(self.max_memory),
+        });
         let request = CompileRequest { budget: self.limits.budget_for(wasm.len()), confine: self.confine, program };
         let output = code.try_clone().map_err(child::cannot_start)?;
         let receipt: Receipt = child::run(&self.executable, &request, input, output).await?;

@@ -15,7 +15,7 @@ use super::artifact::Receipt;
 use super::compile::{CompileRequest, CompileResponse, ProgramInput};
 use super::compile_limits::CompileBudget;
 use super::profile::{self, Profile};
-use super::{LoadError, bulk_memory, complexity};
+use super::{LoadError, bulk_memory, complexity, interface};
 
 /// The nice value of the child: the kernel prefers the daemon. The daemon raises it for a child that takes long.
 const NICE: i32 = 10;
@@ -68,11 +68,15 @@ fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), Loa
 }
 
 /// Checks and compiles the program on stdin, and writes its code to stdout.
-fn compile(ProgramInput { kind, profile }: &ProgramInput, budget: CompileBudget) -> io::Result<CompileResponse> {
+fn compile(
+    ProgramInput { kind, profile, max_memory }: &ProgramInput,
+    budget: CompileBudget,
+) -> io::Result<CompileResponse> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
-    let compiled =
-        complexity::check(&wasm, &profile.features).and_then(|()| generate_code(*kind, profile, &wasm, budget));
+    let compiled = complexity::check(&wasm, &profile.features)
+        .and_then(|()| interface::check(&wasm, *kind, *max_memory))
+        .and_then(|()| generate_code(*kind, profile, &wasm, budget));
     match compiled {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;

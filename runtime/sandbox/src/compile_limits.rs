@@ -15,7 +15,7 @@ const TIMEOUT_PER_CPU_SECOND: u32 = 200;
 pub struct CompileLimits {
     /// CPU time for each started MiB of the program. Default 5 s. A debug build compiles 1 MiB of Go in 1 s.
     pub timeout: Duration,
-    /// Bytes of address space for a program of 1 MiB. Each further MiB adds a sixteenth of it. Default 512 MiB. 3 MiB of Go need 145 MiB,
+    /// Bytes of address space for a program of 1 MiB. Each further MiB adds an eighth of it. Default 512 MiB. 3 MiB of Go need 145 MiB,
     /// and a Python component of 18 MB needs 448 MiB.
     pub memory: u64,
 }
@@ -33,7 +33,7 @@ impl CompileLimits {
         let time = self.timeout.saturating_mul(mebibytes);
         CompileBudget {
             cpu: time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)),
-            memory: self.memory.saturating_add((self.memory / 16).saturating_mul(u64::from(mebibytes - 1))),
+            memory: self.memory.saturating_add((self.memory / 8).saturating_mul(u64::from(mebibytes - 1))),
         }
     }
 }
@@ -50,7 +50,10 @@ pub(crate) struct CompileBudget {
 impl CompileBudget {
     /// Returns the error for a program that needs more memory.
     pub(crate) fn out_of_memory(self) -> LoadError {
-        LoadError::CompileLimit(format!("{} bytes of memory", self.memory))
+        LoadError::CompileLimit(format!(
+            "{} bytes of memory; raise it with --compile-memory, or with memory under [compile] in the configuration",
+            self.memory
+        ))
     }
 
     /// Returns how long the daemon waits for the child.
@@ -70,10 +73,10 @@ mod tests {
         for (size, expected) in [
             (0, (5, 512)),
             (1 << 20, (5, 512)),
-            ((1 << 20) + 1, (10, 544)),
-            (3_182_400, (20, 608)),
-            (18 << 20, (90, 1056)),
-            (64 << 20, (320, 2528)),
+            ((1 << 20) + 1, (10, 576)),
+            (3_182_400, (20, 704)),
+            (18 << 20, (90, 1600)),
+            (64 << 20, (320, 4544)),
         ] {
             assert_eq!(budget(size), expected, "{size} bytes");
         }

@@ -7,13 +7,14 @@
 //! Bytes count when they are written, and a file that grows in another way counts for its growth. Nothing is subtracted later. So a run
 //! never leaves more behind than what was counted, no matter what it overwrites, truncates or removes.
 
+mod dir_stream;
 mod filesystem;
 mod host_fs_errors;
 mod ledger;
-mod listing;
 mod preview1;
 mod streams;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
 use tokio_util::task::TaskTracker;
 
-pub(super) use self::filesystem::HasFilesystem;
+use self::dir_stream::DirStream;
+pub(super) use self::filesystem::{HasFilesystem, filesystem};
 use self::ledger::Ledger;
-use self::listing::Listing;
 pub(super) use self::preview1::add_to_linker;
 
 /// How long the end of a run waits for writes that are still in progress.
@@ -36,8 +37,8 @@ pub(super) struct Disk {
     /// Indexed by the number of a descriptor in preview 1, or of a resource in 0.2. Both reuse free numbers, so the limit on handles bounds
     /// the length.
     handles: Vec<Option<Handle>>,
-    /// The rest of the directory that is being listed in preview 1.
-    listing: Option<Listing>,
+    /// The directories that are being listed in preview 1, by descriptor.
+    dir_streams: BTreeMap<u32, DirStream>,
 }
 
 /// A handle of the guest to a file or a directory on a mount.
@@ -47,6 +48,8 @@ struct Handle {
     mount: usize,
     /// The size that the file has at least, as far as this run knows.
     size: u64,
+    /// In preview 1, the number of the resource behind a descriptor that the guest has opened.
+    resource: Option<u32>,
 }
 
 impl Disk {
@@ -57,9 +60,9 @@ impl Disk {
             return None;
         }
         // Preview 1 numbers the mounts in this order, after the three standard streams.
-        let preopened = (0..mounts.len()).map(|mount| Some(Handle { mount, size: 0 }));
+        let preopened = (0..mounts.len()).map(|mount| Some(Handle { mount, size: 0, resource: None }));
         let handles = [None; 3].into_iter().chain(preopened).collect();
-        Some(Self { ledger: Arc::new(Ledger::new(mounts, quota, usage)), handles, listing: None })
+        Some(Self { ledger: Arc::new(Ledger::new(mounts, quota, usage)), handles, dir_streams: BTreeMap::new() })
     }
 
     /// Returns the outcome for the first request that was denied, if any.
@@ -78,7 +81,9 @@ impl Disk {
 
     /// Records which mount the handle `number` belongs to, or with `None` that it belongs to no mount or is closed.
     fn set_handle(&mut self, number: u32, handle: Option<Handle>) {
-        self.listing.take_if(|listing| listing.directory == number);
+        if handle.is_none_or(|handle| handle.resource != self.handle(number).and_then(|known| known.resource)) {
+            self.dir_streams.remove(&number);
+        }
         let Ok(index) = usize::try_from(number) else { return };
         if index >= self.handles.len() {
             self.handles.resize(index + 1, None);

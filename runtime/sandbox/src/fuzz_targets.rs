@@ -6,7 +6,7 @@ use capstan_core::feature::Feature;
 use capstan_engine::handler::Kind;
 use wasmtime::{Engine, Module};
 
-use super::profile::{Profile, compile_engine};
+use super::profile::{Profile, validating_engine};
 use super::{LoadError, bulk_memory, complexity, kind};
 
 /// A profile and its compiling engine.
@@ -17,7 +17,7 @@ static WITH_ALL_FEATURES: LazyLock<Compiler> =
     LazyLock::new(|| compiler(Profile { features: Feature::ALL.into(), is_metered: false }));
 
 fn compiler(profile: Profile) -> Compiler {
-    let engine = compile_engine(&profile).expect("every profile has an engine");
+    let engine = validating_engine(&profile).expect("every profile has an engine");
     (profile, engine)
 }
 

@@ -13,11 +13,8 @@ use super::clocks::VirtualClock;
 use super::disk::Disk;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
-use super::stdio::{Stdin, Stdout};
-use super::{clocks, random};
-
-/// How many random bytes a guest may request in one call. The host generates them without yielding.
-const MAX_RANDOM_BYTES: u64 = 256 << 10;
+use super::stdio::{Stdin, Stdio, Stdout};
+use super::{clocks, handles, random};
 
 /// The state behind WASI. Modules and components share it: preview 1 is an adapter over the context of 0.2.
 pub(super) struct Host {
@@ -25,6 +22,9 @@ pub(super) struct Host {
     /// The mounts. `None` if there are none.
     pub(super) disk: Option<Disk>,
     limiter: Limiter,
+    /// The state of the standard streams that only preview 1 has.
+    pub(super) stdio: Stdio,
+    pub(super) stdin: Stdin,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
     /// The sockets. `None` if the program does not import them.
@@ -43,11 +43,17 @@ impl Host {
     /// Creates the host of a run. The guest has only what this function adds. `resolver` is `None` if the program imports no sockets.
     pub(super) fn new(call: Call, resolver: Option<&Resolver>) -> Result<Self> {
         let limits = call.limits;
-        let stdin = Stdin::new(call.stdin, limits.is_repeatable(), call.usage.clone());
-        let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, limits.output, call.usage.clone());
-        let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, limits.output, call.usage.clone());
+        let terminals = call.terminals;
+        let stdin = Stdin::new(call.stdin, limits.is_repeatable(), call.usage.clone()).on_terminal(terminals.stdin);
+        let stdout = Stdout::new(OutputStream::Stdout, call.stdout, limits.stdout, limits.output, call.usage.clone())
+            .on_terminal(terminals.stdout);
+        let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, limits.output, call.usage.clone())
+            .on_terminal(terminals.stderr);
         let mut wasi = WasiCtx::builder();
-        wasi.stdin(stdin).stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(MAX_RANDOM_BYTES);
+        wasi.stdin(stdin.clone())
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .max_random_size(random::PIECE_SIZE as u64);
         random::configure(&mut wasi, limits.random);
         let virtual_clock = clocks::configure(&mut wasi, limits.clock);
         wasi.arg(&call.name).args(&call.args);
@@ -69,11 +75,13 @@ impl Host {
             network.configure(&mut wasi);
         }
         let mut wasi = wasi.build_p1();
-        wasi.ctx().table.set_max_capacity(limits.handles);
+        wasi.ctx().table.set_max_capacity(limits.handles.saturating_add(handles::RESERVED));
         Ok(Self {
             wasi,
             disk,
+            stdio: Stdio::default(),
             limiter: Limiter::new(limits.memory, call.usage),
+            stdin,
             stdout,
             stderr,
             network,
@@ -104,6 +112,10 @@ impl Host {
 
     pub(super) fn limiter(&self) -> &Limiter {
         &self.limiter
+    }
+
+    pub(super) fn limiter_mut(&mut self) -> &mut Limiter {
+        &mut self.limiter
     }
 }
 

@@ -41,6 +41,15 @@ impl Limiter {
         self.denied
     }
 
+    /// Returns whether the guest may hold `additional` more bytes. If not, records that they were denied.
+    pub(super) fn has_room_for(&mut self, additional: u64) -> bool {
+        let has_room = self.held.saturating_add(additional) <= self.limit;
+        if !has_room {
+            self.denied = Some(self.limit);
+        }
+        has_room
+    }
+
     /// Counts `additional` bytes and returns `true`, or returns `false` if they exceed the limit.
     fn try_grow(&mut self, additional: usize) -> bool {
         let additional = u64::try_from(additional).unwrap_or(u64::MAX);

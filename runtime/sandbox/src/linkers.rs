@@ -3,16 +3,17 @@
 use wasmtime::component::{Linker as ComponentLinker, Resource};
 use wasmtime::{Engine, Linker, Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
-use wasmtime_wasi::p2::bindings::io::streams::{self, StreamError};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, IoError, StreamResult};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, IoError};
 use wasmtime_wasi::{I32Exit, WasiView as _, p2};
 
 use super::clocks::{self, HasMonotonicClock};
 use super::disk;
 use super::host::Host;
+use super::interface::{DRAFT, PREVIEW1, SAME_IN_DRAFT};
+use super::lists::{self, to_guest_result};
 use super::network;
+use super::random;
 
-const PREVIEW1: &str = "wasi_snapshot_preview1";
 /// The interfaces in the version that wasmtime-wasi defines. Guests may have been built for an earlier one.
 const STREAMS: &str = "wasi:io/streams@0.2.12";
 const ERROR: &str = "wasi:io/error@0.2.12";
@@ -34,12 +35,20 @@ impl Linkers {
         modules.func_wrap_async(PREVIEW1, "poll_oneoff", |caller, (subscriptions, events, count, event_count)| {
             Box::new(clocks::poll_oneoff(caller, subscriptions, events, count, event_count))
         })?;
+        modules.func_wrap_async(PREVIEW1, "random_get", |caller, (address, length)| {
+            Box::new(random::calls::random_get(caller, address, length))
+        })?;
         modules.allow_shadowing(false);
+        for name in SAME_IN_DRAFT {
+            modules.alias(PREVIEW1, name, DRAFT, name)?;
+        }
 
         let mut components = ComponentLinker::new(engine);
         p2::add_to_linker_async(&mut components)?;
         components.allow_shadowing(true);
+        random::calls::shadow_random(&mut components)?;
         disk::HasFilesystem::add_to_linker(&mut components)?;
+        lists::shadow_lists(&mut components)?;
         monotonic_clock::add_to_linker::<_, HasMonotonicClock>(&mut components, HasMonotonicClock::from_host)?;
         if is_metered {
             shadow_polled_streams(&mut components)?;
@@ -89,19 +98,33 @@ fn shadow_polled_streams(linker: &mut ComponentLinker<Host>) -> Result<()> {
     )
 }
 
-/// Converts the result of a stream operation to what the guest gets, or to a trap.
-fn to_guest_result<T>(
-    mut store: StoreContextMut<'_, Host>,
-    result: StreamResult<T>,
-) -> Result<std::result::Result<T, StreamError>> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(error) => streams::Host::convert_stream_error(store.data_mut().ctx().table, error).map(Err),
-    }
-}
-
 impl std::fmt::Debug for Linkers {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Linkers").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use capstan_engine::handler::Call;
+    use wasmtime::Store;
+
+    use super::*;
+    use crate::interface::DIFFERENT_IN_DRAFT;
+
+    #[test]
+    fn modules_can_import_what_the_interface_check_knows() {
+        let engine = Engine::default();
+        let linkers = Linkers::new(&engine, false).unwrap();
+        let mut store = Store::new(&engine, Host::new(Call::empty(), None).unwrap());
+        let defined = |module: &str, store: &mut Store<Host>| -> BTreeSet<String> {
+            let all = linkers.modules.iter(store).map(|(module, name, _)| (module.to_owned(), name.to_owned()));
+            all.filter(|(defined, _)| defined == module).map(|(_, name)| name).collect()
+        };
+        let names = |lists: &[&[&str]]| -> BTreeSet<String> { lists.concat().into_iter().map(str::to_owned).collect() };
+        assert_eq!(defined(PREVIEW1, &mut store), names(&[&SAME_IN_DRAFT, &DIFFERENT_IN_DRAFT]));
+        assert_eq!(defined(DRAFT, &mut store), names(&[&SAME_IN_DRAFT]));
     }
 }

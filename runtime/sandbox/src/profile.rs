@@ -101,7 +101,9 @@ fn base_config(profile: &Profile, stack: usize) -> Result<EngineConfig> {
     config
         .strategy(Strategy::Cranelift)
         .wasm_memory64(profile.has(Feature::Memory64))
-        .wasm_multi_memory(profile.has(Feature::MultiMemory))
+        // The complexity check decides whether the program may use it. The compiler needs it for itself, to connect the memories of components
+        // that were linked into one.
+        .wasm_multi_memory(true)
         .wasm_custom_page_sizes(profile.has(Feature::CustomPageSizes))
         .wasm_wide_arithmetic(profile.has(Feature::WideArithmetic))
         .consume_fuel(profile.is_metered)
@@ -175,6 +177,13 @@ pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
 /// the child's limit.
 pub(super) fn compile_engine(profile: &Profile) -> Result<Engine> {
     Engine::new(&base_config(profile, DEFAULT_STACK)?)
+}
+
+/// Creates an engine that validates modules as strictly as the complexity check.
+#[cfg(any(test, fuzzing))]
+pub(super) fn validating_engine(profile: &Profile) -> Result<Engine> {
+    let mut config = base_config(profile, DEFAULT_STACK)?;
+    Engine::new(config.wasm_multi_memory(profile.has(Feature::MultiMemory)))
 }
 
 /// Returns the fingerprint of the code that `engine` can run: the wasmtime version, a hash of configuration and target, and the profile.

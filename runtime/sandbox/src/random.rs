@@ -3,10 +3,15 @@
 //! The generator is ChaCha with 20 rounds. Its key is the seed in little-endian, followed by 24 zero bytes. Stream 0 serves
 //! `wasi:random/random`, stream 1 `wasi:random/insecure`, and stream 2 begins with the seed for hash tables. This is documented and stays.
 
+pub(super) mod calls;
+
 use capstan_core::determinism::Random;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use wasmtime_wasi::WasiCtxBuilder;
+
+/// How many bytes are generated at a time. Between them, other guests run, and the run can be stopped.
+pub(super) const PIECE_SIZE: usize = 64 << 10;
 
 /// Makes `wasi` take random bytes from `random`.
 pub(super) fn configure(wasi: &mut WasiCtxBuilder, random: Random) {

@@ -42,7 +42,12 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
     let network = host.network().ok().cloned();
     let writes = host.disk.as_ref().map(Disk::writes);
     let _hold = context.ticker.hold();
-    let mut store = host.into_store(engine, limits.hostcall);
+    let hostcall = match program.code {
+        Code::Module { .. } => limits.hostcall,
+        // The calls of components take strings and lists without a copy, and limit themselves what they copy.
+        Code::Component { .. } => usize::MAX,
+    };
+    let mut store = host.into_store(engine, hostcall);
     let fuel = program.engine.profile.is_metered.then(|| limits.fuel.unwrap_or(u64::MAX));
     if let Some(fuel) = fuel {
         store.set_fuel(fuel).expect("the code of this engine counts fuel");
@@ -58,6 +63,7 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
             }
             Err(error) => trap::outcome(&error, store.data().limiter()),
         };
+        let outcome = trap::or_memory_limit(outcome, store.data().limiter());
         let outcome = trap::or_disk_cap(outcome, store.data());
         stdout.drained().await;
         stderr.drained().await;

@@ -3,9 +3,11 @@
 //! There is no task between a guest and its pipe. What the guest writes goes directly into the pipe. What does not fit is kept, and the
 //! guest waits until the pipe has taken it. Output is counted, and ends exactly at its cap.
 
+mod preview1;
 mod stdin;
 mod stdout;
 
+pub(super) use self::preview1::{Stdio, check_readable, try_write};
 pub(super) use self::stdin::Stdin;
 pub(super) use self::stdout::{CapReached, Stdout};
 

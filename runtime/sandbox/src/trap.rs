@@ -35,6 +35,15 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
     Outcome::Trapped { trap: trap.to_owned(), message, backtrace: backtrace(error) }
 }
 
+/// Returns the memory limit as the outcome if the guest was denied memory and then failed; otherwise returns `outcome`. Runtimes of languages
+/// report it in their own words, and exit.
+pub(super) fn or_memory_limit(outcome: Outcome, limiter: &Limiter) -> Outcome {
+    match (&outcome, limiter.denied()) {
+        (Outcome::Exited { code: 1.. }, Some(limit)) => Outcome::MemoryDenied { limit },
+        _ => outcome,
+    }
+}
+
 /// Returns the disk cap as the outcome if the guest was denied space on its mounts and then failed; otherwise returns `outcome`. A guest
 /// reports the cap in its own words at most.
 pub(super) fn or_disk_cap(outcome: Outcome, host: &Host) -> Outcome {

@@ -131,6 +131,13 @@ async fn grow_memory_and_survive() {
 }
 
 #[tokio::test]
+async fn grow_memory_then_exit() {
+    let framed = run_guest(guests::limits::GROW_MEMORY_THEN_EXIT, &[("memory", "16MiB")]).await;
+    framed.assert_outcome("memory_denied", 137);
+    assert!(framed.last["error"].as_str().unwrap().contains("--memory"), "{}", framed.last);
+}
+
+#[tokio::test]
 async fn default_memory_limit_is_enforced() {
     let framed = run_guest(guests::limits::GROW_MEMORY_THEN_TRAP, &[]).await;
     framed.assert_outcome("memory_denied", 137);
@@ -138,25 +145,25 @@ async fn default_memory_limit_is_enforced() {
 }
 
 /// Pushes a program whose declared minimum exceeds the limit: it is rejected at the push, or its run is denied memory.
-async fn assert_too_large_to_start(wasm: &[u8]) {
+async fn assert_too_large_to_start(wasm: &[u8], code: &str) {
     let (mut daemon, client) = serving("other", guests::run::HELLO).await;
     let reply = client.put("/v1/handlers/guest", wasm.to_vec()).send().await;
     if reply.status == 201 {
         client.run("guest").framed().send().await.frames().assert_outcome("memory_denied", 137);
     } else {
-        reply.error(422, "module_too_complex");
+        reply.error(422, code);
     }
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
 async fn memory_minimum_too_large() {
-    assert_too_large_to_start(guests::limits::MEMORY_MINIMUM_TOO_LARGE).await;
+    assert_too_large_to_start(guests::limits::MEMORY_MINIMUM_TOO_LARGE, "memory_limit").await;
 }
 
 #[tokio::test]
 async fn table_minimum_too_large() {
-    assert_too_large_to_start(guests::limits::TABLE_MINIMUM_TOO_LARGE).await;
+    assert_too_large_to_start(guests::limits::TABLE_MINIMUM_TOO_LARGE, "module_too_complex").await;
 }
 
 #[tokio::test]

@@ -90,9 +90,8 @@ async fn client_that_accepts_trailers_gets_the_outcome_in_trailers() {
 }
 
 /// Lets a run continue past the response head and end, and returns whether the response was truncated.
-async fn is_truncated(client: &Client, arg: &str, http2: bool) -> bool {
-    let call = client.run_plain("print").arg(arg);
-    let (call, feed) = if http2 { call.http2() } else { call }.streaming_body();
+async fn is_truncated(client: &Client, arg: &str) -> bool {
+    let (call, feed) = client.run_plain("print").arg(arg).streaming_body();
     let mut exchange = call.open().await;
     assert_eq!(exchange.read_at_least(8).await, "started\n");
     drop(feed);
@@ -102,18 +101,28 @@ async fn is_truncated(client: &Client, arg: &str, http2: bool) -> bool {
 #[tokio::test]
 async fn response_without_trailers_is_truncated_unless_the_run_succeeds() {
     let (mut daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
-    assert!(!is_truncated(&client, "0", false).await);
-    assert!(is_truncated(&client, "7", false).await);
+    assert!(!is_truncated(&client, "0").await);
+    assert!(is_truncated(&client, "7").await);
     client.push("print", guests::run::PRINT_THEN_TRAP).await;
-    assert!(is_truncated(&client, "0", false).await);
+    assert!(is_truncated(&client, "0").await);
     oracle::still_answers(&mut daemon).await;
 }
 
 #[tokio::test]
-async fn response_without_trailers_over_http2_is_truncated_unless_the_run_succeeds() {
+async fn response_over_http2_always_has_the_outcome_in_trailers() {
     let (mut daemon, client) = serving("print", guests::run::PRINT_THEN_EXIT).await;
-    assert!(!is_truncated(&client, "0", true).await);
-    assert!(is_truncated(&client, "7", true).await);
+    for code in ["0", "7"] {
+        let (call, feed) = client.run_plain("print").arg(code).http2().streaming_body();
+        let mut exchange = call.open().await;
+        assert_eq!(exchange.read_at_least(8).await, "started\n");
+        drop(feed);
+        let reply = exchange.finish().await;
+        assert!(!reply.cut);
+        assert_eq!(
+            (reply.trailer("capstan-outcome"), reply.trailer("capstan-exit-code")),
+            (Some("exited"), Some(code))
+        );
+    }
     oracle::still_answers(&mut daemon).await;
 }
 

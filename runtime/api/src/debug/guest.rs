@@ -46,7 +46,7 @@ pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) ->
 
 /// Returns the job in the path, which may be a service, and must not have ended.
 fn find_running(state: &ApiState, request: &Request) -> Result<Job, Error> {
-    let id = request.job_id()?;
+    let id = lookup::job_id(state, request)?;
     match state.engine.jobs().into_iter().find(|job| job.id() == id) {
         Some(job) => Ok(job),
         None => lookup::find_unfinished(state, request).map(|(_, job)| job),

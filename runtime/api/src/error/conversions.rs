@@ -104,6 +104,7 @@ impl From<LoadError> for Error {
             LoadError::TooComplex(_) => "module_too_complex",
             LoadError::UnknownImports(_) => "unknown_import",
             LoadError::NotACommand(_) => "not_a_command",
+            LoadError::MemoryLimit { .. } => "memory_limit",
             LoadError::CompileLimit(_) => "compile_limit",
             LoadError::Unavailable(_) => {
                 let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "compile_unavailable", message);

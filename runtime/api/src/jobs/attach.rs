@@ -33,7 +33,7 @@ const PROTOCOL: &str = "capstan.stream";
 /// `POST`: answers 101, and connects the client to the job.
 pub(in super::super) async fn attach(state: Arc<ApiState>, mut request: Request) -> Result<Response<Body>, Error> {
     let requested = AttachRequest::parse(&state, &request)?;
-    let upgrade = Upgrade::from_request(&mut request, PROTOCOL)?;
+    let upgrade = Upgrade::from_request(&mut request, PROTOCOL).await?;
     let (attachment, stdin) = requested.attach()?;
     let (id, peer) = (attachment.record.spec.id, request.peer);
     let task = state.tasks.track("api", || format!("client attached to job {id}"));
@@ -52,7 +52,7 @@ pub(in super::super) async fn attach_messages(
     mut request: Request,
 ) -> Result<Response<Body>, Error> {
     let requested = AttachRequest::parse(&state, &request)?;
-    let upgrade = websocket::upgrade(&mut request, PROTOCOL)?;
+    let upgrade = websocket::upgrade(&mut request, PROTOCOL).await?;
     let (attachment, stdin) = requested.attach()?;
     let id = attachment.record.spec.id;
     let task = state.tasks.track("api", || format!("client attached to job {id} over a WebSocket"));

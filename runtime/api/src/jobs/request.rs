@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use capstan_core::env::Env;
 use capstan_core::policy::{self, PolicyRequest};
 use capstan_engine::job::{CommandLine, IdempotencyKey};
+use futures_util::StreamExt as _;
+use hyper::header::CONTENT_TYPE;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -13,12 +15,16 @@ use super::super::error::Error;
 use super::super::idempotency_key;
 use super::super::request::Request;
 use super::super::request_body;
+use super::super::run;
 use super::super::state::ApiState;
 
 /// Bytes of the longest body. Longer stdin must be sent to `PUT /jobs/{id}/stdin`.
 const MAX_BODY: u64 = 4 << 20;
 /// Bytes of the longest body that is read without a slot. Larger bodies, and those of unknown length, share the slots of uploads.
 const MAX_SMALL_BODY: u64 = 64 << 10;
+
+/// The byte order mark that some editors and shells write before UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A job to be submitted.
 #[derive(Debug)]
@@ -67,6 +73,10 @@ impl JobRequest {
     /// - 429 where too many large bodies are being read
     /// - 400 where it is cut, or invalid, with what is wrong and where
     pub(super) async fn read(state: &ApiState, request: Request) -> Result<Self, Error> {
+        request.reject_encoded_body()?;
+        if request.header_lists(&CONTENT_TYPE, run::MEDIA_TYPE) {
+            return Self::read_with_stdin(state, request).await;
+        }
         let length = request.content_length().unwrap_or(u64::MAX);
         if request.content_length().is_some() && length > MAX_BODY {
             return Err(Error::too_large(MAX_BODY));
@@ -76,22 +86,47 @@ impl JobRequest {
             _ => Some(state.slots.upload().await?),
         };
         let key = idempotency_key::from_headers(&request.head.headers)?;
-        parse(&request_body::read_to_end(request.body, MAX_BODY, &state.settings.http_limits).await?, key)
+        let body = request_body::read_to_end(request.body, MAX_BODY, &state.settings.http_limits).await?;
+        parse(&body, None, key)
+    }
+
+    /// Reads a body whose first line is the JSON of the job, and whose rest is its stdin.
+    async fn read_with_stdin(state: &ApiState, mut request: Request) -> Result<Self, Error> {
+        let (limit, limits) = (state.settings.max_upload, &state.settings.http_limits);
+        if request.content_length().is_some_and(|length| length > limit) {
+            return Err(Error::too_large(limit));
+        }
+        let key = idempotency_key::from_headers(&request.head.headers)?;
+        let _permit = state.slots.upload().await?;
+        let (line, read) = run::read_head_line(state, &mut request.body).await?;
+        let mut stdin = BytesMut::from(read);
+        let mut pieces = std::pin::pin!(request_body::data_stream(request.body, limit, limits));
+        while let Some(piece) = pieces.next().await {
+            stdin.extend_from_slice(&piece?);
+        }
+        parse(&line, Some(stdin.freeze()), key)
     }
 }
 
-/// Parses a body. `header` is the key in the head of the request.
-fn parse(body: &[u8], header: Option<String>) -> Result<JobRequest, Error> {
-    let json: JobJson = serde_json::from_slice(body).map_err(|error| {
+/// Parses the JSON of a job. `stdin` is what follows it, if the body has that form, and `header` is the key in the head of the request.
+fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -> Result<JobRequest, Error> {
+    let digest = Sha256::new().chain_update(body).chain_update(stdin.as_deref().unwrap_or_default()).finalize();
+    let text = body.strip_prefix(BOM).unwrap_or(body);
+    let json: JobJson = serde_json::from_slice(text).map_err(|error| {
         Error::bad_request(format!("cannot parse the body: {}", policy::with_suggestion(&error.to_string())))
     })?;
     let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
+        (None, None, false) if let Some(stdin) = stdin => StdinSource::Inline(stdin),
+        _ if stdin.is_some_and(|stdin| !stdin.is_empty()) => {
+            return Err(Error::bad_request("stdin follows the first line of the body; send no other stdin"));
+        }
         (None, None, true) => StdinSource::Later,
         (None, None, false) => StdinSource::Inline(Bytes::new()),
         (Some(text), None, false) => StdinSource::Inline(text.into()),
         (None, Some(encoded), false) => StdinSource::Inline(
             STANDARD
-                .decode(encoded)
+                // `base64` of most systems breaks lines.
+                .decode(encoded.replace(['\n', '\r'], ""))
                 .map_err(|error| Error::bad_request(format!("cannot decode stdin_base64: {error}")))?
                 .into(),
         ),
@@ -116,7 +151,7 @@ fn parse(body: &[u8], header: Option<String>) -> Result<JobRequest, Error> {
         (Some(header), _) => Some(header),
         (None, key) => key.map(idempotency_key::validate).transpose()?,
     };
-    let key = text.map(|text| IdempotencyKey { text, request_digest: Some(Sha256::digest(body).into()) });
+    let key = text.map(|text| IdempotencyKey { text, request_digest: Some(digest.into()) });
     let concurrency_key = json.concurrency_key.map(idempotency_key::validate).transpose()?;
     Ok(JobRequest { line, stdin, policy: json.policy, key, concurrency_key })
 }
@@ -128,7 +163,7 @@ mod tests {
     use super::*;
 
     fn parse_json(json: &str) -> Result<JobRequest, Error> {
-        parse(json.as_bytes(), None)
+        parse(json.as_bytes(), None, None)
     }
 
     #[test]
@@ -202,8 +237,8 @@ mod tests {
     #[test]
     fn parse_takes_key_from_head_or_body() {
         let json = br#"{"handler":"a","key":"k"}"#;
-        assert_eq!(parse(json, Some("k".into())).unwrap().key.unwrap().text, "k");
-        assert!(parse(json, Some("other".into())).is_err());
+        assert_eq!(parse(json, None, Some("k".into())).unwrap().key.unwrap().text, "k");
+        assert!(parse(json, None, Some("other".into())).is_err());
         let same = |a: &str, b: &str| {
             parse_json(a).unwrap().key.unwrap().is_same_request(&parse_json(b).unwrap().key.unwrap())
         };

@@ -6,21 +6,41 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::timeouts::TimeoutTracker;
-use super::Peer;
+use super::{Peer, automatic_errors};
 
 /// hyper's end of a connection.
 #[derive(Debug)]
 pub(crate) struct PeerIo {
     peer: Arc<Peer>,
     timeouts: Arc<TimeoutTracker>,
+    /// What is sent in place of an error of hyper's own, and the length of that.
+    replacement: Option<(Bytes, usize)>,
 }
 
 impl PeerIo {
     pub(crate) fn new(peer: Arc<Peer>, timeouts: Arc<TimeoutTracker>) -> Self {
-        Self { peer, timeouts }
+        Self { peer, timeouts, replacement: None }
+    }
+
+    /// Sends the rest of the replacement, and returns the length of what it replaces.
+    fn poll_replacement(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some((text, replaced)) = &mut self.replacement {
+            if text.is_empty() {
+                let replaced = *replaced;
+                self.replacement = None;
+                return Poll::Ready(Ok(replaced));
+            }
+            ready!(self.peer.stream.poll_write_ready(cx))?;
+            match self.peer.stream.try_write_vectored(&[IoSlice::new(text)]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => text.advance(result?),
+            }
+        }
+        Poll::Ready(Ok(0))
     }
 }
 
@@ -47,10 +67,20 @@ impl AsyncWrite for PeerIo {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.replacement.is_none()
+            && self.timeouts.is_between_responses()
+            && let Some(text) =
+                slices.first().and_then(|bytes| automatic_errors::replacement(bytes, self.timeouts.limits()))
+        {
+            self.replacement = Some((text.into(), slices.iter().map(|bytes| bytes.len()).sum()));
+        }
+        if self.replacement.is_some() {
+            return self.poll_replacement(cx);
+        }
         let stream = &self.peer.stream;
         loop {
             ready!(stream.poll_write_ready(cx))?;
@@ -73,6 +103,7 @@ impl AsyncWrite for PeerIo {
             let _ = peer.stream.try_write_vectored(&[IoSlice::new(b"0")]);
         }
         ready!(peer.stream.poll_flush(cx))?;
+        self.timeouts.record_flush();
         peer.is_flushed.store(true, Ordering::Relaxed);
         peer.flush_waker.wake();
         Poll::Ready(Ok(()))

@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::super::body::{self, Aborted, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameSender};
+use super::super::error::Error;
 use super::super::headers::{EXIT_CODE, OUTCOME};
 use super::super::state::ApiState;
 use super::super::stdin::StdinEnd;
@@ -22,6 +23,8 @@ use super::spill::{self, Spill};
 const HEAD_DELAY: Duration = Duration::from_millis(10);
 /// Bytes of output that are buffered while the head waits; with more, the response starts.
 const HEAD_BUFFER: usize = 16 << 10;
+/// Bytes of output that are buffered for a client of HTTP/1.0.
+const HTTP10_BUFFER: usize = 1 << 20;
 /// Bytes that are read at a time.
 const CHUNK: usize = 16 << 10;
 
@@ -56,6 +59,37 @@ pub(super) async fn respond(
         response.headers_mut().insert(TRAILER, HeaderValue::from_static("capstan-outcome, capstan-exit-code"));
     }
     response
+}
+
+/// Responds over HTTP/1.0, which has no way to tell after the body that the run failed: the response is sent complete, with the outcome in its
+/// head.
+///
+/// # Errors
+/// [`Error`], 505 `http_version_not_supported`, if the run has more output than is buffered. The run is cancelled.
+pub(super) async fn respond_http10(
+    job: &Job,
+    mut stdout: Source,
+    stdin_end: &StdinEnd,
+    client: &Client,
+) -> Result<Response<Body>, Error> {
+    let _cancel_on_disconnect = CancelOnDisconnect::new(job);
+    let mut buffer = BytesMut::new();
+    let reading = async {
+        while buffer.len() <= HTTP10_BUFFER {
+            if matches!(stdout.read_buf(&mut buffer).await, Ok(0) | Err(_)) {
+                return Some(job.wait().await);
+            }
+        }
+        None
+    };
+    let end = tokio::select! {
+        end = reading => end,
+        () = client.disconnected() => None,
+    };
+    match end {
+        Some(end) => Ok(complete_response(buffer.freeze(), &end, stdin_end)),
+        None => Err(Error::http10_output_too_large(HTTP10_BUFFER)),
+    }
 }
 
 /// Reads the output of a short run, and returns its end; `None` where the output exceeds the buffer.

@@ -1,18 +1,27 @@
-//! `RunRequest`: what a run is requested with besides its streams, from the query and the headers.
+//! `RunRequest`: what a run is requested with besides its streams, from the query and the headers, or from the first line of the body.
 
+use bytes::Bytes;
 use capstan_core::env::Env;
 use capstan_core::policy::{self, PolicyRequest};
 use capstan_core::units;
+use hyper::header::CONTENT_TYPE;
+use serde::Deserialize;
 
 use super::super::error::Error;
 use super::super::idempotency_key;
 use super::super::request::{Request, percent_decode};
+use super::super::state::ApiState;
+use super::head_line;
+
+/// The type of a body whose first line is JSON with what the run is requested with. The rest is stdin. Unlike a query and headers, it has
+/// room for all that a run may be given.
+pub(in super::super) const MEDIA_TYPE: &str = "application/vnd.capstan.run";
 
 /// The name of the header with an environment variable. It may occur any number of times.
 const ENV: &str = "capstan-env";
 
 /// Arguments, environment and limits that a run is requested with.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(in super::super) struct RunRequest {
     pub(super) args: Vec<String>,
     pub(super) env: Env,
@@ -20,12 +29,45 @@ pub(in super::super) struct RunRequest {
     pub(super) concurrency_key: Option<String>,
 }
 
+/// The first line of a body of type [`MEDIA_TYPE`].
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RunJson {
+    args: Vec<String>,
+    env: Env,
+    policy: PolicyRequest,
+    concurrency_key: Option<String>,
+}
+
 impl RunRequest {
+    /// Reads what the run is requested with, and returns it with the part of stdin that was read with it.
+    ///
+    /// # Errors
+    /// [`Error`]: those of [`Self::parse`] and of [`head_line::read`].
+    pub(super) async fn read(state: &ApiState, request: &mut Request) -> Result<(Self, Bytes), Error> {
+        let parsed = Self::parse(request)?;
+        if !request.header_lists(&CONTENT_TYPE, MEDIA_TYPE) {
+            return Ok((parsed, Bytes::new()));
+        }
+        if parsed != Self::default() {
+            return Err(Error::bad_request(format!(
+                "a body of type {MEDIA_TYPE} describes the run; send nothing of it in the query and in headers"
+            )));
+        }
+        let (line, rest) = head_line::read(state, &mut request.body).await?;
+        let json: RunJson = serde_json::from_slice(&line).map_err(|error| {
+            let reason = policy::with_suggestion(&error.to_string());
+            Error::bad_request(format!("cannot parse the first line of the body: {reason}"))
+        })?;
+        let concurrency_key = json.concurrency_key.map(idempotency_key::validate).transpose()?;
+        Ok((Self { args: json.args, env: json.env, policy: json.policy, concurrency_key }, rest))
+    }
+
     /// Parses the query and the headers of a request.
     ///
     /// # Errors
     /// [`Error`], 400, for an unknown key, an invalid value, and text that is not UTF-8.
-    pub(super) fn parse(request: &Request) -> Result<Self, Error> {
+    fn parse(request: &Request) -> Result<Self, Error> {
         let lines = request.head.headers.get_all(ENV).iter().map(hyper::header::HeaderValue::as_bytes);
         Ok(Self { env: parse_env(lines)?, ..parse_query(request.query()?)? })
     }

@@ -204,6 +204,11 @@ pub(super) fn request(method: Method, path: &str) -> request::Builder {
 }
 
 /// Returns the body of a request without content.
+pub(super) fn full_body(bytes: Bytes) -> Body {
+    Full::from(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Returns a body without bytes.
 pub(super) fn empty_body() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }

@@ -12,7 +12,7 @@ use capstan_listen::tls::{FilesError, MaterialError};
 use super::address::DaemonAddressError;
 use super::client::ClientError;
 use super::exit_code::{FAILED, KILLED, UNKNOWN_HANDLER};
-use super::format::{seconds, size};
+use super::format::seconds;
 use super::io_error::describe;
 use super::job_id::JobIdError;
 
@@ -46,21 +46,17 @@ pub(super) enum CliError {
          for a run in process"
     )]
     NeedsDaemon,
+    #[error("--compile-memory is for a FILE.wasm in process; a daemon has memory under [compile] in its configuration")]
+    CompileMemoryNeedsInProcess,
     #[error(
         "--dir works only for a file that is run in process: run FILE.wasm without -d, -H and CAPSTAN_HOST, or ask the daemon for \
          a --mount"
     )]
     DirNeedsInProcess,
-    #[error(
-        "the arguments and the policy take {size} bytes in a request, more than the limit of {limit}: pass large data on stdin"
-    )]
-    RequestTooLong { size: usize, limit: usize },
     #[error("{0}")]
     Program(String),
     #[error(transparent)]
     JobId(#[from] JobIdError),
-    #[error("stdin has more than the {} that can be sent with a job: use `run` without -d to stream it", size(*.0))]
-    StdinTooLarge(u64),
     #[error("job {id} has not ended within {}: it continues; wait longer with --timeout, or end it with `capstan cancel`", seconds(.timeout.as_secs_f64()))]
     WaitTimeout { id: JobId, timeout: Duration },
     #[error("cannot read stdin: {}", describe(.0))]

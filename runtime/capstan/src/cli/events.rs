@@ -13,6 +13,9 @@ use super::error::CliError;
 use super::time_arg::TimeArg;
 use super::{format, output};
 
+/// The digits from which on a number is a time, and no longer the number of an event.
+const UNIX_TIME_DIGITS: usize = 10;
+
 /// The maximum length of a line of the response, in bytes.
 const MAX_LINE: usize = 1 << 20;
 
@@ -88,7 +91,7 @@ impl LineBuffer {
 
 /// Parses the number of an event, or a time, into the form that the API expects.
 fn parse_position(text: &str) -> Result<String, String> {
-    if text.parse::<u64>().is_ok() {
+    if text.len() < UNIX_TIME_DIGITS && text.parse::<u64>().is_ok() {
         return Ok(text.to_owned());
     }
     text.parse::<TimeArg>().map(|time| time.to_string()).map_err(|error| format!("{error}, or the number of an event"))
@@ -191,7 +194,8 @@ mod tests {
         assert_eq!(parse_position("17").as_deref(), Ok("17"));
         assert_eq!(parse_position("2026-01-01T00:00:00Z").as_deref(), Ok("2026-01-01T00:00:00Z"));
         assert!(parse_position("10m").unwrap().ends_with('Z'));
-        for text in ["", "-1", "1.5", "soon"] {
+        assert_eq!(parse_position("1769860800").as_deref(), Ok("2026-01-31T12:00:00Z"));
+        for text in ["", "-1", "soon"] {
             assert!(parse_position(text).unwrap_err().contains("the number of an event"), "{text}");
         }
     }

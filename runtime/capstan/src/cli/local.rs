@@ -1,7 +1,7 @@
 //! `capstan run FILE.wasm` without a daemon: one program and one job in the engine and the sandbox of the daemon, in this process.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use capstan_core::outcome::{CancelledBy, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{PIPE_CAPACITY, Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
-use capstan_engine::handler::Handler;
+use capstan_engine::handler::{Handler, Terminals};
 use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
@@ -22,6 +22,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::run_report::RunReport;
+use super::stdin::GuestStdin;
 use super::upload::Progress;
 use super::{output, paths, program};
 
@@ -33,6 +34,8 @@ pub(super) async fn run(
     file: &Path,
     mut spec: JobSpec,
     mounts: Vec<Mount>,
+    stdin: GuestStdin,
+    compile_memory: Option<u64>,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
     let JobSpec { policy, concurrency_key, .. } = &spec;
@@ -46,12 +49,14 @@ pub(super) async fn run(
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
+    let mut compile = CompileLimits::default();
+    compile.memory = compile_memory.unwrap_or(compile.memory);
     let compiler = std::env::current_exe().map_err(CliError::Startup)?;
     let config = capstan_sandbox::Config {
         ceiling,
         runs: 1,
         stack: capstan_sandbox::DEFAULT_STACK,
-        compile: CompileLimits::default(),
+        compile,
         compiler,
         confine: Mode::default(),
         artifacts: None,
@@ -84,12 +89,17 @@ pub(super) async fn run(
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
     engine.register(&name, handler).map_err(|error| program_error(&error))?;
     let (caller, streams) = stream_pipes();
-    let options = JobOptions { policy: spec.policy, mounts, ..JobOptions::default() };
+    let terminals = Terminals {
+        stdin: matches!(stdin, GuestStdin::Inherited) && io::stdin().is_terminal(),
+        stdout: io::stdout().is_terminal(),
+        stderr: io::stderr().is_terminal(),
+    };
+    let options = JobOptions { policy: spec.policy, mounts, terminals, ..JobOptions::default() };
     let job = engine.job(&name).map_err(|error| program_error(&error))?.args(spec.args).env(&spec.env).options(options);
     let job = job.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).build();
     let job = job.map_err(|error| program_error(&error))?;
     job.start().map_err(|error| program_error(&error))?;
-    let end = caller.pass_through(&job, interrupt).await?;
+    let end = caller.pass_through(stdin, &job, interrupt).await?;
     let id = Some(job.id().to_string());
     Ok(match end {
         Some(JobEnd { outcome, error, usage, .. }) => {
@@ -127,8 +137,21 @@ impl CallerStreams {
     ///
     /// Cancels the job if the user interrupts, if stdin cannot be read, or if the output cannot be written. Returns `None` if the user
     /// interrupts twice.
-    async fn pass_through(self, job: &Job, interrupt: &mut Interrupt) -> Result<Option<JobEnd>, CliError> {
-        let input = output::copy(tokio::io::stdin(), self.stdin);
+    async fn pass_through(
+        self,
+        stdin: GuestStdin,
+        job: &Job,
+        interrupt: &mut Interrupt,
+    ) -> Result<Option<JobEnd>, CliError> {
+        let input = async {
+            match stdin.into_reader() {
+                Some(reader) => output::copy(reader, self.stdin).await,
+                None => {
+                    drop(self.stdin);
+                    Ok(())
+                }
+            }
+        };
         let stdout = async {
             output::copy(self.stdout, tokio::io::stdout()).await.map_err(output::output_error(OutputStream::Stdout))
         };

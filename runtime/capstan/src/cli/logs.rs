@@ -19,8 +19,8 @@ pub(super) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Print only the last N lines [default: all]
-    #[arg(long, value_name = "N")]
-    tail: Option<u64>,
+    #[arg(long, value_name = "N|all", value_parser = parse_tail)]
+    tail: Option<String>,
     /// Print only output since a time, or since this long ago [default: all]
     ///
     /// Examples: 2026-01-31T12:00:00Z, 90s, 10m, 1h 30m
@@ -37,6 +37,12 @@ pub(super) struct Logs {
     stderr: bool,
     /// Id of the job, or at least its first 4 digits
     job: String,
+}
+
+/// Checks a number of lines, or `all`.
+fn parse_tail(text: &str) -> Result<String, &'static str> {
+    let is_valid = text == "all" || text.parse::<u64>().is_ok();
+    if is_valid { Ok(text.to_owned()) } else { Err("expected a number of lines, or all") }
 }
 
 impl Logs {
@@ -81,7 +87,7 @@ impl Logs {
             ("follow", self.follow.to_string()),
             ("timestamps", self.timestamps.to_string()),
         ];
-        query.extend(self.tail.map(|lines| ("tail", lines.to_string())));
+        query.extend(self.tail.as_ref().map(|lines| ("tail", lines.clone())));
         query.extend(self.since.map(|since| ("since", since.to_string())));
         query
     }

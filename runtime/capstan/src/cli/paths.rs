@@ -1,7 +1,7 @@
 //! Opens the paths that the user names on the command line, with the authority of the user. No other file of the command opens paths.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use capstan_core::mount::{self, Access, GuestPathError, Mount, MountSource, Quota};
 use capstan_listen::tls;
+use rustix::fs::FileType;
 
 use super::error::CliError;
 use crate::daemon::open_mount;
@@ -91,6 +92,32 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         return Ok(bytes);
     }
     std::fs::read(path).map_err(file_error(path))
+}
+
+/// Opens a file to read it.
+///
+/// # Errors
+/// [`CliError::File`]
+#[expect(clippy::disallowed_methods, reason = "the user named this file on the command line")]
+pub(super) fn open(path: &Path) -> Result<File, CliError> {
+    File::open(path).map_err(file_error(path))
+}
+
+/// Opens the file from which the stdin of this process was redirected, at the position where that is. `None` if it is not a regular file.
+///
+/// The file is opened anew, so that reading it does not move the position of stdin, which other processes share.
+///
+/// # Errors
+/// The error of the operating system.
+#[expect(clippy::disallowed_methods, reason = "the user redirected stdin from this file")]
+pub(super) fn redirected_stdin() -> io::Result<Option<File>> {
+    let stdin = io::stdin();
+    if FileType::from_raw_mode(rustix::fs::fstat(&stdin)?.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let mut file = File::open("/proc/self/fd/0")?;
+    file.seek(SeekFrom::Start(rustix::fs::tell(&stdin)?))?;
+    Ok(Some(file))
 }
 
 /// Reads a key or certificates, with the mode of the file.

@@ -9,27 +9,29 @@ use capstan_core::manifest::Manifest;
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::stream::PIPE_CAPACITY;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Method, Request};
 use percent_encoding::utf8_percent_encode;
+use serde_json::{Map, Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::client::{Body, Client, ClientError, URL_ENCODE_SET, request};
+use super::client::{Body, Client, ClientError, URL_ENCODE_SET, full_body, request};
 use super::error::CliError;
 use super::frames::{Chunk, FrameDecoder, FrameError, MEDIA_TYPE};
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::run_report::RunReport;
+use super::stdin::GuestStdin;
 use super::{handlers, output, program, push, random};
 
-/// The maximum size of a request target, in bytes. The HTTP libraries of both sides have this limit.
-const MAX_TARGET: usize = 65_534;
+/// The type of a body whose first line describes the run, and whose rest is stdin.
+pub(super) const RUN_MEDIA_TYPE: &str = "application/vnd.capstan.run";
 
 /// The error of stdin. hyper reports only that the body of the request failed, but not why.
-type StdinError = Arc<OnceLock<io::Error>>;
+pub(super) type StdinError = Arc<OnceLock<io::Error>>;
 
 /// Runs a handler. If the user interrupts, it drops the request, and the daemon cancels the run.
 ///
@@ -39,11 +41,12 @@ pub(super) async fn run(
     client: &Client,
     name: &str,
     spec: &JobSpec,
+    stdin: GuestStdin,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
     let mut job = None;
     let result = tokio::select! {
-        result = exchange(client, name, spec, &mut job) => Some(result),
+        result = exchange(client, name, spec, stdin, &mut job) => Some(result),
         () = interrupt.received() => None,
     };
     result.unwrap_or_else(|| Ok(RunReport::stopped(job, name)))
@@ -57,9 +60,10 @@ pub(super) async fn run_file(
     client: &Client,
     file: &Path,
     spec: &JobSpec,
+    stdin: GuestStdin,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
-    let run = async |name: &str, interrupt: &mut Interrupt| run(client, name, spec, interrupt).await;
+    let run = async |name: &str, interrupt: &mut Interrupt| run(client, name, spec, stdin, interrupt).await;
     let result = with_temporary_handler(client, file, spec, interrupt, run).await?;
     let report = result.unwrap_or_else(|name| RunReport::stopped(None, &name));
     Ok(RunReport { handler: program::handler_name(file), ..report })
@@ -112,10 +116,11 @@ async fn exchange(
     client: &Client,
     name: &str,
     spec: &JobSpec,
+    stdin: GuestStdin,
     job: &mut Option<String>,
 ) -> Result<RunReport, CliError> {
     let stdin_error = StdinError::default();
-    let request = run_request(name, spec, stdin(stdin_error.clone()))?;
+    let request = run_request(name, body_with_stdin(&run_json(spec), stdin, stdin_error.clone()));
     let result = receive(client, request, job).await;
     match stdin_error.get() {
         // The error of the request says only that its body ended early. The error of stdin is the reason.
@@ -152,95 +157,84 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
     Err(ClientError::Disconnected.into())
 }
 
-/// Returns stdin as a request body. The next piece is read when the daemon has taken the previous one.
-fn stdin(stdin_error: StdinError) -> Body {
-    let pieces = ReaderStream::with_capacity(tokio::io::stdin(), PIPE_CAPACITY).map(move |result| match result {
-        Ok(bytes) => Ok(Frame::data(bytes)),
-        Err(error) => {
+/// Returns a body of type [`RUN_MEDIA_TYPE`]: `json` as its first line, then `stdin`. The next piece is read when the daemon has taken the
+/// previous one. An error of stdin is also in `stdin_error`.
+pub(super) fn body_with_stdin(json: &Value, stdin: GuestStdin, stdin_error: StdinError) -> Body {
+    let line = Bytes::from(format!("{json}\n"));
+    let Some(reader) = stdin.into_reader() else { return full_body(line) };
+    let pieces = ReaderStream::with_capacity(reader, PIPE_CAPACITY).map(move |result| {
+        result.map_err(|error| {
             let kind = error.kind();
             // It can be set only once: a stream that has failed is not read again.
             let _ = stdin_error.set(error);
-            Err(io::Error::from(kind))
-        }
+            io::Error::from(kind)
+        })
     });
-    StreamBody::new(pieces).boxed_unsync()
+    let pieces = stream::once(std::future::ready(Ok(line))).chain(pieces);
+    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }
 
-fn run_request(name: &str, spec: &JobSpec, body: Body) -> Result<Request<Body>, CliError> {
-    let target = target(name, spec);
-    if target.len() > MAX_TARGET {
-        return Err(CliError::RequestTooLong { size: target.len(), limit: MAX_TARGET });
+/// Returns what a run is requested with.
+pub(super) fn run_json(spec: &JobSpec) -> Value {
+    let env: Map<_, _> = spec.env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let mut json = json!({"args": spec.args, "env": env, "policy": spec.policy});
+    if let Some(key) = &spec.concurrency_key {
+        json["concurrency_key"] = key.as_str().into();
     }
-    let mut request = request(Method::POST, &target).header(ACCEPT, MEDIA_TYPE);
-    for (name, value) in spec.env.iter() {
-        let pair =
-            format!("{}={}", utf8_percent_encode(name, URL_ENCODE_SET), utf8_percent_encode(value, URL_ENCODE_SET));
-        request = request.header("capstan-env", pair);
-    }
-    Ok(request.body(body).expect("path, query and headers are encoded"))
+    json
 }
 
-fn target(name: &str, spec: &JobSpec) -> String {
-    let mut query = Vec::new();
-    query.extend(spec.args.iter().map(|arg| format!("arg={}", utf8_percent_encode(arg, URL_ENCODE_SET))));
-    if spec.policy != PolicyRequest::EMPTY {
-        let policy = serde_json::to_string(&spec.policy).expect("plain data");
-        query.push(format!("policy={}", utf8_percent_encode(&policy, URL_ENCODE_SET)));
-    }
-    let key = spec.concurrency_key.as_ref();
-    query.extend(key.map(|key| format!("concurrency_key={}", utf8_percent_encode(key, URL_ENCODE_SET))));
+fn run_request(name: &str, body: Body) -> Request<Body> {
     let path = format!("/handlers/{}/run", utf8_percent_encode(name, URL_ENCODE_SET));
-    if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
+    let request = request(Method::POST, &path).header(ACCEPT, MEDIA_TYPE).header(CONTENT_TYPE, RUN_MEDIA_TYPE);
+    request.body(body).expect("the path is encoded")
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::*;
-    use crate::cli::client::empty_body;
     use capstan_core::env::Env;
 
-    fn job_spec(args: &[&str], env: &[&str], policy: PolicyRequest) -> JobSpec {
-        let mut variables = Env::new();
-        for pair in env {
-            variables.set_pair(pair).unwrap();
-        }
-        JobSpec {
-            args: args.iter().copied().map(str::to_owned).collect(),
-            env: variables,
-            policy,
-            concurrency_key: None,
-        }
-    }
-
-    fn request_for(spec: &JobSpec) -> Result<Request<Body>, CliError> {
-        run_request("a/b", spec, empty_body())
-    }
+    use super::*;
+    use crate::cli::client::empty_body;
 
     #[test]
-    fn job_spec_is_encoded_in_path_query_and_headers() {
+    fn run_json_has_every_part_of_job_spec() {
+        let mut env = Env::new();
+        env.set("A", "1 ü\n").unwrap();
         let policy = PolicyRequest {
             timeout: Some(Duration::from_millis(1500)),
             memory: Some(65_536),
             ..PolicyRequest::default()
         };
-        let request = request_for(&job_spec(&["--top", "a&b=ü", ""], &["A=1 2", "ü=x=\n"], policy)).unwrap();
-        assert_eq!(
-            request.uri(),
-            "/v1/handlers/a%2Fb/run?arg=--top&arg=a%26b%3D%C3%BC&arg=&policy=%7B%22timeout%22%3A1.5%2C%22memory%22%3A65536%7D"
-        );
-        let env: Vec<_> = request.headers().get_all("capstan-env").iter().collect();
-        assert_eq!(env, ["A=1%202", "%C3%BC=x%3D%0A"]);
-        assert_eq!(request_for(&job_spec(&[], &[], PolicyRequest::default())).unwrap().uri(), "/v1/handlers/a%2Fb/run");
+        let spec =
+            JobSpec { args: vec!["--top".into(), String::new()], env, policy, concurrency_key: Some("k".into()) };
+        let expected = json!({
+            "args": ["--top", ""], "env": {"A": "1 ü\n"}, "policy": {"timeout": 1.5, "memory": 65536},
+            "concurrency_key": "k",
+        });
+        assert_eq!(run_json(&spec), expected);
+        assert!(!run_json(&spec).to_string().contains('\n'), "the line must not break");
     }
 
     #[test]
-    fn arguments_too_long_for_a_request_are_rejected() {
-        let long = "x".repeat(MAX_TARGET);
-        let error = request_for(&job_spec(&[&long], &[], PolicyRequest::default())).unwrap_err();
-        assert!(matches!(error, CliError::RequestTooLong { size, limit: MAX_TARGET } if size > MAX_TARGET));
-        let fits = "x".repeat(MAX_TARGET - "/v1/handlers/a%2Fb/run?arg=".len());
-        assert!(request_for(&job_spec(&[&fits], &[], PolicyRequest::default())).is_ok());
+    fn run_request_encodes_name_and_names_types() {
+        let request = run_request("a/b", empty_body());
+        assert_eq!(request.uri(), "/v1/handlers/a%2Fb/run");
+        assert_eq!(
+            (&request.headers()[ACCEPT], &request.headers()[CONTENT_TYPE]),
+            (&MEDIA_TYPE.parse().unwrap(), &RUN_MEDIA_TYPE.parse().unwrap())
+        );
+    }
+
+    #[tokio::test]
+    async fn body_with_stdin_starts_with_the_line() {
+        let file = tempfile::tempfile().unwrap();
+        rustix::io::pwrite(&file, b"input\n", 0).unwrap();
+        for (stdin, expected) in [(GuestStdin::Empty, "{}\n"), (GuestStdin::File(file), "{}\ninput\n")] {
+            let body = body_with_stdin(&json!({}), stdin, StdinError::default());
+            assert_eq!(body.collect().await.unwrap().to_bytes(), expected);
+        }
     }
 }

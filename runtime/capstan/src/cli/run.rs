@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use capstan_core::env::Env;
+use capstan_core::units;
 use clap::Args;
 
 use super::client::Client;
@@ -16,6 +17,7 @@ use super::paths::DirArg;
 use super::policy_args::PolicyArgs;
 use super::program::Target;
 use super::run_report::RunReport;
+use super::stdin::GuestStdin;
 use super::{local, output, paths, remote, submit};
 
 /// The command line of `capstan run`.
@@ -23,12 +25,20 @@ use super::{local, output, paths, remote, submit};
 pub(super) struct Run {
     /// Submit a background job: print its id and return, instead of waiting for it [default: off]
     ///
-    /// Always uses a daemon. Up to 1 MiB of stdin is sent with the job, unless stdin is a terminal.
+    /// Always uses a daemon.
     #[arg(short, long, conflicts_with = "outcome")]
     detach: bool,
-    /// With -d: keep the stdin of the job open for `capstan attach`, and send none with the job [default: off]
-    #[arg(short, long, requires = "detach")]
+    /// Read stdin, whatever it is; with -d, keep the stdin of the job open for `capstan attach` [default: read a file or a terminal]
+    ///
+    /// Without it, the guest reads a stdin that is a file, as in `< FILE`, or a terminal (not with -d). It finds any other stdin empty: a
+    /// pipe may belong to a loop or a supervisor.
+    #[arg(short, long, conflicts_with = "stdin")]
     interactive: bool,
+    /// File from which the guest reads its stdin; `-` is the stdin of this command [default: see -i]
+    ///
+    /// With -d, the file is sent to its end with the job, up to the upload limit of the daemon.
+    #[arg(long, value_name = "FILE")]
+    stdin: Option<PathBuf>,
     /// Variable of the guest. May be repeated [default: none]
     ///
     /// Without =VALUE it takes the value that it has in the environment of this command, if it is set. The guest gets no other variables of
@@ -41,6 +51,11 @@ pub(super) struct Run {
     /// daemon, use --mount. Example: --dir ./data::/in:ro
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
     dir: Vec<DirArg>,
+    /// Maximum memory for compiling a FILE.wasm of 1 MiB in process: 512MiB, or bytes [default: 512MiB]
+    ///
+    /// A larger program gets an eighth of it more for each further MiB. A daemon has its own setting.
+    #[arg(long, value_name = "SIZE", value_parser = units::size_limit)]
+    compile_memory: Option<u64>,
     /// Key that limits concurrency: jobs of the handler with the same key run one after the other [default: none]
     ///
     /// Only through the daemon. The policy may allow more than one at a time.
@@ -55,8 +70,8 @@ pub(super) struct Run {
     policy: PolicyArgs,
     /// Handler of the daemon or program file to run, then the arguments of the guest
     ///
-    /// It is a file if it contains a slash, or if it ends in .wasm or .wat and that file exists or no daemon is named. A file runs in process, or on the daemon that -H or CAPSTAN_HOST
-    /// names. All words after the name go to the guest unchanged.
+    /// It is a file if it contains a slash, or if it ends in .wasm or .wat and that file exists or no daemon is named. A file runs in process,
+    /// or on the daemon that -H or CAPSTAN_HOST names. All words after the name go to the guest unchanged.
     #[arg(required = true, value_name = "NAME|FILE.wasm [ARGS]", trailing_var_arg = true, allow_hyphen_values = false)]
     pub(super) words: Vec<OsString>,
 }
@@ -107,13 +122,19 @@ impl Run {
         if !is_in_process && !self.dir.is_empty() {
             return Err(CliError::DirNeedsInProcess);
         }
+        if !is_in_process && self.compile_memory.is_some() {
+            return Err(CliError::CompileMemoryNeedsInProcess);
+        }
+        let stdin = GuestStdin::for_run(self.stdin.as_deref(), self.interactive)?;
         let mut interrupt = Interrupt::listen()?;
         match target {
-            Target::Handler(name) => remote::run(client, &name, &spec, &mut interrupt).await,
-            Target::File(file) if is_daemon_explicit => remote::run_file(client, &file, &spec, &mut interrupt).await,
+            Target::Handler(name) => remote::run(client, &name, &spec, stdin, &mut interrupt).await,
+            Target::File(file) if is_daemon_explicit => {
+                remote::run_file(client, &file, &spec, stdin, &mut interrupt).await
+            }
             Target::File(file) => {
                 let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
-                local::run(&file, spec, mounts, &mut interrupt).await
+                local::run(&file, spec, mounts, stdin, self.compile_memory, &mut interrupt).await
             }
         }
     }
@@ -124,7 +145,8 @@ impl Run {
             return Err(CliError::DirNeedsInProcess);
         }
         let target = Target::parse(&self.words[0], true)?;
-        submit::submit(client, target, &self.job_spec(environment)?, self.interactive).await
+        let stdin = if self.interactive { None } else { Some(GuestStdin::for_job(self.stdin.as_deref())?) };
+        submit::submit(client, target, &self.job_spec(environment)?, stdin).await
     }
 
     fn job_spec(&self, environment: &Environment) -> Result<JobSpec, CliError> {

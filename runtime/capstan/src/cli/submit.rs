@@ -1,29 +1,27 @@
 //! `capstan run -d`: submits a background job.
 
-use std::io::{self, IsTerminal as _, Read};
+use std::io;
 use std::process::ExitCode;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use capstan_engine::job::JobId;
 use hyper::Method;
+use hyper::header::CONTENT_TYPE;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, request};
 use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::program::Target;
+use super::remote::{RUN_MEDIA_TYPE, StdinError};
+use super::stdin::GuestStdin;
 use super::{exit_code, output, remote};
-
-/// The maximum size of the stdin that is sent with a job, in bytes.
-const MAX_STDIN: u64 = 1 << 20;
 
 /// Submits a job and prints its id.
 ///
-/// The stdin of an `interactive` job stays open for `capstan attach`. Otherwise stdin is read to its end and sent with the job. A program
-/// file is pushed as a temporary handler and removed again: the job keeps the program with which it was created.
+/// `stdin` is read to its end and sent with the job. Without it, the stdin of the job stays open for `capstan attach`. A program file is pushed
+/// as a temporary handler and removed again: the job keeps the program with which it was created.
 ///
 /// # Errors
 /// [`CliError`]
@@ -31,14 +29,8 @@ pub(super) async fn submit(
     client: &Client,
     target: Target,
     spec: &JobSpec,
-    interactive: bool,
+    stdin: Option<GuestStdin>,
 ) -> Result<ExitCode, CliError> {
-    let stdin = match interactive {
-        true => None,
-        false if io::stdin().is_terminal() => Some(Vec::new()),
-        false => Some(read_stdin(io::stdin().lock())?),
-    };
-    let stdin = stdin.as_deref();
     let id = match target {
         Target::Handler(name) => post(client, &name, spec, stdin).await?,
         Target::File(file) => {
@@ -54,77 +46,53 @@ pub(super) async fn submit(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads all of `stdin`.
-///
-/// # Errors
-/// [`CliError::Stdin`], or [`CliError::StdinTooLarge`] if it has more than [`MAX_STDIN`] bytes.
-fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, CliError> {
-    let mut bytes = Vec::new();
-    stdin.take(MAX_STDIN + 1).read_to_end(&mut bytes).map_err(CliError::Stdin)?;
-    if bytes.len() as u64 > MAX_STDIN { Err(CliError::StdinTooLarge(MAX_STDIN)) } else { Ok(bytes) }
-}
-
-async fn post(client: &Client, name: &str, spec: &JobSpec, stdin: Option<&[u8]>) -> Result<JobId, CliError> {
+async fn post(client: &Client, name: &str, spec: &JobSpec, stdin: Option<GuestStdin>) -> Result<JobId, CliError> {
     #[derive(Deserialize)]
     struct Submitted {
         id: JobId,
     }
-    let response = client.call_with_json(Method::POST, "/jobs", &request_body(name, spec, stdin)).await?;
+    let stdin_error = StdinError::default();
+    let json = job_json(name, spec, stdin.is_none());
+    let body = remote::body_with_stdin(&json, stdin.unwrap_or(GuestStdin::Empty), stdin_error.clone());
+    let request = request(Method::POST, "/jobs").header(CONTENT_TYPE, RUN_MEDIA_TYPE).body(body);
+    let response = client.upload(request.expect("the path is fixed")).await;
+    let response = match stdin_error.get() {
+        // The error of the request says only that its body ended early. The error of stdin is the reason.
+        Some(error) => return Err(CliError::Stdin(io::Error::new(error.kind(), error.to_string()))),
+        None => response?,
+    };
     let submitted: Submitted = serde_json::from_value(response).map_err(|error| client.unexpected_response(&error))?;
     Ok(submitted.id)
 }
 
-/// Returns the JSON of `POST /jobs`. Without `stdin`, the stdin of the job stays open.
-fn request_body(name: &str, spec: &JobSpec, stdin: Option<&[u8]>) -> Value {
-    let env: Map<_, _> = spec.env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    let (stdin_key, stdin) = match stdin {
-        Some(bytes) => ("stdin_base64", STANDARD.encode(bytes).into()),
-        None => ("stdin_later", Value::Bool(true)),
-    };
-    let mut body = json!({"handler": name, "args": spec.args, "env": env, stdin_key: stdin, "policy": spec.policy});
-    if let Some(key) = &spec.concurrency_key {
-        body["concurrency_key"] = key.as_str().into();
+/// Returns the first line of the body of `POST /jobs`.
+fn job_json(name: &str, spec: &JobSpec, stdin_later: bool) -> Value {
+    let mut json = remote::run_json(spec);
+    json["handler"] = name.into();
+    if stdin_later {
+        json["stdin_later"] = true.into();
     }
-    body
+    json
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use capstan_core::env::Env;
     use capstan_core::policy::PolicyRequest;
+    use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn request_body_has_every_part_of_job_spec() {
-        let mut env = Env::new();
-        env.set("A", "1 ü").unwrap();
-        let policy = PolicyRequest {
-            timeout: Some(Duration::from_millis(1500)),
-            memory: Some(65_536),
-            ..PolicyRequest::default()
+    fn job_json_names_handler_and_says_whether_stdin_stays_open() {
+        let spec = JobSpec {
+            args: vec!["x".into()],
+            env: Env::new(),
+            policy: PolicyRequest::default(),
+            concurrency_key: None,
         };
-        let spec =
-            JobSpec { args: vec!["--top".into(), String::new()], env, policy, concurrency_key: Some("k".into()) };
-        let expected = json!({
-            "handler": "wc", "args": ["--top", ""], "env": {"A": "1 ü"}, "stdin_base64": "AP8=",
-            "policy": {"timeout": 1.5, "memory": 65536}, "concurrency_key": "k",
-        });
-        assert_eq!(request_body("wc", &spec, Some(b"\0\xff")), expected);
-        let later = request_body("wc", &spec, None);
-        assert_eq!((&later["stdin_later"], later.get("stdin_base64")), (&json!(true), None));
-    }
-
-    #[test]
-    fn stdin_over_limit_is_rejected_before_it_is_read_completely() {
-        let fits = read_stdin(io::repeat(7).take(MAX_STDIN)).unwrap();
-        assert_eq!(fits.len() as u64, MAX_STDIN);
-        let error = read_stdin(io::repeat(7)).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "stdin has more than the 1.0 MiB that can be sent with a job: use `run` without -d to stream it"
-        );
+        let expected = json!({"handler": "wc", "args": ["x"], "env": {}, "policy": {}});
+        assert_eq!(job_json("wc", &spec, false), expected);
+        assert_eq!(job_json("wc", &spec, true)["stdin_later"], true);
     }
 }

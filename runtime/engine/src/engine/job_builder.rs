@@ -182,6 +182,7 @@ impl JobBuilder {
             caller: parent.map_or(self.options.caller, |parent| parent.caller.clone()),
             key: self.options.key,
             concurrency_key: self.options.concurrency_key,
+            terminals: self.options.terminals,
             created: Timestamp::now(),
         };
         Ok(Job::new(JobParts {

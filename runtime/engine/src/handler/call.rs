@@ -13,6 +13,7 @@ use capstan_core::stream::{Sink, Source};
 use capstan_core::usage::Usage;
 use tokio::io::AsyncWriteExt as _;
 
+use super::terminals::Terminals;
 use crate::job::{JobId, Parent, Stop};
 
 /// What a handler gets for one run: the job's data, its streams, and the means to watch and stop it.
@@ -31,6 +32,7 @@ pub struct Call {
     pub stdin: Source,
     pub stdout: Sink,
     pub stderr: Sink,
+    pub terminals: Terminals,
     pub limits: Limits,
     pub mounts: Vec<Mount>,
     /// Variables that only the guest sees. They come before those of the same name in `env`.
@@ -61,6 +63,7 @@ impl Call {
             stdin: Source::empty(),
             stdout: Sink::discard(),
             stderr: Sink::discard(),
+            terminals: Terminals::default(),
             limits: Limits::default(),
             mounts: Vec::new(),
             secrets: Vec::new(),

@@ -115,6 +115,11 @@ impl HistoryStore for MemoryHistory {
         records.by_number.get(records.numbers.get(&job)?).cloned()
     }
 
+    fn find_by_prefix(&self, prefix: &str) -> Vec<JobId> {
+        let records = self.lock();
+        records.numbers.keys().filter(|id| id.to_string().starts_with(prefix)).take(2).copied().collect()
+    }
+
     fn check_key(&self, key: &IdempotencyKey) -> Result<(), DuplicateKey> {
         self.lock().check_key(key)
     }

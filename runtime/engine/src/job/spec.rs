@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::id::JobId;
 use super::idempotency_key::IdempotencyKey;
-use crate::handler::{HandlerInfo, HandlerName};
+use crate::handler::{HandlerInfo, HandlerName, Terminals};
 
 /// The description that a job was made from. It does not change, and history keeps it longer than the job itself.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub struct JobSpec {
     pub key: Option<IdempotencyKey>,
     /// Jobs of a handler with the same key share a concurrency limit.
     pub concurrency_key: Option<String>,
+    pub terminals: Terminals,
     pub created: Timestamp,
 }
 
@@ -47,4 +48,6 @@ pub struct JobOptions {
     pub key: Option<IdempotencyKey>,
     /// Jobs of a handler with the same key share a concurrency limit.
     pub concurrency_key: Option<String>,
+    /// Which of the job's streams end at a terminal.
+    pub terminals: Terminals,
 }

@@ -1,7 +1,9 @@
 //! [`poll_oneoff`] of preview 1, which advances the virtual clock of the guest when a sleep is over.
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{AsContextMut as _, Caller, Extern, Result};
 use wasmtime_wasi::HostMonotonicClock as _;
+use wasmtime_wasi::p1::types::Errno;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1 as _};
 use wiggle::GuestMemory;
 
@@ -47,8 +49,14 @@ pub(crate) async fn poll_oneoff(
     });
     let mut guest = GuestMemory::Unshared(bytes);
     let wasi = &mut host.wasi;
-    let errno =
-        wasi_snapshot_preview1::poll_oneoff(wasi, &mut guest, subscriptions, events, count, event_count).await?;
+    let polled = wasi_snapshot_preview1::poll_oneoff(wasi, &mut guest, subscriptions, events, count, event_count).await;
+    let errno = match polled {
+        // Each subscription needs a handle while the call waits. `poll` of Linux fails in the same way.
+        Err(error) if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
+            i32::from(u16::from(Errno::Inval))
+        }
+        polled => polled?,
+    };
     if let (0, Some(clock), Some(timers)) = (errno, clock, timers) {
         let event_count = field(at(bytes, event_count), 0).map_or(0, |count| u32::from_le_bytes(count) as usize);
         for event in at(bytes, events).chunks_exact(EVENT_SIZE).take(event_count) {

@@ -23,6 +23,9 @@ const LOWEST_PRIORITY_AFTER: Duration = Duration::from_secs(5);
 /// The nice value that a child has from then on. It is that of guests.
 const LOWEST_PRIORITY: i32 = 19;
 
+/// The most characters of the message of a panic that an error repeats.
+const MAX_PANIC_MESSAGE: usize = 300;
+
 /// The exit code of a child that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
 
@@ -95,7 +98,10 @@ async fn wait(child: Child) -> io::Result<Output> {
 /// comes from the operator or from a machine without free memory.
 fn explain_death(status: ExitStatus, stderr: &str, budget: CompileBudget) -> LoadError {
     match status.signal().and_then(Signal::from_named_raw) {
-        Some(Signal::XCPU) => LoadError::CompileLimit(format!("{} s of CPU time", budget.cpu)),
+        Some(Signal::XCPU) => LoadError::CompileLimit(format!(
+            "{} s of CPU time; raise it with timeout under [compile] in the configuration",
+            budget.cpu
+        )),
         Some(Signal::ABORT | Signal::SEGV) => budget.out_of_memory(),
         Some(Signal::XFSZ) => {
             LoadError::TooComplex(format!("its compiled code is larger than {} bytes", budget.memory))
@@ -109,10 +115,20 @@ fn explain_death(status: ExitStatus, stderr: &str, budget: CompileBudget) -> Loa
         None if status.code() == Some(PANIC_EXIT_CODE) && stderr.contains("out-of-memory") => budget.out_of_memory(),
         None if status.code() == Some(PANIC_EXIT_CODE) => {
             tracing::warn!(stderr = ?stderr.trim(), "the compiler panicked");
-            LoadError::TooComplex("the compiler panics on it; the log of the daemon has details".to_owned())
+            LoadError::TooComplex(format!("the compiler fails on it: {}", panic_message(stderr)))
         }
         _ => LoadError::Unavailable(format!("the compiler ended with {status}: {}", stderr.trim())),
     }
+}
+
+/// Returns the message of a panic in one line, without control characters.
+fn panic_message(stderr: &str) -> String {
+    let lines = stderr.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
+    let words: Vec<_> =
+        lines.take_while(|line| !line.starts_with("note:") && !line.starts_with("stack backtrace")).collect();
+    let words = words.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = if words.is_empty() { stderr.trim() } else { words.as_str() };
+    words.escape_debug().to_string().chars().take(MAX_PANIC_MESSAGE).collect()
 }
 
 #[cfg(test)]
@@ -123,8 +139,12 @@ mod tests {
     fn explain_death_distinguishes_limits_from_outside_causes() {
         let budget = CompileBudget { cpu: 5, memory: 512 };
         let killed = |signal: Signal| explain_death(ExitStatus::from_raw(signal.as_raw()), "", budget);
-        assert_eq!(killed(Signal::XCPU), LoadError::CompileLimit("5 s of CPU time".to_owned()));
-        assert_eq!(killed(Signal::ABORT), LoadError::CompileLimit("512 bytes of memory".to_owned()));
+        for (signal, limit, setting) in
+            [(Signal::XCPU, "5 s of CPU time", "timeout"), (Signal::ABORT, "512 bytes of memory", "--compile-memory")]
+        {
+            let LoadError::CompileLimit(message) = killed(signal) else { panic!("{signal:?}") };
+            assert!(message.starts_with(limit) && message.contains(setting), "{message}");
+        }
         assert!(matches!(killed(Signal::XFSZ), LoadError::TooComplex(_)));
         assert!(matches!(killed(Signal::SYS), LoadError::Unavailable(why) if why.contains("SIGSYS")));
         for outside in [Signal::KILL, Signal::TERM, Signal::HUP] {
@@ -133,7 +153,9 @@ mod tests {
         let exited = |code: i32, stderr: &str| explain_death(ExitStatus::from_raw(code << 8), stderr, budget);
         let out_of_memory = "thread 'main' panicked at set.rs:\nunhandled out-of-memory error: out of memory";
         assert_eq!(exited(PANIC_EXIT_CODE, out_of_memory), killed(Signal::ABORT));
-        assert!(matches!(exited(PANIC_EXIT_CODE, "thread 'main' panicked at x.rs"), LoadError::TooComplex(_)));
+        let panic = "thread 'main' panicked at x.rs:1:2:\nno adapter\n  for it\u{1b}\nnote: run with more";
+        let expected = LoadError::TooComplex("the compiler fails on it: no adapter for it\\u{1b}".to_owned());
+        assert_eq!(exited(PANIC_EXIT_CODE, panic), expected);
         assert!(matches!(exited(1, "cannot set limits"), LoadError::Unavailable(_)));
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct ProgramInput {
     pub(crate) kind: Kind,
     /// The profile whose engine shall run the code.
     pub(crate) profile: Profile,
+    /// The most memory that a run of it may have, in bytes. `None` if that is not known yet.
+    pub(crate) max_memory: Option<u64>,
 }
 
 /// The response of the child: JSON on its stderr. It contains a [`Receipt`] for the code, which is on its stdout; or a

@@ -19,6 +19,7 @@ use super::host_fs_errors::FsFailure;
 use super::ledger::{Ledger, PathTarget, QuotaExceeded};
 use super::streams::{FileInputStream, FileOutputStream};
 use super::{Disk, Handle};
+use crate::handles;
 use crate::host::Host;
 use crate::open_files;
 
@@ -43,7 +44,8 @@ impl HasFilesystem {
     }
 }
 
-fn filesystem(host: &mut Host) -> Filesystem<'_> {
+/// Returns the file system of a run.
+pub(crate) fn filesystem(host: &mut Host) -> Filesystem<'_> {
     Filesystem { wasi: host.wasi.filesystem(), disk: host.disk.as_mut() }
 }
 
@@ -109,10 +111,15 @@ impl Filesystem<'_> {
         }
     }
 
+    /// Returns an error if the guest has no handle left for what it opens. WASI 0.2 has no code for too many open files.
+    fn check_handles(&mut self) -> FsResult<()> {
+        handles::next(self.wasi.table).map(drop).ok_or_else(|| ErrorCode::InsufficientMemory.into())
+    }
+
     /// Records which mount a descriptor belongs to.
     fn set_mount(&mut self, fd: &Fd, mount: Option<usize>) {
         if let Some(disk) = &mut self.disk {
-            disk.set_handle(fd.rep(), mount.map(|mount| Handle { mount, size: 0 }));
+            disk.set_handle(fd.rep(), mount.map(|mount| Handle { mount, size: 0, resource: None }));
         }
     }
 
@@ -259,11 +266,16 @@ impl HostDescriptor for Filesystem<'_> {
     }
 
     in_directories! {
-        read_directory() -> Resource<DirectoryEntryStream>;
         set_times_at(flags: PathFlags, path: String, atim: NewTimestamp, mtim: NewTimestamp) -> ();
         readlink_at(path: String) -> String;
         remove_directory_at(path: String) -> ();
         unlink_file_at(path: String) -> ();
+    }
+
+    async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<DirectoryEntryStream>> {
+        self.check_in_directory(&fd)?;
+        self.check_handles()?;
+        self.wasi.read_directory(fd).await
     }
 
     async fn set_times(&mut self, fd: Fd, atim: NewTimestamp, mtim: NewTimestamp) -> FsResult<()> {
@@ -287,7 +299,7 @@ impl HostDescriptor for Filesystem<'_> {
         self.record_failure(&fd, DiskResource::Bytes, resized).await?;
         if let Some(disk) = &mut self.disk {
             disk.ledger.count_written(mount, growth);
-            disk.set_handle(fd.rep(), Some(Handle { mount, size }));
+            disk.set_handle(fd.rep(), Some(Handle { mount, size, resource: None }));
         }
         Ok(())
     }
@@ -317,7 +329,7 @@ impl HostDescriptor for Filesystem<'_> {
             disk.ledger.count_written(mount, written.saturating_add(hole));
             let known = disk.handle(fd.rep()).map_or(0, |handle| handle.size);
             let size = known.max(offset.saturating_add(written));
-            disk.set_handle(fd.rep(), Some(Handle { mount, size }));
+            disk.set_handle(fd.rep(), Some(Handle { mount, size, resource: None }));
         }
         Ok(written)
     }
@@ -389,8 +401,8 @@ impl HostDescriptor for Filesystem<'_> {
             how &= !(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
         }
         let Some((_, mount)) = self.mount_of(&fd) else { return self.wasi.open_at(fd, lookup, path, how, flags).await };
+        self.check_handles()?;
         if !open_files::may_open_another() {
-            // WASI 0.2 has no code for too many open files.
             return Err(ErrorCode::InsufficientMemory.into());
         }
         // Checked before opening: opening a FIFO could block a thread forever.
@@ -423,6 +435,7 @@ impl HostDescriptor for Filesystem<'_> {
 
     fn read_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
         self.count(&fd);
+        self.check_handles()?;
         let stream = self.wasi.read_via_stream(borrow(&fd), offset)?;
         let Some(handle) = self.disk.as_ref().and_then(|disk| disk.handle(fd.rep())) else { return Ok(stream) };
         let Some(disk) = &self.disk else { return Ok(stream) };
@@ -433,11 +446,13 @@ impl HostDescriptor for Filesystem<'_> {
     }
 
     fn write_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynOutputStream>> {
+        self.check_handles()?;
         let stream = self.wasi.write_via_stream(borrow(&fd), offset)?;
         self.counted(&fd, stream, Some(offset))
     }
 
     fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
+        self.check_handles()?;
         let stream = self.wasi.append_via_stream(borrow(&fd))?;
         self.counted(&fd, stream, None)
     }
@@ -452,7 +467,13 @@ impl HostDirectoryEntryStream for Filesystem<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        self.wasi.read_directory_entry(stream).await
+        loop {
+            match self.wasi.read_directory_entry(Resource::new_borrow(stream.rep())).await {
+                // WASI has no way to write a name that is not UTF-8, and the other entries are not at fault.
+                Err(error) if error.downcast_ref() == Some(&ErrorCode::IllegalByteSequence) => {}
+                entry => return entry,
+            }
+        }
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> Trappable<()> {

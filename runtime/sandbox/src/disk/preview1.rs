@@ -4,6 +4,7 @@
 
 mod accounting;
 mod readdir;
+mod transfer;
 
 use capstan_core::outcome::DiskResource;
 use wasmtime::Result as Trappable;
@@ -15,7 +16,7 @@ use wasmtime_wasi::p1::types::{
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wiggle::{GuestMemory, GuestPtr};
 
-use self::accounting::{Answer, Path, check_can_open, partial_buffer, string_memory};
+use self::accounting::{Answer, Path, check_can_open, string_memory};
 use super::Handle;
 use crate::host::Host;
 use crate::open_files;
@@ -66,7 +67,6 @@ impl WasiSnapshotPreview1 for Host {
         clock_time_get(id: Clockid, precision: Timestamp) -> Timestamp;
         // wasmtime-wasi does not support it, so it needs no space.
         fd_allocate(fd: Fd, offset: Filesize, len: Filesize) -> ();
-        fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> ();
         fd_fdstat_set_rights(fd: Fd, base: Rights, inheriting: Rights) -> ();
         fd_prestat_get(fd: Fd) -> Prestat;
         fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, path_max_len: Size) -> ();
@@ -83,7 +83,6 @@ impl WasiSnapshotPreview1 for Host {
     counted! {
         fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ();
         fd_datasync(fd: Fd) -> ();
-        fd_fdstat_get(fd: Fd) -> Fdstat;
         fd_filestat_get(fd: Fd) -> Filestat;
         fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Filesize;
         fd_sync(fd: Fd) -> ();
@@ -132,8 +131,25 @@ impl WasiSnapshotPreview1 for Host {
         self.wasi.fd_filestat_set_times(memory, fd, atim, mtim, flags).await
     }
 
+    fn fd_fdstat_set_flags(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, flags: Fdflags) -> Answer<()> {
+        match self.stdio.set_flags(fd, flags) {
+            Some(answer) => answer,
+            None => self.wasi.fd_fdstat_set_flags(memory, fd, flags),
+        }
+    }
+
+    async fn fd_fdstat_get(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<Fdstat> {
+        self.count(fd);
+        let mut stat = self.wasi.fd_fdstat_get(memory, fd).await?;
+        if self.stdio.is_nonblocking(fd) {
+            stat.fs_flags |= Fdflags::NONBLOCK;
+        }
+        Ok(stat)
+    }
+
     async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
         self.wasi.fd_close(memory, fd).await?;
+        self.stdio.remove(fd);
         self.set_handle(fd, None);
         Ok(())
     }
@@ -142,6 +158,8 @@ impl WasiSnapshotPreview1 for Host {
         self.wasi.fd_renumber(memory, from, to).await?;
         if u32::from(from) != u32::from(to) {
             let moved = self.disk.as_ref().and_then(|disk| disk.handle(from.into()));
+            self.stdio.remove(from);
+            self.stdio.remove(to);
             self.set_handle(from, None);
             self.set_handle(to, moved);
         }
@@ -162,12 +180,7 @@ impl WasiSnapshotPreview1 for Host {
     }
 
     async fn fd_read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Answer<Size> {
-        let read = self.wasi.fd_read(memory, fd, buffers).await?;
-        if let Some((ledger, handle)) = self.mount_of(fd) {
-            ledger.count_operation(handle.mount);
-            ledger.count_read(handle.mount, read.into());
-        }
-        Ok(read)
+        self.read(memory, fd, buffers, None).await
     }
 
     async fn fd_pread(
@@ -177,27 +190,11 @@ impl WasiSnapshotPreview1 for Host {
         buffers: IovecArray,
         offset: Filesize,
     ) -> Answer<Size> {
-        let read = self.wasi.fd_pread(memory, fd, buffers, offset).await?;
-        if let Some((ledger, handle)) = self.mount_of(fd) {
-            ledger.count_operation(handle.mount);
-            ledger.count_read(handle.mount, read.into());
-        }
-        Ok(read)
+        self.read(memory, fd, buffers, Some(offset)).await
     }
 
     async fn fd_write(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Answer<Size> {
-        let Some(write) = self.admit_write(memory, fd, buffers, None).await? else {
-            return self.wasi.fd_write(memory, fd, buffers).await;
-        };
-        let written = if write.admitted == write.requested {
-            self.wasi.fd_write(memory, fd, buffers).await
-        } else {
-            let (mut part, buffers) = partial_buffer(memory, buffers, write.admitted)?;
-            self.wasi.fd_write(&mut GuestMemory::Unshared(&mut part), fd, buffers).await
-        };
-        let written = self.record_failure(fd, DiskResource::Bytes, written).await?;
-        self.count_written(fd, &write, written);
-        Ok(written)
+        self.write(memory, fd, buffers, None).await
     }
 
     async fn fd_pwrite(
@@ -207,18 +204,7 @@ impl WasiSnapshotPreview1 for Host {
         buffers: CiovecArray,
         offset: Filesize,
     ) -> Answer<Size> {
-        let Some(write) = self.admit_write(memory, fd, buffers, Some(offset)).await? else {
-            return self.wasi.fd_pwrite(memory, fd, buffers, offset).await;
-        };
-        let written = if write.admitted == write.requested {
-            self.wasi.fd_pwrite(memory, fd, buffers, offset).await
-        } else {
-            let (mut part, buffers) = partial_buffer(memory, buffers, write.admitted)?;
-            self.wasi.fd_pwrite(&mut GuestMemory::Unshared(&mut part), fd, buffers, offset).await
-        };
-        let written = self.record_failure(fd, DiskResource::Bytes, written).await?;
-        self.count_written(fd, &write, written);
-        Ok(written)
+        self.write(memory, fd, buffers, Some(offset)).await
     }
 
     async fn fd_filestat_set_size(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, size: Filesize) -> Answer<()> {
@@ -331,6 +317,7 @@ impl WasiSnapshotPreview1 for Host {
         if !open_files::may_open_another() {
             return Err(Errno::Nfile.into());
         }
+        let resource = self.next_resource()?;
         if let Some(name) = mounted_file {
             // If the file was removed, it is not created again; and a symlink is not followed.
             let (lookup, how) = (Lookupflags::empty(), how & !(Oflags::CREAT | Oflags::EXCL));
@@ -339,7 +326,7 @@ impl WasiSnapshotPreview1 for Host {
             let there = self.wasi.path_filestat_get(memory, dir, lookup, path).await;
             check_can_open(self.explain_badf(memory, &[dir], there).await?.filetype)?;
             let opened = self.wasi.path_open(memory, dir, lookup, path, how, rights, inheriting, flags).await?;
-            self.set_handle(opened, Some(Handle { mount, size: 0 }));
+            self.set_handle(opened, Some(Handle { mount, size: 0, resource: Some(resource) }));
             return Ok(opened);
         }
         // Checked before opening: opening a FIFO could block a thread forever.
@@ -359,7 +346,7 @@ impl WasiSnapshotPreview1 for Host {
         if creates {
             self.count_created(dir);
         }
-        self.set_handle(opened, Some(Handle { mount, size: 0 }));
+        self.set_handle(opened, Some(Handle { mount, size: 0, resource: Some(resource) }));
         Ok(opened)
     }
 }

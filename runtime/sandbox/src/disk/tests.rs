@@ -69,7 +69,7 @@ fn handle_belongs_to_mount_until_it_is_cleared() {
         [0, 1, 2, 3, 4, 5, 99].map(|number| mount(&disk, number)),
         [None, None, None, Some(0), Some(1), None, None]
     );
-    disk.set_handle(7, Some(Handle { mount: 1, size: 0 }));
+    disk.set_handle(7, Some(Handle { mount: 1, size: 0, resource: None }));
     assert_eq!([5, 6, 7].map(|number| mount(&disk, number)), [None, None, Some(1)]);
     disk.set_handle(7, None);
     assert_eq!(mount(&disk, 7), None);

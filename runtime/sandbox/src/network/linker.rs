@@ -4,7 +4,7 @@ use std::mem;
 use std::net::SocketAddr;
 
 use capstan_core::policy::Protocol;
-use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::sockets::network::{
     ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network as NetworkResource,
@@ -25,11 +25,18 @@ use wasmtime_wasi::sockets::WasiSocketsView as _;
 use super::Network;
 use super::lookup::Lookup;
 use super::meter::{MeteredInput, MeteredOutput};
+use crate::handles;
 use crate::host::Host;
 use crate::open_files;
 
 /// The version that wasmtime-wasi defines. Guests that were built for older ones are linked to it.
 const VERSION: &str = "@0.2.12";
+
+/// Bytes of the longest host name.
+const MAX_NAME: usize = 255;
+/// Bytes of the largest datagram, and the most datagrams that one call sends.
+const MAX_DATAGRAM: usize = 65_507;
+const MAX_DATAGRAMS: usize = 64;
 
 /// The return type of these functions.
 type GuestResult<T> = Result<(Result<T, ErrorCode>,)>;
@@ -77,7 +84,12 @@ fn shadow_lookup(linker: &mut Linker<Host>) -> Result<()> {
     })?;
     names.func_wrap(
         "resolve-addresses",
-        |mut store: StoreContextMut<'_, Host>, (_, name): (Resource<NetworkResource>, String)| {
+        |mut store: StoreContextMut<'_, Host>, (_, name): (Resource<NetworkResource>, WasmStr)| {
+            let name = name.to_str(&store)?;
+            if name.len() > MAX_NAME {
+                return to_guest_result(Err(ErrorCode::InvalidArgument.into()));
+            }
+            let name = name.into_owned();
             let host = store.data_mut();
             to_guest_result(match Lookup::new(host.network()?, &name) {
                 Ok(lookup) => Ok(host.sockets().table.push(lookup)?),
@@ -102,14 +114,15 @@ fn shadow_creation(linker: &mut Linker<Host>) -> Result<()> {
     instance(linker, "tcp-create-socket")?.func_wrap(
         "create-tcp-socket",
         |mut store, (family,): (IpAddressFamily,)| {
-            to_guest_result(check_descriptors().and_then(|()| store.data_mut().sockets().create_tcp_socket(family)))
+            let host = store.data_mut();
+            to_guest_result(check_descriptors(host).and_then(|()| host.sockets().create_tcp_socket(family)))
         },
     )?;
     instance(linker, "udp-create-socket")?.func_wrap_async(
         "create-udp-socket",
         |mut store, (family,): (IpAddressFamily,)| {
             Box::new(async move {
-                if let Err(error) = check_descriptors() {
+                if let Err(error) = check_descriptors(store.data_mut()) {
                     return to_guest_result(Err(error));
                 }
                 to_guest_result(store.data_mut().sockets().create_udp_socket(family).await)
@@ -118,9 +131,10 @@ fn shadow_creation(linker: &mut Linker<Host>) -> Result<()> {
     )
 }
 
-/// Returns an error if no descriptor is available for another socket.
-fn check_descriptors() -> SocketResult<()> {
-    if open_files::may_open_another() { Ok(()) } else { Err(ErrorCode::NewSocketLimit.into()) }
+/// Returns an error if the process has no descriptor for another socket, or the guest no handle.
+fn check_descriptors(host: &mut Host) -> SocketResult<()> {
+    let has_handle = handles::next(host.sockets().table).is_some();
+    if has_handle && open_files::may_open_another() { Ok(()) } else { Err(ErrorCode::NewSocketLimit.into()) }
 }
 
 fn shadow_tcp(linker: &mut Linker<Host>) -> Result<()> {
@@ -135,6 +149,7 @@ fn finish_connect(
     host: &mut Host,
     socket: &Resource<TcpSocket>,
 ) -> SocketResult<(Resource<DynInputStream>, Resource<DynOutputStream>)> {
+    check_descriptors(host)?;
     let network = host.network().map_err(SocketError::trap)?.clone();
     let mut sockets = host.sockets();
     let (input, output) = HostTcpSocket::finish_connect(&mut sockets, Resource::new_borrow(socket.rep()))?;
@@ -156,6 +171,9 @@ fn shadow_udp(linker: &mut Linker<Host>) -> Result<()> {
         |mut store, (socket, peer): (Resource<UdpSocket>, Option<IpSocketAddress>)| {
             Box::new(async move {
                 let host = store.data_mut();
+                if let Err(error) = check_descriptors(host) {
+                    return to_guest_result(Err(error));
+                }
                 let streams = HostUdpSocket::stream(&mut host.sockets(), socket, peer).await;
                 if let Ok((_, outgoing)) = &streams {
                     let connected = &mut host.network()?.lock().connected;
@@ -169,7 +187,16 @@ fn shadow_udp(linker: &mut Linker<Host>) -> Result<()> {
     )?;
     udp.func_wrap(
         "[method]outgoing-datagram-stream.send",
-        |mut store, (stream, datagrams): (Resource<OutgoingDatagramStream>, Vec<OutgoingDatagram>)| {
+        |mut store: StoreContextMut<'_, Host>,
+         (stream, listed): (Resource<OutgoingDatagramStream>, WasmList<OutgoingDatagram>)| {
+            let mut datagrams = Vec::new();
+            for datagram in listed.iter(&mut store)?.take(MAX_DATAGRAMS) {
+                let datagram = datagram?;
+                if datagram.data.len() > MAX_DATAGRAM {
+                    return to_guest_result(Err(ErrorCode::DatagramTooLarge.into()));
+                }
+                datagrams.push(datagram);
+            }
             to_guest_result(send(store.data_mut(), stream, datagrams))
         },
     )?;

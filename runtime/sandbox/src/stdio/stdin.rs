@@ -16,7 +16,10 @@ use super::CHUNK_SIZE;
 
 /// The stdin of a guest. Clones read the same stream.
 #[derive(Clone)]
-pub(crate) struct Stdin(Arc<Mutex<Input>>);
+pub(crate) struct Stdin {
+    input: Arc<Mutex<Input>>,
+    is_terminal: bool,
+}
 
 struct Input {
     source: Source,
@@ -34,11 +37,22 @@ impl Stdin {
     /// Creates the stream. The guest reads chunks as they arrive, or with `has_fixed_chunks` always chunks of the same size.
     pub(crate) fn new(source: Source, has_fixed_chunks: bool, usage: Arc<Usage>) -> Self {
         let (ready, gathered) = (BytesMut::new(), BytesMut::new());
-        Self(Arc::new(Mutex::new(Input { source, ready, gathered, has_fixed_chunks, has_ended: false, usage })))
+        let input = Input { source, ready, gathered, has_fixed_chunks, has_ended: false, usage };
+        Self { input: Arc::new(Mutex::new(input)), is_terminal: false }
+    }
+
+    /// Makes the stream one that ends at a terminal, or not.
+    pub(crate) fn on_terminal(self, is_terminal: bool) -> Self {
+        Self { is_terminal, ..self }
+    }
+
+    /// Returns whether a read returns at once, with bytes or with the end of the stream.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.lock().poll_fill(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     fn lock(&self) -> MutexGuard<'_, Input> {
-        self.0.lock().expect("no panic while the lock is held")
+        self.input.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -105,6 +119,6 @@ impl StdinStream for Stdin {
 
 impl IsTerminal for Stdin {
     fn is_terminal(&self) -> bool {
-        false
+        self.is_terminal
     }
 }

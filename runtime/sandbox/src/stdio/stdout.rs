@@ -26,7 +26,10 @@ pub(crate) struct CapReached {
 
 /// The stdout or stderr of a guest. Clones write the same stream.
 #[derive(Clone)]
-pub(crate) struct Stdout(Arc<Mutex<Output>>);
+pub(crate) struct Stdout {
+    output: Arc<Mutex<Output>>,
+    is_terminal: bool,
+}
 
 struct Output {
     stream: OutputStream,
@@ -50,7 +53,25 @@ impl Stdout {
         let (pending, remaining) = (Bytes::new(), limit);
         let (is_capped, is_closed) = (false, false);
         let output = Output { stream, sink, pending, remaining, limit, overflow, is_capped, is_closed, usage };
-        Self(Arc::new(Mutex::new(output)))
+        Self { output: Arc::new(Mutex::new(output)), is_terminal: false }
+    }
+
+    /// Makes the stream one that ends at a terminal, or not.
+    pub(crate) fn on_terminal(self, is_terminal: bool) -> Self {
+        Self { is_terminal, ..self }
+    }
+
+    /// Writes as many of `bytes` as fit without waiting, which may be none.
+    ///
+    /// # Errors
+    /// As for a stream of the guest.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> StreamResult<usize> {
+        let mut output = self.lock();
+        let size = output.check()?.min(bytes.len());
+        if size > 0 {
+            output.write(Bytes::copy_from_slice(&bytes[..size]));
+        }
+        Ok(size)
     }
 
     /// Waits until the pipe has taken everything that the guest wrote. Cancel-safe.
@@ -59,7 +80,7 @@ impl Stdout {
     }
 
     fn lock(&self) -> MutexGuard<'_, Output> {
-        self.0.lock().expect("no panic while the lock is held")
+        self.output.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -193,6 +214,6 @@ impl StdoutStream for Stdout {
 
 impl IsTerminal for Stdout {
     fn is_terminal(&self) -> bool {
-        false
+        self.is_terminal
     }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::exit, reason = "this program exists to request what a guest must not get")]
 
 mod ask;
+mod bulk;
 mod burn;
 mod by_file;
 mod disk;
@@ -22,6 +23,8 @@ const USAGE: &str = "usage: probe COMMAND
   env                   print the variables as NAME=VALUE, in their order
   blurt NAME            print a variable on stderr as part of an error message, and exit with 1
   exit CODE             exit with this code
+  tty                   print which streams are terminals
+  fail SIZE             print SIZE bytes, then exit with 3
   panic                 panic
   cat                   copy stdin to stdout in pieces of 8 KiB
   sum                   print the number of bytes on stdin and their FNV-1a checksum
@@ -53,7 +56,10 @@ const USAGE: &str = "usage: probe COMMAND
   hold N PATH           open a file N times, print how often it succeeded, and keep it open until stdin ends
   connect ADDR          connect over TCP, then print ok
   leave PATH TEXT       write a file, print ok, and wait until stdin ends
+  gulp PATH SIZE        read a file, or stdin if it is -, with one call that has room for SIZE bytes, and print how many it read
+  gush PATH SIZE        write SIZE bytes to a file, or stdout if it is -, with one call, and print how many it wrote on stderr
 only as a component:
+  dice SIZE             print the number of distinct values among SIZE random bytes that one call returned
   raw CALL MOUNT        make a call with the unmodified path on stdin, then print ok
   by-file MOUNT FILE    make every call that takes a directory with a file, and print what each returns
   resolve NAME          print the addresses of a host
@@ -100,6 +106,8 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["env"] => stdio::env(),
         ["blurt", name] => writeln!(io::stderr(), "cannot log in with {}", std::env::var(name).unwrap_or_default())
             .and_then(|()| std::process::exit(1)),
+        ["tty"] => stdio::tty(),
+        ["fail", size] => stdio::fail(number(size)?),
         ["exit", code] => std::process::exit(number(code)?),
         ["panic"] => panic!("as asked"),
         ["cat"] => stdio::cat(),
@@ -131,6 +139,9 @@ fn run(name: &str, words: &[&str]) -> Result<(), Failure> {
         ["race", path, count] => paths::race(path, number(count)?),
         ["hold", count, path] => paths::hold(number(count)?, path),
         ["leave", path, text] => paths::leave(path, text),
+        ["gulp", path, size] => bulk::gulp(path, number(size)?),
+        ["gush", path, size] => bulk::gush(path, number(size)?),
+        ["dice", size] => bulk::dice(number(size)?),
         ["by-file", mount, file] => by_file::by_file(mount, file).ok_or(Failure::Usage)?,
         ["raw", call, mount] => paths::raw(call, mount).ok_or(Failure::Usage)?,
         ["connect", address] => net::connect(address).and_then(|()| writeln!(io::stdout(), "ok")),

@@ -1,7 +1,7 @@
 //! Arguments, variables and the three streams.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write};
 
 const BUFFER: usize = 8 * 1024;
 
@@ -74,6 +74,24 @@ fn quoted(text: &str) -> String {
     }
     json.push('"');
     json
+}
+
+/// Prints which streams are terminals.
+pub(crate) fn tty() -> io::Result<()> {
+    let terminals = [
+        ("stdin", io::stdin().is_terminal()),
+        ("stdout", io::stdout().is_terminal()),
+        ("stderr", io::stderr().is_terminal()),
+    ];
+    let names = terminals.into_iter().filter(|(_, is_terminal)| *is_terminal).map(|(name, _)| format!(" {name}"));
+    writeln!(io::stdout(), "terminals:{}", names.collect::<String>())
+}
+
+/// Prints `size` bytes and exits with 3.
+pub(crate) fn fail(size: usize) -> io::Result<()> {
+    io::stdout().write_all(&vec![b'x'; size])?;
+    io::stdout().flush()?;
+    std::process::exit(3)
 }
 
 #[cfg(test)]

@@ -21,11 +21,14 @@ impl Ceiling {
     ) -> (Limits, u64) {
         let mut limits = self.limits;
         let mut scratch = 0;
-        for (by, request, clamps) in [(Source::Manifest, manifest, clamps_manifest), (Source::Caller, caller, true)] {
+        let above_caller = if has_limits(manifest) { Source::Manifest } else { Source::Operator };
+        for (by, above, request, clamps) in [
+            (Source::Manifest, Source::Operator, manifest, clamps_manifest),
+            (Source::Caller, above_caller, caller, true),
+        ] {
             if *request == PolicyRequest::EMPTY {
                 continue;
             }
-            let above = if limits == self.limits { Source::Operator } else { Source::Manifest };
             let mut reduction = Reduction { by, above, clamps, findings };
             limits = reduction.reduce(limits, request);
             if request.scratch.is_some() {
@@ -37,6 +40,21 @@ impl Ceiling {
         }
         (limits, scratch)
     }
+}
+
+/// Returns whether `request` contains any limit: anything but grants, a choice, and a limit whose diagnostic names its own source.
+fn has_limits(request: &PolicyRequest) -> bool {
+    let limits = PolicyRequest {
+        mounts: None,
+        pass_env: None,
+        secrets: None,
+        network: None,
+        features: None,
+        output: None,
+        scratch: None,
+        ..request.clone()
+    };
+    limits != PolicyRequest::EMPTY
 }
 
 impl Limits {

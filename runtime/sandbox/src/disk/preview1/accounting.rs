@@ -3,28 +3,22 @@
 use std::sync::Arc;
 
 use capstan_core::outcome::DiskResource;
-use wasmtime_wasi::p1::types::{CiovecArray, Errno, Error, Fd, Fdflags, Filesize, Filetype, Lookupflags, Size};
+use wasmtime_wasi::WasiView as _;
+use wasmtime_wasi::p1::types::{Errno, Error, Fd, Fdflags, Filesize, Filetype, Lookupflags, Size};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::super::Handle;
 use super::super::host_fs_errors::FsFailure;
 use super::super::ledger::{Ledger, PathTarget, QuotaExceeded};
+use crate::handles;
 use crate::host::Host;
 
 pub(super) type Answer<T> = Result<T, Error>;
 pub(super) type Path = GuestPtr<str>;
 
-/// How many buffers one call may have, as on Linux. Each is read before anything is written.
-const MAX_BUFFERS: u32 = 1024;
-
-/// How many bytes are written by a write that only fits partly, because it is copied.
-const MAX_PARTIAL_WRITE: u64 = 64 << 10;
-
 /// A write that the quota admits, at least partly.
 pub(super) struct AdmittedWrite {
-    /// Bytes that the guest wants to write.
-    pub(super) requested: u64,
     /// Bytes that the quota has room for.
     pub(super) admitted: u64,
     /// Bytes between the end of the file and the start of the write, which become part of the file.
@@ -59,6 +53,11 @@ impl Host {
             Filetype::Directory => Ok(()),
             _ => Err(Errno::Notdir.into()),
         }
+    }
+
+    /// Returns the number that the next resource of the guest gets, or `mfile` if its handles are all in use.
+    pub(super) fn next_resource(&mut self) -> Answer<u32> {
+        handles::next(self.wasi.ctx().table).ok_or_else(|| Errno::Mfile.into())
     }
 
     /// Corrects the answer to a call that takes a path below each of `fds`: wasmtime-wasi returns `badf` for everything that is not a
@@ -168,17 +167,16 @@ impl Host {
         }
     }
 
-    /// Returns how much of a write the quota has room for, or `None` if it goes to no mount. `offset` is `None` for the current position.
+    /// Returns how many of `requested` bytes the quota has room for, or `None` if they go to no mount. `offset` is `None` for the current position.
     pub(super) async fn admit_write(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: Fd,
-        buffers: CiovecArray,
+        requested: u64,
         offset: Option<Filesize>,
     ) -> Answer<Option<AdmittedWrite>> {
         let Some((_, mut handle)) = self.mount_of(fd) else { return Ok(None) };
         self.count(fd);
-        let requested = first_length(memory, buffers)?;
         let offset = match offset {
             Some(offset) => offset,
             None => self.wasi.fd_tell(memory, fd)?,
@@ -194,7 +192,7 @@ impl Host {
         let hole = if appends || requested == 0 { 0 } else { offset.saturating_sub(handle.size) };
         let (ledger, _) = self.mount_of(fd).ok_or(Errno::Badf)?;
         let admitted = ledger.admit_write(handle.mount, requested, hole)?;
-        Ok(Some(AdmittedWrite { requested, admitted, hole, offset: (!appends).then_some(offset) }))
+        Ok(Some(AdmittedWrite { admitted, hole, offset: (!appends).then_some(offset) }))
     }
 
     /// Counts the bytes of a write that were written.
@@ -218,40 +216,6 @@ pub(super) fn check_can_open(file_type: Filetype) -> Answer<()> {
         Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink => Ok(()),
         _ => Err(Errno::Nxio.into()),
     }
-}
-
-/// Returns the length of the first buffer that is not empty, which is the only one that wasmtime-wasi writes.
-fn first_length(memory: &GuestMemory<'_>, buffers: CiovecArray) -> Answer<u64> {
-    if buffers.len() > MAX_BUFFERS {
-        return Err(Errno::Inval.into());
-    }
-    for buffer in buffers.iter() {
-        let buffer = memory.read(buffer?)?;
-        if buffer.buf_len > 0 {
-            return Ok(buffer.buf_len.into());
-        }
-    }
-    Ok(0)
-}
-
-/// Returns up to `count` bytes of the first buffer that is not empty, as a separate memory with a list of this one buffer.
-pub(super) fn partial_buffer(
-    memory: &GuestMemory<'_>,
-    buffers: CiovecArray,
-    count: u64,
-) -> Answer<(Vec<u8>, CiovecArray)> {
-    const LIST_SIZE: u32 = 8;
-    let count = u32::try_from(count.min(MAX_PARTIAL_WRITE))?;
-    for buffer in buffers.iter() {
-        let buffer = memory.read(buffer?)?;
-        if buffer.buf_len > 0 {
-            let bytes = memory.to_vec(buffer.buf.as_array(count))?;
-            let mut part = [LIST_SIZE.to_le_bytes(), count.to_le_bytes()].concat();
-            part.extend(bytes);
-            return Ok((part, GuestPtr::new((0, 1))));
-        }
-    }
-    Err(Errno::Inval.into())
 }
 
 /// Returns `text` as a separate memory, and a pointer to it.

@@ -1,18 +1,21 @@
-//! `fd_readdir` for large directories.
+//! `fd_readdir`.
 //!
-//! wasmtime-wasi reads the whole directory for each part of it that a guest requests, which is a few kilobytes at a time: 100,000 entries
-//! would take an hour. So the entries that did not fit into the first part are kept as a [`Listing`].
+//! wasmtime-wasi reads the whole directory for each part of it that a guest requests, and counts entries from its start. So it takes hours
+//! for 100,000 entries, skips some if others are removed meanwhile, and fails if one name is not UTF-8. Capstan reads the directory itself,
+//! from the position that the kernel gave for the last entry.
 
-use wasmtime_wasi::p1::types::{Dircookie, Fd, Size};
+use std::io;
+
+use wasmtime::component::Resource;
+use wasmtime_wasi::WasiView as _;
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p1::types::{Dircookie, Errno, Fd, Size};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::super::listing::Listing;
+use super::super::dir_stream::{self, DirStream, MAX_POSITIONS, PART_SIZE, Start};
 use super::accounting::Answer;
 use crate::host::Host;
-
-/// Bytes of the largest listing that is kept, about 100,000 entries. wasmtime-wasi reads larger directories again for each part.
-const MAX_LISTING_SIZE: u32 = 4 << 20;
 
 impl Host {
     /// Writes the entries of the directory `fd` after the first `cookie` ones to `buffer`, as far as they fit.
@@ -24,32 +27,74 @@ impl Host {
         size: Size,
         cookie: Dircookie,
     ) -> Answer<Size> {
-        let directory = fd.into();
-        let stored = self.disk.as_mut().and_then(|disk| disk.listing.take());
-        let stored = stored.filter(|listing| listing.directory == directory && cookie > 0);
-        let listing = match stored {
-            Some(listing) => listing,
-            // A guest that starts again gets the current entries.
-            None if cookie == 0 => return self.wasi.fd_readdir(memory, fd, buffer, size, cookie).await,
-            None => {
-                let mut entries = vec![0; MAX_LISTING_SIZE as usize];
-                let host_memory = &mut GuestMemory::Unshared(&mut entries);
-                let length = self.wasi.fd_readdir(host_memory, fd, GuestPtr::new(0), MAX_LISTING_SIZE, 0).await?;
-                if length == MAX_LISTING_SIZE {
-                    return self.wasi.fd_readdir(memory, fd, buffer, size, cookie).await;
-                }
-                entries.truncate(length as usize);
-                entries.shrink_to_fit();
-                Listing { directory, entries }
+        let mut index = usize::try_from(cookie)?;
+        let mut done = 0;
+        loop {
+            let Some(stream) = self.dir_stream(fd)? else {
+                // It is not a directory of a mount, so this fails.
+                return self.wasi.fd_readdir(memory, fd, buffer, size, cookie).await;
+            };
+            // Nothing follows a cookie that the guest invented.
+            let Some(position) = stream.position(index) else { return Ok(done) };
+            let room = (size - done) as usize;
+            let start = Start { position, index: index as u64, room: room.min(PART_SIZE), cuts: room <= PART_SIZE };
+            let directory = stream.directory.clone();
+            let part = tokio::task::spawn_blocking(move || dir_stream::list(&directory, start)).await;
+            let part = part.map_err(|_| Errno::Io)?.map_err(|error| errno(&error))?;
+            let length = u32::try_from(part.bytes.len())?;
+            memory.copy_from_slice(&part.bytes, buffer.add(done)?.as_array(length))?;
+            self.remember_positions(fd, index, &part.positions)?;
+            done += length;
+            index += part.positions.len();
+            if part.is_end || start.cuts {
+                return Ok(done);
             }
-        };
-        let rest = listing.after(cookie);
-        let part = &rest[..rest.len().min(size as usize)];
-        let length = u32::try_from(part.len())?;
-        memory.copy_from_slice(part, buffer.as_array(length))?;
-        if let Some(disk) = &mut self.disk {
-            disk.listing = Some(listing);
         }
-        Ok(length)
+    }
+
+    /// Returns the listing of the directory `fd`, or `None` if it is not a directory of a mount.
+    fn dir_stream(&mut self, fd: Fd) -> Answer<Option<&DirStream>> {
+        let number = u32::from(fd);
+        let Some((ledger, handle)) = self.mount_of(fd) else { return Ok(None) };
+        let ledger = ledger.clone();
+        if self.disk.as_ref().is_some_and(|disk| !disk.dir_streams.contains_key(&number)) {
+            let stream = match handle.resource {
+                None => DirStream::open(ledger.dir(handle.mount)),
+                Some(rep) => match self.wasi.ctx().table.get(&Resource::<Descriptor>::new_borrow(rep)) {
+                    Ok(Descriptor::Dir(directory)) => DirStream::open(&directory.dir),
+                    _ => return Ok(None),
+                },
+            }
+            .map_err(|error| errno(&error))?;
+            if let Some(disk) = &mut self.disk {
+                disk.dir_streams.insert(number, stream);
+            }
+        }
+        Ok(self.disk.as_ref().and_then(|disk| disk.dir_streams.get(&number)))
+    }
+
+    /// Stores the positions after the entries from number `index` on.
+    fn remember_positions(&mut self, fd: Fd, index: usize, positions: &[u64]) -> Answer<()> {
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let total: usize = disk.dir_streams.values().map(|stream| stream.positions.len()).sum();
+        if total + positions.len() > MAX_POSITIONS {
+            return Err(Errno::Nomem.into());
+        }
+        if let Some(DirStream { positions: known, .. }) = disk.dir_streams.get_mut(&u32::from(fd)) {
+            let replaced = positions.len().min(known.len().saturating_sub(index));
+            known.splice(index..index + replaced, positions.iter().copied());
+        }
+        Ok(())
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::ACCESS) => Errno::Acces,
+        Some(rustix::io::Errno::PERM) => Errno::Perm,
+        Some(rustix::io::Errno::NOENT) => Errno::Noent,
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => Errno::Nfile,
+        Some(rustix::io::Errno::NOMEM) => Errno::Nomem,
+        _ => Errno::Io,
     }
 }

@@ -1,0 +1,250 @@
+//! What can be said about a program without compiling it: whether it imports what there is, is a command, and fits into its memory limit.
+//!
+//! Compiling a large program takes many seconds, and may exceed a limit that is not the reason why the program cannot run. The linker checks
+//! all of it again, with types.
+
+use capstan_engine::handler::Kind;
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+
+use super::LoadError;
+
+/// The module with the imports of preview 1, and the one of the draft before it.
+pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
+pub(super) const DRAFT: &str = "wasi_unstable";
+
+/// The functions of preview 1 that are the same in the draft.
+pub(super) const SAME_IN_DRAFT: [&str; 41] = [
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_renumber",
+    "fd_sync",
+    "fd_tell",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "proc_exit",
+    "proc_raise",
+    "random_get",
+    "sched_yield",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
+];
+
+/// The other functions of preview 1. In the draft, they have other numbers or layouts, or do not exist.
+pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
+    ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
+
+/// The interfaces of WASI 0.2 that there are.
+pub(super) const INTERFACES: [&str; 28] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+    "wasi:cli/run",
+];
+
+/// What the parser has found so far.
+#[derive(Debug, Default)]
+struct Found {
+    unknown_imports: Vec<String>,
+    has_entry: bool,
+    /// The size with which the largest memory starts.
+    memory: u64,
+}
+
+/// Checks a program that passes the complexity check. `max_memory` is the limit on memory that every run has at least.
+///
+/// # Errors
+/// [`LoadError::UnknownImports`], [`LoadError::NotACommand`], [`LoadError::MemoryLimit`], [`LoadError::Invalid`].
+pub(super) fn check(wasm: &[u8], kind: Kind, max_memory: Option<u64>) -> Result<(), LoadError> {
+    let mut found = Found::default();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(|error| LoadError::Invalid {
+            message: error.message().to_owned(),
+            offset: Some(error.offset()),
+        })?;
+        match &payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        // A declaration that cannot be parsed is left to the compiler, which reports it.
+        let _ = found.add(&payload, depth == 0);
+    }
+    if !found.unknown_imports.is_empty() {
+        return Err(LoadError::UnknownImports(found.unknown_imports));
+    }
+    if !found.has_entry {
+        return Err(LoadError::NotACommand(match kind {
+            Kind::Component => {
+                "the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".to_owned()
+            }
+            Kind::Module | Kind::Native => "it exports no `_start`; build it as a program, not as a library".to_owned(),
+        }));
+    }
+    match max_memory {
+        Some(limit) if found.memory > limit => Err(LoadError::MemoryLimit { needed: found.memory, limit }),
+        _ => Ok(()),
+    }
+}
+
+impl Found {
+    /// Records what a section declares. Imports and exports count only for the program itself, `is_outermost`.
+    fn add(&mut self, payload: &Payload<'_>, is_outermost: bool) -> wasmparser::Result<()> {
+        match payload {
+            Payload::MemorySection(section) => {
+                for memory in section.clone() {
+                    let memory = memory?;
+                    let page = 1_u64 << memory.page_size_log2.unwrap_or(16);
+                    self.memory = self.memory.max(memory.initial.saturating_mul(page));
+                }
+            }
+            Payload::ImportSection(section) if is_outermost => {
+                for import in section.clone().into_imports() {
+                    let import = import?;
+                    self.unknown_imports.extend(unknown_import(import.module, import.name, &import.ty));
+                }
+            }
+            Payload::ExportSection(section) if is_outermost => {
+                for export in section.clone() {
+                    let export = export?;
+                    self.has_entry |= export.name == "_start" && export.kind == ExternalKind::Func;
+                }
+            }
+            Payload::ComponentImportSection(section) if is_outermost => {
+                for import in section.clone() {
+                    let name = import?.name.name;
+                    let interface = name.split('@').next().unwrap_or(name);
+                    if !INTERFACES.contains(&interface) {
+                        self.unknown_imports.push(name.escape_debug().to_string());
+                    }
+                }
+            }
+            Payload::ComponentExportSection(section) if is_outermost => {
+                for export in section.clone() {
+                    self.has_entry |= export?.name.name.starts_with("wasi:cli/run@0.2");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Returns the name of an import that there is not, as an error shows it.
+fn unknown_import(module: &str, name: &str, ty: &TypeRef) -> Option<String> {
+    let is_function = matches!(ty, TypeRef::Func(_) | TypeRef::FuncExact(_));
+    let is_same = SAME_IN_DRAFT.contains(&name);
+    let is_known = match module {
+        PREVIEW1 => is_same || DIFFERENT_IN_DRAFT.contains(&name),
+        DRAFT => is_same,
+        _ => false,
+    };
+    if is_known && is_function {
+        return None;
+    }
+    // The author of the program chose the names: control characters in them must not reach a terminal.
+    let import = format!("{}.{}", module.escape_debug(), name.escape_debug());
+    Some(match module {
+        DRAFT => {
+            format!("{import} (of a draft of WASI from 2019, in which this call was another; build the program anew)")
+        }
+        _ => import,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_text(text: &str, max_memory: Option<u64>) -> Result<(), LoadError> {
+        let wasm = wat::parse_str(text).unwrap();
+        let kind = if text.starts_with("(component") { Kind::Component } else { Kind::Module };
+        check(&wasm, kind, max_memory)
+    }
+
+    #[test]
+    fn check_names_unknown_imports_before_a_missing_entry_point() {
+        for (text, expected) in [
+            ("(module (import \"env\" \"f\" (func)))", "env.f"),
+            ("(module (import \"wasi_snapshot_preview1\" \"fd_wrote\" (func)))", "wasi_snapshot_preview1.fd_wrote"),
+            ("(module (import \"wasi_unstable\" \"fd_seek\" (func)))", "draft of WASI"),
+            ("(module (import \"wasi_snapshot_preview1\" \"fd_read\" (memory 1)))", "fd_read"),
+            ("(component (import \"wasi:http/types@0.2.0\" (instance)))", "wasi:http/types"),
+            ("(component (import \"f\" (func)))", "f"),
+            ("(module)", "_start"),
+            ("(module (memory (export \"_start\") 1))", "_start"),
+            ("(component (core module (func (export \"_start\"))))", "wasi:cli/run"),
+        ] {
+            let error = check_text(text, None).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        for text in [
+            "(module (import \"wasi_unstable\" \"fd_write\" (func)) (func (export \"_start\")))",
+            "(module (func (export \"_start\")))",
+            "(component (import \"wasi:cli/stdin@0.2.0\" (instance)) (instance) (export \"wasi:cli/run@0.2.3\" (instance 1)))",
+        ] {
+            assert_eq!(check_text(text, None), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn check_compares_the_least_memory_with_the_limit() {
+        let text = "(module (memory 8192) (func (export \"_start\")))";
+        assert_eq!(check_text(text, Some(512 << 20)), Ok(()));
+        let error = check_text(text, Some(256 << 20)).unwrap_err();
+        assert_eq!(error, LoadError::MemoryLimit { needed: 512 << 20, limit: 256 << 20 });
+        assert!(error.to_string().contains("--memory"), "{error}");
+    }
+}
