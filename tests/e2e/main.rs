@@ -15,6 +15,7 @@ mod jobs;
 mod logs_and_events;
 mod mounts;
 mod path_calls;
+mod prebuilt;
 mod program_name;
 mod run_flags;
 mod schema;

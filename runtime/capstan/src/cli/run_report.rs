@@ -100,7 +100,10 @@ impl RunReport {
             }
             Outcome::FuelSpent { limit } => format!("{name} was killed: it used more than {limit} units of fuel"),
             Outcome::MemoryDenied { limit } => {
-                format!("{name} was killed: it needed more memory than {}; --memory raises it", format::size(*limit))
+                format!(
+                    "{name} failed: it needed more memory than {}; raise the limit with --memory",
+                    format::size(*limit)
+                )
             }
             Outcome::OutputCap { stream, limit } => {
                 format!("{name} was killed: it wrote more than {} to {stream}", format::size(*limit))
@@ -163,7 +166,7 @@ mod tests {
         check(
             Outcome::MemoryDenied { limit: 64 << 20 },
             137,
-            Some("wc was killed: it needed more memory than 64.0 MiB; --memory raises it"),
+            Some("wc failed: it needed more memory than 64.0 MiB; raise the limit with --memory"),
         );
         check(
             Outcome::OutputCap { stream: OutputStream::Stderr, limit: 10 },
