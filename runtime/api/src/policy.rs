@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::policy::{Evaluation, PolicyRequest, Verdict, with_suggestion};
+use capstan_core::policy::{Evaluation, PolicyRequest, Verdict};
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -28,10 +28,9 @@ struct CheckRequest {
 /// `POST /policy/check`: returns the policy that a job would get, and the rules that deny or reduce what it requests.
 pub(super) async fn check(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
+    request.reject_encoded_body()?;
     let body = request_body::read_to_end(request.body, MAX_BODY, &state.settings.http_limits).await?;
-    let requested: CheckRequest = serde_json::from_slice(&body).map_err(|error| {
-        Error::bad_request(format!("cannot parse the body: {}", with_suggestion(&error.to_string())))
-    })?;
+    let requested: CheckRequest = request_body::parse_json(&body)?;
     let handler = state.engine.resolve(&requested.handler)?;
     let Evaluation { policy, findings } =
         state.engine.ceiling().evaluate(handler.name().as_str(), handler.handler().policy_request(), &requested.policy);

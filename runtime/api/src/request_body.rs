@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use capstan_core::policy;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::error::Error;
 use super::http_limits::HttpLimits;
+
+/// The byte order mark that some editors and shells write before UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Why a body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +52,16 @@ pub(super) async fn read_to_end(body: Incoming, limit: u64, limits: &HttpLimits)
         bytes.extend_from_slice(&piece?);
     }
     Ok(bytes.freeze())
+}
+
+/// Parses a body in JSON, which may begin with a byte order mark.
+///
+/// # Errors
+/// [`Error`], 400, with what is wrong and where.
+pub(super) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body.strip_prefix(BOM).unwrap_or(body)).map_err(|error| {
+        Error::bad_request(format!("cannot parse the body: {}", policy::with_suggestion(&error.to_string())))
+    })
 }
 
 /// Streams the data of a body. The stream ends with a [`BodyError`] where the body exceeds `limit` bytes or is too slow.

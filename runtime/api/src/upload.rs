@@ -33,6 +33,7 @@ impl Upload {
     /// - 422 for an invalid manifest
     /// - 429 where too many large bodies are being read
     pub(super) async fn read(state: &Arc<ApiState>, request: Request) -> Result<Self, Error> {
+        request.reject_encoded_body()?;
         let limit = state.settings.max_upload;
         if request.content_length().is_some_and(|length| length > limit) {
             return Err(Error::too_large(limit));

@@ -41,6 +41,8 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] with the line, the column and the text in question.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        // Some editors write a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let manifest: Self =
             toml::from_str(text).map_err(|error| ManifestError(policy::with_suggestion(&error.to_string())))?;
         if manifest.argv0.as_ref().is_some_and(|argv0| argv0.contains('\0')) {
@@ -55,6 +57,12 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parse_manifest_skips_byte_order_mark() {
+        let manifest = Manifest::parse("\u{feff}description = \"x\"").unwrap();
+        assert_eq!(manifest.description.as_deref(), Some("x"));
+    }
 
     #[test]
     fn parse_manifest_reads_every_section() {

@@ -189,6 +189,11 @@ async fn job_body_may_have_a_mark_and_line_breaks_but_no_compression() {
     // A prefix of the id names the job.
     assert_eq!(client.get(&format!("/v1/jobs/{}/logs", &id[..8])).send().await.text(), "abcdef");
     client.get("/v1/jobs/0000000").send().await.error(404, "unknown_job");
+    let marked = format!("\u{feff}{}", json!({"handler": "cat"}));
+    assert_eq!(client.post("/v1/policy/check").body(marked).send().await.json()["allowed"], true);
+    let reply =
+        client.put("/v1/handlers/gz", vec![0x1f, 0x8b]).header("content-encoding", "gzip").send_until_cut().await;
+    reply.error(415, "unsupported_encoding");
     let reply =
         client.post("/v1/jobs").header("content-encoding", "gzip").body(vec![0x1f, 0x8b]).send_until_cut().await;
     assert!(reply.error(415, "unsupported_encoding").contains("gzip"));

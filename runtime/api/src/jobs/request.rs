@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use capstan_core::env::Env;
-use capstan_core::policy::{self, PolicyRequest};
+use capstan_core::policy::PolicyRequest;
 use capstan_engine::job::{CommandLine, IdempotencyKey};
 use futures_util::StreamExt as _;
 use hyper::header::CONTENT_TYPE;
@@ -22,9 +22,6 @@ use super::super::state::ApiState;
 const MAX_BODY: u64 = 4 << 20;
 /// Bytes of the longest body that is read without a slot. Larger bodies, and those of unknown length, share the slots of uploads.
 const MAX_SMALL_BODY: u64 = 64 << 10;
-
-/// The byte order mark that some editors and shells write before UTF-8.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A job to be submitted.
 #[derive(Debug)]
@@ -111,10 +108,7 @@ impl JobRequest {
 /// Parses the JSON of a job. `stdin` is what follows it, if the body has that form, and `header` is the key in the head of the request.
 fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -> Result<JobRequest, Error> {
     let digest = Sha256::new().chain_update(body).chain_update(stdin.as_deref().unwrap_or_default()).finalize();
-    let text = body.strip_prefix(BOM).unwrap_or(body);
-    let json: JobJson = serde_json::from_slice(text).map_err(|error| {
-        Error::bad_request(format!("cannot parse the body: {}", policy::with_suggestion(&error.to_string())))
-    })?;
+    let json: JobJson = request_body::parse_json(body)?;
     let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
         (None, None, false) if let Some(stdin) = stdin => StdinSource::Inline(stdin),
         _ if stdin.is_some_and(|stdin| !stdin.is_empty()) => {

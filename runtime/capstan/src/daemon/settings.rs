@@ -112,7 +112,7 @@ impl Settings {
                 let text =
                     files::read_config(path).map_err(|source| SettingsError::Read { path: path.clone(), source })?;
                 let reason = |error: toml::de::Error| with_suggestion(&error.to_string());
-                toml::from_str(&text)
+                toml::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
                     .map_err(|error| SettingsError::Parse { path: path.clone(), reason: reason(error) })?
             }
         };
