@@ -58,6 +58,12 @@ async fn run_passes_streams_args_and_env() {
 }
 
 #[tokio::test]
+async fn run_of_composed_components_has_a_memory_for_each() {
+    let run = command().file("chain.wasm", guests::composed::CHAIN).args(["run", "chain.wasm"]);
+    run.run().await.assert_exit_code(0);
+}
+
+#[tokio::test]
 async fn run_streams_stdin() {
     let mut running = command().file("cat.wasm", guests::run::CAT).args(["run", "-i", "cat.wasm"]).spawn();
     running.feed(b"one\n").await;

@@ -27,6 +27,11 @@ async fn resource() {
     assert_succeeds(guests::composed::RESOURCE).await;
 }
 
+#[tokio::test]
+async fn chain() {
+    assert_succeeds(guests::composed::CHAIN).await;
+}
+
 /// The memories of the components are several, but the program uses no module with more than one.
 #[tokio::test]
 async fn module_with_several_memories_is_still_rejected_without_the_feature() {

@@ -16,7 +16,7 @@ use wasmtime::{
 
 use super::bulk_memory;
 use super::config::Config;
-use super::limiter::MAX_TABLE_BYTES_PER_RUN;
+use super::limiter::{MAX_MEMORIES_PER_RUN, MAX_TABLE_BYTES_PER_RUN};
 
 /// The full version of wasmtime. Its artifacts contain only the major version, although patch releases fix code generation.
 pub const WASMTIME_VERSION: &str = "48.0.8";
@@ -141,7 +141,8 @@ pub(super) fn pooling_engine(config: &Config) -> Result<Engine> {
     pool.total_component_instances(runs)
         .total_core_instances(runs.saturating_mul(8).max(INSTANCES_PER_RUN))
         .max_core_instances_per_component(INSTANCES_PER_RUN)
-        .total_memories(runs.saturating_mul(2))
+        // Components that were linked from several have a memory each.
+        .total_memories(runs.saturating_mul(2).max(u32::try_from(MAX_MEMORIES_PER_RUN).unwrap_or(u32::MAX)))
         .total_tables(runs.saturating_mul(4).max(INSTANCES_PER_RUN))
         .max_tables_per_module(MAX_TABLES_PER_MODULE)
         // A slot has room for the largest table that the limiter allows, so that a guest reaches the limit and not the end of the slot.
