@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use capstan_tests::{Client, Daemon, Setup, eventually, guests, modules};
 use rustix::process::Signal;
