@@ -43,6 +43,9 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] if the kernel does not provide the address space or the threads.
     pub fn new(config: Config) -> Result<Self, SandboxError> {
+        // A guest that exits does so by an error, and with RUST_BACKTRACE=1 each error would capture where in the host it was made, which takes
+        // longer than a short run. Backtraces of guests and of panics are not affected.
+        wasmtime::error::disable_backtrace();
         let engine = profile::pooling_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let engines = ProfileEngines::new(engine.clone(), config.stack)
             .map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
