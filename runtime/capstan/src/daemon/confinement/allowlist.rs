@@ -2,8 +2,9 @@
 //!
 //! The rule for a file names its directory, because a file that is replaced, as certificates are, is a different file for the kernel.
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use capstan_confinement::{Access, NETWORK, Rule, Rules};
 use capstan_core::mount;
@@ -59,6 +60,15 @@ pub(super) fn daemon_rules(settings: &Settings, config: Option<&Path>) -> Rules 
         allowlist.file("the configuration", path);
     }
     allowlist.0
+}
+
+/// Returns where the debug information of `program` may be, if it is apart: beside the program, in `.debug` there, and below
+/// `/usr/lib/debug`. Backtraces and profiles need it.
+fn debug_files(program: &Path) -> [PathBuf; 3] {
+    let directory = program.parent().unwrap_or(Path::new("/"));
+    let name = [program.file_name().unwrap_or_default(), OsStr::new(".debug")].join(OsStr::new(""));
+    let system = Path::new("/usr/lib/debug").join(directory.strip_prefix("/").unwrap_or(directory));
+    [directory.join(&name), directory.join(".debug").join(&name), system.join(&name)]
 }
 
 /// Collects rules.
@@ -139,6 +149,9 @@ impl Allowlist {
         self.add("the program", Path::new("/proc/self/exe"), Access::EXECUTE);
         self.add("the list of libraries", Path::new("/etc/ld.so.cache"), Access::READ_FILES);
         let program = files::resolve(Path::new("/proc/self/exe"));
+        for path in program.iter().flat_map(|program| debug_files(program)) {
+            self.add("the debug information of the program", &path, Access::READ_FILES);
+        }
         for library in procfs::executed_files().iter().filter(|file| Some(*file) != program.as_ref()) {
             self.parent("libraries", library, Access::EXECUTE);
         }
