@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use capstan_core::units;
 use capstan_engine::engine::Engine;
 use capstan_engine::events::{Event, Events, Filter, Item, Subscription};
 use hyper::body::Frame;
@@ -17,7 +18,7 @@ use serde_json::json;
 use super::body::{self, Body};
 use super::disconnect::{Client, FrameSender};
 use super::error::Error;
-use super::query::{self, Parameters};
+use super::query::Parameters;
 use super::request::Request;
 use super::state::ApiState;
 use super::timeouts::{self, ResponseKind};
@@ -144,7 +145,10 @@ async fn send_events(engine: Engine, mut subscription: Subscription, selection: 
 
 impl Position {
     fn parse(text: &str, now: Timestamp) -> Option<Self> {
-        text.parse().map(Self::Number).ok().or_else(|| query::parse_time(text, now).map(Self::Time))
+        if units::is_unix_time(text) {
+            return units::time(text, now).map(Self::Time);
+        }
+        text.parse().map(Self::Number).ok().or_else(|| units::time(text, now).map(Self::Time))
     }
 }
 

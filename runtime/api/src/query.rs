@@ -77,7 +77,7 @@ impl Parameters {
     /// # Errors
     /// [`Error`], 400, for a value that is neither a time nor a duration.
     pub(super) fn time(&self, key: &str) -> Result<Option<Timestamp>, Error> {
-        self.parse_value(key, TIME, |value| parse_time(value, Timestamp::now()))
+        self.parse_value(key, TIME, |value| units::time(value, Timestamp::now()))
     }
 
     /// Returns the value of `key` as a duration.
@@ -89,14 +89,9 @@ impl Parameters {
     }
 }
 
-/// What [`parse_time`] accepts.
+/// What [`units::time`] accepts.
 const TIME: &str = "a time such as 2026-01-31T12:00:00Z, a Unix time of 10 digits or more such as 1769860800, or how long ago that was, such \
                     as 10m or 90 (seconds)";
-
-/// Parses a time in RFC 3339 or since 1970, or a duration before `now`.
-pub(super) fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
-    units::time(text, now)
-}
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_time_accepts_time_and_duration_before_now() {
+    fn time_accepts_time_and_duration_before_now() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("2026-01-31T12:00:00.5Z", "2026-01-31T12:00:00.5Z"),
@@ -139,10 +134,10 @@ mod tests {
             ("10m", "2026-01-01T23:50:00Z"),
             ("90", "2026-01-01T23:58:30Z"),
         ] {
-            assert_eq!(parse_time(text, now).map(|time| time.to_string()).as_deref(), Some(expected), "{text}");
+            assert_eq!(units::time(text, now).map(|time| time.to_string()).as_deref(), Some(expected), "{text}");
         }
         for text in ["", "soon", "-5m", "2026-01-31", "1e30", "9999999y"] {
-            assert_eq!(parse_time(text, now), None, "{text}");
+            assert_eq!(units::time(text, now), None, "{text}");
         }
     }
 }

@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
@@ -54,10 +53,6 @@ pub(super) struct TimeoutTracker {
     limits: HttpLimits,
     peer: Arc<Peer>,
     progress: Mutex<ConnectionProgress>,
-    /// How many responses are not finished.
-    active_responses: AtomicUsize,
-    /// Whether all responses so far are finished and written. What hyper writes then is its own.
-    is_between_responses: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -67,6 +62,8 @@ struct ConnectionProgress {
     phase_started: Instant,
     is_http2: bool,
     responses: HashMap<u64, ResponseProgress>,
+    /// Whether all responses so far are finished and written. What hyper writes then is its own.
+    is_between_responses: bool,
     next_id: u64,
 }
 
@@ -95,15 +92,10 @@ impl TimeoutTracker {
             phase_started: Instant::now(),
             is_http2: false,
             responses: HashMap::new(),
+            is_between_responses: true,
             next_id: 0,
         };
-        Arc::new(Self {
-            limits,
-            peer,
-            progress: Mutex::new(progress),
-            active_responses: AtomicUsize::new(0),
-            is_between_responses: AtomicBool::new(true),
-        })
+        Arc::new(Self { limits, peer, progress: Mutex::new(progress) })
     }
 
     pub(super) fn limits(&self) -> &HttpLimits {
@@ -112,14 +104,13 @@ impl TimeoutTracker {
 
     /// Returns whether no response is in progress, over HTTP/1.1.
     pub(super) fn is_between_responses(&self) -> bool {
-        self.is_between_responses.load(Ordering::Relaxed)
+        self.progress().is_between_responses
     }
 
     /// Records that everything is written that hyper had to write.
     pub(super) fn record_flush(&self) {
-        if self.active_responses.load(Ordering::Relaxed) == 0 {
-            self.is_between_responses.store(true, Ordering::Relaxed);
-        }
+        let mut progress = self.progress();
+        progress.is_between_responses = progress.responses.is_empty();
     }
 
     /// Records that the connection speaks HTTP/2, where input is not always a request, and heads may arrive between responses.
@@ -150,9 +141,8 @@ impl TimeoutTracker {
 
     /// Starts a response, which lasts until the returned value and the body made with it are dropped.
     pub(super) fn start_response(self: &Arc<Self>) -> ActiveResponse {
-        self.active_responses.fetch_add(1, Ordering::Relaxed);
-        self.is_between_responses.store(false, Ordering::Relaxed);
         let mut progress = self.progress();
+        progress.is_between_responses = false;
         let id = progress.next_id;
         progress.next_id += 1;
         let response = ResponseProgress { kind: ResponseKind::Complete, last_frame: None, wants_frame: true };
@@ -250,7 +240,6 @@ impl ActiveResponse {
 
 impl Drop for ActiveResponse {
     fn drop(&mut self) {
-        self.tracker.active_responses.fetch_sub(1, Ordering::Relaxed);
         let mut progress = self.tracker.progress();
         progress.responses.remove(&self.id);
         if progress.responses.is_empty() {

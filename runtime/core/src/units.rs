@@ -45,13 +45,19 @@ pub fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() >= UNIX_TIME_DIGITS && is_number(whole) && is_number(fraction) {
+    if is_unix_time(text) {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let nanos = format!("{fraction:0<9.9}").parse().ok()?;
         return Timestamp::new(whole.parse().ok()?, nanos).ok();
     }
     now.checked_sub(duration(text).ok()?).ok()
+}
+
+/// Returns whether [`time`] takes `text` for seconds since 1970, and not for how long ago it was.
+pub fn is_unix_time(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    whole.len() >= UNIX_TIME_DIGITS && is_number(whole) && is_number(fraction)
 }
 
 /// Parses a time limit: a [`duration`] other than 0, under which nothing could run.

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd as _;
 use capstan_core::mount::{Access, Quota};
 use capstan_core::outcome::OutputStream;
 use capstan_engine::handler::Call;
-use wasmtime::{Engine, Result, Store};
+use wasmtime::{Caller, Engine, Extern, Memory, Result, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
@@ -116,6 +116,17 @@ impl Host {
 
     pub(super) fn limiter_mut(&mut self) -> &mut Limiter {
         &mut self.limiter
+    }
+}
+
+/// Returns the memory of the module that makes a call of preview 1.
+///
+/// # Errors
+/// If it exports none.
+pub(super) fn exported_memory(caller: &mut Caller<'_, Host>) -> Result<Memory> {
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => Ok(memory),
+        _ => wasmtime::bail!("missing required memory export"),
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
     ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
 
 /// The interfaces of WASI 0.2 that there are.
-pub(super) const INTERFACES: [&str; 28] = [
+pub(super) const INTERFACES: [&str; 27] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -90,7 +90,6 @@ pub(super) const INTERFACES: [&str; 28] = [
     "wasi:sockets/tcp-create-socket",
     "wasi:sockets/udp",
     "wasi:sockets/udp-create-socket",
-    "wasi:cli/run",
 ];
 
 /// What the parser has found so far.

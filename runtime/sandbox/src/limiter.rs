@@ -53,14 +53,12 @@ impl Limiter {
     /// Counts `additional` bytes and returns `true`, or returns `false` if they exceed the limit.
     fn try_grow(&mut self, additional: usize) -> bool {
         let additional = u64::try_from(additional).unwrap_or(u64::MAX);
-        let held = self.held.saturating_add(additional);
-        if held > self.limit {
-            self.denied = Some(self.limit);
-            return false;
+        let has_room = self.has_room_for(additional);
+        if has_room {
+            self.held += additional;
+            self.usage.memory_peak.raise_to(self.held);
         }
-        self.held = held;
-        self.usage.memory_peak.raise_to(held);
-        true
+        has_room
     }
 }
 

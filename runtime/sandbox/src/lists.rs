@@ -4,16 +4,19 @@
 //! the memory of the guest, which are not copied, and copies no more than a call can use. What a call cannot use at all is an error that
 //! POSIX has for it.
 
+use std::error::Error;
+
 use wasmtime::component::{Linker, LinkerInstance, Resource, WasmList, WasmStr};
 use wasmtime::{Result, StoreContextMut};
+use wasmtime_wasi::TrappableError;
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, Host as _, HostDescriptor as _, NewTimestamp, OpenFlags, PathFlags,
+    DescriptorFlags, ErrorCode, HostDescriptor as _, NewTimestamp, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::bindings::io::poll::Host as _;
 use wasmtime_wasi::p2::bindings::io::streams::{self, HostOutputStream as _, StreamError};
-use wasmtime_wasi::p2::{DynOutputStream, DynPollable, FsResult, StreamResult};
+use wasmtime_wasi::p2::{DynOutputStream, DynPollable, StreamResult};
 
 use super::disk::filesystem;
 use super::host::Host;
@@ -62,7 +65,7 @@ macro_rules! shadow_path_calls {
                 Box::new(async move {
                     let Some(path) = read_path(&store, &path)? else { return Ok((Err(ErrorCode::NameTooLong),)) };
                     let result = filesystem(store.data_mut()).$call(fd, $($before,)* path, $($after,)*).await;
-                    to_guest(store, result)
+                    to_guest(result)
                 })
             },
         )?;
@@ -96,7 +99,7 @@ fn shadow_paths(instance: &mut LinkerInstance<'_, Host>) -> Result<()> {
                     return Ok((Err(ErrorCode::NameTooLong),));
                 };
                 let result = filesystem(store.data_mut()).link_at(from, flags, from_path, to, to_path).await;
-                to_guest(store, result)
+                to_guest(result)
             })
         },
     )?;
@@ -109,7 +112,7 @@ fn shadow_paths(instance: &mut LinkerInstance<'_, Host>) -> Result<()> {
                     return Ok((Err(ErrorCode::NameTooLong),));
                 };
                 let result = filesystem(store.data_mut()).rename_at(from, from_path, to, to_path).await;
-                to_guest(store, result)
+                to_guest(result)
             })
         },
     )?;
@@ -121,7 +124,7 @@ fn shadow_paths(instance: &mut LinkerInstance<'_, Host>) -> Result<()> {
                     return Ok((Err(ErrorCode::NameTooLong),));
                 };
                 let result = filesystem(store.data_mut()).symlink_at(fd, target, path).await;
-                to_guest(store, result)
+                to_guest(result)
             })
         },
     )
@@ -134,7 +137,7 @@ fn shadow_writes(linker: &mut Linker<Host>) -> Result<()> {
             Box::new(async move {
                 let bytes = read_bytes(&store, &bytes, MAX_WRITE);
                 let result = filesystem(store.data_mut()).write(fd, bytes, offset).await;
-                to_guest(store, result)
+                to_guest(result)
             })
         },
     )?;
@@ -176,14 +179,13 @@ fn read_bytes(store: &StoreContextMut<'_, Host>, bytes: &WasmList<u8>, max: usiz
     bytes[..bytes.len().min(max)].to_vec()
 }
 
-/// Converts the result of a call to what the guest gets, or to a trap.
-fn to_guest<T>(
-    mut store: StoreContextMut<'_, Host>,
-    result: FsResult<T>,
-) -> Result<(std::result::Result<T, ErrorCode>,)> {
+/// Converts the result of a call to what the guest gets, or to a trap, which ends the run.
+pub(super) fn to_guest<T, E: Error + Send + Sync + 'static>(
+    result: std::result::Result<T, TrappableError<E>>,
+) -> Result<(std::result::Result<T, E>,)> {
     match result {
         Ok(value) => Ok((Ok(value),)),
-        Err(error) => Ok((Err(filesystem(store.data_mut()).convert_error_code(error)?),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
     }
 }
 

@@ -176,6 +176,8 @@ async fn times_are_accepted_in_every_form() {
         let jobs = client.get("/v1/jobs").query("since", since).send().await.json();
         assert_eq!(jobs["jobs"].as_array().unwrap().len(), count, "{since}");
     }
+    let events = client.get("/v1/events").query("since", "1000000000").query("until", "0s").send().await;
+    assert!(events.text().contains("job.start"), "a number of ten digits is a time, and not an event: {events:?}");
     client.get("/v1/jobs").query("since", "soon").send().await.error(400, "bad_request");
 }
 

@@ -42,7 +42,9 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let cancel_on_disconnect = CancelOnDisconnect::new(job);
     let mut buffer = BytesMut::with_capacity(HEAD_BUFFER + 1);
-    if let Ok(Some(end)) = tokio::time::timeout(HEAD_DELAY, read_short_run(&mut stdout, &mut buffer, job)).await {
+    if let Ok(Some(end)) =
+        tokio::time::timeout(HEAD_DELAY, read_to_end(&mut stdout, &mut buffer, HEAD_BUFFER, job)).await
+    {
         return complete_response(buffer.freeze(), &end, &stdin_end);
     }
     if !stdin_end.is_cancelled() {
@@ -74,16 +76,8 @@ pub(super) async fn respond_http10(
 ) -> Result<Response<Body>, Error> {
     let _cancel_on_disconnect = CancelOnDisconnect::new(job);
     let mut buffer = BytesMut::new();
-    let reading = async {
-        while buffer.len() <= HTTP10_BUFFER {
-            if matches!(stdout.read_buf(&mut buffer).await, Ok(0) | Err(_)) {
-                return Some(job.wait().await);
-            }
-        }
-        None
-    };
     let end = tokio::select! {
-        end = reading => end,
+        end = read_to_end(&mut stdout, &mut buffer, HTTP10_BUFFER, job) => end,
         () = client.disconnected() => None,
     };
     match end {
@@ -92,11 +86,11 @@ pub(super) async fn respond_http10(
     }
 }
 
-/// Reads the output of a short run, and returns its end; `None` where the output exceeds the buffer.
+/// Reads the output of a run, and returns its end; `None` where the output exceeds `max` bytes.
 ///
 /// Cancel-safe: what was read is in `buffer`.
-async fn read_short_run(stdout: &mut Source, buffer: &mut BytesMut, job: &Job) -> Option<JobEnd> {
-    while buffer.len() <= HEAD_BUFFER {
+async fn read_to_end(stdout: &mut Source, buffer: &mut BytesMut, max: usize, job: &Job) -> Option<JobEnd> {
+    while buffer.len() <= max {
         // Reading a pipe does not fail.
         if matches!(stdout.read_buf(buffer).await, Ok(0) | Err(_)) {
             return Some(job.wait().await);

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bytes::BytesMut;
+use capstan_core::units;
 use capstan_engine::job::JobId;
 use clap::Args;
 use jiff::Timestamp;
@@ -12,9 +13,6 @@ use super::client::{Client, with_query};
 use super::error::CliError;
 use super::time_arg::TimeArg;
 use super::{format, output};
-
-/// The digits from which on a number is a time, and no longer the number of an event.
-const UNIX_TIME_DIGITS: usize = 10;
 
 /// The maximum length of a line of the response, in bytes.
 const MAX_LINE: usize = 1 << 20;
@@ -91,7 +89,7 @@ impl LineBuffer {
 
 /// Parses the number of an event, or a time, into the form that the API expects.
 fn parse_position(text: &str) -> Result<String, String> {
-    if text.len() < UNIX_TIME_DIGITS && text.parse::<u64>().is_ok() {
+    if !units::is_unix_time(text) && text.parse::<u64>().is_ok() {
         return Ok(text.to_owned());
     }
     text.parse::<TimeArg>().map(|time| time.to_string()).map_err(|error| format!("{error}, or the number of an event"))

@@ -122,8 +122,12 @@ async fn exchange(
     let stdin_error = StdinError::default();
     let request = run_request(name, body_with_stdin(&run_json(spec), stdin, stdin_error.clone()));
     let result = receive(client, request, job).await;
+    or_stdin_error(result, &stdin_error)
+}
+
+/// Returns the error of stdin if a request with [`body_with_stdin`] failed for it: that of the request says only that its body ended early.
+pub(super) fn or_stdin_error<T>(result: Result<T, CliError>, stdin_error: &StdinError) -> Result<T, CliError> {
     match stdin_error.get() {
-        // The error of the request says only that its body ended early. The error of stdin is the reason.
         Some(error) if result.is_err() => Err(CliError::Stdin(io::Error::new(error.kind(), error.to_string()))),
         _ => result,
     }

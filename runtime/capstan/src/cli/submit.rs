@@ -1,6 +1,5 @@
 //! `capstan run -d`: submits a background job.
 
-use std::io;
 use std::process::ExitCode;
 
 use capstan_engine::job::JobId;
@@ -55,12 +54,8 @@ async fn post(client: &Client, name: &str, spec: &JobSpec, stdin: Option<GuestSt
     let json = job_json(name, spec, stdin.is_none());
     let body = remote::body_with_stdin(&json, stdin.unwrap_or(GuestStdin::Empty), stdin_error.clone());
     let request = request(Method::POST, "/jobs").header(CONTENT_TYPE, RUN_MEDIA_TYPE).body(body);
-    let response = client.upload(request.expect("the path is fixed")).await;
-    let response = match stdin_error.get() {
-        // The error of the request says only that its body ended early. The error of stdin is the reason.
-        Some(error) => return Err(CliError::Stdin(io::Error::new(error.kind(), error.to_string()))),
-        None => response?,
-    };
+    let response = client.upload(request.expect("the path is fixed")).await.map_err(CliError::from);
+    let response = remote::or_stdin_error(response, &stdin_error)?;
     let submitted: Submitted = serde_json::from_value(response).map_err(|error| client.unexpected_response(&error))?;
     Ok(submitted.id)
 }

@@ -1,14 +1,14 @@
 //! [`poll_oneoff`] of preview 1, which advances the virtual clock of the guest when a sleep is over.
 
 use wasmtime::component::ResourceTableError;
-use wasmtime::{AsContextMut as _, Caller, Extern, Result};
+use wasmtime::{AsContextMut as _, Caller, Result};
 use wasmtime_wasi::HostMonotonicClock as _;
 use wasmtime_wasi::p1::types::Errno;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1 as _};
 use wiggle::GuestMemory;
 
 use super::VirtualClock;
-use crate::host::Host;
+use crate::host::{Host, exported_memory};
 
 /// Bytes of a subscription and of an event in the layout of preview 1.
 const SUBSCRIPTION_SIZE: usize = 48;
@@ -36,9 +36,7 @@ pub(crate) async fn poll_oneoff(
     count: i32,
     event_count: i32,
 ) -> Result<i32> {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        wasmtime::bail!("missing required memory export")
-    };
+    let memory = exported_memory(&mut caller)?;
     let fuel = caller.as_context_mut().hostcall_fuel();
     let (bytes, host) = memory.data_and_store_mut(&mut caller);
     host.wasi.set_hostcall_fuel(fuel);

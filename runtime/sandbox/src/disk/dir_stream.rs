@@ -18,8 +18,6 @@ pub(super) const PART_SIZE: usize = 128 << 10;
 const KERNEL_BUFFER_SIZE: usize = 32 << 10;
 /// How many positions a run may have in all its listings, 32 MiB. A guest that lists more entries gets an error.
 pub(super) const MAX_POSITIONS: usize = 4 << 20;
-/// Bytes of an entry before its name, in the layout of preview 1.
-const ENTRY_HEADER_SIZE: usize = 24;
 
 /// A directory that a guest lists.
 #[derive(Debug)]
@@ -92,22 +90,16 @@ pub(super) fn list(directory: &File, start: Start) -> io::Result<Part> {
         // A guest must not learn anything about the parent of a mount.
         let inode = if matches!(name, "." | "..") { own.st_ino } else { entry.ino() };
         let next = start.index + part.positions.len() as u64 + 1;
-        let header = [
-            &next.to_le_bytes()[..],
-            &inode_hash(own.st_dev, inode).to_le_bytes(),
-            &u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes(),
-            &[file_type(directory, &entry) as u8, 0, 0, 0],
-        ]
-        .concat();
-        debug_assert_eq!(header.len(), ENTRY_HEADER_SIZE);
-        let rest = start.room - part.bytes.len();
-        if header.len() + name.len() > rest {
-            if start.cuts {
-                part.bytes.extend(header.iter().chain(name.as_bytes()).take(rest));
-            }
+        let before = part.bytes.len();
+        part.bytes.extend(next.to_le_bytes());
+        part.bytes.extend(inode_hash(own.st_dev, inode).to_le_bytes());
+        part.bytes.extend(u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
+        part.bytes.extend([file_type(directory, &entry) as u8, 0, 0, 0]);
+        part.bytes.extend_from_slice(name.as_bytes());
+        if part.bytes.len() > start.room {
+            part.bytes.truncate(if start.cuts { start.room } else { before });
             return Ok(part);
         }
-        part.bytes.extend(header.iter().chain(name.as_bytes()));
         part.positions.push(entry.next_entry_cookie());
     }
     part.is_end = true;

@@ -27,6 +27,7 @@ use super::lookup::Lookup;
 use super::meter::{MeteredInput, MeteredOutput};
 use crate::handles;
 use crate::host::Host;
+use crate::lists::to_guest;
 use crate::open_files;
 
 /// The version that wasmtime-wasi defines. Guests that were built for older ones are linked to it.
@@ -37,9 +38,6 @@ const MAX_NAME: usize = 255;
 /// Bytes of the largest datagram, and the most datagrams that one call sends.
 const MAX_DATAGRAM: usize = 65_507;
 const MAX_DATAGRAMS: usize = 64;
-
-/// The return type of these functions.
-type GuestResult<T> = Result<(Result<T, ErrorCode>,)>;
 
 /// The functions that are replaced.
 const SHADOWED: [(&str, &str); 7] = [
@@ -87,11 +85,11 @@ fn shadow_lookup(linker: &mut Linker<Host>) -> Result<()> {
         |mut store: StoreContextMut<'_, Host>, (_, name): (Resource<NetworkResource>, WasmStr)| {
             let name = name.to_str(&store)?;
             if name.len() > MAX_NAME {
-                return to_guest_result(Err(ErrorCode::InvalidArgument.into()));
+                return to_guest(Err(ErrorCode::InvalidArgument.into()));
             }
             let name = name.into_owned();
             let host = store.data_mut();
-            to_guest_result(match Lookup::new(host.network()?, &name) {
+            to_guest(match Lookup::new(host.network()?, &name) {
                 Ok(lookup) => Ok(host.sockets().table.push(lookup)?),
                 Err(error) => Err(error.into()),
             })
@@ -115,7 +113,7 @@ fn shadow_creation(linker: &mut Linker<Host>) -> Result<()> {
         "create-tcp-socket",
         |mut store, (family,): (IpAddressFamily,)| {
             let host = store.data_mut();
-            to_guest_result(check_descriptors(host).and_then(|()| host.sockets().create_tcp_socket(family)))
+            to_guest(check_descriptors(host).and_then(|()| host.sockets().create_tcp_socket(family)))
         },
     )?;
     instance(linker, "udp-create-socket")?.func_wrap_async(
@@ -123,9 +121,9 @@ fn shadow_creation(linker: &mut Linker<Host>) -> Result<()> {
         |mut store, (family,): (IpAddressFamily,)| {
             Box::new(async move {
                 if let Err(error) = check_descriptors(store.data_mut()) {
-                    return to_guest_result(Err(error));
+                    return to_guest(Err(error));
                 }
-                to_guest_result(store.data_mut().sockets().create_udp_socket(family).await)
+                to_guest(store.data_mut().sockets().create_udp_socket(family).await)
             })
         },
     )
@@ -140,7 +138,7 @@ fn check_descriptors(host: &mut Host) -> SocketResult<()> {
 fn shadow_tcp(linker: &mut Linker<Host>) -> Result<()> {
     let mut tcp = instance(linker, "tcp")?;
     tcp.func_wrap("[method]tcp-socket.finish-connect", |mut store, (socket,): (Resource<TcpSocket>,)| {
-        to_guest_result(finish_connect(store.data_mut(), &socket))
+        to_guest(finish_connect(store.data_mut(), &socket))
     })
 }
 
@@ -172,7 +170,7 @@ fn shadow_udp(linker: &mut Linker<Host>) -> Result<()> {
             Box::new(async move {
                 let host = store.data_mut();
                 if let Err(error) = check_descriptors(host) {
-                    return to_guest_result(Err(error));
+                    return to_guest(Err(error));
                 }
                 let streams = HostUdpSocket::stream(&mut host.sockets(), socket, peer).await;
                 if let Ok((_, outgoing)) = &streams {
@@ -181,7 +179,7 @@ fn shadow_udp(linker: &mut Linker<Host>) -> Result<()> {
                     connected.remove(&outgoing.rep());
                     connected.extend(peer.map(|peer| (outgoing.rep(), SocketAddr::from(peer))));
                 }
-                to_guest_result(streams)
+                to_guest(streams)
             })
         },
     )?;
@@ -193,17 +191,17 @@ fn shadow_udp(linker: &mut Linker<Host>) -> Result<()> {
             for datagram in listed.iter(&mut store)?.take(MAX_DATAGRAMS) {
                 let datagram = datagram?;
                 if datagram.data.len() > MAX_DATAGRAM {
-                    return to_guest_result(Err(ErrorCode::DatagramTooLarge.into()));
+                    return to_guest(Err(ErrorCode::DatagramTooLarge.into()));
                 }
                 datagrams.push(datagram);
             }
-            to_guest_result(send(store.data_mut(), stream, datagrams))
+            to_guest(send(store.data_mut(), stream, datagrams))
         },
     )?;
     udp.func_wrap(
         "[method]incoming-datagram-stream.receive",
         |mut store, (stream, max): (Resource<IncomingDatagramStream>, u64)| {
-            to_guest_result(receive(store.data_mut(), stream, max))
+            to_guest(receive(store.data_mut(), stream, max))
         },
     )
 }
@@ -261,12 +259,4 @@ fn receive(host: &mut Host, stream: Resource<IncomingDatagramStream>, max: u64) 
 fn count_allowed(network: &Network, sizes: impl Iterator<Item = usize>) -> usize {
     let mut remaining = network.remaining();
     sizes.take_while(|size| remaining.checked_sub(*size).inspect(|rest| remaining = *rest).is_some()).count()
-}
-
-/// Converts a result to what the guest gets, or to a trap, which ends the run.
-fn to_guest_result<T>(result: SocketResult<T>) -> GuestResult<T> {
-    match result {
-        Ok(value) => Ok((Ok(value),)),
-        Err(error) => Ok((Err(error.downcast()?),)),
-    }
 }

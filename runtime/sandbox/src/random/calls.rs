@@ -1,13 +1,13 @@
 //! The calls that return random bytes, whatever their number.
 
 use wasmtime::component::Linker as ComponentLinker;
-use wasmtime::{Caller, Extern, Result, StoreContextMut};
+use wasmtime::{Caller, Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::random::insecure::Host as _;
 use wasmtime_wasi::p2::bindings::random::random::Host as _;
 use wasmtime_wasi::random::{WasiRandomCtx, WasiRandomView as _};
 
 use super::PIECE_SIZE;
-use crate::host::Host;
+use crate::host::{Host, exported_memory};
 
 /// The interfaces in the version that wasmtime-wasi defines.
 const RANDOM: &str = "wasi:random/random@0.2.12";
@@ -15,9 +15,7 @@ const INSECURE: &str = "wasi:random/insecure@0.2.12";
 
 /// `random_get` of preview 1. wasmtime-wasi generates all bytes at once, so it has a limit on their number.
 pub(crate) async fn random_get(mut caller: Caller<'_, Host>, address: i32, length: i32) -> Result<i32> {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        wasmtime::bail!("missing required memory export")
-    };
+    let memory = exported_memory(&mut caller)?;
     let (bytes, host) = memory.data_and_store_mut(&mut caller);
     let start = address.cast_unsigned() as usize;
     let buffer = start.checked_add(length.cast_unsigned() as usize).and_then(|end| bytes.get_mut(start..end));

@@ -33,6 +33,14 @@ impl Piece {
         Self(vec![0; (LIST_SIZE + length) as usize])
     }
 
+    /// Creates a piece with a copy of `source`.
+    fn copy_of(memory: &GuestMemory<'_>, source: GuestPtr<[u8]>) -> Answer<Self> {
+        let mut piece = Vec::with_capacity((LIST_SIZE + source.len()) as usize);
+        piece.extend([0; LIST_SIZE as usize]);
+        piece.extend_from_slice(&memory.as_cow(source)?);
+        Ok(Self(piece))
+    }
+
     /// Makes the list of buffers have one of `length` bytes, and returns the memory.
     fn memory(&mut self, length: u32) -> GuestMemory<'_> {
         let list = [LIST_SIZE.to_le_bytes(), length.to_le_bytes()].concat();
@@ -63,10 +71,11 @@ impl Host {
         if self.stdio.is_nonblocking(fd) && u32::from(fd) == 0 {
             stdio::check_readable(&self.stdin)?;
         }
-        let read = match buffer.len() {
-            ..=MAX_WHOLE if offset.is_none() => self.read_whole(memory, fd, buffers, offset).await?,
-            ..=MAX_AT_OFFSET => self.read_whole(memory, fd, buffers, offset).await?,
-            _ => self.read_pieces(memory, fd, buffer, offset).await?,
+        let max_whole = if offset.is_some() { MAX_AT_OFFSET } else { MAX_WHOLE };
+        let read = if buffer.len() <= max_whole {
+            self.read_whole(memory, fd, buffers, offset).await?
+        } else {
+            self.read_pieces(memory, fd, buffer, offset).await?
         };
         if let Some((ledger, handle)) = self.mount_of(fd) {
             ledger.count_operation(handle.mount);
@@ -137,13 +146,11 @@ impl Host {
             return self.write_admitted(memory, fd, buffers, buffer, offset).await;
         }
         let is_file = self.mount_of(fd).is_some();
-        let mut piece = Piece::new(PIECE_SIZE);
         let mut done = 0;
         while done < buffer.len() {
             let length = PIECE_SIZE.min(buffer.len() - done);
             let source = buffer.get_range(done..done + length).ok_or(Errno::Fault)?;
-            piece.0.truncate(LIST_SIZE as usize);
-            piece.0.extend(memory.as_cow(source)?.iter());
+            let mut piece = Piece::copy_of(memory, source)?;
             let at = offset.map(|offset| offset.saturating_add(done.into()));
             self.refill_copies();
             let whole = GuestPtr::new((LIST_SIZE, length));
@@ -175,8 +182,7 @@ impl Host {
         } else {
             let length = admitted.min(PIECE_SIZE);
             let source = buffer.get_range(0..length).ok_or(Errno::Fault)?;
-            let mut piece = Piece(vec![0; LIST_SIZE as usize]);
-            piece.0.extend(memory.as_cow(source)?.iter());
+            let mut piece = Piece::copy_of(memory, source)?;
             self.write_whole(&mut piece.memory(length), fd, Piece::list(), offset).await
         };
         let written = self.record_failure(fd, DiskResource::Bytes, written).await?;
