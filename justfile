@@ -50,6 +50,9 @@ e2e *args: jobs
 bench *args: build jobs
     cargo bench --profile dev --package capstan --bench requests {{ args }}
 
+# Compare two tables that `./just bench save=NAME` has saved, for example `./just bench-compare before after`.
+bench-compare before after: (bench "compare" before after)
+
 # Run 200,000 jobs of all kinds, and check that memory, files and threads do not grow.
 soak *args: build jobs
     cargo bench --profile dev --package capstan --bench soak {{ args }}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 mod attach;
+mod cache;
 mod commands;
 mod detached;
 mod dir_paths;

@@ -13,6 +13,7 @@ const OPEN_PATHS: &[&str] = &[
     "capstan/src/daemon/files.rs",
     "capstan/src/daemon/procfs.rs",
     "listen/src/listener/socket_file.rs",
+    "sandbox/src/compile_child/threads.rs",
     // Opens only "." below a directory that the guest has.
     "sandbox/src/disk/dir_stream.rs",
 ];

@@ -19,7 +19,7 @@ use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use crate::tls::{self, Authority, Leaf};
-use crate::{Address, Client, TIMEOUT, eventually};
+use crate::{Address, Client, TIMEOUT, eventually, guests};
 
 /// The user id of `nobody`, who owns no files.
 const NOBODY: u32 = 65_534;
@@ -443,4 +443,6 @@ pub(crate) fn started<T>(start: impl FnOnce() -> T) -> T {
 pub(crate) fn clean_environment(command: &mut Command, home: &Path) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.env_clear().env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home).env("XDG_STATE_HOME", home);
+    // All commands share a cache of compiled code, as those of a user do.
+    command.env("CAPSTAN_CACHE", guests::target().join("tmp/code-cache"));
 }

@@ -15,8 +15,12 @@ pub fn compiled(name: &str) -> Vec<u8> {
 
 /// Returns the path from which [`compiled`] reads a guest.
 pub fn compiled_path(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("guests").join(format!("{name}.wasm"))
+    target().join("guests").join(format!("{name}.wasm"))
+}
+
+/// Returns the directory of everything that is built.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Returns the root of the repository.

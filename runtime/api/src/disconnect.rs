@@ -74,7 +74,9 @@ impl CancelOnDisconnect {
 
 impl Drop for CancelOnDisconnect {
     fn drop(&mut self) {
-        self.0.cancel(CancelledBy::Client);
+        if self.0.end().is_none() {
+            self.0.cancel(CancelledBy::Client);
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use capstan_engine::job::JobId;
 use hyper::Response;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 
 /// The header with the id of the job.
-pub(super) const JOB: &str = "capstan-job";
+pub(super) const JOB: HeaderName = HeaderName::from_static("capstan-job");
 /// The header or trailer with the kind of the outcome.
-pub(super) const OUTCOME: &str = "capstan-outcome";
+pub(super) const OUTCOME: HeaderName = HeaderName::from_static("capstan-outcome");
 /// The header or trailer with the exit code that a shell would see.
-pub(super) const EXIT_CODE: &str = "capstan-exit-code";
+pub(super) const EXIT_CODE: HeaderName = HeaderName::from_static("capstan-exit-code");
 
 /// The value of `Upgrade` for a WebSocket.
 pub(super) const WEBSOCKET: &str = "websocket";
@@ -18,7 +18,7 @@ pub(super) const WEBSOCKET_VERSION: &str = "13";
 
 /// Returns the id of a job as the value of a header.
 pub(super) fn job_id(job: JobId) -> HeaderValue {
-    HeaderValue::from_str(&job.to_string()).expect("an id is hexadecimal")
+    HeaderValue::from_bytes(&job.to_hex()).expect("an id is hexadecimal")
 }
 
 /// Sets [`JOB`] of a response.

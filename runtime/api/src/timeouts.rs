@@ -9,7 +9,6 @@
 //!                           └─ each response: frame handed over ──▶ next frame requested ──▶ …
 //! ```
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -61,7 +60,8 @@ struct ConnectionProgress {
     phase: Phase,
     phase_started: Instant,
     is_http2: bool,
-    responses: HashMap<u64, ResponseProgress>,
+    /// Those that are not finished. HTTP/1.1 has one at a time, and HTTP/2 as many as it may have streams.
+    responses: Vec<ResponseProgress>,
     /// Whether all responses so far are finished and written. What hyper writes then is its own.
     is_between_responses: bool,
     next_id: u64,
@@ -77,6 +77,7 @@ enum Phase {
 
 #[derive(Debug)]
 struct ResponseProgress {
+    id: u64,
     kind: ResponseKind,
     /// When hyper was handed the last frame.
     last_frame: Option<Instant>,
@@ -91,7 +92,7 @@ impl TimeoutTracker {
             phase: Phase::Head,
             phase_started: Instant::now(),
             is_http2: false,
-            responses: HashMap::new(),
+            responses: Vec::new(),
             is_between_responses: true,
             next_id: 0,
         };
@@ -145,8 +146,8 @@ impl TimeoutTracker {
         progress.is_between_responses = false;
         let id = progress.next_id;
         progress.next_id += 1;
-        let response = ResponseProgress { kind: ResponseKind::Complete, last_frame: None, wants_frame: true };
-        progress.responses.insert(id, response);
+        let response = ResponseProgress { id, kind: ResponseKind::Complete, last_frame: None, wants_frame: true };
+        progress.responses.push(response);
         ActiveResponse { tracker: self.clone(), id }
     }
 
@@ -177,8 +178,8 @@ impl TimeoutTracker {
             return Some((timeout, progress.phase_started + duration));
         }
         let is_flushed = progress.is_http2 || self.peer.is_flushed();
-        let responses = progress.responses.values_mut();
-        let deadline = responses.filter_map(|response| response.deadline(limits, is_flushed, now)).min();
+        let deadline =
+            progress.responses.iter_mut().filter_map(|response| response.deadline(limits, is_flushed, now)).min();
         deadline.map(|deadline| (Timeout::Response, deadline))
     }
 
@@ -232,8 +233,9 @@ impl ActiveResponse {
     }
 
     fn update(&self, update: impl FnOnce(&mut ResponseProgress)) {
-        if let Some(progress) = self.tracker.progress().responses.get_mut(&self.id) {
-            update(progress);
+        let mut progress = self.tracker.progress();
+        if let Some(response) = progress.responses.iter_mut().find(|response| response.id == self.id) {
+            update(response);
         }
     }
 }
@@ -241,7 +243,7 @@ impl ActiveResponse {
 impl Drop for ActiveResponse {
     fn drop(&mut self) {
         let mut progress = self.tracker.progress();
-        progress.responses.remove(&self.id);
+        progress.responses.retain(|response| response.id != self.id);
         if progress.responses.is_empty() {
             let phase = if progress.phase == Phase::Closing { Phase::Closing } else { Phase::Idle };
             progress.enter(phase);

@@ -6,6 +6,9 @@
 //! (c) the same program as a component                    (f) /_ping beside them; (g) and (h): (f) and (e) with one client
 //! ```
 //!
+//! `ratios` compares the daemon with [reference servers](reference_server), `compile` and `cat` compare the command with others. Their figures,
+//! and those of `inside`, are printed as one table at the end. `save=NAME` saves it, and `compare A B` compares two saved tables.
+//!
 //! Other measurements, by name: `inside` is runs in this process, `overshoot` how far a run exceeds its limits, `bombs` the cost of programs
 //! that are expensive to compile, and `crowd` the memory of 10,000 guests that sleep. Without a name, all are measured.
 //!
@@ -22,8 +25,8 @@
     reason = "a benchmark reports by panicking, and reads its own process"
 )]
 
-#[path = "requests/bare_server.rs"]
-mod bare_server;
+#[path = "requests/commands.rs"]
+mod commands;
 #[path = "requests/compile_bombs.rs"]
 mod compile_bombs;
 #[path = "requests/in_process.rs"]
@@ -34,8 +37,16 @@ mod load;
 mod native;
 #[path = "requests/overshoot.rs"]
 mod overshoot;
+#[path = "requests/ratios.rs"]
+mod ratios;
+#[path = "requests/reference_server.rs"]
+mod reference_server;
+#[path = "requests/report.rs"]
+mod report;
 #[path = "requests/sleeping_guests.rs"]
 mod sleeping_guests;
+#[path = "requests/thinnest_run.rs"]
+mod thinnest_run;
 
 use std::time::Duration;
 
@@ -43,6 +54,7 @@ use capstan_tests::{Daemon, Exchange, Setup, guests};
 use tokio::runtime::Builder;
 
 use self::load::{Figures, Target};
+use self::report::Report;
 
 /// The number of rounds of each measurement.
 const ROUNDS: usize = 5;
@@ -54,8 +66,8 @@ const SPINNING: usize = 32;
 const SLEEPING: usize = 10_000;
 
 fn main() {
-    if bare_server::is_requested() {
-        return bare_server::serve();
+    if let Some(guest) = reference_server::requested() {
+        return reference_server::serve(&guest);
     }
     let binary = std::env::var("CAPSTAN_BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_capstan").to_owned());
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
@@ -63,9 +75,32 @@ fn main() {
 
     // Arguments of cargo start with `--`.
     let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let is_selected = |name: &str| only.is_empty() || only.iter().any(|selected| selected == name);
+    if let [compare, before, after] = &only[..]
+        && compare == "compare"
+    {
+        return Report::compare(before, after);
+    }
+    let saved_as = only.iter().find_map(|arg| arg.strip_prefix("save="));
+    let names = only.len() - usize::from(saved_as.is_some());
+    let is_selected = |name: &str| names == 0 || only.iter().any(|selected| selected == name);
+    let mut report = Report::default();
     if is_selected("inside") {
-        ["hello.p1", "hello.p2"].into_iter().for_each(|program| in_process::measure(&binary, program));
+        ["hello.p1", "hello.p2"].into_iter().for_each(|program| in_process::measure(&binary, program, &mut report));
+    }
+    if is_selected("ratios") {
+        ratios::measure(&binary, &mut report);
+    }
+    if is_selected("compile") {
+        commands::compile(&binary, &mut report);
+    }
+    if is_selected("cat") {
+        commands::cat(&binary, &mut report);
+    }
+    if !report.is_empty() {
+        println!("{report}");
+    }
+    if let Some(name) = saved_as {
+        report.save(name);
     }
     if is_selected("requests") {
         requests(&binary);
@@ -93,7 +128,7 @@ fn requests(binary: &str) {
         client.push("p2", guests::compiled("hello.p2")).await;
         client.push("probe", guests::compiled("probe.p1")).await;
     });
-    let bare = bare_server::Server::start();
+    let bare = reference_server::Server::start("");
     let native = native::Program::build();
 
     let served = Target::new(bare.pid(), bare.address(), "POST /", b"hello\n");

@@ -8,6 +8,7 @@
 //!   [`run_report`];
 //! - background jobs: [`submit`], [`jobs`], [`job_id`], [`ps`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`stats`],
 //!   [`events`];
+//! - the compiled code of files that were run in process: [`cache`];
 //! - one request and its response: [`push`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`];
 //! - output: [`output`], [`mod@format`], [`error`], [`exit_code`].
 //!
@@ -16,6 +17,7 @@
 
 mod address;
 mod attach;
+mod cache;
 mod check;
 mod client;
 mod commands;
@@ -228,6 +230,11 @@ Examples:
     Info(ClientCommand<info::Info>),
     /// Show the versions of this command and of the daemon
     Version(ClientCommand<version::Version>),
+    /// List or remove the compiled code of programs that were run from files
+    ///
+    /// `capstan run FILE.wasm` keeps the code that it has compiled, so that the next run of the file starts at once. The cache is in
+    /// CAPSTAN_CACHE, else in XDG_CACHE_HOME/capstan, else in ~/.cache/capstan.
+    Cache(cache::Cache),
     /// Print the JSON Schema of manifests or of policies
     #[command(after_help = "\
 Example:
@@ -299,6 +306,7 @@ impl Cli {
             Command::Events(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Info(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Version(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Cache(cache) => cache.run(environment),
             Command::Schema(schema) => schema.run(),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -8,11 +8,12 @@ use seccompiler::{
     SeccompRule,
 };
 
-/// The system calls of a compiler process. It reads from one open file, writes to two, allocates memory, and exits. It opens no files and
-/// creates no sockets, threads or processes.
+/// The system calls of a compiler process. It reads from two open files, writes to two, allocates memory, and exits. It opens no files and
+/// creates no sockets, further threads or processes.
 pub(super) const COMPILER: &[i64] = &[
     // Streams.
     libc::SYS_read,
+    libc::SYS_pread64,
     libc::SYS_write,
     libc::SYS_writev,
     libc::SYS_lseek,
@@ -28,6 +29,8 @@ pub(super) const COMPILER: &[i64] = &[
     libc::SYS_futex,
     libc::SYS_getrandom,
     libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
     libc::SYS_getpid,
@@ -42,7 +45,7 @@ pub(super) const COMPILER: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// Allows this thread only the system calls `syscalls`, and the one by which `abort` raises SIGABRT, for example when memory is exhausted.
+/// Allows all threads of the process only the system calls `syscalls`, and the one by which `abort` raises SIGABRT, for example when memory is exhausted.
 pub(super) fn allow_only(syscalls: &[i64]) -> Result<(), Error> {
     let abort_rule = |argument| -> Result<_, BackendError> {
         let is_sigabrt = SeccompCondition::new(
@@ -59,5 +62,5 @@ pub(super) fn allow_only(syscalls: &[i64]) -> Result<(), Error> {
     let machine = std::env::consts::ARCH.try_into()?;
     let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, machine)?;
     let program: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&program)
+    seccompiler::apply_filter_all_threads(&program)
 }

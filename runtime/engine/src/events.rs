@@ -8,11 +8,11 @@ mod filter;
 mod kind;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 pub use self::filter::{Filter, FilterError};
 pub use self::kind::{Event, EventKind};
@@ -27,9 +27,12 @@ pub struct Events(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     capacity: usize,
-    ring: Mutex<VecDeque<Arc<Event>>>,
+    ring: Mutex<VecDeque<Event>>,
     /// The number of the last event, or 0 before the first.
-    last: watch::Sender<u64>,
+    last: AtomicU64,
+    /// Notified of each event.
+    published: Notify,
+    subscribers: AtomicUsize,
     /// The number of gaps that subscribers have read.
     gaps: AtomicU64,
 }
@@ -49,14 +52,20 @@ pub enum Item {
 pub struct Subscription {
     events: Events,
     next: u64,
-    last: watch::Receiver<u64>,
 }
 
 impl Events {
     /// Returns a publisher that stores the last `capacity` events.
     pub fn new(capacity: usize) -> Self {
         let ring = Mutex::new(VecDeque::with_capacity(capacity.min(DEFAULT_CAPACITY)));
-        Self(Arc::new(Inner { capacity: capacity.max(1), ring, last: watch::Sender::new(0), gaps: AtomicU64::new(0) }))
+        Self(Arc::new(Inner {
+            capacity: capacity.max(1),
+            ring,
+            last: AtomicU64::new(0),
+            published: Notify::new(),
+            subscribers: AtomicUsize::new(0),
+            gaps: AtomicU64::new(0),
+        }))
     }
 
     /// Numbers and stores an event. Returns its number.
@@ -70,22 +79,25 @@ impl Events {
     /// `also` runs under the lock of the events. It must not wait, and must not read or publish events.
     pub(crate) fn publish_with(&self, kind: EventKind, also: impl FnOnce()) -> u64 {
         let mut ring = self.lock();
-        let seq = *self.0.last.borrow() + 1;
+        let seq = self.last() + 1;
         if ring.len() == self.0.capacity {
             ring.pop_front();
         }
         // If the clock is set back, the times of events still increase.
         let at = ring.back().map_or(Timestamp::MIN, |last| last.at).max(Timestamp::now());
-        ring.push_back(Arc::new(Event { seq, at, kind }));
-        // Subscribers that this wakes wait for the lock.
-        self.0.last.send_replace(seq);
+        ring.push_back(Event { seq, at, kind });
+        self.0.last.store(seq, Ordering::Release);
         also();
+        drop(ring);
+        if self.subscribers() > 0 {
+            self.0.published.notify_waiters();
+        }
         seq
     }
 
     /// Returns the number of the last event, or 0 before the first.
     pub fn last(&self) -> u64 {
-        *self.0.last.borrow()
+        self.0.last.load(Ordering::Acquire)
     }
 
     /// Returns how many gaps subscribers have read.
@@ -95,12 +107,13 @@ impl Events {
 
     /// Returns the number of current subscribers.
     pub fn subscribers(&self) -> usize {
-        self.0.last.receiver_count()
+        self.0.subscribers.load(Ordering::SeqCst)
     }
 
     /// Subscribes to all events after the one numbered `seq`.
     pub fn after(&self, seq: u64) -> Subscription {
-        Subscription { events: self.clone(), next: seq.saturating_add(1), last: self.0.last.subscribe() }
+        self.0.subscribers.fetch_add(1, Ordering::SeqCst);
+        Subscription { events: self.clone(), next: seq.saturating_add(1) }
     }
 
     /// Subscribes to all events at `time` or later. If even the oldest stored event is that late, the events dropped before it are a gap,
@@ -111,7 +124,7 @@ impl Events {
         let seq = match ring.get(earlier) {
             Some(_) if earlier == 0 => 0,
             Some(event) => event.seq - 1,
-            None => *self.0.last.borrow(),
+            None => self.last(),
         };
         drop(ring);
         self.after(seq)
@@ -129,10 +142,10 @@ impl Events {
             return Some(Item::Gap { missed: first - seq });
         }
         let index = usize::try_from(seq - first).ok()?;
-        ring.get(index).cloned().map(Item::Event)
+        ring.get(index).cloned().map(|event| Item::Event(Arc::new(event)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.0.ring.lock().expect("no panic while the lock is held")
     }
 }
@@ -154,12 +167,20 @@ impl Subscription {
     /// Waits for the next item. Cancel-safe.
     pub async fn next(&mut self) -> Item {
         loop {
+            // The clone ends the borrow of `self`. The wait is created before the check, so that it notices an event that follows the check.
+            let events = self.events.clone();
+            let published = events.0.published.notified();
             if let Some(item) = self.try_next() {
                 return item;
             }
-            let next = self.next;
-            self.last.wait_for(|last| *last >= next).await.expect("the subscription holds the sender");
+            published.await;
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.events.0.subscribers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -168,7 +189,7 @@ mod tests {
     use super::*;
 
     fn removed(handler: u64) -> EventKind {
-        EventKind::HandlerRemove { handler: handler.to_string() }
+        EventKind::HandlerRemove { handler: handler.to_string().into() }
     }
 
     fn seqs(subscription: &mut Subscription) -> Vec<u64> {

@@ -7,6 +7,7 @@ mod memory;
 mod record;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use self::memory::{DEFAULT_BYTES, DEFAULT_JOBS, HistoryLimits, MemoryHistory};
 pub use self::record::{Filter, Page, Record};
@@ -25,7 +26,7 @@ pub trait HistoryStore: fmt::Debug + Send + Sync + 'static {
     fn record_start(&self, job: &Job) -> Result<(), DuplicateKey>;
 
     /// Records the end of `job`. Does nothing if the job was removed.
-    fn record_end(&self, job: &Job, end: &JobEnd);
+    fn record_end(&self, job: &Job, end: &Arc<JobEnd>);
 
     /// Returns the record of a job.
     fn find(&self, job: JobId) -> Option<Record>;

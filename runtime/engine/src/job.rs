@@ -35,9 +35,10 @@ use capstan_core::secret::Redaction;
 use capstan_core::stream::{FanOut, Sink, SinkError};
 use capstan_core::usage::{Sampler, Usage, UsageReport};
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 pub use self::command_line::{CommandLine, CommandLineError};
+pub(crate) use self::id::JobMap;
 pub use self::id::{JobId, JobIdError};
 pub use self::idempotency_key::{DuplicateKey, IdempotencyKey};
 pub(crate) use self::run_inputs::{JobStreams, RunInputs};
@@ -88,20 +89,22 @@ struct Inner {
     tree: JobTree,
     /// Removes secrets from what others read.
     redaction: Redaction,
-    state: watch::Sender<JobState>,
+    phase: Mutex<Phase>,
+    /// Notified when the phase is [`Phase::Done`].
+    ended: Notify,
     /// What the run takes over when it starts. The start that takes it succeeds.
     inputs: Mutex<Option<RunInputs>>,
-    phase: Mutex<Phase>,
     /// The guards that are dropped at the end, or `None` once the job has ended.
     guards: Mutex<Option<Vec<Box<dyn Send>>>>,
 }
 
-/// Since when the job is queued or running.
-#[derive(Clone, Copy, Debug)]
+/// The state of a job, with the times that it needs itself.
+#[derive(Clone, Debug)]
 enum Phase {
     Created,
     Queued(Instant),
     Running(Instant, Timestamp),
+    Done { started: Option<Timestamp>, end: Arc<JobEnd> },
 }
 
 impl Job {
@@ -119,9 +122,9 @@ impl Job {
             stop: tree.parent().map_or_else(Stop::default, |parent| parent.stop().child()),
             tree,
             redaction,
-            state: watch::Sender::new(JobState::Created),
-            inputs: Mutex::new(Some(inputs)),
             phase: Mutex::new(Phase::Created),
+            ended: Notify::new(),
+            inputs: Mutex::new(Some(inputs)),
             guards: Mutex::new(Some(Vec::new())),
         }))
     }
@@ -138,12 +141,22 @@ impl Job {
     }
 
     /// Waits for the end and returns it. Cancel-safe.
-    pub async fn wait(&self) -> JobEnd {
-        let mut state = self.0.state.subscribe();
-        let done = state.wait_for(|state| matches!(state, JobState::Done(_))).await.expect("the job holds the sender");
-        match &*done {
-            JobState::Done(end) => end.clone(),
-            JobState::Created | JobState::Queued | JobState::Running => unreachable!("waited for the end"),
+    pub async fn wait(&self) -> Arc<JobEnd> {
+        loop {
+            // Created before the check, so that it notices an end that follows the check.
+            let ended = self.0.ended.notified();
+            if let Some(end) = self.end() {
+                return end;
+            }
+            ended.await;
+        }
+    }
+
+    /// Returns the end, or `None` if the job has not ended.
+    pub fn end(&self) -> Option<Arc<JobEnd>> {
+        match &*self.lock_phase() {
+            Phase::Done { end, .. } => Some(end.clone()),
+            Phase::Created | Phase::Queued(_) | Phase::Running(..) => None,
         }
     }
 
@@ -207,7 +220,7 @@ impl Job {
     /// Returns a stdin that was taken, so that another caller can take it.
     pub fn return_stdin(&self, sink: Sink) {
         *self.lock_stdin() = Some(sink);
-        if matches!(*self.0.state.borrow(), JobState::Done(_)) {
+        if self.end().is_some() {
             drop(self.take_stdin());
         }
     }
@@ -216,23 +229,27 @@ impl Job {
     pub fn started(&self) -> Option<Timestamp> {
         match *self.lock_phase() {
             Phase::Running(_, at) => Some(at),
+            Phase::Done { started, .. } => started,
             Phase::Created | Phase::Queued(_) => None,
         }
     }
 
     /// Returns the current state.
     pub fn state(&self) -> JobState {
-        self.0.state.borrow().clone()
+        match &*self.lock_phase() {
+            Phase::Created => JobState::Created,
+            Phase::Queued(_) => JobState::Queued,
+            Phase::Running(..) => JobState::Running,
+            Phase::Done { end, .. } => JobState::Done(end.clone()),
+        }
     }
 
     /// Returns what the job has used so far.
     pub fn usage(&self) -> UsageReport {
-        if let JobState::Done(end) = &*self.0.state.borrow() {
-            return end.usage.clone();
-        }
-        let running = match *self.lock_phase() {
+        let running = match &*self.lock_phase() {
             Phase::Running(since, _) => since.elapsed(),
             Phase::Created | Phase::Queued(_) => Duration::ZERO,
+            Phase::Done { end, .. } => return end.usage.clone(),
         };
         self.0.usage.report(running)
     }
@@ -271,18 +288,16 @@ impl Job {
         };
         let inputs = inputs.take().expect("they were there under the same lock");
         *self.lock_phase() = Phase::Queued(Instant::now());
-        self.0.state.send_replace(JobState::Queued);
         Ok((self.call(inputs), admission))
     }
 
     pub(crate) fn set_running(&self) {
         let mut phase = self.lock_phase();
+        let now = Instant::now();
         if let Phase::Queued(since) = *phase {
-            self.0.usage.queue.add_time(since.elapsed());
+            self.0.usage.queue.add_time(now.saturating_duration_since(since));
         }
-        *phase = Phase::Running(Instant::now(), Timestamp::now());
-        drop(phase);
-        self.0.state.send_replace(JobState::Running);
+        *phase = Phase::Running(now, Timestamp::now());
     }
 
     /// Holds `guard` until the job has stopped, and drops it before anybody can see the end. If the job has ended, drops it at once.
@@ -296,24 +311,26 @@ impl Job {
     }
 
     /// Releases what the job still holds and returns its end. Nobody can see the end before [`Job::set_done`].
-    pub(crate) fn close(&self, outcome: Outcome) -> JobEnd {
+    pub(crate) fn close(&self, outcome: Outcome) -> Arc<JobEnd> {
         drop(self.take_stdin());
         let guards = self.lock_guards().take();
         drop(guards);
         for (stream, error) in self.sink_errors() {
-            tracing::warn!(target: "capstan::job", id = %self.id(), %stream, "{error}");
+            tracing::warn!(target: "capstan::job::stream", id = %self.id(), %stream, "{error}");
         }
         let redact = |line: Box<str>| match self.0.redaction.is_empty() {
             true => line,
             false => self.0.redaction.mask(&line).into(),
         };
         let error = state::failure_line(&outcome, &self.0.usage).map(redact);
-        JobEnd { outcome, error, at: Timestamp::now(), usage: self.usage() }
+        Arc::new(JobEnd { outcome, error, at: Timestamp::now(), usage: self.usage() })
     }
 
     /// Publishes `end` to those who wait for it. By now it is counted and recorded; see [`engine`](crate::engine).
-    pub(crate) fn set_done(&self, end: JobEnd) {
-        self.0.state.send_replace(JobState::Done(end));
+    pub(crate) fn set_done(&self, end: Arc<JobEnd>) {
+        let started = self.started();
+        *self.lock_phase() = Phase::Done { started, end };
+        self.0.ended.notify_waiters();
         // A client may have returned its stdin after it was closed.
         drop(self.take_stdin());
     }

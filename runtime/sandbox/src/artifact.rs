@@ -66,10 +66,12 @@ impl Artifact {
         Ok(artifact)
     }
 
-    /// Creates the artifact from code that this daemon or an earlier one stored, and that
-    /// [`Artifacts::get`](capstan_store::Artifacts::get) has verified.
-    pub(super) fn from_store(code: &[u8], kind: Kind) -> Result<Self, LoadError> {
-        Self::seal(filled_memory_file("artifact", code).map_err(|error| cannot_seal(&error))?, kind)
+    /// Creates the artifact from code that this process or an earlier one stored. `copy` is
+    /// [`Artifacts::copy_to`](capstan_store::Artifacts::copy_to): it writes the code, and returns whether it has verified it. Returns `None` if
+    /// it has not.
+    pub(super) fn from_store(kind: Kind, copy: impl FnOnce(&mut File) -> bool) -> Option<Self> {
+        let mut file = memory_file("artifact").ok()?;
+        if copy(&mut file) { Self::seal(file, kind).ok() } else { None }
     }
 
     /// Returns the code.

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use capstan_confinement::Mode;
 use capstan_core::metrics::StaticFamily;
 use capstan_engine::handler::Kind;
 use capstan_engine::tasks::Tasks;
-use capstan_store::{Artifacts, blocking};
+use capstan_store::{Artifacts, CacheLock, blocking};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -28,6 +29,9 @@ use super::engines::ProfileEngine;
 
 /// How many children may compile at a time. Each uses one processor, and memory up to its limit.
 const MAX_CHILDREN: usize = 2;
+
+/// How often a load asks for the lock of a program that another process compiles.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Returns the artifacts of programs, from the artifact store or from a compiling child.
 #[derive(Debug)]
@@ -119,9 +123,14 @@ impl Compiler {
         let key = Key { digest: digest.to_owned(), fingerprint: engine.fingerprint.clone() };
         let pending = self.pending(&key);
         let artifact = pending.get_or_try_init(|| async {
-            if let Some(code) = self.stored_code(&key).await {
+            if let Some(artifact) = self.stored_artifact(&key, kind).await {
                 self.count(CompileResult::Stored);
-                return Artifact::from_store(&code, kind).map(Arc::new);
+                return Ok(Arc::new(artifact));
+            }
+            let (_lock, was_locked) = self.lock(&key).await;
+            if was_locked && let Some(artifact) = self.stored_artifact(&key, kind).await {
+                self.count(CompileResult::Stored);
+                return Ok(Arc::new(artifact));
             }
             let compiled = self.compile(engine, kind, wasm).await;
             self.count(CompileResult::from_compiled(&compiled));
@@ -144,9 +153,27 @@ impl Compiler {
         cell
     }
 
-    async fn stored_code(&self, key: &Key) -> Option<Vec<u8>> {
+    async fn stored_artifact(&self, key: &Key, kind: Kind) -> Option<Artifact> {
         let (store, Key { digest, fingerprint }) = (self.store.clone()?, key.clone());
-        blocking(move || store.get(&digest, &fingerprint)).await
+        blocking(move || Artifact::from_store(kind, |file| store.copy_to(&digest, &fingerprint, file))).await
+    }
+
+    /// Locks the code of `key` in a cache that several processes use. Also returns whether another process had the lock, and may have stored
+    /// the code. Without a lock, for example in a directory that is read-only, the program is compiled all the same.
+    async fn lock(&self, key: &Key) -> (Option<CacheLock>, bool) {
+        let Some(store) = &self.store else { return (None, false) };
+        let mut was_locked = false;
+        loop {
+            match store.try_lock(&key.digest, &key.fingerprint) {
+                Ok(None) => was_locked = true,
+                Ok(lock) => return (lock, was_locked),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot lock compiled code");
+                    return (None, was_locked);
+                }
+            }
+            tokio::time::sleep(LOCK_INTERVAL).await;
+        }
     }
 
     /// Stores compiled code. If this fails, for example on a full disk, the load succeeds all the same, and the next start compiles again.

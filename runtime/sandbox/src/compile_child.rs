@@ -1,7 +1,10 @@
 //! The child process that compiles: it reads WebAssembly from stdin, and writes native code to stdout and its response to stderr.
 //!
-//! Before it reads a byte, it sets its own limits: address space, CPU time, file size, no core file, no further files and processes, a low
-//! priority, and its end with that of its parent. Then it gives up all rights except to compute, see [`capstan_confinement`].
+//! Before it reads a byte, it sets its own limits: memory, CPU time, file size, no core file, no further files and processes, a low
+//! priority, and its end with that of its parent. Then it starts its [`threads`] and gives up all rights except to compute, see
+//! [`capstan_confinement`].
+
+mod threads;
 
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -11,6 +14,7 @@ use capstan_engine::handler::Kind;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::OutOfMemory;
 
+use self::threads::ResidentMemory;
 use super::artifact::Receipt;
 use super::compile::{CompileRequest, CompileResponse, ProgramInput};
 use super::compile_limits::CompileBudget;
@@ -19,22 +23,35 @@ use super::{LoadError, bulk_memory, complexity, interface};
 
 /// The nice value of the child: the kernel prefers the daemon. The daemon raises it for a child that takes long.
 const NICE: i32 = 10;
-/// How many files may be open at a time: the three streams, and those that setting up Landlock needs.
-const MAX_OPEN_FILES: u64 = 8;
+/// How many files may be open at a time: the three streams, the count of memory, and those that setting up Landlock needs.
+const MAX_OPEN_FILES: u64 = 9;
+/// Address space for each byte of memory that the child may use, and beside it. Limits a child that reserves without end.
+const SPACE_PER_MEMORY: u64 = 4;
+const SPACE_BESIDE_MEMORY: u64 = 4 << 30;
 
 /// Runs the child for `request`, the JSON that the daemon passed. Returns success if it wrote a response.
 pub fn main(request: &str) -> ExitCode {
     let Ok(request) = serde_json::from_str::<CompileRequest>(request) else {
         return fail("this command is only for the daemon, which starts it to compile a program");
     };
-    if let Err(error) = set_limits(request.budget) {
+    let memory = ResidentMemory::open().ok().filter(|_| request.budget.memory < u64::MAX);
+    if let Err(error) = set_limits(request.budget, memory.is_some()) {
         return fail(&format!("cannot set limits: {error}"));
     }
-    let confined = confine_compiler(request.confine);
+    let (mut is_parallel, mut is_watched) = (false, true);
+    let confined = confine_compiler(request.confine, || {
+        is_parallel = request.program.is_some() && threads::start_compilers();
+        is_watched = memory.is_none_or(|memory| threads::start_watchdog(memory, request.budget.memory));
+        // From now on it starts no thread. If this fails, the filter of system calls forbids it all the same.
+        let _ = rustix::process::setrlimit(Resource::Nproc, hard(0));
+    });
+    if !is_watched {
+        return fail("cannot start the thread that limits memory");
+    }
     let response = match (check_confinement(request.confine, &confined), &request.program) {
         (Err(error), _) => serde_json::to_vec(&CompileResponse::<()>::Err(error)),
         (Ok(()), None) => serde_json::to_vec(&CompileResponse::Ok(confined)),
-        (Ok(()), Some(program)) => match compile(program, request.budget) {
+        (Ok(()), Some(program)) => match compile(program, request.budget, is_parallel) {
             Ok(response) => serde_json::to_vec(&response),
             Err(error) => return fail(&error.to_string()),
         },
@@ -46,16 +63,23 @@ pub fn main(request: &str) -> ExitCode {
     }
 }
 
-fn set_limits(CompileBudget { cpu, memory }: CompileBudget) -> rustix::io::Result<()> {
+fn set_limits(CompileBudget { cpu, memory }: CompileBudget, is_memory_watched: bool) -> rustix::io::Result<()> {
+    // Where resident memory cannot be measured, address space must do.
+    let space = match is_memory_watched {
+        true => memory.saturating_mul(SPACE_PER_MEMORY).saturating_add(SPACE_BESIDE_MEMORY),
+        false => memory,
+    };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::setpriority_process(None, NICE)?;
-    let hard = |amount| Rlimit { current: Some(amount), maximum: Some(amount) };
-    rustix::process::setrlimit(Resource::As, hard(memory))?;
+    rustix::process::setrlimit(Resource::As, hard(space))?;
     rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu.saturating_add(1)) })?;
     rustix::process::setrlimit(Resource::Fsize, hard(memory))?;
     rustix::process::setrlimit(Resource::Nofile, hard(MAX_OPEN_FILES))?;
-    rustix::process::setrlimit(Resource::Nproc, hard(0))?;
     rustix::process::setrlimit(Resource::Core, hard(0))
+}
+
+fn hard(amount: u64) -> Rlimit {
+    Rlimit { current: Some(amount), maximum: Some(amount) }
 }
 
 /// Returns an error if `mode` requires full confinement and something is missing.
@@ -71,12 +95,13 @@ fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), Loa
 fn compile(
     ProgramInput { kind, profile, max_memory }: &ProgramInput,
     budget: CompileBudget,
+    is_parallel: bool,
 ) -> io::Result<CompileResponse> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
     let compiled = complexity::check(&wasm, &profile.features)
         .and_then(|()| interface::check(&wasm, *kind, *max_memory))
-        .and_then(|()| generate_code(*kind, profile, &wasm, budget));
+        .and_then(|()| generate_code(*kind, profile, &wasm, (budget, is_parallel)));
     match compiled {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;
@@ -91,9 +116,10 @@ fn generate_code(
     kind: Kind,
     profile: &Profile,
     wasm: &[u8],
-    budget: CompileBudget,
+    (budget, is_parallel): (CompileBudget, bool),
 ) -> Result<(Receipt, Vec<u8>), LoadError> {
-    let engine = profile::compile_engine(profile).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+    let engine =
+        profile::compile_engine(profile, is_parallel).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let wasm = bulk_memory::split(wasm).expect("the complexity check validated the program");
     let compiled = match kind {
         Kind::Component => engine.precompile_component(&wasm),

@@ -15,25 +15,27 @@ const TIMEOUT_PER_CPU_SECOND: u32 = 200;
 pub struct CompileLimits {
     /// CPU time for each started MiB of the program. Default 5 s. A debug build compiles 1 MiB of Go in 1 s.
     pub timeout: Duration,
-    /// Bytes of address space for a program of 1 MiB. Each further MiB adds an eighth of it. Default 512 MiB. 3 MiB of Go need 145 MiB,
-    /// and a Python component of 18 MB needs 448 MiB.
+    /// Bytes of resident memory for a program of 1 MiB. Each further MiB adds a quarter of it. Default 256 MiB.
     pub memory: u64,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), memory: 512 << 20 }
+        Self { timeout: Duration::from_secs(5), memory: 256 << 20 }
     }
 }
 
 impl CompileLimits {
+    /// No limits: for a user who compiles a program of their own.
+    pub const UNLIMITED: Self = Self { timeout: Duration::MAX, memory: u64::MAX };
+
     /// Returns the budget for a program of `size` bytes.
     pub(super) fn budget_for(self, size: usize) -> CompileBudget {
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(u32::MAX).max(1);
         let time = self.timeout.saturating_mul(mebibytes);
         CompileBudget {
             cpu: time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)),
-            memory: self.memory.saturating_add((self.memory / 8).saturating_mul(u64::from(mebibytes - 1))),
+            memory: self.memory.saturating_add((self.memory / 4).saturating_mul(u64::from(mebibytes - 1))),
         }
     }
 }
@@ -43,7 +45,7 @@ impl CompileLimits {
 pub(crate) struct CompileBudget {
     /// Seconds of CPU time, which is the unit of the kernel's limit.
     pub(crate) cpu: u64,
-    /// Bytes of address space.
+    /// Bytes of resident memory. `u64::MAX` is no limit.
     pub(crate) memory: u64,
 }
 
@@ -71,12 +73,12 @@ mod tests {
         let limits = CompileLimits::default();
         let budget = |size| (limits.budget_for(size).cpu, limits.budget_for(size).memory >> 20);
         for (size, expected) in [
-            (0, (5, 512)),
-            (1 << 20, (5, 512)),
-            ((1 << 20) + 1, (10, 576)),
-            (3_182_400, (20, 704)),
-            (18 << 20, (90, 1600)),
-            (64 << 20, (320, 4544)),
+            (0, (5, 256)),
+            (1 << 20, (5, 256)),
+            ((1 << 20) + 1, (10, 320)),
+            (3_182_400, (20, 448)),
+            (18 << 20, (90, 1344)),
+            (64 << 20, (320, 4288)),
         ] {
             assert_eq!(budget(size), expected, "{size} bytes");
         }

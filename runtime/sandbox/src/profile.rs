@@ -28,8 +28,9 @@ const HOST_STACK: usize = 1536 << 10;
 /// Bytes of a memory or table slot that stay resident after its run: a small program touches no more, so the next run finds its pages
 /// mapped.
 const KEEP_RESIDENT: usize = 256 << 10;
-/// The same for a stack slot. All of these bytes are zeroed after each run, used or not: with 256 KiB, this took a fifth of a short run.
-const KEEP_STACK_RESIDENT: usize = 32 << 10;
+/// The same for a stack slot. All of these bytes are zeroed after each run, used or not: with 256 KiB, this took a fifth of a short run, and
+/// with 32 KiB still a tenth of one.
+const KEEP_STACK_RESIDENT: usize = 12 << 10;
 /// How many used slots may be idle before a run of another program takes one of them instead of a new one. Each keeps its resident pages
 /// for good.
 const MAX_WARM_SLOTS: u32 = 32;
@@ -174,10 +175,9 @@ pub(super) fn slots_used(engine: &Engine) -> [(&'static str, usize); 5] {
     ]
 }
 
-/// Creates the engine that the compiling child uses. It is single-threaded, because each thread of a pool would need address space within
-/// the child's limit.
-pub(super) fn compile_engine(profile: &Profile) -> Result<Engine> {
-    Engine::new(&base_config(profile, DEFAULT_STACK)?)
+/// Creates the engine that the compiling child uses. `is_parallel` is whether it compiles on the threads of rayon's global pool.
+pub(super) fn compile_engine(profile: &Profile, is_parallel: bool) -> Result<Engine> {
+    Engine::new(base_config(profile, DEFAULT_STACK)?.parallel_compilation(is_parallel))
 }
 
 /// Creates an engine that validates modules as strictly as the complexity check.

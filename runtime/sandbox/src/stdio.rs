@@ -7,7 +7,7 @@ mod preview1;
 mod stdin;
 mod stdout;
 
-pub(super) use self::preview1::{Stdio, check_readable, try_write};
+pub(super) use self::preview1::{Stdio, check_readable, try_write, write};
 pub(super) use self::stdin::Stdin;
 pub(super) use self::stdout::{CapReached, Stdout};
 

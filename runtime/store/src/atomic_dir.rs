@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use capstan_engine::handler_store::StoreError;
 
 /// The prefix of a file's name while it is being written. No handler name and no digest starts with a dot.
@@ -11,7 +11,19 @@ const UNFINISHED: &str = ".unfinished-";
 
 /// A directory below the data directory. Clones are the same directory. Calls block on the disk.
 #[derive(Clone, Debug)]
-pub(crate) struct AtomicDir(Arc<Dir>);
+pub(crate) struct AtomicDir {
+    dir: Arc<Dir>,
+    sync: Sync,
+}
+
+/// Whether a change is on the disk when the call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// It is.
+    Always,
+    /// It is some time later. After a crash of the machine, a file may have any content. Several processes may use the directory.
+    Never,
+}
 
 /// Checks that the data directory belongs to the current user and that no other user can enter it.
 ///
@@ -34,16 +46,16 @@ pub fn check_data_dir(data: &Dir) -> Result<(), StoreError> {
 
 impl AtomicDir {
     /// Opens the directory `name` below `data`. Creates it if it does not exist, and removes files that were never finished.
-    pub(super) fn open(data: &Dir, name: &str) -> Result<Self, StoreError> {
+    pub(super) fn open(data: &Dir, name: &str, sync: Sync) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io(format_args!("open {name}"), error);
         if let Err(error) = data.create_dir(name)
             && error.kind() != io::ErrorKind::AlreadyExists
         {
             return Err(failed(error));
         }
-        let dir = Self(Arc::new(data.open_dir(name).map_err(failed)?));
+        let dir = Self { dir: Arc::new(data.open_dir(name).map_err(failed)?), sync };
         for name in dir.names()? {
-            if name.starts_with(UNFINISHED) {
+            if name.starts_with(UNFINISHED) && sync == Sync::Always {
                 dir.remove(&name)?;
             }
         }
@@ -53,20 +65,29 @@ impl AtomicDir {
     /// Returns the names of its files.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error| StoreError::io("list files", error);
-        let entries = self.0.entries().map_err(failed)?;
+        let entries = self.dir.entries().map_err(failed)?;
         entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Returns the directory, for what concerns neither the content of files nor their completeness.
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Opens the file `name`, or returns `None` if it does not exist.
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, StoreError> {
+        match self.dir.open(name) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(format_args!("read {name}"), error)),
+        }
     }
 
     /// Returns the content of the file `name`, or `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let failed = |error| StoreError::io(format_args!("read {name}"), error);
-        let mut file = match self.0.open(name) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
+        let Some(mut file) = self.open_file(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
+        file.read_to_end(&mut bytes).map_err(|error| StoreError::io(format_args!("read {name}"), error))?;
         Ok(Some(bytes))
     }
 
@@ -74,19 +95,19 @@ impl AtomicDir {
     pub(super) fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
         let unfinished = format!("{UNFINISHED}{:016x}", random());
         let written = self.write_new(&unfinished, parts).and_then(|()| {
-            self.0.rename(&unfinished, &self.0, name)?;
+            self.dir.rename(&unfinished, &self.dir, name)?;
             self.sync()
         });
         written.map_err(|error| {
             // If it cannot be removed now, the next start removes it.
-            let _ = self.0.remove_file(&unfinished);
+            let _ = self.dir.remove_file(&unfinished);
             StoreError::io(format_args!("write {name}"), error)
         })
     }
 
     /// Removes the file `name`. Does nothing if it does not exist.
     pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
-        match self.0.remove_file(name).and_then(|()| self.sync()) {
+        match self.dir.remove_file(name).and_then(|()| self.sync()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io(format_args!("remove {name}"), error))
             }
@@ -95,16 +116,22 @@ impl AtomicDir {
     }
 
     fn write_new(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        let mut file = self.0.open_with(name, OpenOptions::new().write(true).create_new(true).mode(0o600))?;
+        let mut file = self.dir.open_with(name, OpenOptions::new().write(true).create_new(true).mode(0o600))?;
         for part in parts {
             file.write_all(part)?;
         }
-        file.sync_all()
+        match self.sync {
+            Sync::Always => file.sync_all(),
+            Sync::Never => Ok(()),
+        }
     }
 
     /// Makes renames durable: a rename is on the disk only after its directory is synced.
     fn sync(&self) -> io::Result<()> {
-        self.0.open(".")?.sync_all()
+        match self.sync {
+            Sync::Always => self.dir.open(".")?.sync_all(),
+            Sync::Never => Ok(()),
+        }
     }
 }
 
@@ -127,10 +154,10 @@ mod tests {
     #[test]
     fn failed_write_leaves_old_file_and_nothing_else() {
         let (temp, data) = temp_data();
-        let dir = AtomicDir::open(&data, "f").unwrap();
+        let dir = AtomicDir::open(&data, "f", Sync::Always).unwrap();
         dir.write("a", &[b"old"]).unwrap();
         // A directory has the name of the file, so that the last step fails.
-        dir.0.create_dir("b").unwrap();
+        dir.dir.create_dir("b").unwrap();
         assert!(dir.write("b", &[b"new"]).is_err());
         assert_eq!(dir.read("a").unwrap().as_deref(), Some(&b"old"[..]));
         assert_eq!(std::fs::read_dir(temp.path().join("f")).unwrap().count(), 2);
@@ -140,7 +167,7 @@ mod tests {
     fn written_file_is_readable_by_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let (temp, data) = temp_data();
-        AtomicDir::open(&data, "f").unwrap().write("a", &[b"x", b"y"]).unwrap();
+        AtomicDir::open(&data, "f", Sync::Always).unwrap().write("a", &[b"x", b"y"]).unwrap();
         let file = temp.path().join("f/a");
         assert_eq!(std::fs::read(&file).unwrap(), b"xy");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

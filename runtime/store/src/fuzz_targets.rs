@@ -15,7 +15,7 @@ pub fn record(bytes: &[u8]) -> bool {
 /// the key. Sealed code has a valid proof for its own program and fingerprint only, and only while no bit is flipped and nothing is cut off.
 pub fn artifact(bytes: &[u8]) -> bool {
     let key = Key([7; 32]);
-    let unseal = |digest: &str, fingerprint: &str, file: &[u8]| key.unseal(digest, fingerprint, file.to_vec());
+    let unseal = |digest: &str, fingerprint: &str, file: &[u8]| key.unseal(digest, fingerprint, file);
     let Some((position, code)) = bytes.split_first_chunk() else { return false };
     assert_eq!(unseal("sha256:aa", "48-1", bytes), None, "the input has a valid proof");
     let mut file = [code, &key.tag("sha256:aa", "48-1", code)].concat();

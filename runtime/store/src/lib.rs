@@ -17,6 +17,7 @@
 
 mod artifacts;
 mod atomic_dir;
+mod code_cache;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod programs;
@@ -25,6 +26,7 @@ pub use capstan_engine::handler_store::StoreError;
 
 pub use self::artifacts::Artifacts;
 pub use self::atomic_dir::check_data_dir;
+pub use self::code_cache::{CacheLock, CachedCode};
 pub use self::programs::{HandlerRecord, NamedRecord, Programs};
 
 /// Runs `work`, which reads or writes files, on a thread for blocking calls. If the future is dropped, `work` still runs to its end.

@@ -92,7 +92,7 @@ async fn run(engine: &Engine, asked: PolicyRequest, args: &[&str]) -> (String, J
     job.start().unwrap();
     let mut text = String::new();
     within("the end of the output", source.read_to_string(&mut text)).await.unwrap();
-    (text, job.wait().await)
+    (text, JobEnd::clone(&*job.wait().await))
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ impl<'a> JobView<'a> {
             JobState::Done(end) => Some(end),
             JobState::Created | JobState::Queued | JobState::Running => None,
         };
-        let run = RunView::new(record, end);
+        let run = RunView::new(record, end.as_deref());
         let spec = &record.spec;
         Self {
             id: spec.id,
@@ -79,10 +79,10 @@ impl<'a> JobView<'a> {
 }
 
 impl RunView {
-    fn new(record: &Record, end: Option<JobEnd>) -> Self {
+    fn new(record: &Record, end: Option<&JobEnd>) -> Self {
         let usage = record.usage();
-        let (ended, outcome, error) =
-            end.map_or((None, None, None), |end| (Some(end.at), Some(end.outcome), end.error));
+        let ended = end.map(|end| end.at);
+        let (outcome, error) = (end.map(|end| end.outcome.clone()), end.and_then(|end| end.error.clone()));
         let exit_code = outcome.as_ref().map(Outcome::exit_code);
         Self { started: record.started(), ended, outcome, exit_code, error, usage }
     }

@@ -1,14 +1,16 @@
 //! The plain response: the body is stdout. The outcome is in the head, in trailers, or shows in whether the body is cut.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
+use futures_util::FutureExt as _;
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
-use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
 use super::super::body::{self, Aborted, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameSender};
@@ -25,8 +27,6 @@ const HEAD_DELAY: Duration = Duration::from_millis(10);
 const HEAD_BUFFER: usize = 16 << 10;
 /// Bytes of output that are buffered for a client of HTTP/1.0.
 const HTTP10_BUFFER: usize = 1 << 20;
-/// Bytes that are read at a time.
-const CHUNK: usize = 16 << 10;
 
 /// Responds with the output of `job`.
 ///
@@ -41,11 +41,14 @@ pub(super) async fn respond(
     client: Client,
 ) -> Response<Body> {
     let cancel_on_disconnect = CancelOnDisconnect::new(job);
-    let mut buffer = BytesMut::with_capacity(HEAD_BUFFER + 1);
-    if let Ok(Some(end)) =
-        tokio::time::timeout(HEAD_DELAY, read_to_end(&mut stdout, &mut buffer, HEAD_BUFFER, job)).await
-    {
-        return complete_response(buffer.freeze(), &end, &stdin_end);
+    let mut output = BufferedOutput::default();
+    // A short run has ended by now, and needs no timer.
+    let mut end = output.read_to_end(&mut stdout, HEAD_BUFFER, job).now_or_never();
+    if end.is_none() {
+        end = timeout(HEAD_DELAY, output.read_to_end(&mut stdout, HEAD_BUFFER, job)).await.ok();
+    }
+    if let Some(Some(end)) = end {
+        return complete_response(output.into_bytes(), &end, &stdin_end);
     }
     if !stdin_end.is_cancelled() {
         let max_bytes = job.limits().stdout;
@@ -53,7 +56,7 @@ pub(super) async fn respond(
         stdout = spill::through(&state.tasks, stdout, spill, job);
     }
     let (frames, body) = client.stream_response(cancel_on_disconnect);
-    let sending = send_output(job.clone(), buffer.freeze(), stdout, frames, accepts_trailers);
+    let sending = send_output(job.clone(), output.into_bytes(), stdout, frames, accepts_trailers);
     state.tasks.spawn("api", "response of a run", sending);
     let mut response = body::response(StatusCode::OK, "application/octet-stream", body);
     timeouts::set_response_kind(&mut response, ResponseKind::Run(job.clone()));
@@ -75,28 +78,46 @@ pub(super) async fn respond_http10(
     client: &Client,
 ) -> Result<Response<Body>, Error> {
     let _cancel_on_disconnect = CancelOnDisconnect::new(job);
-    let mut buffer = BytesMut::new();
+    let mut output = BufferedOutput::default();
     let end = tokio::select! {
-        end = read_to_end(&mut stdout, &mut buffer, HTTP10_BUFFER, job) => end,
+        end = output.read_to_end(&mut stdout, HTTP10_BUFFER, job) => end,
         () = client.disconnected() => None,
     };
     match end {
-        Some(end) => Ok(complete_response(buffer.freeze(), &end, stdin_end)),
+        Some(end) => Ok(complete_response(output.into_bytes(), &end, stdin_end)),
         None => Err(Error::http10_output_too_large(HTTP10_BUFFER)),
     }
 }
 
-/// Reads the output of a run, and returns its end; `None` where the output exceeds `max` bytes.
-///
-/// Cancel-safe: what was read is in `buffer`.
-async fn read_to_end(stdout: &mut Source, buffer: &mut BytesMut, max: usize, job: &Job) -> Option<JobEnd> {
-    while buffer.len() <= max {
-        // Reading a pipe does not fail.
-        if matches!(stdout.read_buf(buffer).await, Ok(0) | Err(_)) {
-            return Some(job.wait().await);
+/// The first output of a run. That of a short run is one piece, which is not copied.
+#[derive(Default)]
+struct BufferedOutput {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl BufferedOutput {
+    /// Reads the output of a run, and returns its end; `None` where the output exceeds `max` bytes.
+    ///
+    /// Cancel-safe: what was read is in `self`.
+    async fn read_to_end(&mut self, stdout: &mut Source, max: usize, job: &Job) -> Option<Arc<JobEnd>> {
+        while self.first.len() + self.more.len() <= max {
+            let bytes = stdout.read_bytes().await;
+            if bytes.is_empty() {
+                return Some(job.wait().await);
+            }
+            if self.first.is_empty() {
+                self.first = bytes;
+            } else {
+                self.more.extend_from_slice(&bytes);
+            }
         }
+        None
     }
-    None
+
+    fn into_bytes(self) -> Bytes {
+        if self.more.is_empty() { self.first } else { [self.first, self.more.freeze()].concat().into() }
+    }
 }
 
 fn complete_response(output: Bytes, end: &JobEnd, stdin_end: &StdinEnd) -> Response<Body> {
@@ -111,16 +132,14 @@ fn complete_response(output: Bytes, end: &JobEnd, stdin_end: &StdinEnd) -> Respo
 
 async fn send_output(job: Job, buffered: Bytes, mut stdout: Source, frames: FrameSender, accepts_trailers: bool) {
     let mut next = buffered;
-    let mut buffer = BytesMut::new();
     loop {
         if !next.is_empty() && frames.send(Ok(Frame::data(next))).await.is_err() {
             return;
         }
-        buffer.reserve(CHUNK);
-        if matches!(stdout.read_buf(&mut buffer).await, Ok(0) | Err(_)) {
+        next = stdout.read_bytes().await;
+        if next.is_empty() {
             break;
         }
-        next = buffer.split().freeze();
     }
     let end = job.wait().await;
     let last = match end.outcome.is_success() {

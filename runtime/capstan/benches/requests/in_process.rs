@@ -10,17 +10,48 @@ use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
+use super::report::{Report, Row};
+use super::thinnest_run;
+
 /// The number of runs in a round.
 const RUNS: u32 = 20_000;
 const ROUNDS: usize = 5;
 
-/// Prints the time of a run of `program`, as the median of the rounds.
-pub(crate) fn measure(binary: &str, program: &str) {
-    measure_with(binary, program, Tasks::default(), "");
+/// Measures a run of `program`.
+pub(crate) fn measure(binary: &str, program: &str, report: &mut Report) {
+    let time = measure_with(binary, program, Tasks::default(), "");
     measure_with(binary, program, Tasks::tracked(), ", in debug mode");
+    let reference = measure_thinnest(program);
+    report.add(Row::new(
+        &format!("a run of {program} in process ÷ the thinnest run of it"),
+        "µs",
+        time,
+        reference,
+        None,
+    ));
 }
 
-fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
+/// Returns the time of a thinnest run of `program`, in microseconds, as the median of the rounds.
+fn measure_thinnest(program: &str) -> f64 {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let thinnest = thinnest_run::Program::compile(&guests::compiled(program));
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            runtime.block_on(async {
+                let start = Instant::now();
+                for _ in 0..RUNS {
+                    assert_eq!(thinnest.run().await, "hello\n");
+                }
+                start.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
+            })
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[ROUNDS / 2]
+}
+
+/// Prints and returns the time of a run in microseconds, as the median of the rounds.
+fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) -> f64 {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ceiling = Limits::default();
     let compile = CompileLimits::default();
@@ -53,6 +84,7 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) {
         format!("{program} in process, one after the other{mode}"),
         rounds[ROUNDS / 2]
     );
+    rounds[ROUNDS / 2]
 }
 
 /// Returns the time of a run in microseconds, as the mean of a round.

@@ -62,7 +62,7 @@ fn daemon(directory: &Path) -> Arc<DaemonState> {
 async fn accept_connections(daemon: &DaemonState) -> Outcome {
     let job = daemon.engine.job("acceptconnections").unwrap().build().unwrap();
     job.start().unwrap();
-    job.wait().await.outcome
+    job.wait().await.outcome.clone()
 }
 
 /// Starts the job `serveapi`, and returns it once it listens.

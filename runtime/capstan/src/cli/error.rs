@@ -53,6 +53,10 @@ pub(super) enum CliError {
          a --mount"
     )]
     DirNeedsInProcess,
+    #[error("there is no place for a cache of compiled code: set CAPSTAN_CACHE, XDG_CACHE_HOME or HOME")]
+    NoCacheDir,
+    #[error("the cache of compiled code cannot be used: {0}")]
+    Cache(String),
     #[error("{0}")]
     Program(String),
     #[error(transparent)]

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn every_event_is_formatted_as_a_line() {
         let job: JobId = "00ff00ff00ff00ff00ff00ff00ff00ff".parse().unwrap();
-        let handler = || "wc".to_owned();
+        let handler = || std::sync::Arc::from("wc");
         let digest = Some("sha256:0123456789abcdef".to_owned());
         for (what, line) in [
             (

@@ -17,6 +17,7 @@ use capstan_engine::handler::{Handler, Terminals};
 use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
+use capstan_store::Artifacts;
 
 use super::error::CliError;
 use super::interrupt::Interrupt;
@@ -25,6 +26,14 @@ use super::run_report::RunReport;
 use super::stdin::GuestStdin;
 use super::upload::Progress;
 use super::{output, paths, program};
+
+/// How a program is compiled in process.
+pub(super) struct LocalCompile {
+    /// The most memory for a program of 1 MiB; see [`CompileLimits::memory`]. `None` is no limit.
+    pub(super) memory: Option<u64>,
+    /// Where its code is kept.
+    pub(super) artifacts: Option<Artifacts>,
+}
 
 /// Runs the program in `file`. The user is also the operator, so the requested policy can raise limits as well as lower them.
 ///
@@ -35,7 +44,7 @@ pub(super) async fn run(
     mut spec: JobSpec,
     mounts: Vec<Mount>,
     stdin: GuestStdin,
-    compile_memory: Option<u64>,
+    compile: LocalCompile,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
     let JobSpec { policy, concurrency_key, .. } = &spec;
@@ -49,8 +58,8 @@ pub(super) async fn run(
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
     let wasm = program::read(file)?;
-    let mut compile = CompileLimits::default();
-    compile.memory = compile_memory.unwrap_or(compile.memory);
+    let LocalCompile { memory, artifacts } = compile;
+    let compile = CompileLimits { memory: memory.unwrap_or(u64::MAX), ..CompileLimits::UNLIMITED };
     let compiler = std::env::current_exe().map_err(CliError::Startup)?;
     let config = capstan_sandbox::Config {
         ceiling,
@@ -59,7 +68,7 @@ pub(super) async fn run(
         compile,
         compiler,
         confine: Mode::default(),
-        artifacts: None,
+        artifacts,
         tasks: Tasks::default(),
         resolver: Resolver::default(),
     };
@@ -102,7 +111,8 @@ pub(super) async fn run(
     let end = caller.pass_through(stdin, &job, interrupt).await?;
     let id = Some(job.id().to_string());
     Ok(match end {
-        Some(JobEnd { outcome, error, usage, .. }) => {
+        Some(end) => {
+            let JobEnd { outcome, error, usage, .. } = Arc::unwrap_or_clone(end);
             RunReport { error: error.map(Into::into), ..RunReport::new(id, &name, outcome, Some(usage)) }
         }
         None => RunReport::stopped(id, &name),
@@ -142,7 +152,7 @@ impl CallerStreams {
         stdin: GuestStdin,
         job: &Job,
         interrupt: &mut Interrupt,
-    ) -> Result<Option<JobEnd>, CliError> {
+    ) -> Result<Option<Arc<JobEnd>>, CliError> {
         let input = async {
             match stdin.into_reader() {
                 Some(reader) => output::copy(reader, self.stdin).await,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,9 +10,12 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use capstan_core::mount::{self, Access, GuestPathError, Mount, MountSource, Quota};
 use capstan_listen::tls;
+use capstan_store::check_data_dir;
 use rustix::fs::FileType;
 
+use super::environment::Environment;
 use super::error::CliError;
+use super::io_error::describe;
 use crate::daemon::open_mount;
 
 /// A directory or a file to grant, in the form `HOST[::GUEST][:ro|:rw]`.
@@ -78,6 +81,25 @@ pub(super) fn scratch_dir() -> Result<(tempfile::TempDir, Arc<Dir>), CliError> {
     let dir =
         Dir::open_ambient_dir(temp_dir.path(), cap_std::ambient_authority()).map_err(file_error(temp_dir.path()))?;
     Ok((temp_dir, Arc::new(dir)))
+}
+
+/// Opens the directory of this user's cache: CAPSTAN_CACHE, else `capstan` in XDG_CACHE_HOME, else in `.cache` in HOME. Creates it if it does
+/// not exist, for this user only.
+///
+/// # Errors
+/// [`CliError::NoCacheDir`], [`CliError::Cache`].
+#[expect(clippy::disallowed_methods, reason = "the user named this directory in the environment")]
+pub(super) fn cache_dir(environment: &Environment) -> Result<Dir, CliError> {
+    let named = |name: &str, below: &str| environment.non_empty(name).map(|path| Path::new(path).join(below));
+    let absolute = named("XDG_CACHE_HOME", "capstan").filter(|path| path.is_absolute());
+    let path = named("CAPSTAN_CACHE", "").or(absolute).or_else(|| named("HOME", ".cache/capstan"));
+    let path = path.ok_or(CliError::NoCacheDir)?;
+    let failed = |error: &dyn std::fmt::Display| CliError::Cache(format!("{}: {error}", path.display()));
+    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    created.map_err(|error| failed(&describe(&error)))?;
+    let dir = Dir::open_ambient_dir(&path, cap_std::ambient_authority()).map_err(|error| failed(&describe(&error)))?;
+    check_data_dir(&dir).map_err(|error| failed(&error))?;
+    Ok(dir)
 }
 
 /// Reads a whole file. `-` is stdin.

@@ -13,12 +13,13 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
+use super::local::LocalCompile;
 use super::paths::DirArg;
 use super::policy_args::PolicyArgs;
 use super::program::Target;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
-use super::{local, output, paths, remote, submit};
+use super::{cache, local, output, paths, remote, submit};
 
 /// The command line of `capstan run`.
 #[derive(Debug, Args)]
@@ -51,11 +52,19 @@ pub(super) struct Run {
     /// daemon, use --mount. Example: --dir ./data::/in:ro
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
     dir: Vec<DirArg>,
-    /// Maximum memory for compiling a FILE.wasm of 1 MiB in process: 512MiB, or bytes [default: 512MiB]
+    /// Maximum memory for compiling a FILE.wasm of 1 MiB in process: 512MiB, or bytes [default: no limit]
     ///
-    /// A larger program gets an eighth of it more for each further MiB. A daemon has its own setting.
+    /// A larger program gets a quarter of it more for each further MiB. A daemon has its own setting.
     #[arg(long, value_name = "SIZE", value_parser = units::size_limit)]
     compile_memory: Option<u64>,
+    /// Compile a FILE.wasm in process, even if its code is in the cache, and do not keep its code [default: off]
+    #[arg(long)]
+    no_cache: bool,
+    /// Maximum size of the cache of compiled code: 1GiB, or bytes [default: 1GiB]
+    ///
+    /// Code that was used least recently makes way for new code.
+    #[arg(long, value_name = "SIZE", env = "CAPSTAN_CACHE_SIZE", hide_env = true, value_parser = units::size_limit)]
+    cache_size: Option<u64>,
     /// Key that limits concurrency: jobs of the handler with the same key run one after the other [default: none]
     ///
     /// Only through the daemon. The policy may allow more than one at a time.
@@ -134,7 +143,9 @@ impl Run {
             }
             Target::File(file) => {
                 let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
-                local::run(&file, spec, mounts, stdin, self.compile_memory, &mut interrupt).await
+                let artifacts = if self.no_cache { None } else { cache::open(environment, self.cache_size) };
+                let compile = LocalCompile { memory: self.compile_memory, artifacts };
+                local::run(&file, spec, mounts, stdin, compile, &mut interrupt).await
             }
         }
     }

@@ -252,7 +252,7 @@ impl Boot {
         let job = self.engine().job("acceptconnections").map_err(|error| builtin_error("acceptconnections", &error))?;
         let job = job.build().map_err(|error| builtin_error("acceptconnections", &error))?;
         job.start().map_err(|error| builtin_error("acceptconnections", &error))?;
-        match job.wait().await.outcome {
+        match job.wait().await.outcome.clone() {
             Outcome::SUCCESS => Ok(()),
             other => Err(builtin_error("acceptconnections", &other)),
         }

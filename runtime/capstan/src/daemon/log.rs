@@ -3,6 +3,7 @@
 //! If the reader is too slow, lines are dropped and counted. `info` reports their number.
 
 mod buffer;
+mod format;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 pub(super) use self::buffer::FlushGuard;
 use self::buffer::LogBuffer;
+use self::format::LineFormat;
 
 static BUFFER: OnceLock<LogBuffer> = OnceLock::new();
 
@@ -26,6 +28,7 @@ pub(super) fn init(debug: bool, filter: Option<&str>) -> io::Result<FlushGuard> 
     let subscriber = tracing_subscriber::fmt()
         .with_writer(buffer)
         .with_ansi(io::stderr().is_terminal())
+        .event_format(LineFormat::default())
         .with_env_filter(filter)
         .finish();
     // This fails if the process logs already, as in tests.

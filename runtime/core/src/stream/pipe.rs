@@ -1,12 +1,16 @@
 //! [`Sink`] and [`Source`]: the two ends of a stream.
 
+mod shared;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::shared::Shared;
 
 /// Default capacity of a pipe in bytes. A writer waits while the pipe is full.
 pub const PIPE_CAPACITY: usize = 64 * 1024;
@@ -20,21 +24,29 @@ pub struct Sink(SinkKind);
 pub struct Source(SourceKind);
 
 enum SinkKind {
-    Pipe(DuplexStream),
+    Pipe(PipeSink),
     Writer(Box<dyn AsyncWrite + Send + Sync + Unpin>),
     Discard,
 }
 
 #[derive(Debug)]
 enum SourceKind {
-    Pipe(DuplexStream),
+    Pipe(PipeSource),
     Memory(Bytes),
 }
 
-/// Creates a pipe that holds at most `capacity` bytes.
+/// The end of a pipe that is written to. Dropping it ends the stream.
+#[derive(Debug)]
+struct PipeSink(Shared);
+
+/// The end of a pipe that is read from. Dropping it breaks the pipe.
+#[derive(Debug)]
+struct PipeSource(Shared);
+
+/// Creates a pipe that holds at most `capacity` bytes, or one byte if that is 0.
 pub fn pipe(capacity: usize) -> (Sink, Source) {
-    let (write, read) = tokio::io::duplex(capacity);
-    (Sink(SinkKind::Pipe(write)), Source(SourceKind::Pipe(read)))
+    let shared = Shared::new(capacity);
+    (Sink(SinkKind::Pipe(PipeSink(shared.clone()))), Source(SourceKind::Pipe(PipeSource(shared))))
 }
 
 impl Sink {
@@ -47,6 +59,32 @@ impl Sink {
     pub fn new(writer: impl AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
         Self(SinkKind::Writer(Box::new(writer)))
     }
+
+    /// Writes some of `bytes`, and removes them from there. A pipe takes them without a copy. Returns their number, which is 0 only if
+    /// there are none.
+    pub fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {
+        if let SinkKind::Pipe(PipeSink(pipe)) = &self.0 {
+            return pipe.poll_move_from(cx, bytes);
+        }
+        let size = ready!(Pin::new(self).poll_write(cx, bytes))?;
+        bytes.advance(size);
+        Poll::Ready(Ok(size))
+    }
+
+    /// Writes all of `bytes`. A pipe takes them without a copy.
+    ///
+    /// Not cancel-safe: some of the bytes may have been written.
+    ///
+    /// # Errors
+    /// The error of the sink; for a pipe [`io::ErrorKind::BrokenPipe`] if its source was dropped.
+    pub async fn write_bytes(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if std::future::poll_fn(|cx| self.poll_write_bytes(cx, &mut bytes)).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Source {
@@ -58,6 +96,53 @@ impl Source {
     /// Creates a source with these bytes.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(SourceKind::Memory(bytes.into()))
+    }
+
+    /// Takes the next bytes as they are, without a copy, in whatever number. There are none at the end of the stream.
+    pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match &mut self.0 {
+            SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_take(cx),
+            SourceKind::Memory(bytes) => Poll::Ready(std::mem::take(bytes)),
+        }
+    }
+
+    /// Waits for the next bytes and takes them, without a copy, in whatever number. There are none at the end of the stream. Cancel-safe.
+    pub async fn read_bytes(&mut self) -> Bytes {
+        std::future::poll_fn(|cx| self.poll_read_bytes(cx)).await
+    }
+
+    /// Copies the next bytes into `target`, as many as there are. Returns their number, which is 0 at the end of the stream, or if `target`
+    /// is empty.
+    pub fn poll_copy_to(&mut self, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<usize> {
+        let mut done = 0;
+        self.poll_copy_pieces(cx, target.len(), |piece| {
+            target[done..][..piece.len()].copy_from_slice(piece);
+            done += piece.len();
+        })
+    }
+
+    fn poll_copy_pieces(&mut self, cx: &mut Context<'_>, max: usize, mut put: impl FnMut(&[u8])) -> Poll<usize> {
+        match &mut self.0 {
+            _ if max == 0 => Poll::Ready(0),
+            SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_copy_to(cx, max, put),
+            SourceKind::Memory(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(max));
+                put(&piece);
+                Poll::Ready(piece.len())
+            }
+        }
+    }
+}
+
+impl Drop for PipeSink {
+    fn drop(&mut self) {
+        self.0.close_sink();
+    }
+}
+
+impl Drop for PipeSource {
+    fn drop(&mut self) {
+        self.0.close_source();
     }
 }
 
@@ -74,7 +159,7 @@ impl fmt::Debug for SinkKind {
 impl AsyncWrite for Sink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            SinkKind::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            SinkKind::Pipe(PipeSink(pipe)) => pipe.poll_copy_from(cx, buf),
             SinkKind::Writer(writer) => Pin::new(writer).poll_write(cx, buf),
             SinkKind::Discard => Poll::Ready(Ok(buf.len())),
         }
@@ -82,16 +167,18 @@ impl AsyncWrite for Sink {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            SinkKind::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
             SinkKind::Writer(writer) => Pin::new(writer).poll_flush(cx),
-            SinkKind::Discard => Poll::Ready(Ok(())),
+            SinkKind::Pipe(_) | SinkKind::Discard => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            SinkKind::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
             SinkKind::Writer(writer) => Pin::new(writer).poll_shutdown(cx),
+            SinkKind::Pipe(PipeSink(pipe)) => {
+                pipe.close_sink();
+                Poll::Ready(Ok(()))
+            }
             SinkKind::Discard => Poll::Ready(Ok(())),
         }
     }
@@ -99,14 +186,8 @@ impl AsyncWrite for Sink {
 
 impl AsyncRead for Source {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            SourceKind::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
-            SourceKind::Memory(bytes) => {
-                let count = bytes.len().min(buf.remaining());
-                buf.put_slice(&bytes.split_to(count));
-                Poll::Ready(Ok(()))
-            }
-        }
+        let max = buf.remaining();
+        self.get_mut().poll_copy_pieces(cx, max, |piece| buf.put_slice(piece)).map(|_| Ok(()))
     }
 }
 
@@ -154,5 +235,59 @@ mod tests {
 
     async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
         std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+    }
+
+    #[tokio::test]
+    async fn bytes_pass_through_a_pipe_in_order_whatever_their_size() {
+        let (mut sink, mut source) = pipe(5000);
+        let written: Bytes = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let writes = async {
+            let mut rest = written.clone();
+            for size in [1, 1023, 1024, 1025, 4999, 5000, 5001, 70_000].into_iter().cycle() {
+                let piece = rest.split_to(size.min(rest.len()));
+                match size % 2 {
+                    0 => sink.write_all(&piece).await.unwrap(),
+                    _ => sink.write_bytes(piece).await.unwrap(),
+                }
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            drop(sink);
+        };
+        let reads = async {
+            let mut read = Vec::new();
+            loop {
+                let bytes = source.read_bytes().await;
+                assert!(bytes.len() <= 5000);
+                let mut some = [0; 700];
+                let copied = source.read(&mut some).await.unwrap();
+                read.extend_from_slice(&bytes);
+                read.extend_from_slice(&some[..copied]);
+                if copied == 0 {
+                    return read;
+                }
+            }
+        };
+        let ((), read) = tokio::join!(writes, reads);
+        assert!(read == written);
+    }
+
+    #[tokio::test]
+    async fn large_piece_passes_through_a_pipe_without_a_copy() {
+        let (mut sink, mut source) = pipe(1 << 20);
+        let written = Bytes::from(vec![7; 1 << 20]);
+        sink.write_bytes(written.clone()).await.unwrap();
+        assert_eq!(source.read_bytes().await.as_ptr(), written.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn drop_of_source_frees_what_was_not_read() {
+        let (mut sink, source) = pipe(1 << 20);
+        let written = Bytes::from(vec![7; 4096]);
+        sink.write_bytes(written.clone()).await.unwrap();
+        drop(source);
+        assert!(written.is_unique());
+        assert_eq!(sink.write_bytes(written).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -51,7 +51,7 @@ impl Engine {
         precondition: &Precondition,
     ) -> Result<PutResult, RegistryError> {
         let put = self.0.registry.put(name, handler, created, precondition)?;
-        let handler = put.resolved.name().to_string();
+        let handler = put.resolved.name().to_shared();
         let digest = put.resolved.handler().info().digest;
         self.0.events.publish(EventKind::HandlerPut { handler, digest, replaced: put.replaced });
         Ok(put)
@@ -79,7 +79,7 @@ impl Engine {
     /// [`RegistryError::Unknown`], [`RegistryError::Builtin`], [`RegistryError::Precondition`].
     pub fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<ResolvedHandler>, RegistryError> {
         let removed = self.0.registry.remove(name, precondition)?;
-        self.0.events.publish(EventKind::HandlerRemove { handler: removed.name().to_string() });
+        self.0.events.publish(EventKind::HandlerRemove { handler: removed.name().to_shared() });
         Ok(removed)
     }
 

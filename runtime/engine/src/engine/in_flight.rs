@@ -3,30 +3,29 @@
 //! Entering and closing take the same lock. So a job is either counted or rejected, and none gets in between the check and the count, as one
 //! could in the ancestor.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::handler::Role;
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, JobMap};
 
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     jobs: Mutex<Jobs>,
     /// The number of work jobs that have not ended.
     running: AtomicUsize,
-    /// [`Jobs::work_guards`], for those who wait until it is zero.
-    work_guards: watch::Sender<usize>,
+    /// Notified when [`Jobs::work_guards`] becomes 0.
+    idle: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Jobs {
     is_closed: bool,
     /// Work jobs that have not ended.
-    work: HashMap<JobId, Job>,
-    services: HashMap<JobId, Job>,
+    work: JobMap<Job>,
+    services: JobMap<Job>,
     /// The number of work jobs whose guard is not dropped, including those that have ended.
     work_guards: usize,
 }
@@ -55,7 +54,6 @@ impl InFlight {
         };
         let is_work = role == Role::Work;
         jobs.work_guards += usize::from(is_work);
-        self.work_guards.send_replace(jobs.work_guards);
         self.running.fetch_add(usize::from(is_work), Ordering::Relaxed);
         Some(InFlightGuard { in_flight: self.clone(), job: job.id(), is_work, is_listed: true })
     }
@@ -87,8 +85,14 @@ impl InFlight {
 
     /// Waits until the guards of all work jobs are dropped. Cancel-safe.
     pub(super) async fn wait_until_idle(&self) {
-        let mut work_guards = self.work_guards.subscribe();
-        work_guards.wait_for(|count| *count == 0).await.expect("`self` holds the sender");
+        loop {
+            // Created before the check, so that it notices a change that follows the check.
+            let idle = self.idle.notified();
+            if self.lock().work_guards == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {
@@ -116,6 +120,8 @@ impl Drop for InFlightGuard {
         self.set_ended();
         let mut jobs = self.in_flight.lock();
         jobs.work_guards -= usize::from(self.is_work);
-        self.in_flight.work_guards.send_replace(jobs.work_guards);
+        if self.is_work && jobs.work_guards == 0 {
+            self.in_flight.idle.notify_waiters();
+        }
     }
 }

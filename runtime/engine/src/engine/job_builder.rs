@@ -155,9 +155,7 @@ impl JobBuilder {
         let tree = JobTree::child_of(self.parent, gets_slot).ok_or(JobBuildError::TooDeep)?;
         let ceiling = self.engine.ceiling();
         let name = self.resolved.name();
-        let policy = ceiling
-            .evaluate(name.as_str(), self.resolved.handler().policy_request(), &self.options.policy)
-            .into_policy()?;
+        let policy = self.resolved.policy(&ceiling, &self.options.policy)?;
         let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
         let network = ceiling.reach(&policy, self.engine.own_ports());
         mounts.append(&mut self.options.mounts);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use super::shutdown_hooks::{ShutdownReport, ShutdownStarted, Unfinished};
-use crate::job::{Job, JobState};
+use crate::job::Job;
 
 /// How long shutdown waits for cancelled work.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ impl Engine {
     /// Returns the jobs, services and changes that have not ended.
     fn unfinished(&self) -> Vec<Unfinished> {
         // A job that has ended may still be listed for a moment.
-        let has_not_ended = |job: &Job| !matches!(job.state(), JobState::Done(_));
+        let has_not_ended = |job: &Job| job.end().is_none();
         let handler = |job: &Job| job.spec().handler.clone();
         let work = self.0.in_flight.work().into_iter().filter(has_not_ended);
         let work = work.map(|job| Unfinished::Job { id: job.id(), handler: handler(&job) });

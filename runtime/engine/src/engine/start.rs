@@ -3,7 +3,8 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use capstan_core::outcome::Outcome;
 use futures_util::FutureExt as _;
@@ -50,7 +51,7 @@ impl Engine {
     /// Takes an admitted job to its end.
     async fn take_to_end(&self, job: &Job, call: Call, mut guard: InFlightGuard, permit: Permit) {
         if matches!(permit, Permit::Queued(_)) {
-            self.0.events.publish(EventKind::JobQueue { job: job.id(), handler: job.name().to_owned() });
+            self.0.events.publish(EventKind::JobQueue { job: job.id(), handler: job.spec().handler.to_shared() });
         }
         let permit = match permit {
             Permit::Queued(position) => tokio::select! {
@@ -69,7 +70,7 @@ impl Engine {
         job_log::log_start(job);
         if is_work(job) {
             self.0.started.fetch_add(1, Ordering::Relaxed);
-            let (handler, parent) = (job.name().to_owned(), job.parent());
+            let (handler, parent) = (job.spec().handler.to_shared(), job.parent());
             self.0.events.publish_with(EventKind::JobStart { job: job.id(), handler, parent }, || job.set_running());
         } else {
             job.set_running();
@@ -99,12 +100,12 @@ impl Engine {
     }
 
     /// Publishes the end of a job, which has been counted, as an event, as a record and as the job's state, in one step.
-    fn publish_end(&self, job: &Job, end: JobEnd) {
+    fn publish_end(&self, job: &Job, end: Arc<JobEnd>) {
         job_log::log_end(job, &end);
         let event = is_work(job).then(|| EventKind::JobEnd {
             job: job.id(),
-            handler: job.name().to_owned(),
-            outcome: end.outcome.kind().to_owned(),
+            handler: job.spec().handler.to_shared(),
+            outcome: end.outcome.kind().into(),
             exit_code: end.outcome.exit_code(),
         });
         let publish = || {
@@ -135,6 +136,10 @@ async fn run(job: &Job, call: Call) -> Outcome {
     let (stop, timeout) = (job.stop(), call.limits.timeout);
     let has_deadline = handler.role() != Role::Service;
     let mut work = std::pin::pin!(AssertUnwindSafe(async { handler.run(call).await }).catch_unwind());
+    // A short run ends at once, and needs no timer.
+    if let Poll::Ready(result) = futures_util::poll!(work.as_mut()) {
+        return outcome_of(result);
+    }
     let result = tokio::select! {
         biased;
         result = &mut work => result,
@@ -143,5 +148,9 @@ async fn run(job: &Job, call: Call) -> Outcome {
             work.await
         }
     };
+    outcome_of(result)
+}
+
+fn outcome_of(result: thread::Result<Outcome>) -> Outcome {
     result.unwrap_or_else(|_| Outcome::HostError { message: "the handler panicked".to_owned() })
 }

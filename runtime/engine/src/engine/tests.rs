@@ -47,7 +47,7 @@ fn ignores_stop() -> Arc<Native> {
 async fn run(engine: &Engine, name: &str) -> Outcome {
     let job = engine.job(name).unwrap().build().unwrap();
     job.start().unwrap();
-    job.wait().await.outcome
+    job.wait().await.outcome.clone()
 }
 
 #[tokio::test]
@@ -118,10 +118,10 @@ async fn job_finishes_on_handler_it_was_bound_to() {
     assert!(matches!(engine.job("a"), Err(RegistryError::Unknown(_))));
 
     go.notify_one();
-    assert_eq!(running.wait().await.outcome, Outcome::Exited { code: 1 });
+    assert_eq!(running.wait().await.outcome.clone(), Outcome::Exited { code: 1 });
     created.start().unwrap();
     go.notify_one();
-    assert_eq!(created.wait().await.outcome, Outcome::Exited { code: 1 });
+    assert_eq!(created.wait().await.outcome.clone(), Outcome::Exited { code: 1 });
 }
 
 #[test]
@@ -193,7 +193,7 @@ async fn job_times_out_within_milliseconds_of_its_deadline() {
     let job = engine.job("a").unwrap().options(JobOptions { policy: asked, ..JobOptions::default() }).build().unwrap();
     let before = Instant::now();
     job.start().unwrap();
-    assert_eq!(job.wait().await.outcome, Outcome::TimedOut { limit: 3.0 });
+    assert_eq!(job.wait().await.outcome.clone(), Outcome::TimedOut { limit: 3.0 });
     let took = before.elapsed();
     assert!(took >= Duration::from_secs(3) && took <= Duration::from_millis(3002), "{took:?}");
 }
@@ -226,7 +226,7 @@ async fn full_engine_queues_jobs_and_then_rejects_them() {
 
     // A queued job that is cancelled leaves the queue and does not run.
     jobs[1].cancel(CancelledBy::Operator);
-    assert_eq!(jobs[1].wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
+    assert_eq!(jobs[1].wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Operator });
     jobs[3].start().unwrap();
     for job in [&jobs[0], &jobs[2], &jobs[3]] {
         while job.state() == JobState::Queued {
@@ -297,7 +297,7 @@ async fn streams_reach_handler_and_are_closed_at_its_end() {
     };
     let mut out = Vec::new();
     let (_, _, end) = tokio::join!(feed, read.read_to_end(&mut out), job.wait());
-    assert_eq!((out.len(), end.outcome), (10_000, Outcome::SUCCESS));
+    assert_eq!((out.len(), end.outcome.clone()), (10_000, Outcome::SUCCESS));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! [`Event`] and [`EventKind`]: what happened, as JSON shows it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -23,25 +26,40 @@ pub struct Event {
 pub enum EventKind {
     #[serde(rename = "handler.put")]
     HandlerPut {
-        handler: String,
+        #[serde(with = "shared_text")]
+        handler: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
         replaced: bool,
     },
     #[serde(rename = "handler.remove")]
-    HandlerRemove { handler: String },
+    HandlerRemove {
+        #[serde(with = "shared_text")]
+        handler: Arc<str>,
+    },
     /// The job waits for a slot.
     #[serde(rename = "job.queue")]
-    JobQueue { job: JobId, handler: String },
+    JobQueue {
+        job: JobId,
+        #[serde(with = "shared_text")]
+        handler: Arc<str>,
+    },
     #[serde(rename = "job.start")]
     JobStart {
         job: JobId,
-        handler: String,
+        #[serde(with = "shared_text")]
+        handler: Arc<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<JobId>,
     },
     #[serde(rename = "job.end")]
-    JobEnd { job: JobId, handler: String, outcome: String, exit_code: u8 },
+    JobEnd {
+        job: JobId,
+        #[serde(with = "shared_text")]
+        handler: Arc<str>,
+        outcome: Cow<'static, str>,
+        exit_code: u8,
+    },
     /// The daemon has reloaded its configuration, or has failed to.
     #[serde(rename = "daemon.reload")]
     DaemonReload {
@@ -102,4 +120,19 @@ impl EventKind {
 
 fn serialize_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     format!("{time:.9}").serialize(serializer)
+}
+
+/// (De)serializes a shared text as a plain one.
+mod shared_text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Into::into)
+    }
 }

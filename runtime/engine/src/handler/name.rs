@@ -31,6 +31,11 @@ impl HandlerName {
         }
     }
 
+    /// Returns the text, which the name shares.
+    pub(crate) fn to_shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0

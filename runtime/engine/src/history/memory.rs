@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::record::{Filter, Page, Record};
 use super::{HistoryStore, RemoveError};
 use crate::budget::ByteBudget;
-use crate::job::{DuplicateKey, IdempotencyKey, Job, JobEnd, JobId};
+use crate::job::{DuplicateKey, IdempotencyKey, Job, JobEnd, JobId, JobMap};
 use crate::output_log::OutputLog;
 
 /// The number of ended jobs that are stored, by default.
@@ -39,7 +39,7 @@ struct Records {
     /// The number of the job that was started last.
     last: u64,
     by_number: BTreeMap<u64, Record>,
-    numbers: HashMap<JobId, u64>,
+    numbers: JobMap<u64>,
     keys: HashMap<String, u64>,
     /// The numbers of jobs that have ended, in the order of their ends.
     ended: VecDeque<u64>,
@@ -96,7 +96,7 @@ impl HistoryStore for MemoryHistory {
         Ok(())
     }
 
-    fn record_end(&self, job: &Job, end: &JobEnd) {
+    fn record_end(&self, job: &Job, end: &Arc<JobEnd>) {
         let mut records = self.lock();
         let Some(&number) = records.numbers.get(&job.id()) else { return };
         let record = records.by_number.get_mut(&number).expect("both maps have the same jobs");

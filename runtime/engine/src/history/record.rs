@@ -63,10 +63,10 @@ impl Record {
     }
 
     /// Sets the end of the job. Returns the number of bytes by which the record grows.
-    pub(super) fn set_ended(&mut self, started: Option<Timestamp>, end: JobEnd) -> usize {
+    pub(super) fn set_ended(&mut self, started: Option<Timestamp>, end: Arc<JobEnd>) -> usize {
         let growth = end.usage.network.as_ref().map_or(0, |network| network.weight());
         self.size += growth;
-        self.progress = Progress::Ended { started, end: Arc::new(end) };
+        self.progress = Progress::Ended { started, end };
         growth
     }
 
@@ -87,14 +87,14 @@ impl Record {
     pub fn state(&self) -> JobState {
         match &self.progress {
             Progress::InFlight(job) => job.state(),
-            Progress::Ended { end, .. } => JobState::Done(JobEnd::clone(end)),
+            Progress::Ended { end, .. } => JobState::Done(end.clone()),
         }
     }
 
     /// Returns whether the job has ended.
     pub fn has_ended(&self) -> bool {
         match &self.progress {
-            Progress::InFlight(job) => matches!(job.state(), JobState::Done(_)),
+            Progress::InFlight(job) => job.end().is_some(),
             Progress::Ended { .. } => true,
         }
     }

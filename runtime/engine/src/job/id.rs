@@ -1,6 +1,8 @@
 //! [`JobId`]: the id of a job.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,6 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The id of a job: 128 random bits, so that nobody can guess the id of another job. Its text is 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobId(u128);
+
+/// A map whose keys are ids of jobs.
+pub(crate) type JobMap<T> = HashMap<JobId, T, BuildHasherDefault<JobIdHasher>>;
+
+/// Hashes ids of jobs to a part of them: they are random already, and no client can choose them.
+#[derive(Debug, Default)]
+pub(crate) struct JobIdHasher(u64);
 
 /// A text that is not the id of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +27,15 @@ impl JobId {
     /// The id of no job.
     pub(crate) const NONE: Self = Self(0);
 
+    /// Returns the text of the id. This is faster than `Display`.
+    pub fn to_hex(self) -> [u8; 32] {
+        let mut hex = [0; 32];
+        for (byte, digits) in self.0.to_be_bytes().into_iter().zip(hex.as_chunks_mut().0) {
+            *digits = [byte >> 4, byte & 0xf].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        }
+        hex
+    }
+
     /// Returns a new id.
     pub(crate) fn random() -> Self {
         // Each thread has its own cryptographically secure generator, seeded by the kernel. Asking the kernel would cost a system call for
@@ -26,9 +44,26 @@ impl JobId {
     }
 }
 
+impl Hasher for JobIdHasher {
+    fn write_u128(&mut self, id: u128) {
+        #[expect(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
+        {
+            self.0 = id as u64;
+        }
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an id is one number")
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", self.0)
+        formatter.write_str(std::str::from_utf8(&self.to_hex()).expect("hexadecimal digits are text"))
     }
 }
 

@@ -20,7 +20,7 @@ pub struct JobSpec {
     pub handler_info: Arc<HandlerInfo>,
     pub args: Vec<String>,
     /// What the job may use and touch.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The job that started this one.
     pub parent: Option<JobId>,
     /// Who requested the job. A child has the caller of its parent. `None` if the daemon started the job itself.

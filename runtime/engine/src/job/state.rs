@@ -1,20 +1,18 @@
 //! [`JobState`] and [`JobEnd`]: where a job is in its life, and how it ended.
 
+use std::sync::Arc;
+
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::{Usage, UsageReport};
 use jiff::Timestamp;
 
 /// Where a job is in its life.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "each job ends and has one state: a separate allocation for its end would save nothing"
-)]
 pub enum JobState {
     Created,
     Queued,
     Running,
-    Done(JobEnd),
+    Done(Arc<JobEnd>),
 }
 
 /// How a job ended.

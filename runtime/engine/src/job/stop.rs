@@ -7,38 +7,41 @@ use tokio_util::sync::CancellationToken;
 
 /// The request to end a run. It is made at most once, and names the outcome of the run. Clones share the request.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub struct Stop(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
     token: CancellationToken,
-    outcome: Arc<OnceLock<Outcome>>,
+    outcome: OnceLock<Outcome>,
 }
 
 impl Stop {
     /// Requests the end of the run with `outcome`. The first request decides the outcome; later ones change nothing.
     pub fn request(&self, outcome: Outcome) {
-        if self.outcome.set(outcome).is_ok() {
-            self.token.cancel();
+        if self.0.outcome.set(outcome).is_ok() {
+            self.0.token.cancel();
         }
     }
 
     /// Waits for the request and returns its outcome. Cancel-safe.
     pub async fn requested(&self) -> Outcome {
-        self.token.cancelled().await;
+        self.0.token.cancelled().await;
         // Without a request of its own, the run ends because its parent does.
-        self.outcome.get_or_init(|| Outcome::Cancelled { by: CancelledBy::Parent }).clone()
+        self.0.outcome.get_or_init(|| Outcome::Cancelled { by: CancelledBy::Parent }).clone()
     }
 
     /// Returns whether the end was requested.
     pub fn is_requested(&self) -> bool {
-        self.token.is_cancelled()
+        self.0.token.is_cancelled()
     }
 
     /// Returns the stop of a child, which is also requested when this one is.
     pub(crate) fn child(&self) -> Self {
-        Self { token: self.token.child_token(), outcome: Arc::default() }
+        Self(Arc::new(Inner { token: self.0.token.child_token(), outcome: OnceLock::new() }))
     }
 
     /// Requests the end of all children.
     pub(crate) fn stop_children(&self) {
-        self.token.cancel();
+        self.0.token.cancel();
     }
 }

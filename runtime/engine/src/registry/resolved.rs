@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+use capstan_core::policy::{Ceiling, Denied, Policy, PolicyRequest};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -17,7 +19,12 @@ pub struct ResolvedHandler {
     source: Source,
     created: Timestamp,
     totals: Arc<Totals>,
+    default_policy: DefaultPolicy,
 }
+
+/// The policy of jobs whose callers request nothing of their own: the last one that was computed, with its ceiling.
+#[derive(Debug, Default)]
+struct DefaultPolicy(ArcSwapOption<(Arc<Ceiling>, Arc<Policy>)>);
 
 /// Where a handler comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,7 +50,7 @@ pub(super) struct CatchAll {
 impl ResolvedHandler {
     pub(super) fn new(name: HandlerName, handler: Arc<dyn Handler>, source: Source, created: Timestamp) -> Self {
         let info = Arc::new(handler.info());
-        Self { name, handler, info, source, created, totals: Arc::default() }
+        Self { name, handler, info, source, created, totals: Arc::default(), default_policy: DefaultPolicy::default() }
     }
 
     /// Returns `self` with the totals of `old`, which it replaces.
@@ -81,9 +88,44 @@ impl ResolvedHandler {
         &self.totals
     }
 
+    /// Returns the policy of a job of the handler, whose caller requests `requested`.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub(crate) fn policy(&self, ceiling: &Arc<Ceiling>, requested: &PolicyRequest) -> Result<Arc<Policy>, Denied> {
+        let compute = || {
+            let policy =
+                ceiling.evaluate(self.name.as_str(), self.handler.policy_request(), requested).into_policy()?;
+            Ok(Arc::new(policy))
+        };
+        if *requested == PolicyRequest::EMPTY {
+            self.default_policy.get_or_compute(ceiling, compute)
+        } else {
+            compute()
+        }
+    }
+
     /// Returns when the handler was registered.
     pub fn created(&self) -> Timestamp {
         self.created
+    }
+}
+
+impl DefaultPolicy {
+    /// Returns the policy for `ceiling`, which is computed only if the last one was for another.
+    fn get_or_compute(
+        &self,
+        ceiling: &Arc<Ceiling>,
+        compute: impl FnOnce() -> Result<Arc<Policy>, Denied>,
+    ) -> Result<Arc<Policy>, Denied> {
+        if let Some(last) = &*self.0.load()
+            && Arc::ptr_eq(&last.0, ceiling)
+        {
+            return Ok(last.1.clone());
+        }
+        let policy = compute()?;
+        self.0.store(Some(Arc::new((ceiling.clone(), policy.clone()))));
+        Ok(policy)
     }
 }
 
@@ -119,6 +161,14 @@ impl CatchAll {
 
     pub(super) fn resolve(&self, name: HandlerName) -> ResolvedHandler {
         let (handler, info, totals) = (self.handler.clone(), self.info.clone(), self.totals.clone());
-        ResolvedHandler { name, handler, info, source: Source::CatchAll, created: self.created, totals }
+        ResolvedHandler {
+            name,
+            handler,
+            info,
+            source: Source::CatchAll,
+            created: self.created,
+            totals,
+            default_policy: DefaultPolicy::default(),
+        }
     }
 }

@@ -62,6 +62,8 @@ pub(super) async fn run<T: DeserializeOwned>(
         .stdout(Stdio::from(code))
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        // Its threads are a group, whose priority can be changed at once.
+        .process_group(0)
         .spawn()
         .map_err(cannot_start)?;
     let timeout = request.budget.timeout();
@@ -89,7 +91,7 @@ async fn wait(child: Child) -> io::Result<Output> {
     }
     if let Some(process) = process {
         // The child was not reaped yet, so the process ID is still its own. If this fails, it merely gets a larger share of the processor.
-        let _ = rustix::process::setpriority_process(Some(process), LOWEST_PRIORITY);
+        let _ = rustix::process::setpriority_pgrp(Some(process), LOWEST_PRIORITY);
     }
     output.await
 }

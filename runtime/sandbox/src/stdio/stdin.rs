@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use capstan_core::stream::Source;
 use capstan_core::usage::Usage;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -24,7 +24,7 @@ pub(crate) struct Stdin {
 struct Input {
     source: Source,
     /// What the guest may read now.
-    ready: BytesMut,
+    ready: Bytes,
     /// What was read from the source and becomes ready when it is a whole chunk.
     gathered: BytesMut,
     /// Whether the guest only reads whole chunks, regardless of how the bytes arrive.
@@ -36,7 +36,7 @@ struct Input {
 impl Stdin {
     /// Creates the stream. The guest reads chunks as they arrive, or with `has_fixed_chunks` always chunks of the same size.
     pub(crate) fn new(source: Source, has_fixed_chunks: bool, usage: Arc<Usage>) -> Self {
-        let (ready, gathered) = (BytesMut::new(), BytesMut::new());
+        let (ready, gathered) = (Bytes::new(), BytesMut::new());
         let input = Input { source, ready, gathered, has_fixed_chunks, has_ended: false, usage };
         Self { input: Arc::new(Mutex::new(input)), is_terminal: false }
     }
@@ -51,6 +51,13 @@ impl Stdin {
         self.lock().poll_fill(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    /// Waits for bytes and copies as many as there are into `target`, which is not empty. Returns their number, which is 0 at the end.
+    pub(crate) fn poll_read_into(&self, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<usize> {
+        let mut input = self.lock();
+        std::task::ready!(input.poll_fill(cx));
+        Poll::Ready(input.copy_to(target))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Input> {
         self.input.lock().expect("no panic while the lock is held")
     }
@@ -60,20 +67,48 @@ impl Input {
     /// Becomes ready when the guest can read, or when the stream has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.ready.is_empty() && !self.has_ended {
-            let before = self.gathered.len();
-            self.gathered.resize(CHUNK_SIZE, 0);
-            let mut buf = ReadBuf::new(&mut self.gathered[before..]);
-            let polled = Pin::new(&mut self.source).poll_read(cx, &mut buf);
-            let filled = buf.filled().len();
-            self.gathered.truncate(before + filled);
-            // The other end of a pipe can only close, so an error is the end too.
-            self.has_ended = std::task::ready!(polled).is_err() || filled == 0;
-            self.usage.stdin_bytes.add(filled as u64);
-            if !self.has_fixed_chunks || self.has_ended || self.gathered.len() == CHUNK_SIZE {
-                std::mem::swap(&mut self.ready, &mut self.gathered);
+            if self.has_fixed_chunks {
+                std::task::ready!(self.poll_gather(cx));
+            } else {
+                self.ready = std::task::ready!(self.source.poll_read_bytes(cx));
+                self.has_ended = self.ready.is_empty();
+                self.usage.stdin_bytes.add(self.ready.len() as u64);
             }
         }
         Poll::Ready(())
+    }
+
+    /// Adds what has arrived to the next chunk. The chunk becomes ready when it is whole, or when the stream has ended.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = self.gathered.len();
+        self.gathered.resize(CHUNK_SIZE, 0);
+        let polled = self.source.poll_copy_to(cx, &mut self.gathered[before..]);
+        let size = if let Poll::Ready(size) = polled { size } else { 0 };
+        self.gathered.truncate(before + size);
+        self.usage.stdin_bytes.add(size as u64);
+        self.has_ended = std::task::ready!(polled) == 0;
+        if self.has_ended || self.gathered.len() == CHUNK_SIZE {
+            self.ready = self.gathered.split().freeze();
+        }
+        Poll::Ready(())
+    }
+
+    /// Copies into `target` what the guest may read now. Returns its number of bytes.
+    fn copy_to(&mut self, target: &mut [u8]) -> usize {
+        let size = target.len().min(self.ready.len());
+        self.ready.copy_to_slice(&mut target[..size]);
+        if self.has_fixed_chunks || size == target.len() {
+            return size;
+        }
+        // Small pieces that have arrived are read together.
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.source.poll_copy_to(&mut cx, &mut target[size..]) {
+            Poll::Ready(more) => {
+                self.usage.stdin_bytes.add(more as u64);
+                size + more
+            }
+            Poll::Pending => size,
+        }
     }
 }
 
@@ -86,7 +121,7 @@ impl InputStream for Stdin {
             return if input.has_ended { Err(StreamError::Closed) } else { Ok(Bytes::new()) };
         }
         let size = size.min(input.ready.len());
-        Ok(input.ready.split_to(size).freeze())
+        Ok(input.ready.split_to(size))
     }
 }
 
@@ -99,10 +134,8 @@ impl Pollable for Stdin {
 
 impl AsyncRead for Stdin {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut input = self.lock();
-        std::task::ready!(input.poll_fill(cx));
-        let size = buf.remaining().min(input.ready.len());
-        buf.put_slice(&input.ready.split_to(size));
+        let size = std::task::ready!(self.poll_read_into(cx, buf.initialize_unfilled()));
+        buf.advance(size);
         Poll::Ready(Ok(()))
     }
 }

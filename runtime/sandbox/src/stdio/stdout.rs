@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use capstan_core::limits::Overflow;
 use capstan_core::outcome::OutputStream;
 use capstan_core::stream::Sink;
@@ -15,6 +15,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream as WasiOutput, Pollable, StreamError, StreamResult};
 
 use super::CHUNK_SIZE;
+
+/// Up to this size, the pipe copies a write. It takes a larger one without a copy.
+const MAX_COPIED: usize = 1 << 10;
 
 /// The guest wrote more than its cap allows, which ends the run.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -69,9 +72,19 @@ impl Stdout {
         let mut output = self.lock();
         let size = output.check()?.min(bytes.len());
         if size > 0 {
-            output.write(Bytes::copy_from_slice(&bytes[..size]));
+            output.write_copy(&bytes[..size]);
         }
-        Ok(size)
+        // The write that exceeds the cap ends the run, and not the next one.
+        if output.is_capped { Err(StreamError::Trap(output.cap_reached().into())) } else { Ok(size) }
+    }
+
+    /// Waits until nothing is pending, and then writes as many of `bytes` as one write may have.
+    ///
+    /// # Errors
+    /// As for a stream of the guest.
+    pub(crate) fn poll_write_some(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<StreamResult<usize>> {
+        std::task::ready!(self.lock().poll_drain(cx));
+        Poll::Ready(self.try_write(bytes))
     }
 
     /// Waits until the pipe has taken everything that the guest wrote. Cancel-safe.
@@ -88,8 +101,8 @@ impl Output {
     /// Becomes ready when no bytes are pending.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.pending.is_empty() {
-            match Pin::new(&mut self.sink).poll_write(cx, &self.pending) {
-                Poll::Ready(Ok(taken)) => self.pending.advance(taken),
+            match self.sink.poll_write_bytes(cx, &mut self.pending) {
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => {
                     self.is_closed = true;
                     self.pending.clear();
@@ -112,22 +125,46 @@ impl Output {
     }
 
     fn write(&mut self, mut bytes: Bytes) {
+        bytes.truncate(self.admit(&bytes));
+        self.pending = bytes;
+        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Writes a copy of `bytes`.
+    fn write_copy(&mut self, bytes: &[u8]) {
+        if bytes.len() > MAX_COPIED {
+            return self.write(Bytes::copy_from_slice(bytes));
+        }
+        let admitted = &bytes[..self.admit(bytes)];
+        let written = match Pin::new(&mut self.sink).poll_write(&mut Context::from_waker(Waker::noop()), admitted) {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(_)) => {
+                self.is_closed = true;
+                admitted.len()
+            }
+            Poll::Pending => 0,
+        };
+        self.pending = Bytes::copy_from_slice(&admitted[written..]);
+        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Counts a write, and returns how many of its bytes are below the cap.
+    fn admit(&mut self, bytes: &[u8]) -> usize {
         let size = bytes.len() as u64;
         if size > self.remaining {
             match self.overflow {
                 Overflow::Stop => self.is_capped = true,
                 Overflow::Truncate => self.truncated().add(size - self.remaining),
             }
-            bytes.truncate(usize::try_from(self.remaining).expect("it is less than the length of a buffer"));
         }
-        let size = bytes.len() as u64;
-        self.remaining -= size;
-        self.counter().add(size);
+        let admitted = size.min(self.remaining);
+        self.remaining -= admitted;
+        self.counter().add(admitted);
+        let admitted = usize::try_from(admitted).expect("it is at most the length of a buffer");
         if self.stream == OutputStream::Stderr {
-            self.usage.last_stderr.record(&bytes);
+            self.usage.last_stderr.record(&bytes[..admitted]);
         }
-        self.pending = bytes;
-        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+        admitted
     }
 
     /// Returns the counter of the bytes that were written.
@@ -189,7 +226,7 @@ impl AsyncWrite for Stdout {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let size = buf.len().min(CHUNK_SIZE);
-        output.write(Bytes::copy_from_slice(&buf[..size]));
+        output.write_copy(&buf[..size]);
         Poll::Ready(Ok(size))
     }
 

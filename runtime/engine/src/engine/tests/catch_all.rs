@@ -25,7 +25,7 @@ async fn catch_all_answers_to_every_valid_unregistered_name() {
         job.start().unwrap();
         let mut text = String::new();
         printed.read_to_string(&mut text).await.unwrap();
-        assert_eq!((text.as_str(), job.wait().await.outcome), (name, Outcome::Exited { code: 9 }));
+        assert_eq!((text.as_str(), job.wait().await.outcome.clone()), (name, Outcome::Exited { code: 9 }));
     }
     for name in ["", "../x", "a b", "-a"] {
         assert!(matches!(engine.job(name), Err(RegistryError::Unknown(_))), "{name:?} reached it");

@@ -16,7 +16,7 @@ pub(super) fn starts(engine: &Engine, name: &'static str) -> Arc<Native> {
         async move {
             let child = engine.job(name).unwrap().child_of(&call.as_parent).build().unwrap();
             match child.start() {
-                Ok(()) => child.wait().await.outcome,
+                Ok(()) => child.wait().await.outcome.clone(),
                 Err(error) => Outcome::Refused { why: error.to_string() },
             }
         }
@@ -67,7 +67,7 @@ async fn child_writes_to_lent_stdout_and_does_not_close_it() {
     job.start().unwrap();
     let mut text = String::new();
     printed.read_to_string(&mut text).await.unwrap();
-    assert_eq!((text.as_str(), job.wait().await.outcome), ("outer1 inner outer2", Outcome::SUCCESS));
+    assert_eq!((text.as_str(), job.wait().await.outcome.clone()), ("outer1 inner outer2", Outcome::SUCCESS));
 }
 
 #[tokio::test]
@@ -78,13 +78,13 @@ async fn records_and_events_of_child_name_its_parent() {
     let mut events = engine.events().after(0);
     let parent = engine.job("parent").unwrap().build().unwrap();
     parent.start().unwrap();
-    assert_eq!(parent.wait().await.outcome, Outcome::Exited { code: 4 });
+    assert_eq!(parent.wait().await.outcome.clone(), Outcome::Exited { code: 4 });
     let records = engine.history().list(&crate::history::Filter::default(), None, 10).records;
     let recorded: Vec<_> = records.iter().map(|record| (record.spec.handler.as_str(), record.spec.parent)).collect();
     assert_eq!(recorded, [("child", Some(parent.id())), ("parent", None)]);
     let published: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|item| event(&item).kind.clone()).collect();
     assert!(
-        matches!(&published[1], EventKind::JobStart { handler, parent: Some(id), .. } if handler == "child" && *id == parent.id()),
+        matches!(&published[1], EventKind::JobStart { handler, parent: Some(id), .. } if **handler == *"child" && *id == parent.id()),
         "{published:?}"
     );
 }
@@ -110,7 +110,7 @@ async fn cancel_parent_cancels_children_and_grandchildren() {
             parent.cancel(CancelledBy::Client);
         }
         for job in descendants {
-            assert_eq!(job.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Parent });
+            assert_eq!(job.wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Parent });
         }
         let kind = if timeout.is_none() { "cancelled" } else { "timed_out" };
         assert_eq!(parent.wait().await.outcome.kind(), kind);
@@ -128,7 +128,7 @@ async fn cancel_child_does_not_cancel_parent() {
     parent.start().unwrap();
     let child = children.recv().await.unwrap();
     child.cancel(CancelledBy::Operator);
-    assert_eq!(child.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Operator });
+    assert_eq!(child.wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Operator });
     assert_eq!(parent.state(), JobState::Running);
     parent.cancel(CancelledBy::Client);
     parent.wait().await;
@@ -149,7 +149,7 @@ async fn child_ends_when_parent_ends() {
     engine.register("parent", leaves).unwrap();
     assert_eq!(run(&engine, "parent").await, Outcome::SUCCESS);
     let child = children.recv().await.unwrap();
-    assert_eq!(child.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Parent });
+    assert_eq!(child.wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Parent });
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn job_that_starts_itself_ends_at_depth_limit() {
                 }
                 Ok(child) => {
                     child.start().unwrap();
-                    child.wait().await.outcome
+                    child.wait().await.outcome.clone()
                 }
             }
         }
@@ -216,7 +216,7 @@ async fn slot_is_lent_to_one_child_at_a_time() {
             // One child has the slot, two wait for it, and the queue has no room for the fourth.
             assert_eq!(started, [Ok(()), Ok(()), Ok(()), Err(StartError::Busy { runs: 1, queue: 2 })]);
             for child in &children[..3] {
-                assert_eq!(child.wait().await.outcome, Outcome::SUCCESS);
+                assert_eq!(child.wait().await.outcome.clone(), Outcome::SUCCESS);
             }
             Outcome::SUCCESS
         }
@@ -263,14 +263,14 @@ async fn job_in_grace_period_may_start_children_and_other_jobs_may_not_start() {
             let (now, later) = (child(), child());
             now.start().unwrap();
             out.send(later).unwrap();
-            now.wait().await.outcome
+            now.wait().await.outcome.clone()
         }
     });
     engine.register("parent", finishing).unwrap();
     let parent = engine.job("parent").unwrap().build().unwrap();
     parent.start().unwrap();
     assert_eq!(engine.shutdown(Duration::from_secs(5)).await, &ShutdownReport::default());
-    assert_eq!(parent.wait().await.outcome, Outcome::Exited { code: 6 });
+    assert_eq!(parent.wait().await.outcome.clone(), Outcome::Exited { code: 6 });
     assert_eq!(late.recv().await.unwrap().start(), Err(StartError::ShuttingDown), "its parent has ended");
     assert_eq!(engine.job("child").unwrap().build().unwrap().start(), Err(StartError::ShuttingDown));
 }

@@ -13,7 +13,7 @@ fn fails_with_stderr(text: &'static str) -> Arc<Native> {
 async fn error(engine: &Engine, name: &str) -> Option<String> {
     let job = engine.job(name).unwrap().build().unwrap();
     job.start().unwrap();
-    job.wait().await.error.map(Into::into)
+    job.wait().await.error.clone().map(Into::into)
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn fail_writes_reason_on_a_line_of_its_own() {
         job.start().unwrap();
         let mut text = String::new();
         printed.read_to_string(&mut text).await.unwrap();
-        assert_eq!((text.as_str(), job.wait().await.outcome), (line, Outcome::Exited { code: 9 }));
+        assert_eq!((text.as_str(), job.wait().await.outcome.clone()), (line, Outcome::Exited { code: 9 }));
     }
 }
 
@@ -103,6 +103,6 @@ async fn failed_sink_does_not_change_outcome() {
     let (stderr, mut printed) = stream::pipe(64);
     let job = engine.job("a").unwrap().stdout(Sink::new(Broken)).stderr(stderr).build().unwrap();
     job.start().unwrap();
-    assert_eq!(job.wait().await.outcome, Outcome::Exited { code: 2 });
+    assert_eq!(job.wait().await.outcome.clone(), Outcome::Exited { code: 2 });
     assert_eq!(printed.read(&mut [0; 1]).await.unwrap(), 0, "stderr was left open");
 }

@@ -16,7 +16,7 @@ async fn shutdown_waits_for_grace_and_then_cancels() {
     let before = Instant::now();
     let report = engine.shutdown(Duration::from_secs(5)).await;
     assert_eq!(before.elapsed().as_secs(), 10);
-    assert_eq!(obedient.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
+    assert_eq!(obedient.wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Shutdown });
     assert_eq!(report.cancelled.len(), 2);
     assert_eq!(report.unfinished, [Unfinished::Job { id: hung.id(), handler: HandlerName::new("hung").unwrap() }]);
 }
@@ -43,7 +43,7 @@ async fn services_are_not_work_in_flight() {
     let before = Instant::now();
     assert_eq!(engine.shutdown(Duration::from_secs(5)).await, &ShutdownReport::default());
     assert!(before.elapsed() < Duration::from_secs(1));
-    assert_eq!(job.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
+    assert_eq!(job.wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Shutdown });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +57,7 @@ async fn start_during_shutdown_is_counted_or_refused() {
         assert_eq!(report, ShutdownReport::default());
         for (job, start) in jobs.iter().zip(starts) {
             let refused = start.await.unwrap() == Err(StartError::ShuttingDown);
-            let end = job.wait().await.outcome;
+            let end = job.wait().await.outcome.clone();
             assert_eq!(refused, matches!(end, Outcome::Refused { .. }), "{end}");
         }
         assert_eq!(engine.counts().running, 0);
@@ -231,7 +231,7 @@ async fn queued_and_running_jobs_are_cancelled() {
     let report = engine.shutdown(Duration::ZERO).await;
     assert_eq!((report.cancelled.len(), report.unfinished.len()), (2, 0));
     for job in jobs {
-        assert_eq!(job.wait().await.outcome, Outcome::Cancelled { by: CancelledBy::Shutdown });
+        assert_eq!(job.wait().await.outcome.clone(), Outcome::Cancelled { by: CancelledBy::Shutdown });
     }
 }
 
@@ -246,5 +246,5 @@ async fn caller_input_cannot_start_job_after_shutdown() {
     engine.shutdown(Duration::ZERO).await;
     assert_eq!(job.start(), Err(StartError::ShuttingDown));
     assert_eq!(job.start(), Err(StartError::AlreadyStarted));
-    assert!(matches!(job.wait().await.outcome, Outcome::Refused { .. }));
+    assert!(matches!(job.wait().await.outcome.clone(), Outcome::Refused { .. }));
 }

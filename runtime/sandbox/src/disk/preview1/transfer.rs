@@ -1,8 +1,9 @@
 //! Reads and writes of preview 1, whatever the size of the buffer.
 //!
 //! wasmtime-wasi moves the first buffer that is not empty, and fails if it is larger than the limit on host copies. POSIX permits a call to
-//! move less, so a call with a larger buffer moves pieces. On a file it continues until the buffer is full, as the kernel does. On a
-//! standard stream it returns after the first piece.
+//! move less, so a call with a larger buffer moves pieces, and continues until the buffer is full, as the kernel does.
+//!
+//! The standard streams are those of [`stdio`].
 
 use capstan_core::outcome::DiskResource;
 use wasmtime_wasi::p1::types::{CiovecArray, Errno, Fd, Filesize, IovecArray, Size};
@@ -11,7 +12,7 @@ use wiggle::{GuestMemory, GuestPtr, GuestType};
 
 use super::accounting::Answer;
 use crate::host::Host;
-use crate::stdio;
+use crate::stdio::{self, Stdout};
 
 /// How many buffers one call may have, as on Linux. Each is read before anything is moved.
 const MAX_BUFFERS: u32 = 1024;
@@ -68,8 +69,8 @@ impl Host {
         offset: Option<Filesize>,
     ) -> Answer<Size> {
         let buffer = first_buffer(memory, buffers, |buffer| buffer.buf.as_array(buffer.buf_len))?;
-        if self.stdio.is_nonblocking(fd) && u32::from(fd) == 0 {
-            stdio::check_readable(&self.stdin)?;
+        if self.stdio.index(fd) == Some(0) && offset.is_none() {
+            return self.read_stdin(memory, fd, buffer).await;
         }
         let max_whole = if offset.is_some() { MAX_AT_OFFSET } else { MAX_WHOLE };
         let read = if buffer.len() <= max_whole {
@@ -82,6 +83,15 @@ impl Host {
             ledger.count_read(handle.mount, read.into());
         }
         Ok(read)
+    }
+
+    /// Reads what has arrived on stdin. Waits for it, unless the guest has made stdin one that does not block.
+    async fn read_stdin(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffer: GuestPtr<[u8]>) -> Answer<Size> {
+        if self.stdio.is_nonblocking(fd) {
+            stdio::check_readable(&self.stdin)?;
+        }
+        let Some(target) = memory.as_slice_mut(buffer)?.filter(|target| !target.is_empty()) else { return Ok(0) };
+        Ok(u32::try_from(std::future::poll_fn(|cx| self.stdin.poll_read_into(cx, target)).await)?)
     }
 
     async fn read_whole(
@@ -135,12 +145,9 @@ impl Host {
         offset: Option<Filesize>,
     ) -> Answer<Size> {
         let buffer = first_buffer(memory, buffers, |buffer| buffer.buf.as_array(buffer.buf_len))?;
-        if self.stdio.is_nonblocking(fd) && offset.is_none() {
-            match u32::from(fd) {
-                1 => return stdio::try_write(&self.stdout, &memory.as_cow(buffer)?),
-                2 => return stdio::try_write(&self.stderr, &memory.as_cow(buffer)?),
-                _ => {}
-            }
+        if let (None, Some(output)) = (offset, self.stdio.index(fd).and_then(|index| self.output(index))) {
+            let is_nonblocking = self.stdio.is_nonblocking(fd);
+            return write_output(output, &memory.as_cow(buffer)?, is_nonblocking).await;
         }
         if buffer.len() <= MAX_WHOLE {
             return self.write_admitted(memory, fd, buffers, buffer, offset).await;
@@ -162,6 +169,11 @@ impl Host {
             }
         }
         Ok(done)
+    }
+
+    /// Returns the standard stream that a guest writes at this index.
+    fn output(&self, index: usize) -> Option<&Stdout> {
+        [None, Some(&self.stdout), Some(&self.stderr)][index]
     }
 
     /// Writes `buffer`, which is the first of `buffers` that is not empty, and counts it if it goes to a mount.
@@ -207,6 +219,21 @@ impl Host {
     fn refill_copies(&mut self) {
         self.wasi.set_hostcall_fuel((LIST_SIZE + PIECE_SIZE) as usize);
     }
+}
+
+/// Writes `bytes` to a standard stream: all of them, or what fits if it does not block.
+async fn write_output(output: &Stdout, bytes: &[u8], is_nonblocking: bool) -> Answer<Size> {
+    if is_nonblocking {
+        return stdio::try_write(output, bytes);
+    }
+    let (mut done, size) = (0, u32::try_from(bytes.len())?);
+    while done < size {
+        match unless_partial(stdio::write(output, &bytes[done as usize..]).await, done)? {
+            Some(written) => done += written,
+            None => break,
+        }
+    }
+    Ok(done)
 }
 
 /// Returns the first buffer that is not empty, or an empty one.

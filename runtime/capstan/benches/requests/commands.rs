@@ -1,0 +1,134 @@
+//! The command in a shell: compilation, the second run of a file, and a gibibyte through `cat`, compared with other programs.
+//!
+//! `CAPSTAN_BENCH_WASMTIME` names the command of wasmtime. Without it, the rows that need it are left out.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use capstan_tests::{Setup, guests};
+use tokio::runtime::Builder;
+
+use super::ROUNDS;
+use super::report::{Goal, Report, Row};
+
+/// Bytes that go through `cat`.
+const STREAMED: u64 = 1 << 30;
+
+/// Measures the compilation of programs and their second run, of the command `binary`.
+pub(crate) fn compile(binary: &str, report: &mut Report) {
+    let Some(wasmtime) = std::env::var_os("CAPSTAN_BENCH_WASMTIME") else {
+        println!("CAPSTAN_BENCH_WASMTIME names no command of wasmtime: compilation is not compared");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (program, args) in [("jsonstat", &[][..]), ("prebuilt/python", &["-c", "print(1)"])] {
+        let file = guests::compiled_path(program);
+        if !file.exists() {
+            println!("{} is missing: it is not compiled", file.display());
+            continue;
+        }
+        let run = |options: &[&str]| {
+            let mut command = in_home(binary, folder.path());
+            command.arg("run").args(options).arg(&file).args(args);
+            command
+        };
+        let reference_run = || {
+            let mut command = in_home(&wasmtime, folder.path());
+            command.args(["run", "-C", "cache"]).arg(&file).args(args);
+            command
+        };
+        let reference_compile = || {
+            let mut command = in_home(&wasmtime, folder.path());
+            command.arg("compile").arg(&file).arg("-o").arg(folder.path().join("out.cwasm"));
+            command
+        };
+        let (mut compile, mut reference) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            compile.push(seconds(run(&["--no-cache"])));
+            reference.push(seconds(reference_compile()));
+        }
+        let name = format!("compile and run {program} ÷ `wasmtime compile`");
+        report.add(Row::new(&name, "s", median(compile), median(reference), Goal::AtMost(1.1)));
+        let (mut second, mut reference) = (Vec::new(), Vec::new());
+        for _ in 0..=ROUNDS {
+            second.push(seconds(run(&[])) * 1000.0);
+            reference.push(seconds(reference_run()) * 1000.0);
+        }
+        let name = format!("second run of {program} ÷ `wasmtime run` with its cache");
+        // The first ones compile.
+        report.add(Row::new(
+            &name,
+            "ms",
+            median(second.split_off(1)),
+            median(reference.split_off(1)),
+            Goal::AtMost(0.5),
+        ));
+    }
+}
+
+/// Measures how fast `cat` copies from a pipe to a pipe: native, in process, by `curl` over the unix socket, and by `run` through the daemon.
+pub(crate) fn cat(binary: &str, report: &mut Report) {
+    let daemon = Setup::new(binary).start();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(daemon.client().push("cat", guests::compiled("probe.p1")));
+    let host = format!("unix://{}", daemon.unix().display());
+    let url = "http://localhost/v1/handlers/cat/run?arg=cat";
+    let file = guests::compiled_path("probe.p1");
+    let file = file.to_str().unwrap();
+    let socket = daemon.unix();
+    let socket = socket.to_str().unwrap();
+    let commands: [Vec<&str>; 4] = [
+        vec!["cat"],
+        vec![binary, "run", "-i", file, "cat"],
+        vec!["curl", "-sS", "--unix-socket", socket, "-H", "expect:", "-T", "-", "-X", "POST", url],
+        vec![binary, "run", "-i", "-H", &host, "cat", "cat"],
+    ];
+    let mut rounds = [const { Vec::new() }; 4];
+    for _ in 0..ROUNDS {
+        for (command, rounds) in commands.iter().zip(&mut rounds) {
+            rounds.push(seconds_of_copy(command, daemon.setup().folder()));
+        }
+    }
+    let [native, inside, by_curl, by_run] = rounds.map(|rounds| STREAMED as f64 / 1e6 / median(rounds));
+    for (name, rate, goal) in [
+        ("1 GiB through a guest in process ÷ native `cat`", inside, 0.5),
+        ("1 GiB through a guest by curl ÷ native `cat`", by_curl, 0.4),
+        ("1 GiB through a guest by `run` ÷ native `cat`", by_run, 0.35),
+    ] {
+        report.add(Row::new(name, "MB/s", rate, native, Goal::AtLeast(goal)));
+    }
+}
+
+fn in_home(program: impl AsRef<OsStr>, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("HOME", home).env("XDG_CACHE_HOME", home.join("cache")).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn seconds(mut command: Command) -> f64 {
+    let start = Instant::now();
+    assert!(command.status().unwrap().success(), "{command:?} failed");
+    start.elapsed().as_secs_f64()
+}
+
+/// Returns the time in which `command` copies [`STREAMED`] bytes from one pipe to another.
+fn seconds_of_copy(command: &[&str], home: &Path) -> f64 {
+    let mut source =
+        Command::new("head").args(["-c", &STREAMED.to_string(), "/dev/zero"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut copy = Command::new(command[0]);
+    copy.args(&command[1..]).env("HOME", home).stdin(source.stdout.take().unwrap()).stdout(Stdio::piped());
+    let start = Instant::now();
+    let mut copy = copy.spawn().unwrap();
+    let counted = Command::new("wc").arg("-c").stdin(copy.stdout.take().unwrap()).output().unwrap();
+    let elapsed = start.elapsed().as_secs_f64();
+    assert!(copy.wait().unwrap().success() && source.wait().unwrap().success(), "{command:?} failed");
+    assert_eq!(String::from_utf8_lossy(&counted.stdout).trim(), STREAMED.to_string(), "{command:?}");
+    elapsed
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
