@@ -50,6 +50,9 @@ e2e *args: jobs
 bench *args: build jobs
     cargo bench --profile dev --package capstan --bench requests {{ args }}
 
+# Run the benchmark just long enough to see that it works.
+bench-smoke: (bench "smoke")
+
 # Compare two tables that `./just bench save=NAME` has saved, for example `./just bench-compare before after`.
 bench-compare before after: (bench "compare" before after)
 

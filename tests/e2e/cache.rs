@@ -23,33 +23,31 @@ async fn run(cache: &Path, options: &[&str]) -> Finished {
 
 #[tokio::test]
 async fn second_run_of_a_file_compiles_nothing() {
-    let cache = tempfile::tempdir().unwrap();
-    run(cache.path(), &NO_COMPILER).await.assert_exit_code(125);
-    assert_eq!(run(cache.path(), &[]).await.assert_exit_code(0).stderr, "");
-    assert_eq!(run(cache.path(), &NO_COMPILER).await.assert_exit_code(0).text(), "hello\n");
-    run(cache.path(), &["--no-cache", NO_COMPILER[0], NO_COMPILER[1]]).await.assert_exit_code(125);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    run(&cache, &NO_COMPILER).await.assert_exit_code(125);
+    assert_eq!(run(&cache, &[]).await.assert_exit_code(0).stderr, "");
+    assert_eq!(run(&cache, &NO_COMPILER).await.assert_exit_code(0).text(), "hello\n");
+    run(&cache, &["--no-cache", NO_COMPILER[0], NO_COMPILER[1]]).await.assert_exit_code(125);
 
-    let listed = with_cache(cache.path()).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
+    let listed = with_cache(&cache).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
     let program = &listed["programs"][0];
     assert!(program["digest"].as_str().unwrap().starts_with("sha256:") && program["bytes"].as_u64().unwrap() > 1000);
-    let table = with_cache(cache.path()).args(["cache"]).run().await.assert_exit_code(0);
+    let table = with_cache(&cache).args(["cache"]).run().await.assert_exit_code(0);
     assert!(table.text().starts_with("PROGRAM") && table.text().contains("just now"), "{}", table.text());
 
-    let cleared = with_cache(cache.path()).args(["cache", "clear"]).run().await.assert_exit_code(0);
+    let cleared = with_cache(&cache).args(["cache", "clear"]).run().await.assert_exit_code(0);
     assert!(cleared.text().starts_with("removed the code of 1 program, "), "{}", cleared.text());
-    run(cache.path(), &NO_COMPILER).await.assert_exit_code(125);
+    run(&cache, &NO_COMPILER).await.assert_exit_code(125);
 }
 
 #[tokio::test]
 async fn changed_file_is_compiled_again() {
-    let cache = tempfile::tempdir().unwrap();
-    run(cache.path(), &[]).await.assert_exit_code(0);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    run(&cache, &[]).await.assert_exit_code(0);
     let changed = |options: &[&str]| {
-        with_cache(cache.path())
-            .file("hello.wasm", guests::run::EXIT)
-            .args(["run"])
-            .args(options)
-            .args(["hello.wasm", "7"])
+        with_cache(&cache).file("hello.wasm", guests::run::EXIT).args(["run"]).args(options).args(["hello.wasm", "7"])
     };
     changed(&NO_COMPILER).run().await.assert_exit_code(125);
     changed(&[]).run().await.assert_exit_code(7);
@@ -64,7 +62,7 @@ async fn cache_that_cannot_be_used_is_reported_once_and_the_run_works() {
     fs::create_dir(&open_to_others).unwrap();
     fs::set_permissions(&open_to_others, fs::Permissions::from_mode(0o777)).unwrap();
     for (cache, reason) in
-        [(file.clone(), "file"), (file.join("below"), "Not a directory"), (open_to_others, "chmod 700")]
+        [(file.clone(), "exists"), (file.join("below"), "not a directory"), (open_to_others, "chmod 700")]
     {
         let finished = run(&cache, &[]).await.assert_exit_code(0);
         assert_eq!(finished.text(), "hello\n");
@@ -77,9 +75,10 @@ async fn cache_that_cannot_be_used_is_reported_once_and_the_run_works() {
 
 #[tokio::test]
 async fn damaged_code_in_the_cache_is_compiled_again() {
-    let cache = tempfile::tempdir().unwrap();
-    run(cache.path(), &[]).await.assert_exit_code(0);
-    let artifacts = cache.path().join("artifacts");
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    run(&cache, &[]).await.assert_exit_code(0);
+    let artifacts = cache.join("artifacts");
     let is_code = |path: &Path| !path.file_name().unwrap().to_str().unwrap().starts_with('.');
     let code = fs::read_dir(&artifacts).unwrap().map(|entry| entry.unwrap().path()).find(|path| is_code(path)).unwrap();
     let mut bytes = fs::read(&code).unwrap();
@@ -87,32 +86,34 @@ async fn damaged_code_in_the_cache_is_compiled_again() {
     bytes[middle] ^= 1;
     for damaged in [&bytes[..], &bytes[..40], b"", b"garbage"] {
         fs::write(&code, damaged).unwrap();
-        assert_eq!(run(cache.path(), &[]).await.assert_exit_code(0).text(), "hello\n");
-        run(cache.path(), &NO_COMPILER).await.assert_exit_code(0);
+        assert_eq!(run(&cache, &[]).await.assert_exit_code(0).text(), "hello\n");
+        run(&cache, &NO_COMPILER).await.assert_exit_code(0);
     }
     // Nothing that others have put there does harm.
     fs::create_dir(artifacts.join("aa.48")).unwrap();
     fs::write(artifacts.join("no code"), "x").unwrap();
-    run(cache.path(), &NO_COMPILER).await.assert_exit_code(0);
-    with_cache(cache.path()).args(["cache", "clear"]).run().await.assert_exit_code(0);
+    run(&cache, &NO_COMPILER).await.assert_exit_code(0);
+    with_cache(&cache).args(["cache", "clear"]).run().await.assert_exit_code(0);
 }
 
 #[tokio::test]
 async fn cache_keeps_its_size() {
-    let cache = tempfile::tempdir().unwrap();
-    run(cache.path(), &["--cache-size", "1KiB"]).await.assert_exit_code(0);
-    let listed = with_cache(cache.path()).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    run(&cache, &["--cache-size", "1KiB"]).await.assert_exit_code(0);
+    let listed = with_cache(&cache).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
     assert_eq!(listed["programs"], serde_json::json!([]), "code that is larger than the cache is not kept");
-    run(cache.path(), &["--cache-size", "0"]).await.assert_exit_code(125);
+    run(&cache, &["--cache-size", "0"]).await.assert_exit_code(125);
 }
 
 #[tokio::test]
 async fn commands_that_run_a_file_at_once_share_its_code() {
-    let cache = tempfile::tempdir().unwrap();
-    let runs = (0..6).map(|_| run(cache.path(), &[]));
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let runs = (0..6).map(|_| run(&cache, &[]));
     for finished in futures_util::future::join_all(runs).await {
         assert_eq!(finished.assert_exit_code(0).text(), "hello\n");
     }
-    let listed = with_cache(cache.path()).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
+    let listed = with_cache(&cache).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
     assert_eq!(listed["programs"].as_array().unwrap().len(), 1);
 }

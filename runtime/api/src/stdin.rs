@@ -11,7 +11,6 @@ use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::EXPECT;
-use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 /// How long a client that waits for `100 Continue` is given to send the first piece of its body before the response starts.
@@ -53,7 +52,7 @@ impl StdinBody {
         let (job, end_guard) = (job.clone(), end.clone().drop_guard());
         tasks.spawn("api", "stdin of a run", async move {
             let copying = async {
-                if sink.write_all(&read).await.is_ok() {
+                if sink.write_bytes(read).await.is_ok() {
                     copy(body, sink, &job).await;
                 }
             };
@@ -92,7 +91,7 @@ pub(super) async fn copy(mut body: Incoming, mut sink: Sink, job: &Job) -> bool 
             return false;
         };
         if let Ok(data) = frame.into_data()
-            && sink.write_all(&data).await.is_err()
+            && sink.write_bytes(data).await.is_err()
         {
             return false;
         }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `ratios` compares the daemon with [reference servers](reference_server), `compile` and `cat` compare the command with others. Their figures,
-//! and those of `inside`, are printed as one table at the end. `save=NAME` saves it, and `compare A B` compares two saved tables.
+//! and those of `inside`, are printed as one table at the end. `save=NAME` saves it, and `compare A B` compares two saved tables. `smoke` only
+//! shows that they work.
 //!
 //! Other measurements, by name: `inside` is runs in this process, `overshoot` how far a run exceeds its limits, `bombs` the cost of programs
 //! that are expensive to compile, and `crowd` the memory of 10,000 guests that sleep. Without a name, all are measured.
@@ -60,6 +61,22 @@ use self::report::Report;
 const ROUNDS: usize = 5;
 /// The length of a round.
 const ROUND: Duration = Duration::from_secs(2);
+/// How much the measurements of the table do.
+struct Scale {
+    /// The length of a round of requests.
+    round: Duration,
+    /// The number of runs in a round in process.
+    runs: u32,
+    /// Bytes that go through `cat`.
+    streamed: u64,
+}
+
+impl Scale {
+    const FULL: Self = Self { round: ROUND, runs: 20_000, streamed: 1 << 30 };
+    /// Enough to see that the benchmark works, and not to measure anything.
+    const SMOKE: Self = Self { round: Duration::from_millis(50), runs: 100, streamed: 16 << 20 };
+}
+
 /// The number of guests that spin.
 const SPINNING: usize = 32;
 /// The number of guests that sleep.
@@ -81,20 +98,26 @@ fn main() {
         return Report::compare(before, after);
     }
     let saved_as = only.iter().find_map(|arg| arg.strip_prefix("save="));
+    let is_smoke = only.iter().any(|arg| arg == "smoke");
+    let scale = if is_smoke { Scale::SMOKE } else { Scale::FULL };
     let names = only.len() - usize::from(saved_as.is_some());
-    let is_selected = |name: &str| names == 0 || only.iter().any(|selected| selected == name);
+    let is_in_table = |name: &str| ["inside", "ratios", "cat"].contains(&name);
+    let is_selected =
+        |name: &str| names == 0 || is_smoke && is_in_table(name) || only.iter().any(|selected| selected == name);
     let mut report = Report::default();
     if is_selected("inside") {
-        ["hello.p1", "hello.p2"].into_iter().for_each(|program| in_process::measure(&binary, program, &mut report));
+        ["hello.p1", "hello.p2"]
+            .into_iter()
+            .for_each(|program| in_process::measure(&binary, program, scale.runs, &mut report));
     }
     if is_selected("ratios") {
-        ratios::measure(&binary, &mut report);
+        ratios::measure(&binary, scale.round, &mut report);
     }
     if is_selected("compile") {
         commands::compile(&binary, &mut report);
     }
     if is_selected("cat") {
-        commands::cat(&binary, &mut report);
+        commands::cat(&binary, scale.streamed, &mut report);
     }
     if !report.is_empty() {
         println!("{report}");

@@ -4,7 +4,7 @@
 //!
 //! - which daemon: [`address`], [`environment`], [`tls`], [`paths`];
 //! - talking to it: [`client`], [`upload`], [`frames`];
-//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`program`], [`run`], [`remote`], [`local`],
+//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`], [`program`], [`run`], [`remote`], [`local`],
 //!   [`run_report`];
 //! - background jobs: [`submit`], [`jobs`], [`job_id`], [`ps`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`stats`],
 //!   [`events`];
@@ -55,6 +55,7 @@ mod run_report;
 mod schema;
 mod stats;
 mod stdin;
+mod stream_threads;
 mod submit;
 mod time_arg;
 mod tls;

@@ -101,7 +101,8 @@ impl Artifact {
         // - `from_child`: a child of this daemon, which runs the same executable, wrote the code to a file without a name that only the two
         //   processes had open. The child has ended, the digest of the code is the one that it reported, and the fingerprint shows that
         //   version, configuration and target are those of `engine`.
-        // - `from_store`: the code was verified with the key of the data directory, for this program and this fingerprint.
+        // - `from_store`: the code was verified with the key of the data directory, for this program and this fingerprint. The directory is
+        //   that of the daemon, or the cache of the user, and no other user can enter it.
         // In both cases the file was sealed against changes, before the code was checked or after only this process had filled the file,
         // and it is mapped without a copy.
         let loaded = unsafe {

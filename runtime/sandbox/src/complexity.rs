@@ -43,6 +43,17 @@ pub(super) fn check(wasm: &[u8], requested: &Features) -> Result<(), LoadError> 
     Ok(())
 }
 
+/// Returns the number of functions of the program `wasm`, including its nested modules. Counts those before the first fault of a program that is
+/// not valid.
+pub fn function_count(wasm: &[u8]) -> u64 {
+    let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let counts = payloads.map(|payload| match payload {
+        Payload::FunctionSection(section) => u64::from(section.count()),
+        _ => 0,
+    });
+    counts.sum()
+}
+
 fn validate(wasm: &[u8], features: WasmFeatures) -> Result<(), BinaryReaderError> {
     Validator::new_with_features(features).validate_all(wasm).map(drop)
 }

@@ -146,7 +146,10 @@ impl ShortRunStreak {
     /// Counts a run that ended within its first slice. Any other run resets the count.
     fn record(&self, was_short: bool) {
         if was_short {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            // All threads share the counter, so it is not written once it is high enough.
+            if !self.is_long_enough() {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
         } else {
             self.0.store(0, Ordering::Relaxed);
         }

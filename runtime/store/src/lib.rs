@@ -11,6 +11,8 @@
 //! the program that it names. So the directory is consistent at every moment, whatever the daemon was doing when it died. Damage is found when
 //! a file is read.
 //!
+//! The cache of a user has the same keys and artifacts, a limit on its size, and locks between processes: `code_cache`.
+//!
 //! In reading order: [`Programs`] (programs and records), [`Artifacts`] (compiled code), both above `AtomicDir`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]

@@ -3,14 +3,13 @@
 //! A frame has a head of eight bytes, which are the stream, three zeros and the length of the payload in big endian, and the payload.
 //! The last frame is the outcome in JSON, so a body without one is known to be cut.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd, JobSpec};
 use capstan_engine::tasks::Tasks;
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
 
 use super::super::body::{self, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameSender};
@@ -28,6 +27,8 @@ const OUTCOME: u8 = 3;
 const HEAD_LENGTH: usize = 8;
 /// Bytes of the longest payload of a frame of output.
 const MAX_PAYLOAD: usize = 64 << 10;
+/// Up to this size, a payload is copied behind its head.
+const MAX_COPIED: usize = 4 << 10;
 
 /// Responds with frames of the output of `job`, as it is written.
 pub(super) fn respond(tasks: &Tasks, job: &Job, stdout: Source, stderr: Source, client: Client) -> Response<Body> {
@@ -39,16 +40,17 @@ pub(super) fn respond(tasks: &Tasks, job: &Job, stdout: Source, stderr: Source, 
 }
 
 async fn send_frames(job: Job, mut stdout_source: Source, mut stderr_source: Source, frames: FrameSender) {
-    let (mut stdout, mut stderr) = (OutputFrames::new(STDOUT), OutputFrames::new(STDERR));
-    while stdout.is_open || stderr.is_open {
-        let frame = tokio::select! {
-            frame = stdout.next_frame(&mut stdout_source), if stdout.is_open => frame,
-            frame = stderr.next_frame(&mut stderr_source), if stderr.is_open => frame,
+    let (mut is_stdout_open, mut is_stderr_open) = (true, true);
+    while is_stdout_open || is_stderr_open {
+        let (stream, payload, is_open) = tokio::select! {
+            payload = stdout_source.read_bytes(), if is_stdout_open => (STDOUT, payload, &mut is_stdout_open),
+            payload = stderr_source.read_bytes(), if is_stderr_open => (STDERR, payload, &mut is_stderr_open),
         };
-        if let Some(frame) = frame
-            && frames.send(Ok(Frame::data(frame))).await.is_err()
-        {
-            return;
+        *is_open = !payload.is_empty();
+        for part in output_frame(stream, payload) {
+            if frames.send(Ok(Frame::data(part))).await.is_err() {
+                return;
+            }
         }
     }
     let end = job.wait().await;
@@ -56,34 +58,18 @@ async fn send_frames(job: Job, mut stdout_source: Source, mut stderr_source: Sou
     let _ = frames.send(Ok(Frame::data(outcome_frame(job.spec(), &end)))).await;
 }
 
-/// Cuts one stream of output into frames.
-struct OutputFrames {
-    stream: u8,
-    buffer: BytesMut,
-    is_open: bool,
-}
-
-impl OutputFrames {
-    fn new(stream: u8) -> Self {
-        Self { stream, buffer: BytesMut::new(), is_open: true }
-    }
-
-    /// Waits for output, and returns the next frame; `None` at the end. Cancel-safe.
-    async fn next_frame(&mut self, source: &mut Source) -> Option<Bytes> {
-        if self.buffer.is_empty() {
-            self.buffer.reserve(HEAD_LENGTH + (MAX_PAYLOAD / 4));
-            self.buffer.put_bytes(0, HEAD_LENGTH);
+/// Returns the parts of frames with `payload`. A payload that is worth it is not copied.
+fn output_frame(stream: u8, mut payload: Bytes) -> Vec<Bytes> {
+    let mut parts = Vec::new();
+    while !payload.is_empty() {
+        let piece = payload.split_to(payload.len().min(MAX_PAYLOAD));
+        let head = frame_head(stream, piece.len());
+        match piece.len() {
+            ..=MAX_COPIED => parts.push([&head, &piece[..]].concat().into()),
+            _ => parts.extend([Bytes::copy_from_slice(&head), piece]),
         }
-        let mut payload = (&mut self.buffer).limit(MAX_PAYLOAD);
-        // Reading a pipe does not fail.
-        if matches!(source.read_buf(&mut payload).await, Ok(0) | Err(_)) {
-            self.is_open = false;
-            return None;
-        }
-        let length = self.buffer.len() - HEAD_LENGTH;
-        self.buffer[..HEAD_LENGTH].copy_from_slice(&frame_head(self.stream, length));
-        Some(self.buffer.split().freeze())
     }
+    parts
 }
 
 /// Returns the head of a frame of `stream` with a payload of `length` bytes.
@@ -111,35 +97,21 @@ pub(in super::super) fn outcome_frame(spec: &JobSpec, end: &JobEnd) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use capstan_core::stream::pipe;
-    use tokio::io::AsyncWriteExt as _;
-
     use super::*;
 
-    #[tokio::test]
-    async fn next_frame_returns_complete_frames_of_limited_size() {
-        let (mut sink, mut source) = pipe(1 << 20);
-        sink.write_all(&vec![7; 200_000]).await.unwrap();
-        drop(sink);
-        let (mut output, mut total) = (OutputFrames::new(STDERR), 0);
-        while let Some(frame) = output.next_frame(&mut source).await {
-            let (head, payload) = frame.split_at(HEAD_LENGTH);
-            assert_eq!(head[..4], [STDERR, 0, 0, 0]);
-            assert_eq!(u32::from_be_bytes(head[4..].try_into().unwrap()) as usize, payload.len());
-            assert!((1..=MAX_PAYLOAD).contains(&payload.len()));
-            total += payload.len();
+    #[test]
+    fn output_frame_has_complete_frames_of_limited_size() {
+        for size in [0, 1, MAX_COPIED, MAX_COPIED + 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 1_000_000] {
+            let frames = output_frame(STDERR, vec![7; size].into()).concat();
+            let (mut rest, mut total) = (&frames[..], 0);
+            while let Some((head, after)) = rest.split_first_chunk::<HEAD_LENGTH>() {
+                assert_eq!(head[..4], [STDERR, 0, 0, 0]);
+                let length = u32::from_be_bytes(head[4..].try_into().unwrap()) as usize;
+                assert!((1..=MAX_PAYLOAD).contains(&length));
+                total += length;
+                rest = &after[length..];
+            }
+            assert_eq!((total, rest.len()), (size, 0));
         }
-        assert_eq!(total, 200_000);
-        assert!(!output.is_open);
-    }
-
-    #[tokio::test]
-    async fn next_frame_loses_nothing_when_cancelled() {
-        use futures_util::FutureExt as _;
-        let (mut sink, mut source) = pipe(16);
-        let mut output = OutputFrames::new(STDOUT);
-        assert!(output.next_frame(&mut source).now_or_never().is_none());
-        sink.write_all(b"hi").await.unwrap();
-        assert_eq!(output.next_frame(&mut source).await.unwrap(), &b"\x01\0\0\0\0\0\0\x02hi"[..]);
     }
 }

@@ -4,22 +4,24 @@
 //! deadlock. The file has no name, holds at most as many bytes as the limit on stdout, and is deleted with the run.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use capstan_core::outcome::Outcome;
-use capstan_core::stream::{self, PIPE_CAPACITY, Sink, Source};
+use capstan_core::stream::{self, Sink, Source};
 use capstan_engine::job::Job;
 use capstan_engine::tasks::Tasks;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that are read at a time.
+/// Bytes that are read from the file at a time.
 const CHUNK: usize = 64 << 10;
+/// Bytes that wait for the client in memory, before the file is used.
+const MEMORY: usize = 1 << 20;
 
 /// Where output spills to, and how much of it.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(super) struct Spill {
 
 /// Returns a copy of `stdout` that spills what is not read yet.
 pub(super) fn through(tasks: &Tasks, stdout: Source, spill: Spill, job: &Job) -> Source {
-    let (sink, source) = stream::pipe(PIPE_CAPACITY);
+    let (sink, source) = stream::pipe(MEMORY);
     let job = job.clone();
     tasks.spawn("api", "unread output of a run", async move {
         if let Err(error) = copy(stdout, sink, spill).await {
@@ -48,7 +50,7 @@ pub(super) fn through(tasks: &Tasks, stdout: Source, spill: Spill, job: &Job) ->
 
 async fn copy(mut stdout: Source, mut sink: Sink, spill: Spill) -> io::Result<()> {
     let mut file = FileQueue::new(spill.folder);
-    let (mut next, mut buffer, mut is_open) = (Bytes::new(), BytesMut::new(), true);
+    let (mut next, mut is_open) = (Bytes::new(), true);
     loop {
         if next.is_empty() {
             next = file.pop().await?;
@@ -57,17 +59,17 @@ async fn copy(mut stdout: Source, mut sink: Sink, spill: Spill) -> io::Result<()
             return Ok(());
         }
         let may_spill = file.len() < spill.max_bytes && !spill.until.is_cancelled();
-        buffer.reserve(CHUNK);
+        let has_next = !next.is_empty();
         tokio::select! {
             biased;
-            written = sink.write(&next), if !next.is_empty() => match written {
-                Ok(written) => next.advance(written),
-                // The client has disconnected; the guest gets an error when it writes more.
-                Err(_) => return Ok(()),
-            },
-            read = stdout.read_buf(&mut buffer), if is_open && (next.is_empty() || may_spill) => {
-                is_open = read? > 0;
-                let chunk = buffer.split().freeze();
+            written = poll_fn(|cx| sink.poll_write_bytes(cx, &mut next)), if has_next => {
+                if written.is_err() {
+                    // The client has disconnected; the guest gets an error when it writes more.
+                    return Ok(());
+                }
+            }
+            chunk = stdout.read_bytes(), if is_open && (!has_next || may_spill) => {
+                is_open = !chunk.is_empty();
                 if next.is_empty() {
                     next = chunk;
                 } else if !chunk.is_empty() {
@@ -138,6 +140,8 @@ async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + 
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     struct Pipes {

@@ -13,15 +13,13 @@ use tokio::runtime::Builder;
 use super::report::{Report, Row};
 use super::thinnest_run;
 
-/// The number of runs in a round.
-const RUNS: u32 = 20_000;
 const ROUNDS: usize = 5;
 
 /// Measures a run of `program`.
-pub(crate) fn measure(binary: &str, program: &str, report: &mut Report) {
-    let time = measure_with(binary, program, Tasks::default(), "");
-    measure_with(binary, program, Tasks::tracked(), ", in debug mode");
-    let reference = measure_thinnest(program);
+pub(crate) fn measure(binary: &str, program: &str, runs: u32, report: &mut Report) {
+    let time = measure_with((binary, program, runs), Tasks::default(), "");
+    measure_with((binary, program, runs), Tasks::tracked(), ", in debug mode");
+    let reference = measure_thinnest(program, runs);
     report.add(Row::new(
         &format!("a run of {program} in process ÷ the thinnest run of it"),
         "µs",
@@ -32,17 +30,17 @@ pub(crate) fn measure(binary: &str, program: &str, report: &mut Report) {
 }
 
 /// Returns the time of a thinnest run of `program`, in microseconds, as the median of the rounds.
-fn measure_thinnest(program: &str) -> f64 {
+fn measure_thinnest(program: &str, runs: u32) -> f64 {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let thinnest = thinnest_run::Program::compile(&guests::compiled(program));
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             runtime.block_on(async {
                 let start = Instant::now();
-                for _ in 0..RUNS {
+                for _ in 0..runs {
                     assert_eq!(thinnest.run().await, "hello\n");
                 }
-                start.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
+                start.elapsed().as_secs_f64() * 1e6 / f64::from(runs)
             })
         })
         .collect();
@@ -51,7 +49,7 @@ fn measure_thinnest(program: &str) -> f64 {
 }
 
 /// Prints and returns the time of a run in microseconds, as the median of the rounds.
-fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) -> f64 {
+fn measure_with((binary, program, runs): (&str, &str, u32), tasks: Tasks, mode: &str) -> f64 {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ceiling = Limits::default();
     let compile = CompileLimits::default();
@@ -77,7 +75,7 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) -> f64 {
     let handler =
         runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("hello", handler).unwrap();
-    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine))).collect();
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine, runs))).collect();
     rounds.sort_by(f64::total_cmp);
     println!(
         "{:<60} {:>9.1} µs per run",
@@ -88,12 +86,12 @@ fn measure_with(binary: &str, program: &str, tasks: Tasks, mode: &str) -> f64 {
 }
 
 /// Returns the time of a run in microseconds, as the mean of a round.
-async fn round(engine: &Engine) -> f64 {
+async fn round(engine: &Engine, runs: u32) -> f64 {
     let start = Instant::now();
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         let job = engine.job("hello").unwrap().build().unwrap();
         job.start().unwrap();
         assert!(job.wait().await.outcome.is_success());
     }
-    start.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(runs)
 }

@@ -1,5 +1,7 @@
 //! Requests per second, compared with the reference servers, in turns.
 
+use std::time::Duration;
+
 use capstan_tests::{Daemon, Setup, guests};
 use tokio::runtime::Builder;
 
@@ -11,8 +13,8 @@ use super::report::{Goal, Report, Row};
 /// The number of connections.
 const CONNECTIONS: usize = 32;
 
-/// Measures the daemon `binary`.
-pub(crate) fn measure(binary: &str, report: &mut Report) {
+/// Measures the daemon `binary` in rounds of this length.
+pub(crate) fn measure(binary: &str, round: Duration, report: &mut Report) {
     let [usual, traced, silent] = [("0", "warn,capstan=info"), ("1", "warn,capstan=info"), ("0", "error")]
         .map(|(backtrace, log)| start(binary, backtrace, log));
     let servers = ["", "hello.p1", "hello.p2"].map(Server::start);
@@ -31,12 +33,12 @@ pub(crate) fn measure(binary: &str, report: &mut Report) {
         run(&silent, "p1"),
     ];
     for target in &targets {
-        target.load_over(CONNECTIONS, super::ROUND / 4);
+        target.load_over(CONNECTIONS, round / 4);
     }
     let mut rounds = targets.each_ref().map(|_| Vec::new());
     for _ in 0..ROUNDS {
         for (target, rounds) in targets.iter().zip(&mut rounds) {
-            rounds.push(target.load_over(CONNECTIONS, super::ROUND));
+            rounds.push(target.load_over(CONNECTIONS, round));
         }
     }
     let [bare, thin_p1, thin_p2, p1, p2, traced, exits, silent] =

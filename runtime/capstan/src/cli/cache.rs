@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use capstan_store::{Artifacts, CachedCode};
+use capstan_store::{Artifacts, CachedCode, StoreError};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::error::CliError;
+use super::io_error::describe_store;
 use super::{format, output, paths};
 
 /// The maximum size of the cache in bytes, by default.
@@ -104,6 +105,6 @@ fn used(entry: &CachedCode) -> Timestamp {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
-fn cache_error(error: capstan_store::StoreError) -> CliError {
-    CliError::Cache(error.to_string())
+fn cache_error(error: StoreError) -> CliError {
+    CliError::Cache(describe_store(&error))
 }

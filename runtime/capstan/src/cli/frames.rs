@@ -47,7 +47,7 @@ pub(super) enum FrameError {
 /// A decoder of framed responses. Its state is either between two frames or within one.
 #[derive(Debug, Default)]
 pub(super) struct FrameDecoder {
-    received: BytesMut,
+    received: Bytes,
     /// The stream of the current frame, and the number of bytes of its payload that have not been returned yet.
     frame: Option<(Stream, usize)>,
 }
@@ -68,7 +68,18 @@ struct Gap {
 impl FrameDecoder {
     /// Adds bytes that have arrived.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.received.extend_from_slice(bytes);
+        self.push_bytes(Bytes::copy_from_slice(bytes));
+    }
+
+    /// Adds bytes that have arrived, without a copy if those before were returned.
+    pub(super) fn push_bytes(&mut self, bytes: Bytes) {
+        if self.received.is_empty() {
+            self.received = bytes;
+            return;
+        }
+        let mut joined = BytesMut::from(std::mem::take(&mut self.received));
+        joined.extend_from_slice(&bytes);
+        self.received = joined.freeze();
     }
 
     /// Returns the next part, or `None` if that needs more bytes.
@@ -89,7 +100,7 @@ impl FrameDecoder {
                 self.frame = Some((stream, remaining));
                 return Ok(None);
             }
-            let payload = self.received.split_to(remaining.min(self.received.len())).freeze();
+            let payload = self.received.split_to(remaining.min(self.received.len()));
             self.frame = (!is_complete).then(|| (stream, remaining - payload.len()));
             match stream {
                 Stream::Outcome => return Ok(Some(Chunk::Outcome(payload))),
@@ -210,7 +221,7 @@ mod tests {
         let mut decoder = FrameDecoder::default();
         decoder.push(b"\x03\0\0\0\x01\0\0\0");
         assert_eq!(decoder.next(), Ok(None));
-        assert!(decoder.received.capacity() < 1 << 10, "{}", decoder.received.capacity());
+        assert!(decoder.received.len() < 1 << 10, "{}", decoder.received.len());
     }
 
     #[test]

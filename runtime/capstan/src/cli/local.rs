@@ -11,7 +11,7 @@ use capstan_core::manifest::Manifest;
 use capstan_core::mount::Mount;
 use capstan_core::outcome::{CancelledBy, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
-use capstan_core::stream::{PIPE_CAPACITY, Sink, Source, pipe};
+use capstan_core::stream::{Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::handler::{Handler, Terminals};
 use capstan_engine::job::{Job, JobEnd, JobOptions};
@@ -24,6 +24,7 @@ use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
+use super::stream_threads::{self, CopyThread};
 use super::upload::Progress;
 use super::{output, paths, program};
 
@@ -76,6 +77,7 @@ pub(super) async fn run(
     let program_error = |reason: &dyn Display| CliError::Program(format!("{}: {reason}", file.display()));
 
     let progress = Progress::compiling(&name);
+    progress.set_functions(|| capstan_sandbox::function_count(&wasm));
     let loaded = tokio::select! {
         loaded = sandbox.load(wasm, manifest, metering) => Some(loaded),
         () = interrupt.received() => None,
@@ -135,9 +137,9 @@ struct CallerStreams {
 
 /// Creates a pipe for each stream of a job.
 fn stream_pipes() -> (CallerStreams, JobStreams) {
-    let (stdin_sink, stdin) = pipe(PIPE_CAPACITY);
-    let (stdout, stdout_source) = pipe(PIPE_CAPACITY);
-    let (stderr, stderr_source) = pipe(PIPE_CAPACITY);
+    let (stdin_sink, stdin) = pipe(stream_threads::CAPACITY);
+    let (stdout, stdout_source) = pipe(stream_threads::CAPACITY);
+    let (stderr, stderr_source) = pipe(stream_threads::CAPACITY);
     let caller = CallerStreams { stdin: stdin_sink, stdout: stdout_source, stderr: stderr_source };
     (caller, JobStreams { stdin, stdout, stderr })
 }
@@ -153,21 +155,24 @@ impl CallerStreams {
         job: &Job,
         interrupt: &mut Interrupt,
     ) -> Result<Option<Arc<JobEnd>>, CliError> {
-        let input = async {
-            match stdin.into_reader() {
-                Some(reader) => output::copy(reader, self.stdin).await,
-                None => {
-                    drop(self.stdin);
-                    Ok(())
-                }
+        let started = |thread: io::Result<CopyThread>| thread.map_err(CliError::Startup);
+        let mut input = match stdin.into_file()? {
+            Some(file) => Some(started(CopyThread::read(file, self.stdin))?),
+            None => {
+                drop(self.stdin);
+                None
             }
         };
-        let stdout = async {
-            output::copy(self.stdout, tokio::io::stdout()).await.map_err(output::output_error(OutputStream::Stdout))
+        let mut stdout = started(CopyThread::write(self.stdout, io::stdout()))?;
+        let mut stderr = started(CopyThread::write(self.stderr, io::stderr()))?;
+        let input = async {
+            match &mut input {
+                Some(input) => input.finished().await,
+                None => Ok(()),
+            }
         };
-        let stderr = async {
-            output::copy(self.stderr, tokio::io::stderr()).await.map_err(output::output_error(OutputStream::Stderr))
-        };
+        let stdout = async { stdout.finished().await.map_err(output::output_error(OutputStream::Stdout)) };
+        let stderr = async { stderr.finished().await.map_err(output::output_error(OutputStream::Stderr)) };
         let output = async { tokio::try_join!(stdout, stderr).map(drop) };
         tokio::pin!(input, output);
         let (mut is_reading_stdin, mut is_writing_output, mut is_interrupted) = (true, true, false);
@@ -182,9 +187,7 @@ impl CallerStreams {
                 }
                 result = &mut input, if is_reading_stdin => {
                     is_reading_stdin = false;
-                    // A guest may close its stdin early. That is not an error.
-                    let error = result.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-                    failure = failure.or(error.map(CliError::Stdin));
+                    failure = failure.or(result.err().map(CliError::Stdin));
                 }
                 () = interrupt.received() => {
                     if is_interrupted {

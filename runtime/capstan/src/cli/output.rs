@@ -4,9 +4,8 @@ use std::fmt;
 use std::io::{self, Write as _};
 
 use capstan_core::outcome::OutputStream;
-use capstan_core::stream::PIPE_CAPACITY;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::error::CliError;
 use super::format;
@@ -45,23 +44,6 @@ pub(super) fn print_error(message: impl fmt::Display) {
 pub(super) fn print_note(message: impl fmt::Display) {
     // If stderr cannot be written, there is no other place to report that.
     let _ = writeln!(io::stderr(), "{message}");
-}
-
-/// Copies `source` to `output` until its end. Flushes every piece, so that interactive output appears immediately.
-///
-/// # Errors
-/// The first error of `source` or `output`.
-pub(super) async fn copy<R, W>(mut source: R, mut output: W) -> io::Result<()>
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let mut buf = Vec::with_capacity(PIPE_CAPACITY);
-    while source.read_buf(&mut buf).await? != 0 {
-        write_and_flush(&mut output, &buf).await?;
-        buf.clear();
-    }
-    Ok(())
 }
 
 /// Writes `bytes` and flushes them.

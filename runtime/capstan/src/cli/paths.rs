@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use rustix::fs::FileType;
 
 use super::environment::Environment;
 use super::error::CliError;
-use super::io_error::describe;
+use super::io_error::{describe, describe_store};
 use crate::daemon::open_mount;
 
 /// A directory or a file to grant, in the form `HOST[::GUEST][:ro|:rw]`.
@@ -90,15 +90,16 @@ pub(super) fn scratch_dir() -> Result<(tempfile::TempDir, Arc<Dir>), CliError> {
 /// [`CliError::NoCacheDir`], [`CliError::Cache`].
 #[expect(clippy::disallowed_methods, reason = "the user named this directory in the environment")]
 pub(super) fn cache_dir(environment: &Environment) -> Result<Dir, CliError> {
-    let named = |name: &str, below: &str| environment.non_empty(name).map(|path| Path::new(path).join(below));
-    let absolute = named("XDG_CACHE_HOME", "capstan").filter(|path| path.is_absolute());
-    let path = named("CAPSTAN_CACHE", "").or(absolute).or_else(|| named("HOME", ".cache/capstan"));
+    let named = |name: &str| environment.non_empty(name).map(PathBuf::from);
+    let of_user = named("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+    let of_user = of_user.or_else(|| named("HOME").map(|home| home.join(".cache")));
+    let path = named("CAPSTAN_CACHE").or_else(|| of_user.map(|cache| cache.join("capstan")));
     let path = path.ok_or(CliError::NoCacheDir)?;
     let failed = |error: &dyn std::fmt::Display| CliError::Cache(format!("{}: {error}", path.display()));
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
     created.map_err(|error| failed(&describe(&error)))?;
     let dir = Dir::open_ambient_dir(&path, cap_std::ambient_authority()).map_err(|error| failed(&describe(&error)))?;
-    check_data_dir(&dir).map_err(|error| failed(&error))?;
+    check_data_dir(&dir).map_err(|error| failed(&describe_store(&error)))?;
     Ok(dir)
 }
 

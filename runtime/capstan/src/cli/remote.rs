@@ -8,7 +8,7 @@ use bytes::Bytes;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::PolicyRequest;
-use capstan_core::stream::PIPE_CAPACITY;
+use capstan_core::stream::pipe;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
@@ -16,7 +16,6 @@ use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Method, Request};
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value, json};
-use tokio_util::io::ReaderStream;
 
 use super::client::{Body, Client, ClientError, URL_ENCODE_SET, full_body, request};
 use super::error::CliError;
@@ -25,6 +24,7 @@ use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
+use super::stream_threads::{self, CopyThread, OutputThread};
 use super::{handlers, output, program, push, random};
 
 /// The type of a body whose first line describes the run, and whose rest is stdin.
@@ -120,7 +120,7 @@ async fn exchange(
     job: &mut Option<String>,
 ) -> Result<RunReport, CliError> {
     let stdin_error = StdinError::default();
-    let request = run_request(name, body_with_stdin(&run_json(spec), stdin, stdin_error.clone()));
+    let request = run_request(name, body_with_stdin(&run_json(spec), stdin, stdin_error.clone())?);
     let result = receive(client, request, job).await;
     or_stdin_error(result, &stdin_error)
 }
@@ -141,18 +141,17 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
         return Err(client.unexpected_response(&"its response to a run is not in frames").into());
     }
     let mut decoder = FrameDecoder::default();
-    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+    let mut output = OutputThread::start().map_err(CliError::Startup)?;
     while let Some(bytes) = response.chunk().await? {
-        decoder.push(&bytes);
+        decoder.push_bytes(bytes);
         while let Some(chunk) = decoder.next().map_err(ClientError::Frame)? {
             match chunk {
-                Chunk::Stdout(bytes) => output::write_and_flush(&mut stdout, &bytes)
-                    .await
-                    .map_err(output::output_error(OutputStream::Stdout))?,
-                Chunk::Stderr(bytes) => output::write_and_flush(&mut stderr, &bytes)
-                    .await
-                    .map_err(output::output_error(OutputStream::Stderr))?,
-                Chunk::Outcome(json) => return Ok(RunReport::from_json(&json)?),
+                Chunk::Stdout(bytes) => output.write(OutputStream::Stdout, bytes).await?,
+                Chunk::Stderr(bytes) => output.write(OutputStream::Stderr, bytes).await?,
+                Chunk::Outcome(json) => {
+                    output.finish().await?;
+                    return Ok(RunReport::from_json(&json)?);
+                }
                 Chunk::Gap(_) => return Err(ClientError::Frame(FrameError::UnexpectedGap).into()),
             }
         }
@@ -163,19 +162,32 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
 
 /// Returns a body of type [`RUN_MEDIA_TYPE`]: `json` as its first line, then `stdin`. The next piece is read when the daemon has taken the
 /// previous one. An error of stdin is also in `stdin_error`.
-pub(super) fn body_with_stdin(json: &Value, stdin: GuestStdin, stdin_error: StdinError) -> Body {
+///
+/// # Errors
+/// [`CliError::Stdin`], [`CliError::Startup`].
+pub(super) fn body_with_stdin(json: &Value, stdin: GuestStdin, stdin_error: StdinError) -> Result<Body, CliError> {
     let line = Bytes::from(format!("{json}\n"));
-    let Some(reader) = stdin.into_reader() else { return full_body(line) };
-    let pieces = ReaderStream::with_capacity(reader, PIPE_CAPACITY).map(move |result| {
-        result.map_err(|error| {
-            let kind = error.kind();
-            // It can be set only once: a stream that has failed is not read again.
-            let _ = stdin_error.set(error);
-            io::Error::from(kind)
-        })
+    let Some(file) = stdin.into_file()? else { return Ok(full_body(line)) };
+    let (sink, source) = pipe(stream_threads::CAPACITY);
+    let reader = CopyThread::read(file, sink).map_err(CliError::Startup)?;
+    let pieces = stream::try_unfold((source, Some(reader), stdin_error), |(mut source, reader, stdin_error)| async {
+        let bytes = source.read_bytes().await;
+        if !bytes.is_empty() {
+            return Ok(Some((bytes, (source, reader, stdin_error))));
+        }
+        let Some(mut reader) = reader else { return Ok(None) };
+        match reader.finished().await {
+            Ok(()) => Ok(None),
+            Err(error) => {
+                let kind = error.kind();
+                // It can be set only once: a stream that has failed is not read again.
+                let _ = stdin_error.set(error);
+                Err(io::Error::from(kind))
+            }
+        }
     });
     let pieces = stream::once(std::future::ready(Ok(line))).chain(pieces);
-    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+    Ok(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync())
 }
 
 /// Returns what a run is requested with.
@@ -237,7 +249,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         rustix::io::pwrite(&file, b"input\n", 0).unwrap();
         for (stdin, expected) in [(GuestStdin::Empty, "{}\n"), (GuestStdin::File(file), "{}\ninput\n")] {
-            let body = body_with_stdin(&json!({}), stdin, StdinError::default());
+            let body = body_with_stdin(&json!({}), stdin, StdinError::default()).unwrap();
             assert_eq!(body.collect().await.unwrap().to_bytes(), expected);
         }
     }

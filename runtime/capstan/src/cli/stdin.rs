@@ -6,9 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
-
-use tokio::io::AsyncRead;
 
 use super::error::CliError;
 use super::paths;
@@ -54,12 +53,18 @@ impl GuestStdin {
         Ok(paths::redirected_stdin().map_err(CliError::Stdin)?.map_or(Self::Empty, Self::File))
     }
 
-    /// Returns the bytes. `None` if there are none.
-    pub(super) fn into_reader(self) -> Option<Box<dyn AsyncRead + Send + Unpin>> {
+    /// Returns the file to read, whose reads may block. `None` if there are no bytes.
+    ///
+    /// # Errors
+    /// [`CliError::Stdin`]
+    pub(super) fn into_file(self) -> Result<Option<File>, CliError> {
         match self {
-            Self::Empty => None,
-            Self::Inherited => Some(Box::new(tokio::io::stdin())),
-            Self::File(file) => Some(Box::new(tokio::fs::File::from_std(file))),
+            Self::Empty => Ok(None),
+            Self::Inherited => {
+                let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(CliError::Stdin)?;
+                Ok(Some(stdin.into()))
+            }
+            Self::File(file) => Ok(Some(file)),
         }
     }
 }

@@ -52,7 +52,7 @@ async fn post(client: &Client, name: &str, spec: &JobSpec, stdin: Option<GuestSt
     }
     let stdin_error = StdinError::default();
     let json = job_json(name, spec, stdin.is_none());
-    let body = remote::body_with_stdin(&json, stdin.unwrap_or(GuestStdin::Empty), stdin_error.clone());
+    let body = remote::body_with_stdin(&json, stdin.unwrap_or(GuestStdin::Empty), stdin_error.clone())?;
     let request = request(Method::POST, "/jobs").header(CONTENT_TYPE, RUN_MEDIA_TYPE).body(body);
     let response = client.upload(request.expect("the path is fixed")).await.map_err(CliError::from);
     let response = remote::or_stdin_error(response, &stdin_error)?;

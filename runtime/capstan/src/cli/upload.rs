@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::client::Body;
 
@@ -68,9 +68,16 @@ impl Progress {
         if self.0.is_hidden() {
             return;
         }
-        let style = ProgressStyle::with_template("{spinner} {prefix}: compiling, {elapsed}");
+        let style = ProgressStyle::with_template("{spinner} {prefix}: compiling{msg}, {elapsed}");
         self.0.set_style(style.expect("the template is a constant"));
         self.0.enable_steady_tick(Duration::from_millis(100));
+    }
+
+    /// Shows how many functions are compiled.
+    pub(super) fn set_functions(&self, count: impl FnOnce() -> u64) {
+        if !self.0.is_hidden() {
+            self.0.set_message(format!(" {} functions", HumanCount(count())));
+        }
     }
 
     /// Removes the display from the terminal.

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::shared::Shared;
 
-/// Default capacity of a pipe in bytes. A writer waits while the pipe is full.
-pub const PIPE_CAPACITY: usize = 64 * 1024;
+/// Default capacity of a pipe in bytes. A writer waits while the pipe is full, and from then on until half of it was read.
+pub const PIPE_CAPACITY: usize = 128 * 1024;
 
 /// The end of a stream that is written to.
 #[derive(Debug)]

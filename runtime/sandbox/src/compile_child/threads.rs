@@ -57,6 +57,12 @@ pub(super) fn start_compilers() -> bool {
     has_started && threads > 1
 }
 
+/// Ends the process, whatever its other threads do. The daemon takes the signal for a lack of memory.
+#[expect(clippy::disallowed_methods, reason = "a limit was exceeded: there is nothing to be saved")]
+fn abort() -> ! {
+    std::process::abort()
+}
+
 /// Starts a thread that aborts the process when `memory` exceeds `limit` bytes. Returns whether it was started.
 pub(super) fn start_watchdog(memory: ResidentMemory, limit: u64) -> bool {
     let (started, has_started) = mpsc::channel();
@@ -65,7 +71,7 @@ pub(super) fn start_watchdog(memory: ResidentMemory, limit: u64) -> bool {
         while memory.bytes().is_ok_and(|bytes| bytes <= limit) {
             thread::sleep(WATCH_INTERVAL);
         }
-        std::process::abort()
+        abort()
     });
     watchdog.is_ok() && has_started.recv().is_ok()
 }

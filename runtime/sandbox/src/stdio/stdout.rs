@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream as WasiOutput, Pollable, StreamError, Strea
 use super::CHUNK_SIZE;
 
 /// Up to this size, the pipe copies a write. It takes a larger one without a copy.
-const MAX_COPIED: usize = 1 << 10;
+const MAX_COPIED: usize = 16 << 10;
 
 /// The guest wrote more than its cap allows, which ends the run.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

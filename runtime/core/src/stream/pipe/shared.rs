@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Pieces up to this size are copied.
-const MAX_COPIED: usize = 1 << 10;
+/// Pieces up to this size are copied, so that a reader which is slower than the writer gets few large chunks instead of many small ones.
+const MAX_COPIED: usize = 16 << 10;
 /// The size from which copied pieces go on as a chunk of their own.
 const CHUNK_SIZE: usize = 64 << 10;
 
@@ -132,7 +132,9 @@ impl Shared {
         }
         let bytes = read(&mut state);
         state.length -= bytes.length();
-        wake(state.writer.take(), state);
+        // A writer that waits is woken for half of a pipe at least, and not for each piece.
+        let writer = if state.length <= state.capacity / 2 { state.writer.take() } else { None };
+        wake(writer, state);
         Poll::Ready(bytes)
     }
 
