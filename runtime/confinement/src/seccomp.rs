@@ -45,7 +45,17 @@ pub(super) const COMPILER: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// Allows all threads of the process only the system calls `syscalls`, and the one by which `abort` raises SIGABRT, for example when memory is exhausted.
+/// Makes every attempt of the process to open a file fail with `EACCES`. Allocators look at files of the kernel, and do without.
+fn deny_opening() -> Result<(), Error> {
+    let rules = [(libc::SYS_openat, Vec::new())].into();
+    let machine = std::env::consts::ARCH.try_into()?;
+    let denied = SeccompAction::Errno(libc::EACCES.unsigned_abs());
+    let program: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, denied, machine)?.try_into()?;
+    seccompiler::apply_filter_all_threads(&program)
+}
+
+/// Allows all threads of the process only the system calls `syscalls`, and the one by which `abort` raises SIGABRT, for example when memory
+/// is exhausted. Opening a file is no reason to kill the process, but fails.
 pub(super) fn allow_only(syscalls: &[i64]) -> Result<(), Error> {
     let abort_rule = |argument| -> Result<_, BackendError> {
         let is_sigabrt = SeccompCondition::new(
@@ -57,6 +67,9 @@ pub(super) fn allow_only(syscalls: &[i64]) -> Result<(), Error> {
         Ok(vec![SeccompRule::new(vec![is_sigabrt])?])
     };
     let mut rules: BTreeMap<_, _> = syscalls.iter().map(|syscall| (*syscall, Vec::new())).collect();
+    // The stricter of two filters decides.
+    deny_opening()?;
+    rules.insert(libc::SYS_openat, Vec::new());
     rules.insert(libc::SYS_tgkill, abort_rule(2)?);
     rules.insert(libc::SYS_tkill, abort_rule(1)?);
     let machine = std::env::consts::ARCH.try_into()?;
