@@ -74,9 +74,7 @@ impl CancelOnDisconnect {
 
 impl Drop for CancelOnDisconnect {
     fn drop(&mut self) {
-        if self.0.end().is_none() {
-            self.0.cancel(CancelledBy::Client);
-        }
+        self.0.cancel(CancelledBy::Client);
     }
 }
 

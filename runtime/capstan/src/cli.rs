@@ -4,8 +4,8 @@
 //!
 //! - which daemon: [`address`], [`environment`], [`tls`], [`paths`];
 //! - talking to it: [`client`], [`upload`], [`frames`];
-//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`], [`program`], [`run`], [`remote`], [`local`],
-//!   [`run_report`];
+//! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`],
+//!   [`program`], [`run`], [`remote`], [`local`], [`run_report`];
 //! - background jobs: [`submit`], [`jobs`], [`job_id`], [`ps`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`stats`],
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 pub use self::filter::{Filter, FilterError};
 pub use self::kind::{Event, EventKind};
+use crate::notified;
 
 /// The number of events that are stored for later subscribers, by default.
 pub const DEFAULT_CAPACITY: usize = 4096;
@@ -166,15 +167,8 @@ impl Subscription {
 
     /// Waits for the next item. Cancel-safe.
     pub async fn next(&mut self) -> Item {
-        loop {
-            // The clone ends the borrow of `self`. The wait is created before the check, so that it notices an event that follows the check.
-            let events = self.events.clone();
-            let published = events.0.published.notified();
-            if let Some(item) = self.try_next() {
-                return item;
-            }
-            published.await;
-        }
+        let events = self.events.clone();
+        notified::wait_for(&events.0.published, || self.try_next()).await
     }
 }
 

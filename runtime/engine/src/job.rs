@@ -49,6 +49,7 @@ pub use self::stop::Stop;
 pub(crate) use self::tree::{JobTree, LentSlot, TreeNode};
 pub use self::tree::{MAX_DEPTH, Parent};
 use crate::handler::Call;
+use crate::notified;
 use crate::output_log::OutputLog;
 use crate::registry::ResolvedHandler;
 
@@ -142,14 +143,7 @@ impl Job {
 
     /// Waits for the end and returns it. Cancel-safe.
     pub async fn wait(&self) -> Arc<JobEnd> {
-        loop {
-            // Created before the check, so that it notices an end that follows the check.
-            let ended = self.0.ended.notified();
-            if let Some(end) = self.end() {
-                return end;
-            }
-            ended.await;
-        }
+        notified::wait_for(&self.0.ended, || self.end()).await
     }
 
     /// Returns the end, or `None` if the job has not ended.
@@ -160,9 +154,16 @@ impl Job {
         }
     }
 
+    /// Returns whether the job has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(*self.lock_phase(), Phase::Done { .. })
+    }
+
     /// Requests the end of the job and returns at once. Does nothing if the job has ended.
     pub fn cancel(&self, by: CancelledBy) {
-        self.0.stop.request(Outcome::Cancelled { by });
+        if !self.has_ended() {
+            self.0.stop.request(Outcome::Cancelled { by });
+        }
     }
 
     /// Returns the id.
@@ -220,18 +221,14 @@ impl Job {
     /// Returns a stdin that was taken, so that another caller can take it.
     pub fn return_stdin(&self, sink: Sink) {
         *self.lock_stdin() = Some(sink);
-        if self.end().is_some() {
+        if self.has_ended() {
             drop(self.take_stdin());
         }
     }
 
     /// Returns when its run started, or `None` if it has not.
     pub fn started(&self) -> Option<Timestamp> {
-        match *self.lock_phase() {
-            Phase::Running(_, at) => Some(at),
-            Phase::Done { started, .. } => started,
-            Phase::Created | Phase::Queued(_) => None,
-        }
+        self.lock_phase().started()
     }
 
     /// Returns the current state.
@@ -328,8 +325,9 @@ impl Job {
 
     /// Publishes `end` to those who wait for it. By now it is counted and recorded; see [`engine`](crate::engine).
     pub(crate) fn set_done(&self, end: Arc<JobEnd>) {
-        let started = self.started();
-        *self.lock_phase() = Phase::Done { started, end };
+        let mut phase = self.lock_phase();
+        *phase = Phase::Done { started: phase.started(), end };
+        drop(phase);
         self.0.ended.notify_waiters();
         // A client may have returned its stdin after it was closed.
         drop(self.take_stdin());
@@ -366,6 +364,17 @@ impl Job {
 
     fn lock_phase(&self) -> MutexGuard<'_, Phase> {
         self.0.phase.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Phase {
+    /// Returns when the run started, or `None` if it has not.
+    fn started(&self) -> Option<Timestamp> {
+        match *self {
+            Self::Running(_, at) => Some(at),
+            Self::Done { started, .. } => started,
+            Self::Created | Self::Queued(_) => None,
+        }
     }
 }
 

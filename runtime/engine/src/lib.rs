@@ -45,6 +45,7 @@ pub mod handler_store;
 pub mod history;
 pub mod job;
 pub mod metrics;
+mod notified;
 pub mod output_log;
 pub mod registry;
 pub mod tasks;

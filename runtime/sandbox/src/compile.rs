@@ -127,8 +127,11 @@ impl Compiler {
                 self.count(CompileResult::Stored);
                 return Ok(Arc::new(artifact));
             }
-            let (_lock, was_locked) = self.lock(&key).await;
-            if was_locked && let Some(artifact) = self.stored_artifact(&key, kind).await {
+            let lock = self.lock(&key).await;
+            // Another process may have compiled it until now.
+            if lock.is_some()
+                && let Some(artifact) = self.stored_artifact(&key, kind).await
+            {
                 self.count(CompileResult::Stored);
                 return Ok(Arc::new(artifact));
             }
@@ -158,21 +161,19 @@ impl Compiler {
         blocking(move || Artifact::from_store(kind, |file| store.copy_to(&digest, &fingerprint, file))).await
     }
 
-    /// Locks the code of `key` in a cache that several processes use. Also returns whether another process had the lock, and may have stored
-    /// the code. Without a lock, for example in a directory that is read-only, the program is compiled all the same.
-    async fn lock(&self, key: &Key) -> (Option<CacheLock>, bool) {
-        let Some(store) = &self.store else { return (None, false) };
-        let mut was_locked = false;
+    /// Locks the code of `key` in a cache that several processes use. Without a lock, for example in a directory that is read-only, the program
+    /// is compiled all the same. Cancel-safe.
+    async fn lock(&self, key: &Key) -> Option<CacheLock> {
+        let store = self.store.as_ref().filter(|store| store.is_cache())?;
         loop {
             match store.try_lock(&key.digest, &key.fingerprint) {
-                Ok(None) => was_locked = true,
-                Ok(lock) => return (lock, was_locked),
+                Ok(None) => tokio::time::sleep(LOCK_INTERVAL).await,
+                Ok(lock) => return lock,
                 Err(error) => {
                     tracing::debug!(%error, "cannot lock compiled code");
-                    return (None, was_locked);
+                    return None;
                 }
             }
-            tokio::time::sleep(LOCK_INTERVAL).await;
         }
     }
 

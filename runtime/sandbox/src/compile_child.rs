@@ -18,7 +18,7 @@ use self::threads::ResidentMemory;
 use super::artifact::Receipt;
 use super::compile::{CompileRequest, CompileResponse, ProgramInput};
 use super::compile_limits::CompileBudget;
-use super::profile::{self, Profile};
+use super::profile;
 use super::{LoadError, bulk_memory, complexity, interface};
 
 /// The nice value of the child: the kernel prefers the daemon. The daemon raises it for a child that takes long.
@@ -92,16 +92,12 @@ fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), Loa
 }
 
 /// Checks and compiles the program on stdin, and writes its code to stdout.
-fn compile(
-    ProgramInput { kind, profile, max_memory }: &ProgramInput,
-    budget: CompileBudget,
-    is_parallel: bool,
-) -> io::Result<CompileResponse> {
+fn compile(program: &ProgramInput, budget: CompileBudget, is_parallel: bool) -> io::Result<CompileResponse> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
-    let compiled = complexity::check(&wasm, &profile.features)
-        .and_then(|()| interface::check(&wasm, *kind, *max_memory))
-        .and_then(|()| generate_code(*kind, profile, &wasm, (budget, is_parallel)));
+    let compiled = complexity::check(&wasm, &program.profile.features)
+        .and_then(|()| interface::check(&wasm, program.kind, program.max_memory))
+        .and_then(|()| generate_code(program, &wasm, budget, is_parallel));
     match compiled {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;
@@ -113,10 +109,10 @@ fn compile(
 }
 
 fn generate_code(
-    kind: Kind,
-    profile: &Profile,
+    ProgramInput { kind, profile, .. }: &ProgramInput,
     wasm: &[u8],
-    (budget, is_parallel): (CompileBudget, bool),
+    budget: CompileBudget,
+    is_parallel: bool,
 ) -> Result<(Receipt, Vec<u8>), LoadError> {
     let engine =
         profile::compile_engine(profile, is_parallel).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;

@@ -8,13 +8,13 @@
 use std::collections::HashSet;
 use std::io;
 
-use cap_std::fs::{Dir, File};
+use cap_std::fs::Dir;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use capstan_engine::handler_store::StoreError;
 
-use super::atomic_dir::{AtomicDir, Sync};
+use super::atomic_dir::{AtomicDir, Durability};
 use super::code_cache::{CacheLock, CachedCode, CodeCache};
 
 const TAG_SIZE: usize = 32;
@@ -41,7 +41,7 @@ impl Artifacts {
     /// # Errors
     /// Returns [`StoreError`] if the directory or the key cannot be created or read.
     pub fn open(data: &Dir) -> Result<Self, StoreError> {
-        Self::open_with(data, Sync::Always, None)
+        Self::open_with(data, Durability::Synced, None)
     }
 
     /// Opens the artifacts of `data` as a cache of at most `max_bytes`, which several processes may use. Code that was used least recently makes
@@ -50,11 +50,11 @@ impl Artifacts {
     /// # Errors
     /// As [`Artifacts::open`].
     pub fn open_cache(data: &Dir, max_bytes: u64) -> Result<Self, StoreError> {
-        Self::open_with(data, Sync::Never, Some(CodeCache { max_bytes }))
+        Self::open_with(data, Durability::Unsynced, Some(CodeCache { max_bytes }))
     }
 
-    fn open_with(data: &Dir, sync: Sync, cache: Option<CodeCache>) -> Result<Self, StoreError> {
-        let keys = AtomicDir::open(data, "keys", sync)?;
+    fn open_with(data: &Dir, durability: Durability, cache: Option<CodeCache>) -> Result<Self, StoreError> {
+        let keys = AtomicDir::open(data, "keys", durability)?;
         let key = match keys.read("artifacts")?.and_then(|key| <[u8; KEY_SIZE]>::try_from(key).ok()) {
             Some(key) => key,
             None => {
@@ -64,7 +64,7 @@ impl Artifacts {
                 key
             }
         };
-        Ok(Self { dir: AtomicDir::open(data, "artifacts", sync)?, key: Key(key), cache })
+        Ok(Self { dir: AtomicDir::open(data, "artifacts", durability)?, key: Key(key), cache })
     }
 
     /// Writes the code compiled from the program with `digest` for `fingerprint` to `target`, and returns whether it is stored with a valid
@@ -72,29 +72,32 @@ impl Artifacts {
     pub fn copy_to(&self, digest: &str, fingerprint: &str, target: &mut impl io::Write) -> bool {
         let name = file_name(digest, fingerprint);
         let Ok(Some(file)) = self.dir.open_file(&name) else { return false };
-        let is_valid = self.key.copy_unsealed(digest, fingerprint, &file, target).is_some();
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        let is_valid = self.key.copy_unsealed(digest, fingerprint, size, &file, target).is_some();
         if !is_valid {
             tracing::warn!(
                 name,
                 "compiled code has no valid seal; it is removed, and the program will be compiled again"
             );
             let _ = self.dir.remove(&name);
-        } else if self.cache.is_some() {
+        } else if self.is_cache() {
             CodeCache::record_use(file);
         }
         is_valid
     }
 
+    /// Returns whether this is a cache, which several processes may use.
+    pub fn is_cache(&self) -> bool {
+        self.cache.is_some()
+    }
+
     /// Tries to lock the code of a program, so that of several processes with one cache only one compiles it. Returns `Ok(None)` if another
-    /// process has the lock, and a lock that locks nothing if this is no cache.
+    /// process has the lock.
     ///
     /// # Errors
     /// The error of the file system.
     pub fn try_lock(&self, digest: &str, fingerprint: &str) -> io::Result<Option<CacheLock>> {
-        match self.cache {
-            None => Ok(Some(CacheLock::none())),
-            Some(_) => CodeCache::try_lock(self.dir.dir(), &file_name(digest, fingerprint)),
-        }
+        CodeCache::try_lock(self.dir.dir(), &file_name(digest, fingerprint))
     }
 
     /// Returns the code in the cache, what was used last first.
@@ -120,14 +123,13 @@ impl Artifacts {
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Io`].
     pub fn put(&self, digest: &str, fingerprint: &str, code: &[u8]) -> Result<(), StoreError> {
-        let tag = self.key.tag(digest, fingerprint, code);
-        match &self.cache {
-            None => self.dir.write(&file_name(digest, fingerprint), &[code, &tag]),
-            Some(cache) if cache.make_room(&self.dir, code.len() as u64)? => {
-                self.dir.write(&file_name(digest, fingerprint), &[code, &tag])
-            }
-            Some(_) => Ok(()),
+        if let Some(cache) = &self.cache
+            && !cache.make_room(&self.dir, code.len() as u64)?
+        {
+            return Ok(());
         }
+        let tag = self.key.tag(digest, fingerprint, code);
+        self.dir.write(&file_name(digest, fingerprint), &[code, &tag])
     }
 
     /// Removes code that was compiled for another fingerprint of the same profile, because nothing will request it again. The profile is
@@ -136,7 +138,7 @@ impl Artifacts {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn retain(&self, fingerprint: &str) -> Result<(), StoreError> {
-        if self.cache.is_some() {
+        if self.is_cache() {
             return Ok(());
         }
         let profile = |fingerprint: &str| fingerprint.split_once('+').map(|(_, profile)| profile.to_owned());
@@ -174,16 +176,11 @@ impl Key {
     #[cfg(any(test, fuzzing))]
     pub(super) fn unseal(&self, digest: &str, fingerprint: &str, file: &[u8]) -> Option<Vec<u8>> {
         let mut code = Vec::new();
-        let (size, reader) = (file.len() as u64, io::Cursor::new(file));
-        self.copy_pieces(digest, fingerprint, size, reader, &mut code).map(|()| code)
+        self.copy_unsealed(digest, fingerprint, file.len() as u64, file, &mut code).map(|()| code)
     }
 
-    /// Copies the code of `file` to `target`. Returns `None` if its proof is not valid.
-    fn copy_unsealed(&self, digest: &str, fingerprint: &str, file: &File, target: &mut impl io::Write) -> Option<()> {
-        self.copy_pieces(digest, fingerprint, file.metadata().ok()?.len(), file, target)
-    }
-
-    fn copy_pieces(
+    /// Copies the code of a file of `size` bytes to `target`. Returns `None` if its proof is not valid.
+    fn copy_unsealed(
         &self,
         digest: &str,
         fingerprint: &str,

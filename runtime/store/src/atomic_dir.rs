@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use capstan_engine::handler_store::StoreError;
@@ -9,20 +10,23 @@ use capstan_engine::handler_store::StoreError;
 /// The prefix of a file's name while it is being written. No handler name and no digest starts with a dot.
 const UNFINISHED: &str = ".unfinished-";
 
+/// The longest time that a process takes to write a file.
+const MAX_WRITE_TIME: Duration = Duration::from_secs(3600);
+
 /// A directory below the data directory. Clones are the same directory. Calls block on the disk.
 #[derive(Clone, Debug)]
 pub(crate) struct AtomicDir {
     dir: Arc<Dir>,
-    sync: Sync,
+    durability: Durability,
 }
 
 /// Whether a change is on the disk when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sync {
+pub(super) enum Durability {
     /// It is.
-    Always,
+    Synced,
     /// It is some time later. After a crash of the machine, a file may have any content. Several processes may use the directory.
-    Never,
+    Unsynced,
 }
 
 /// Checks that the data directory belongs to the current user and that no other user can enter it.
@@ -46,20 +50,26 @@ pub fn check_data_dir(data: &Dir) -> Result<(), StoreError> {
 
 impl AtomicDir {
     /// Opens the directory `name` below `data`. Creates it if it does not exist, and removes files that were never finished.
-    pub(super) fn open(data: &Dir, name: &str, sync: Sync) -> Result<Self, StoreError> {
+    pub(super) fn open(data: &Dir, name: &str, durability: Durability) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io(format_args!("open {name}"), error);
         if let Err(error) = data.create_dir(name)
             && error.kind() != io::ErrorKind::AlreadyExists
         {
             return Err(failed(error));
         }
-        let dir = Self { dir: Arc::new(data.open_dir(name).map_err(failed)?), sync };
+        let dir = Self { dir: Arc::new(data.open_dir(name).map_err(failed)?), durability };
         for name in dir.names()? {
-            if name.starts_with(UNFINISHED) && sync == Sync::Always {
+            if name.starts_with(UNFINISHED) && dir.is_abandoned(&name) {
                 dir.remove(&name)?;
             }
         }
         Ok(dir)
+    }
+
+    /// Returns whether nobody will finish the file `name`. Another process may be about to, if it uses the directory too.
+    fn is_abandoned(&self, name: &str) -> bool {
+        let age = || self.dir.symlink_metadata(name).ok()?.modified().ok()?.into_std().elapsed().ok();
+        self.durability == Durability::Synced || age().is_some_and(|age| age > MAX_WRITE_TIME)
     }
 
     /// Returns the names of its files.
@@ -120,17 +130,17 @@ impl AtomicDir {
         for part in parts {
             file.write_all(part)?;
         }
-        match self.sync {
-            Sync::Always => file.sync_all(),
-            Sync::Never => Ok(()),
+        match self.durability {
+            Durability::Synced => file.sync_all(),
+            Durability::Unsynced => Ok(()),
         }
     }
 
     /// Makes renames durable: a rename is on the disk only after its directory is synced.
     fn sync(&self) -> io::Result<()> {
-        match self.sync {
-            Sync::Always => self.dir.open(".")?.sync_all(),
-            Sync::Never => Ok(()),
+        match self.durability {
+            Durability::Synced => self.dir.open(".")?.sync_all(),
+            Durability::Unsynced => Ok(()),
         }
     }
 }
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn failed_write_leaves_old_file_and_nothing_else() {
         let (temp, data) = temp_data();
-        let dir = AtomicDir::open(&data, "f", Sync::Always).unwrap();
+        let dir = AtomicDir::open(&data, "f", Durability::Synced).unwrap();
         dir.write("a", &[b"old"]).unwrap();
         // A directory has the name of the file, so that the last step fails.
         dir.dir.create_dir("b").unwrap();
@@ -164,10 +174,27 @@ mod tests {
     }
 
     #[test]
+    fn unfinished_file_is_removed_once_no_other_process_can_write_it() {
+        let (temp, data) = temp_data();
+        let path = temp.path().join("f/.unfinished-1");
+        AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
+        std::fs::write(&path, "x").unwrap();
+        AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
+        assert!(path.exists());
+        let long_ago = std::time::SystemTime::now() - 2 * MAX_WRITE_TIME;
+        std::fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
+        AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
+        assert!(!path.exists());
+        std::fs::write(&path, "x").unwrap();
+        AtomicDir::open(&data, "f", Durability::Synced).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn written_file_is_readable_by_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let (temp, data) = temp_data();
-        AtomicDir::open(&data, "f", Sync::Always).unwrap().write("a", &[b"x", b"y"]).unwrap();
+        AtomicDir::open(&data, "f", Durability::Synced).unwrap().write("a", &[b"x", b"y"]).unwrap();
         let file = temp.path().join("f/a");
         assert_eq!(std::fs::read(&file).unwrap(), b"xy");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -34,13 +34,7 @@ pub struct CachedCode {
 
 /// The lock of one program in a cache. Dropping it unlocks the program.
 #[derive(Debug)]
-pub struct CacheLock(#[expect(dead_code, reason = "held for its drop, which unlocks the file")] Option<File>);
-
-impl CacheLock {
-    pub(super) fn none() -> Self {
-        Self(None)
-    }
-}
+pub struct CacheLock(#[expect(dead_code, reason = "held for its drop, which unlocks the file")] File);
 
 impl CachedCode {
     pub(super) fn file_name(&self) -> String {
@@ -93,7 +87,7 @@ impl CodeCache {
         let options = OpenOptions::new().write(true).create(true).mode(0o600).to_owned();
         let file = dir.open_with(format!(".lock-{}", sum % LOCK_FILES), &options)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(CacheLock(Some(file)))),
+            Ok(()) => Ok(Some(CacheLock(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::atomic_dir::{AtomicDir, Sync};
+use super::atomic_dir::{AtomicDir, Durability};
 
 /// The programs and records in a data directory. Clones are the same. Calls block on the disk.
 #[derive(Clone, Debug)]
@@ -51,8 +51,8 @@ impl Programs {
     /// # Errors
     /// Returns [`StoreError`] if the directories cannot be created or listed.
     pub fn open(data: &Dir) -> Result<Self, StoreError> {
-        let programs = AtomicDir::open(data, "programs", Sync::Always)?;
-        let records = AtomicDir::open(data, "handlers", Sync::Always)?;
+        let programs = AtomicDir::open(data, "programs", Durability::Synced)?;
+        let records = AtomicDir::open(data, "handlers", Durability::Synced)?;
         Ok(Self(Arc::new(Inner { programs, records, digests: Mutex::default() })))
     }
 

@@ -11,7 +11,7 @@ use capstan_tests::{Setup, guests};
 use tokio::runtime::Builder;
 
 use super::ROUNDS;
-use super::report::{Goal, Report, Row};
+use super::report::{Goal, Report, Row, median};
 
 /// Measures the compilation of programs and their second run, of the command `binary`.
 pub(crate) fn compile(binary: &str, report: &mut Report) {
@@ -126,9 +126,4 @@ fn seconds_of_copy(command: &[&str], size: u64, home: &Path) -> f64 {
     assert!(copy.wait().unwrap().success() && source.wait().unwrap().success(), "{command:?} failed");
     assert_eq!(String::from_utf8_lossy(&counted.stdout).trim(), size.to_string(), "{command:?}");
     elapsed
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

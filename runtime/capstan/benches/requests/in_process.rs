@@ -10,7 +10,7 @@ use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
-use super::report::{Report, Row};
+use super::report::{Report, Row, median};
 use super::thinnest_run;
 
 const ROUNDS: usize = 5;
@@ -33,7 +33,7 @@ pub(crate) fn measure(binary: &str, program: &str, runs: u32, report: &mut Repor
 fn measure_thinnest(program: &str, runs: u32) -> f64 {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let thinnest = thinnest_run::Program::compile(&guests::compiled(program));
-    let mut rounds: Vec<f64> = (0..ROUNDS)
+    let rounds = (0..ROUNDS)
         .map(|_| {
             runtime.block_on(async {
                 let start = Instant::now();
@@ -44,8 +44,7 @@ fn measure_thinnest(program: &str, runs: u32) -> f64 {
             })
         })
         .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+    median(rounds)
 }
 
 /// Prints and returns the time of a run in microseconds, as the median of the rounds.
@@ -75,14 +74,9 @@ fn measure_with((binary, program, runs): (&str, &str, u32), tasks: Tasks, mode: 
     let handler =
         runtime.block_on(sandbox.load(guests::compiled(program).into(), Manifest::default(), Metering::Off)).unwrap();
     engine.register("hello", handler).unwrap();
-    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| runtime.block_on(round(&engine, runs))).collect();
-    rounds.sort_by(f64::total_cmp);
-    println!(
-        "{:<60} {:>9.1} µs per run",
-        format!("{program} in process, one after the other{mode}"),
-        rounds[ROUNDS / 2]
-    );
-    rounds[ROUNDS / 2]
+    let time = median((0..ROUNDS).map(|_| runtime.block_on(round(&engine, runs))).collect());
+    println!("{:<60} {time:>9.1} µs per run", format!("{program} in process, one after the other{mode}"));
+    time
 }
 
 /// Returns the time of a run in microseconds, as the mean of a round.

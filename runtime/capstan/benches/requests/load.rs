@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
+use super::report;
+
 const CONNECTIONS: usize = 16;
 
 /// A request and the expected response.
@@ -113,11 +115,7 @@ impl Figures {
 
     /// Returns the median of each figure over `rounds`.
     pub(crate) fn median(rounds: &[Self]) -> Self {
-        let median = |figure: fn(&Self) -> f64| {
-            let mut all: Vec<f64> = rounds.iter().map(figure).collect();
-            all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
-        };
+        let median = |figure: fn(&Self) -> f64| report::median(rounds.iter().map(figure).collect());
         Self {
             rate: median(|round| round.rate),
             cpu: median(|round| round.cpu),

@@ -75,6 +75,12 @@ impl Report {
     }
 }
 
+/// Returns the median.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 fn path_of(name: &str) -> PathBuf {
     guests::target().join("bench").join(format!("{name}.json"))
 }

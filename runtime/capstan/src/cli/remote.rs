@@ -160,8 +160,8 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
     Err(ClientError::Disconnected.into())
 }
 
-/// Returns a body of type [`RUN_MEDIA_TYPE`]: `json` as its first line, then `stdin`. The next piece is read when the daemon has taken the
-/// previous one. An error of stdin is also in `stdin_error`.
+/// Returns a body of type [`RUN_MEDIA_TYPE`]: `json` as its first line, then `stdin`, of which a thread reads up to 1 MiB ahead of the
+/// daemon. An error of stdin is also in `stdin_error`.
 ///
 /// # Errors
 /// [`CliError::Stdin`], [`CliError::Startup`].
@@ -170,12 +170,11 @@ pub(super) fn body_with_stdin(json: &Value, stdin: GuestStdin, stdin_error: Stdi
     let Some(file) = stdin.into_file()? else { return Ok(full_body(line)) };
     let (sink, source) = pipe(stream_threads::CAPACITY);
     let reader = CopyThread::read(file, sink).map_err(CliError::Startup)?;
-    let pieces = stream::try_unfold((source, Some(reader), stdin_error), |(mut source, reader, stdin_error)| async {
+    let pieces = stream::try_unfold((source, reader, stdin_error), |(mut source, mut reader, stdin_error)| async {
         let bytes = source.read_bytes().await;
         if !bytes.is_empty() {
             return Ok(Some((bytes, (source, reader, stdin_error))));
         }
-        let Some(mut reader) = reader else { return Ok(None) };
         match reader.finished().await {
             Ok(()) => Ok(None),
             Err(error) => {

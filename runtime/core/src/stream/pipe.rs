@@ -15,6 +15,9 @@ use self::shared::Shared;
 /// Default capacity of a pipe in bytes. A writer waits while the pipe is full, and from then on until half of it was read.
 pub const PIPE_CAPACITY: usize = 128 * 1024;
 
+/// Bytes of a piece that is taken from a source in memory: what was taken counts as read.
+const MAX_PIECE: usize = 64 * 1024;
+
 /// The end of a stream that is written to.
 #[derive(Debug)]
 pub struct Sink(SinkKind);
@@ -102,7 +105,7 @@ impl Source {
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         match &mut self.0 {
             SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_take(cx),
-            SourceKind::Memory(bytes) => Poll::Ready(std::mem::take(bytes)),
+            SourceKind::Memory(bytes) => Poll::Ready(bytes.split_to(bytes.len().min(MAX_PIECE))),
         }
     }
 
@@ -271,6 +274,21 @@ mod tests {
         };
         let ((), read) = tokio::join!(writes, reads);
         assert!(read == written);
+    }
+
+    #[tokio::test]
+    async fn read_that_is_cancelled_loses_nothing() {
+        let (mut sink, mut source) = pipe(16);
+        assert!(poll_once(std::pin::pin!(source.read_bytes())).await.is_pending());
+        sink.write_all(b"hi").await.unwrap();
+        assert_eq!(source.read_bytes().await, "hi");
+    }
+
+    #[tokio::test]
+    async fn source_in_memory_is_taken_in_pieces() {
+        let mut source = Source::from_bytes(vec![7; MAX_PIECE + 1]);
+        assert_eq!((source.read_bytes().await.len(), source.read_bytes().await.len()), (MAX_PIECE, 1));
+        assert!(source.read_bytes().await.is_empty());
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::handler::Role;
 use crate::job::{Job, JobId, JobMap};
+use crate::notified;
 
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
@@ -85,14 +86,7 @@ impl InFlight {
 
     /// Waits until the guards of all work jobs are dropped. Cancel-safe.
     pub(super) async fn wait_until_idle(&self) {
-        loop {
-            // Created before the check, so that it notices a change that follows the check.
-            let idle = self.idle.notified();
-            if self.lock().work_guards == 0 {
-                return;
-            }
-            idle.await;
-        }
+        notified::wait_for(&self.idle, || (self.lock().work_guards == 0).then_some(())).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {

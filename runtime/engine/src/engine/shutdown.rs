@@ -86,7 +86,7 @@ impl Engine {
     /// Returns the jobs, services and changes that have not ended.
     fn unfinished(&self) -> Vec<Unfinished> {
         // A job that has ended may still be listed for a moment.
-        let has_not_ended = |job: &Job| job.end().is_none();
+        let has_not_ended = |job: &Job| !job.has_ended();
         let handler = |job: &Job| job.spec().handler.clone();
         let work = self.0.in_flight.work().into_iter().filter(has_not_ended);
         let work = work.map(|job| Unfinished::Job { id: job.id(), handler: handler(&job) });

@@ -94,7 +94,7 @@ impl Record {
     /// Returns whether the job has ended.
     pub fn has_ended(&self) -> bool {
         match &self.progress {
-            Progress::InFlight(job) => job.end().is_some(),
+            Progress::InFlight(job) => job.has_ended(),
             Progress::Ended { .. } => true,
         }
     }
