@@ -122,7 +122,7 @@ impl BufferedOutput {
 
 fn complete_response(output: Bytes, end: &JobEnd, stdin_end: &StdinEnd) -> Response<Body> {
     let mut response = body::response(StatusCode::OK, "application/octet-stream", body::full(output));
-    response.headers_mut().extend(outcome_headers(end));
+    insert_outcome(response.headers_mut(), end);
     if !stdin_end.is_cancelled() {
         // The rest of the request will not be read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -143,7 +143,11 @@ async fn send_output(job: Job, buffered: Bytes, mut stdout: Source, frames: Fram
     }
     let end = job.wait().await;
     let last = match end.outcome.is_success() {
-        _ if accepts_trailers => Ok(Frame::trailers(outcome_headers(&end))),
+        _ if accepts_trailers => {
+            let mut trailers = HeaderMap::new();
+            insert_outcome(&mut trailers, &end);
+            Ok(Frame::trailers(trailers))
+        }
         true => return,
         false => Err(Aborted),
     };
@@ -151,9 +155,7 @@ async fn send_output(job: Job, buffered: Bytes, mut stdout: Source, frames: Fram
     let _ = frames.send(last).await;
 }
 
-fn outcome_headers(end: &JobEnd) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn insert_outcome(headers: &mut HeaderMap, end: &JobEnd) {
     headers.insert(OUTCOME, HeaderValue::from_static(end.outcome.kind()));
     headers.insert(EXIT_CODE, HeaderValue::from(u16::from(end.outcome.exit_code())));
-    headers
 }

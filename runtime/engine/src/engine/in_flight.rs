@@ -17,7 +17,9 @@ pub(super) struct InFlight {
     jobs: Mutex<Jobs>,
     /// The number of work jobs that have not ended.
     running: AtomicUsize,
-    /// Notified when [`Jobs::work_guards`] becomes 0.
+    /// The number of work jobs whose guard is not dropped, including those that have ended.
+    work_guards: AtomicUsize,
+    /// Notified when `work_guards` becomes 0.
     idle: Notify,
 }
 
@@ -27,8 +29,6 @@ struct Jobs {
     /// Work jobs that have not ended.
     work: JobMap<Job>,
     services: JobMap<Job>,
-    /// The number of work jobs whose guard is not dropped, including those that have ended.
-    work_guards: usize,
 }
 
 /// Keeps one job in flight. Dropping it removes the job.
@@ -54,7 +54,7 @@ impl InFlight {
             Role::Service => jobs.services.insert(job.id(), job.clone()),
         };
         let is_work = role == Role::Work;
-        jobs.work_guards += usize::from(is_work);
+        self.work_guards.fetch_add(usize::from(is_work), Ordering::SeqCst);
         self.running.fetch_add(usize::from(is_work), Ordering::Relaxed);
         Some(InFlightGuard { in_flight: self.clone(), job: job.id(), is_work, is_listed: true })
     }
@@ -86,7 +86,7 @@ impl InFlight {
 
     /// Waits until the guards of all work jobs are dropped. Cancel-safe.
     pub(super) async fn wait_until_idle(&self) {
-        notified::wait_for(&self.idle, || (self.lock().work_guards == 0).then_some(())).await;
+        notified::wait_for(&self.idle, || (self.work_guards.load(Ordering::SeqCst) == 0).then_some(())).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {
@@ -112,9 +112,7 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.set_ended();
-        let mut jobs = self.in_flight.lock();
-        jobs.work_guards -= usize::from(self.is_work);
-        if self.is_work && jobs.work_guards == 0 {
+        if self.is_work && self.in_flight.work_guards.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.in_flight.idle.notify_waiters();
         }
     }

@@ -7,23 +7,22 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 
-use capstan_core::outcome::Outcome;
 use tracing::Level;
 
-use crate::job::{Job, JobEnd};
+use crate::job::{Job, JobEnd, JobId};
 
 /// Bytes of memory that each thread keeps for the text of the next line.
 const MAX_RETAINED: usize = 4 << 10;
 
 pub(super) fn log_start(job: &Job) {
     if tracing::enabled!(target: "capstan::job", Level::INFO) {
-        with_text(&StartLine(job), |text| tracing::info!(target: "capstan::job", "{text}"));
+        with_text(|text| write_start(text, job), |text| tracing::info!(target: "capstan::job", "{text}"));
     }
 }
 
 pub(super) fn log_end(job: &Job, end: &JobEnd) {
     if tracing::enabled!(target: "capstan::job", Level::INFO) {
-        with_text(&EndLine(job, end), |text| tracing::info!(target: "capstan::job", "{text}"));
+        with_text(|text| write_end(text, job, end), |text| tracing::info!(target: "capstan::job", "{text}"));
     }
 }
 
@@ -31,102 +30,84 @@ thread_local! {
     static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Calls `log` with the text of a line. The text is made here, because the parts of a message take longer to write within an event. It has no
-/// control characters.
-fn with_text(line: &impl fmt::Display, log: impl FnOnce(&str)) {
+/// Calls `log` with the text that `write` writes. The text is made here and without a formatter where that is possible, because each piece of
+/// a formatted message takes as long as all of the text. It has no control characters.
+fn with_text(write: impl FnOnce(&mut String) -> fmt::Result, log: impl FnOnce(&str)) {
     TEXT.with_borrow_mut(|text| {
         text.clear();
-        write!(text, "{line}").expect("a text takes everything");
+        write(text).expect("a text takes everything");
         log(text);
         text.shrink_to(MAX_RETAINED);
     });
 }
 
-struct StartLine<'a>(&'a Job);
+fn write_start(text: &mut String, job: &Job) -> fmt::Result {
+    text.push_str("+job ");
+    push_call(text, job);
+    push_identity(text, job);
+    if let Some(caller) = &job.spec().caller {
+        text.push_str(" caller=");
+        write!(OneLine(text), "{caller}")?;
+    }
+    Ok(())
+}
 
-struct EndLine<'a>(&'a Job, &'a JobEnd);
+fn write_end(text: &mut String, job: &Job, end: &JobEnd) -> fmt::Result {
+    text.push_str("-job ");
+    push_call(text, job);
+    // How the job ended, in the form of a process status.
+    if end.outcome.is_success() {
+        text.push_str(" = OK (0)");
+    } else {
+        write!(text, " = ERR ({})", end.outcome.exit_code())?;
+    }
+    push_identity(text, job);
+    write!(text, " seconds={:?}", end.usage.run_seconds)?;
+    text.push_str(" outcome=");
+    write!(OneLine(text), "{}", end.outcome)
+}
 
-impl fmt::Display for StartLine<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("+job ")?;
-        CallText(self.0).fmt(formatter)?;
-        Identity(self.0).fmt(formatter)?;
-        match &self.0.spec().caller {
-            None => Ok(()),
-            Some(caller) => write!(OneLine(formatter), " caller={caller}"),
-        }
+/// Appends the fields that say which job a line is about.
+fn push_identity(text: &mut String, job: &Job) {
+    text.push_str(" id=");
+    push_id(text, job.id());
+    if let Some(parent) = job.parent() {
+        text.push_str(" parent=");
+        push_id(text, parent);
     }
 }
 
-impl fmt::Display for EndLine<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(job, end) = self;
-        formatter.write_str("-job ")?;
-        CallText(job).fmt(formatter)?;
-        formatter.write_str(" = ")?;
-        Status(&end.outcome).fmt(formatter)?;
-        Identity(job).fmt(formatter)?;
-        write!(formatter, " seconds={:?}", end.usage.run_seconds)?;
-        write!(OneLine(formatter), " outcome={}", end.outcome)
-    }
+fn push_id(text: &mut String, id: JobId) {
+    text.push_str(std::str::from_utf8(&id.to_hex()).expect("hexadecimal digits are text"));
 }
 
-/// The fields that say which job a line is about.
-struct Identity<'a>(&'a Job);
-
-impl fmt::Display for Identity<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(" id=")?;
-        self.0.id().fmt(formatter)?;
-        match self.0.parent() {
-            None => Ok(()),
-            Some(parent) => {
-                formatter.write_str(" parent=")?;
-                parent.fmt(formatter)
-            }
-        }
+/// Appends the name of a job's handler and its arguments.
+fn push_call(text: &mut String, job: &Job) {
+    text.push_str(job.name());
+    text.push('(');
+    for (index, arg) in job.args().iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { ", " });
+        push_one_line(text, arg);
     }
+    text.push(')');
 }
 
-/// The name of a job's handler and its arguments.
-struct CallText<'a>(&'a Job);
+/// Writes text with its control characters escaped.
+struct OneLine<'a>(&'a mut String);
 
-impl fmt::Display for CallText<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}(", self.0.name())?;
-        for (index, arg) in self.0.args().iter().enumerate() {
-            formatter.write_str(if index == 0 { "" } else { ", " })?;
-            OneLine(formatter).write_str(arg)?;
-        }
-        formatter.write_char(')')
-    }
-}
-
-/// Writes text with its control characters escaped, so that line breaks in it cannot forge a line of the log.
-struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl fmt::Write for OneLine<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for piece in text.split_inclusive(char::is_control) {
-            let plain = piece.trim_end_matches(char::is_control);
-            self.0.write_str(plain)?;
-            if plain.len() < piece.len() {
-                write!(self.0, "{}", piece[plain.len()..].escape_default())?;
-            }
-        }
+impl fmt::Write for OneLine<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        push_one_line(self.0, piece);
         Ok(())
     }
 }
 
-/// How a job ended, in the form of a process status.
-struct Status<'a>(&'a Outcome);
-
-impl fmt::Display for Status<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_success() {
-            formatter.write_str("OK (0)")
-        } else {
-            write!(formatter, "ERR ({})", self.0.exit_code())
-        }
+/// Appends `piece` with its control characters escaped, so that line breaks in it cannot forge a line of the log.
+fn push_one_line(text: &mut String, piece: &str) {
+    if piece.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.push_str(piece);
+    }
+    for letter in piece.chars() {
+        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
     }
 }

@@ -1,6 +1,7 @@
 //! [`MemoryHistory`]: the history in memory.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::record::{Filter, Page, Record};
@@ -38,11 +39,10 @@ pub struct MemoryHistory {
 struct Records {
     /// The number of the job that was started last.
     last: u64,
-    by_number: BTreeMap<u64, Record>,
-    numbers: JobMap<u64>,
-    keys: HashMap<String, u64>,
-    /// The numbers of jobs that have ended, in the order of their ends.
-    ended: VecDeque<u64>,
+    by_id: JobMap<Record>,
+    keys: HashMap<String, JobId>,
+    /// The jobs that have ended, in the order of their ends.
+    ended: VecDeque<JobId>,
 }
 
 impl Default for HistoryLimits {
@@ -61,11 +61,15 @@ impl MemoryHistory {
         self.records.lock().expect("no panic while the lock is held")
     }
 
-    /// Takes out the job that ended first, if there are too many jobs or they take too much memory.
+    /// Returns whether there are too many jobs that have ended, or they take too much memory.
+    fn has_excess(&self, records: &Records) -> bool {
+        records.ended.len() > self.limits.jobs || (self.budget.is_exceeded() && !records.ended.is_empty())
+    }
+
+    /// Takes out the job that ended first, if there is an excess.
     fn take_excess(&self, records: &mut Records) -> Option<Record> {
-        let is_exceeded = records.ended.len() > self.limits.jobs || self.budget.is_exceeded();
-        let number = if is_exceeded { records.ended.pop_front()? } else { return None };
-        let record = records.take(number)?;
+        let job = if self.has_excess(records) { records.ended.pop_front()? } else { return None };
+        let record = records.take(job)?;
         self.discharge(&record);
         Some(record)
     }
@@ -98,26 +102,28 @@ impl HistoryStore for MemoryHistory {
 
     fn record_end(&self, job: &Job, end: &Arc<JobEnd>) {
         let mut records = self.lock();
-        let Some(&number) = records.numbers.get(&job.id()) else { return };
-        let record = records.by_number.get_mut(&number).expect("both maps have the same jobs");
+        let Some(record) = records.by_id.get_mut(&job.id()) else { return };
         self.budget.add(record.set_ended(job.started(), end.clone()));
-        records.ended.push_back(number);
+        records.ended.push_back(job.id());
         while let Some(excess) = self.take_excess(&mut records) {
+            let has_more = self.has_excess(&records);
             // Free the memory of the record without the lock.
             drop(records);
             drop(excess);
+            if !has_more {
+                return;
+            }
             records = self.lock();
         }
     }
 
     fn find(&self, job: JobId) -> Option<Record> {
-        let records = self.lock();
-        records.by_number.get(records.numbers.get(&job)?).cloned()
+        self.lock().by_id.get(&job).cloned()
     }
 
     fn find_by_prefix(&self, prefix: &str) -> Vec<JobId> {
         let records = self.lock();
-        records.numbers.keys().filter(|id| id.to_string().starts_with(prefix)).take(2).copied().collect()
+        records.by_id.keys().filter(|id| id.to_string().starts_with(prefix)).take(2).copied().collect()
     }
 
     fn check_key(&self, key: &IdempotencyKey) -> Result<(), DuplicateKey> {
@@ -126,8 +132,11 @@ impl HistoryStore for MemoryHistory {
 
     fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Page {
         let records = self.lock();
-        let newest_first = records.by_number.range(..before.unwrap_or(u64::MAX)).rev().map(|(_, record)| record);
-        let mut matching = newest_first.filter(|record| filter.matches(record));
+        // The records are not in this order, because lists are rare and jobs are many.
+        let before = before.unwrap_or(u64::MAX);
+        let mut newest_first: Vec<_> = records.by_id.values().filter(|record| record.number() < before).collect();
+        newest_first.sort_unstable_by_key(|record| Reverse(record.number()));
+        let mut matching = newest_first.into_iter().filter(|record| filter.matches(record));
         let page: Vec<_> = matching.by_ref().take(limit).cloned().collect();
         let next = matching.next().and(page.last()).map(Record::number);
         Page { records: page, next }
@@ -135,12 +144,11 @@ impl HistoryStore for MemoryHistory {
 
     fn remove(&self, job: JobId) -> Result<(), RemoveError> {
         let mut records = self.lock();
-        let number = *records.numbers.get(&job).ok_or(RemoveError::Unknown(job))?;
-        if !records.by_number.get(&number).is_some_and(Record::has_ended) {
+        if !records.by_id.get(&job).ok_or(RemoveError::Unknown(job))?.has_ended() {
             return Err(RemoveError::NotEnded(job));
         }
-        records.ended.retain(|ended| *ended != number);
-        let record = records.take(number);
+        records.ended.retain(|ended| *ended != job);
+        let record = records.take(job);
         drop(records);
         if let Some(record) = record {
             self.discharge(&record);
@@ -151,23 +159,21 @@ impl HistoryStore for MemoryHistory {
 
 impl Records {
     fn check_key(&self, key: &IdempotencyKey) -> Result<(), DuplicateKey> {
-        let other = self.keys.get(&key.text).and_then(|number| self.by_number.get(number));
+        let other = self.keys.get(&key.text).and_then(|job| self.by_id.get(job));
         let Some(other) = other else { return Ok(()) };
         let is_same_request = other.spec.key.as_ref().is_some_and(|other| other.is_same_request(key));
         Err(DuplicateKey { job: other.spec.id, is_same_request })
     }
 
     fn insert(&mut self, record: Record) {
-        self.numbers.insert(record.spec.id, record.number());
         if let Some(key) = &record.spec.key {
-            self.keys.insert(key.text.clone(), record.number());
+            self.keys.insert(key.text.clone(), record.spec.id);
         }
-        self.by_number.insert(record.number(), record);
+        self.by_id.insert(record.spec.id, record);
     }
 
-    fn take(&mut self, number: u64) -> Option<Record> {
-        let record = self.by_number.remove(&number)?;
-        self.numbers.remove(&record.spec.id);
+    fn take(&mut self, job: JobId) -> Option<Record> {
+        let record = self.by_id.remove(&job)?;
         if let Some(key) = &record.spec.key {
             self.keys.remove(&key.text);
         }

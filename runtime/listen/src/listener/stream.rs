@@ -106,14 +106,25 @@ impl Stream {
 
     /// Like [`try_read`](Self::try_read), into the unfilled part of `buffer`.
     pub fn try_read_buf(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
-            Self::Unix(stream) => stream.try_read_buf(buffer),
+        let (room, mut size) = (buffer.remaining(), 0);
+        // A read that leaves room has emptied the socket. It counts as not readable from then on, until more arrives: otherwise the next read
+        // would take a system call to find out. tokio does the same where it reads through `&mut`.
+        let mut check_emptied = |read: io::Result<usize>| {
+            size = read?;
+            if (1..room).contains(&size) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        let read = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || check_emptied(stream.try_read_buf(buffer))),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || check_emptied(stream.try_read_buf(buffer))),
             Self::Tls(stream) => {
                 let read = stream.try_read(buffer.initialize_unfilled())?;
                 buffer.advance(read);
-                Ok(read)
+                return Ok(read);
             }
+        };
+        match read {
+            Err(error) if size == 0 => Err(error),
+            _ => Ok(size),
         }
     }
 

@@ -84,7 +84,12 @@ fn write_time(writer: &mut impl fmt::Write, time: SystemTime) -> fmt::Result {
         }
         writer.write_str(text)
     })?;
-    write!(writer, ".{:06}Z", since_1970.subsec_micros())
+    let (mut fraction, mut rest) = (*b".000000Z", since_1970.subsec_micros());
+    for digit in fraction[1..7].iter_mut().rev() {
+        *digit += u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+    }
+    writer.write_str(std::str::from_utf8(&fraction).expect("digits are text"))
 }
 
 #[cfg(test)]
