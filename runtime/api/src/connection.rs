@@ -31,8 +31,11 @@ use super::session::SessionSlot;
 use super::startup_queue::StartupQueue;
 use super::timeouts::{ActiveResponse, Timeout, TimeoutTracker};
 
-/// Bytes that hyper buffers in each direction of a connection, and of the input of each HTTP/2 stream.
-const BUFFER: u32 = 64 << 10;
+/// Bytes that hyper buffers at most in each direction of an HTTP/1.1 connection. It allocates as much only for a client that sends or is sent
+/// as much at a time.
+const HTTP1_BUFFER: u32 = 256 << 10;
+/// Bytes that hyper buffers of each HTTP/2 stream in each direction.
+const HTTP2_STREAM_BUFFER: u32 = 64 << 10;
 /// Bytes of input that an HTTP/2 connection buffers for all of its streams.
 const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
 /// How often an HTTP/2 client is pinged, and how long it may take to answer.
@@ -252,7 +255,7 @@ fn http1(limits: &HttpLimits) -> http1::Builder {
         .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_header_size(limits.head as usize)
-        .max_buf_size(BUFFER.max(limits.head) as usize)
+        .max_buf_size(HTTP1_BUFFER.max(limits.head) as usize)
         // `Peer` checks whether the client is still there.
         .half_close(true);
     builder
@@ -269,8 +272,8 @@ fn http2(limits: &HttpLimits, tasks: Tasks) -> http2::Builder<TaskExecutor> {
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         // `is_too_large` applies the limit itself, with a response that names it.
         .max_header_list_size(limits.head.saturating_mul(HTTP2_HEAD_FACTOR))
-        .max_send_buf_size(BUFFER as usize)
-        .initial_stream_window_size(BUFFER)
+        .max_send_buf_size(HTTP2_STREAM_BUFFER as usize)
+        .initial_stream_window_size(HTTP2_STREAM_BUFFER)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
     builder
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use capstan_core::outcome::CancelledBy;
 use capstan_engine::job::Job;
+use futures_util::stream::{self, Stream};
 use http_body_util::BodyExt as _;
 use hyper::Version;
 use hyper::body::{Body as HttpBody, Frame};
@@ -21,8 +22,11 @@ use super::request::Request;
 /// How often a waiting response checks whether its client is still there.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A part of a streamed response. An error cuts it.
+pub(super) type FrameResult = Result<Frame<Bytes>, Aborted>;
+
 /// Writes a streamed response. Each frame waits until the client has read the one before it.
-pub(super) type FrameSender = mpsc::Sender<Result<Frame<Bytes>, Aborted>>;
+pub(super) type FrameSender = mpsc::Sender<FrameResult>;
 
 /// The client of one request.
 #[derive(Debug)]
@@ -55,14 +59,24 @@ impl Client {
         }
     }
 
-    /// Creates the body of a response of unknown length. When the client disconnects, the body is dropped, and `guard` with it.
-    pub(super) fn stream_response(self, guard: impl Send + 'static) -> (FrameSender, Body) {
-        let (sender, frames) = mpsc::channel(1);
+    /// Creates the body of a response of unknown length, which a task writes. When the client disconnects, the body is dropped.
+    pub(super) fn channel_response(self) -> (FrameSender, Body) {
+        let (sender, mut frames) = mpsc::channel(1);
+        (sender, self.stream_response((), stream::poll_fn(move |cx| frames.poll_recv(cx))))
+    }
+
+    /// Creates the body of a response of unknown length. Whenever the connection has room, it sends the next of `frames`, without a task or
+    /// a queue in between. When the client disconnects, the body is dropped, and `guard` and `frames` with it.
+    pub(super) fn stream_response(
+        self,
+        guard: impl Send + 'static,
+        frames: impl Stream<Item = FrameResult> + Send + 'static,
+    ) -> Body {
         let mut check = tokio::time::interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let body =
-            StreamingBody { client: self, frames, check, is_probed: false, is_aborted: false, _guard: Box::new(guard) };
-        (sender, body.boxed_unsync())
+        let frames = Box::pin(frames);
+        let (is_probed, is_aborted) = (false, false);
+        StreamingBody { client: self, frames, check, is_probed, is_aborted, _guard: guard }.boxed_unsync()
     }
 }
 
@@ -78,20 +92,23 @@ impl Drop for CancelOnDisconnect {
     }
 }
 
-struct StreamingBody {
+struct StreamingBody<F, G> {
     client: Client,
-    frames: mpsc::Receiver<Result<Frame<Bytes>, Aborted>>,
+    frames: Pin<Box<F>>,
     check: Interval,
     is_probed: bool,
     is_aborted: bool,
-    _guard: Box<dyn Send>,
+    _guard: G,
 }
 
-impl HttpBody for StreamingBody {
+/// The guard is never pinned.
+impl<F, G> Unpin for StreamingBody<F, G> {}
+
+impl<F: Stream<Item = FrameResult>, G> HttpBody for StreamingBody<F, G> {
     type Data = Bytes;
     type Error = Aborted;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let body = self.get_mut();
         if let Some(peer) = &body.client.peer
             && peer.set_probe(false)
@@ -100,7 +117,7 @@ impl HttpBody for StreamingBody {
             body.is_probed = false;
         }
         if !body.is_aborted {
-            match body.frames.poll_recv(cx) {
+            match body.frames.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Err(Aborted))) => body.is_aborted = true,
                 Poll::Ready(frame) => {
                     if let Some(peer) = &body.client.peer {
@@ -117,7 +134,7 @@ impl HttpBody for StreamingBody {
     }
 }
 
-impl StreamingBody {
+impl<F, G> StreamingBody<F, G> {
     /// Checks regularly whether the client is still there, while there is nothing to send.
     fn poll_disconnect<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Aborted>>> {
         let Some(peer) = &self.client.peer else { return Poll::Pending };

@@ -65,7 +65,7 @@ pub(super) async fn events(state: Arc<ApiState>, request: Request) -> Result<Res
         _ => None,
     };
     let is_sse = request.header_lists(&ACCEPT, SSE);
-    let (frames, body) = Client::new(&request).stream_response(());
+    let (frames, body) = Client::new(&request).channel_response();
     let selection = Selection { filter, since, until, is_sse };
     let sending = send_events(state.engine.clone(), subscription, selection, frames);
     state.tasks.spawn("api", "follower of events", sending);

@@ -106,7 +106,7 @@ pub(super) async fn wait(state: Arc<ApiState>, request: Request) -> Result<Respo
         return Ok(body::json(StatusCode::OK, &JobView::new(&record)));
     };
     // The head of the response is sent at once, so that a client that disconnects is noticed. The job follows.
-    let (frames, body) = Client::new(&request).stream_response(());
+    let (frames, body) = Client::new(&request).channel_response();
     state.tasks.spawn("api", "waiter for a job's end", async move {
         let timed_out = async {
             match timeout {

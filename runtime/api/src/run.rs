@@ -5,11 +5,14 @@
 //!                                        stdout, stderr ──────▶ framed ──▶ streamed response
 //! ```
 //!
+//! The connection reads the pipes of the output itself, whenever it has room: no task is in between.
+//!
 //! Everything in between is bounded and waits: a guest that does not read blocks its client, and a client that does not read blocks its
 //! guest. The one exception is [`spill`]. If the client disconnects, the run is cancelled.
 
 pub(crate) mod framed;
 mod head_line;
+mod output;
 mod plain;
 pub(super) mod request;
 mod spill;
@@ -56,7 +59,7 @@ pub(super) async fn run(state: Arc<ApiState>, mut request: Request) -> Result<Re
         let (stderr_sink, stderr) = stream::pipe(PIPE_CAPACITY);
         let job = start(job.stderr(stderr_sink))?;
         body.spawn_copy(&state.tasks, &job);
-        let response = framed::respond(&state.tasks, &job, stdout, stderr, client);
+        let response = framed::respond(&job, stdout, stderr, client);
         (job, response)
     } else {
         let job = start(job)?;

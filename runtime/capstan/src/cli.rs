@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod exit_code;
 mod format;
+mod framed_output;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
@@ -342,11 +343,8 @@ fn create_client(daemon: &DaemonAddress, tls: TlsArgs, environment: &Environment
 
 /// Runs `future` to its end on a new tokio runtime. Does not wait for blocking reads of stdin, which may never return.
 fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(CliError::Startup)?;
+    // A connection and what reads it take turns on one thread, instead of waking each other for each piece of a stream.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Startup)?;
     let output = runtime.block_on(future);
     runtime.shutdown_background();
     Ok(output)

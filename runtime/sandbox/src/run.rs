@@ -13,6 +13,7 @@ use super::host::Host;
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
 use super::scratch::Scratch;
+use super::stdio;
 use super::trap;
 
 /// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. By then the store is dropped, which frees its
@@ -38,7 +39,7 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
         Ok(host) => host,
         Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
     };
-    let (stdout, stderr) = (host.stdout.clone(), host.stderr.clone());
+    let outputs = [host.stdout.clone(), host.stderr.clone()];
     let network = host.network().ok().cloned();
     let writes = host.disk.as_ref().map(Disk::writes);
     let _hold = context.ticker.hold();
@@ -65,8 +66,9 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
         };
         let outcome = trap::or_memory_limit(outcome, store.data().limiter());
         let outcome = trap::or_disk_cap(outcome, store.data());
-        stdout.drained().await;
-        stderr.drained().await;
+        for output in &outputs {
+            output.drained().await;
+        }
         match network {
             Some(network) => network.or_network_cap(outcome),
             None => outcome,
@@ -74,7 +76,7 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
     };
     let outcome = tokio::select! {
         biased;
-        outcome = finish => outcome,
+        outcome = stdio::flush_at_pauses(&outputs, finish) => outcome,
         outcome = stop.requested() => outcome,
     };
     if let Some(fuel) = fuel {

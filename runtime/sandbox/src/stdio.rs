@@ -9,7 +9,7 @@ mod stdout;
 
 pub(super) use self::preview1::{Stdio, check_readable, try_write, write};
 pub(super) use self::stdin::Stdin;
-pub(super) use self::stdout::{CapReached, Stdout};
+pub(super) use self::stdout::{CapReached, Stdout, flush_at_pauses};
 
 /// How many bytes a guest may write or read at a time. It is also the size of the chunks that a guest reads if each run must be the same.
 const CHUNK_SIZE: usize = 64 << 10;

@@ -38,7 +38,7 @@ pub(super) fn respond(
     captured: impl Future<Output: Send> + Send + 'static,
     finish: impl FnOnce() -> Result<Bytes, String> + Send + 'static,
 ) -> Response<Body> {
-    let (frames, body) = Client::new(request).stream_response(());
+    let (frames, body) = Client::new(request).channel_response();
     state.tasks.spawn("api", "profile", async move {
         tokio::select! {
             _ = captured => {}

@@ -43,7 +43,7 @@ pub(in super::super) async fn logs(state: Arc<ApiState>, request: Request) -> Re
         let output = encode_available(encoder, follower, &record);
         return Ok(body::response(StatusCode::OK, content_type, body::full(output)));
     }
-    let (frames, body) = Client::new(&request).stream_response(());
+    let (frames, body) = Client::new(&request).channel_response();
     state.tasks.spawn("api", "follower of a job's log", follow(encoder, follower, record, frames));
     let mut response = body::response(StatusCode::OK, content_type, body);
     timeouts::set_response_kind(&mut response, ResponseKind::Stream);

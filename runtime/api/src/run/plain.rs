@@ -7,18 +7,20 @@ use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
 use futures_util::FutureExt as _;
+use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::super::body::{self, Aborted, Body};
-use super::super::disconnect::{CancelOnDisconnect, Client, FrameSender};
+use super::super::disconnect::{CancelOnDisconnect, Client, FrameResult};
 use super::super::error::Error;
 use super::super::headers::{EXIT_CODE, OUTCOME};
 use super::super::state::ApiState;
 use super::super::stdin::StdinEnd;
 use super::super::timeouts::{self, ResponseKind};
+use super::output::Output;
 use super::spill::{self, Spill};
 
 /// How long the head of the response waits for the end of the run.
@@ -50,14 +52,14 @@ pub(super) async fn respond(
     if let Some(Some(end)) = end {
         return complete_response(output.into_bytes(), &end, &stdin_end);
     }
+    let stdout = Output::new(stdout);
     if !stdin_end.is_cancelled() {
         let max_bytes = job.limits().stdout;
         let spill = Spill { folder: state.settings.spill_folder.clone(), max_bytes, until: stdin_end };
-        stdout = spill::through(&state.tasks, stdout, spill, job);
+        spill::spawn(&state.tasks, stdout.downgrade(), spill, job);
     }
-    let (frames, body) = client.stream_response(cancel_on_disconnect);
-    let sending = send_output(job.clone(), output.into_bytes(), stdout, frames, accepts_trailers);
-    state.tasks.spawn("api", "response of a run", sending);
+    let frames = response_frames(job.clone(), output.into_bytes(), stdout, accepts_trailers);
+    let body = client.stream_response(cancel_on_disconnect, frames);
     let mut response = body::response(StatusCode::OK, "application/octet-stream", body);
     timeouts::set_response_kind(&mut response, ResponseKind::Run(job.clone()));
     if accepts_trailers {
@@ -130,29 +132,28 @@ fn complete_response(output: Bytes, end: &JobEnd, stdin_end: &StdinEnd) -> Respo
     response
 }
 
-async fn send_output(job: Job, buffered: Bytes, mut stdout: Source, frames: FrameSender, accepts_trailers: bool) {
-    let mut next = buffered;
-    loop {
-        if !next.is_empty() && frames.send(Ok(Frame::data(next))).await.is_err() {
-            return;
+/// Returns what the response sends: `buffered`, the rest of stdout, and how the run ended.
+fn response_frames(
+    job: Job,
+    buffered: Bytes,
+    stdout: Output,
+    accepts_trailers: bool,
+) -> impl Stream<Item = FrameResult> + Send {
+    let buffered = stream::iter(Some(buffered).filter(|bytes| !bytes.is_empty()));
+    let end = async move {
+        let end = job.wait().await;
+        match end.outcome.is_success() {
+            _ if accepts_trailers => {
+                let mut trailers = HeaderMap::new();
+                insert_outcome(&mut trailers, &end);
+                Some(Ok(Frame::trailers(trailers)))
+            }
+            true => None,
+            false => Some(Err(Aborted)),
         }
-        next = stdout.read_bytes().await;
-        if next.is_empty() {
-            break;
-        }
-    }
-    let end = job.wait().await;
-    let last = match end.outcome.is_success() {
-        _ if accepts_trailers => {
-            let mut trailers = HeaderMap::new();
-            insert_outcome(&mut trailers, &end);
-            Ok(Frame::trailers(trailers))
-        }
-        true => return,
-        false => Err(Aborted),
     };
-    // It fails only where the client has disconnected.
-    let _ = frames.send(last).await;
+    let data = buffered.chain(stdout).map(|bytes| Ok(Frame::data(bytes)));
+    data.chain(stream::once(end).filter_map(std::future::ready))
 }
 
 fn insert_outcome(headers: &mut HeaderMap, end: &JobEnd) {

@@ -1,7 +1,10 @@
-//! Spills output that the client does not read yet to a file, while the body of the request is still arriving.
+//! Spills output that the client does not read to a file, while the body of the request is still arriving.
 //!
 //! Many clients send their whole body before they read anything. With bounded pipes alone such a client and a guest that echoes would
 //! deadlock. The file has no name, holds at most as many bytes as the limit on stdout, and is deleted with the run.
+//!
+//! A client that reads gets the output from the pipe of the guest. Only when the guest has waited for it for [`PATIENCE`] does the spill come
+//! in between, and it stays there until the end of the output.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -9,6 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use capstan_core::outcome::Outcome;
@@ -18,8 +22,12 @@ use capstan_engine::tasks::Tasks;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::output::OutputRef;
+
 /// Bytes that are read from the file at a time.
 const CHUNK: usize = 64 << 10;
+/// How long the guest waits for a client that does not read, before its output is spilled.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Bytes that wait for the client in memory, before the file is used.
 const MEMORY: usize = 1 << 20;
 
@@ -33,19 +41,39 @@ pub(super) struct Spill {
     pub(super) until: CancellationToken,
 }
 
-/// Returns a copy of `stdout` that spills what is not read yet.
-pub(super) fn through(tasks: &Tasks, stdout: Source, spill: Spill, job: &Job) -> Source {
-    let (sink, source) = stream::pipe(MEMORY);
+/// Spawns a task that spills `output` once the client stops reading it.
+pub(super) fn spawn(tasks: &Tasks, output: OutputRef, spill: Spill, job: &Job) {
     let job = job.clone();
     tasks.spawn("api", "unread output of a run", async move {
-        if let Err(error) = copy(stdout, sink, spill).await {
+        if let Err(error) = spill_unread(output, spill).await {
             tracing::error!(job = %job.id(), %error, "cannot spill the output of a run to a file, so the run is ended");
             job.stop().request(Outcome::HostError {
                 message: format!("cannot spill output to a file in the data directory: {error}"),
             });
         }
     });
-    source
+}
+
+async fn spill_unread(output: OutputRef, spill: Spill) -> io::Result<()> {
+    let until = spill.until.clone();
+    match until.run_until_cancelled(unread(output)).await.flatten() {
+        Some((stdout, sink)) => copy(stdout, sink, spill).await,
+        None => Ok(()),
+    }
+}
+
+/// Waits until the client does not read, and then comes in between. Returns the output of the guest, and the sink that the client reads.
+/// `None` if the output was dropped.
+async fn unread(output: OutputRef) -> Option<(Source, Sink)> {
+    let (sink, mut spilled) = stream::pipe(MEMORY);
+    loop {
+        let reads = output.guest_blocked().await?;
+        tokio::time::sleep(PATIENCE).await;
+        match output.exchange_if_unread(reads, spilled) {
+            Ok(stdout) => return Some((stdout, sink)),
+            Err(unused) => spilled = unused,
+        }
+    }
 }
 
 async fn copy(mut stdout: Source, mut sink: Sink, spill: Spill) -> io::Result<()> {
@@ -140,8 +168,10 @@ async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + 
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    use super::super::output::Output;
     use super::*;
 
     struct Pipes {
@@ -219,5 +249,47 @@ mod tests {
         drop(pipes.client);
         while pipes.guest.write_all(&[7; 1024]).await.is_ok() {}
         pipes.copying.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_is_spilled_only_once_the_client_stops_reading() {
+        let (mut guest, stdout) = stream::pipe(1024);
+        let mut client = Output::new(stdout);
+        let mut waiting = tokio::task::JoinSet::new();
+        let output = client.downgrade();
+        waiting.spawn(unread(output));
+        // A client that reads: the guest waits now and then, but not for long.
+        for _ in 0..10 {
+            guest.write_all(&[1; 1024]).await.unwrap();
+            let write = guest.write_all(&[1; 1024]);
+            let read = async {
+                tokio::time::sleep(PATIENCE / 2).await;
+                [client.next().await.unwrap(), client.next().await.unwrap()].concat()
+            };
+            let (written, read) = tokio::join!(write, read);
+            written.unwrap();
+            assert_eq!(read.len(), 2048);
+        }
+        assert!(waiting.try_join_next().is_none());
+        // One that does not read.
+        guest.write_all(&[2; 1024]).await.unwrap();
+        let (written, (_stdout, mut sink)) = tokio::join!(guest.write_all(&[3; 1024]), async {
+            let (mut stdout, sink) = waiting.join_next().await.unwrap().unwrap().unwrap();
+            assert_eq!(stdout.read_bytes().await, vec![2; 1024]);
+            (stdout, sink)
+        });
+        written.unwrap();
+        sink.write_all(b"spilled").await.unwrap();
+        assert_eq!(client.next().await.unwrap(), "spilled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drop_of_the_output_breaks_the_pipe_of_the_guest() {
+        let (mut guest, stdout) = stream::pipe(1024);
+        let client = Output::new(stdout);
+        let output = client.downgrade();
+        drop(client);
+        assert!(unread(output).await.is_none());
+        assert!(guest.write_all(b"x").await.is_err());
     }
 }

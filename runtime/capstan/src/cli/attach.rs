@@ -3,19 +3,21 @@
 use std::io;
 use std::process::ExitCode;
 
-use capstan_core::outcome::OutputStream;
-use capstan_core::stream::PIPE_CAPACITY;
+use bytes::BytesMut;
 use clap::Args;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::client::{Client, ClientError, with_query};
 use super::error::CliError;
-use super::frames::{Chunk, FrameDecoder};
+use super::framed_output::{self, Gaps};
 use super::run_report::RunReport;
 use super::{jobs, output};
 
 /// The protocol of the upgraded connection.
 const PROTOCOL: &str = "capstan.stream";
+
+/// Bytes that are read at a time.
+const PIECE_SIZE: usize = 128 << 10;
 
 /// The command line of `capstan attach`.
 #[derive(Debug, Args)]
@@ -59,35 +61,22 @@ impl Attach {
 
 /// Passes the output on until the daemon sends the outcome.
 async fn receive(mut reader: impl AsyncRead + Unpin) -> Result<RunReport, CliError> {
-    let mut decoder = FrameDecoder::default();
-    let mut buffer = vec![0; PIPE_CAPACITY];
-    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
-    loop {
-        let count = reader.read(&mut buffer).await.map_err(|_| ClientError::Disconnected)?;
-        if count == 0 {
-            decoder.finish().map_err(ClientError::Frame)?;
-            return Err(ClientError::Disconnected.into());
-        }
-        decoder.push(&buffer[..count]);
-        while let Some(chunk) = decoder.next().map_err(ClientError::Frame)? {
-            let (stream, written) = match chunk {
-                Chunk::Stdout(bytes) => (OutputStream::Stdout, output::write_and_flush(&mut stdout, &bytes).await),
-                Chunk::Stderr(bytes) => (OutputStream::Stderr, output::write_and_flush(&mut stderr, &bytes).await),
-                Chunk::Outcome(json) => return Ok(RunReport::from_json(&json)?),
-                Chunk::Gap(bytes) => {
-                    output::print_error(format_args!("{bytes} bytes of output are missing here"));
-                    continue;
-                }
-            };
-            written.map_err(output::output_error(stream))?;
-        }
+    let mut buffer = BytesMut::new();
+    let next = async || {
+        buffer.reserve(PIECE_SIZE);
+        let count = reader.read_buf(&mut buffer).await.map_err(|_| ClientError::Disconnected)?;
+        Ok((count > 0).then(|| buffer.split().freeze()))
+    };
+    match framed_output::write(Gaps::Report, next).await? {
+        Some(json) => Ok(RunReport::from_json(&json)?),
+        None => Err(ClientError::Disconnected.into()),
     }
 }
 
 /// Sends stdin to its end, then stays pending, since the job may continue. Returns only if stdin cannot be read, with that error.
 async fn send_stdin(mut writer: impl AsyncWrite + Unpin) -> io::Error {
     let mut stdin = tokio::io::stdin();
-    let mut buffer = vec![0; PIPE_CAPACITY];
+    let mut buffer = vec![0; PIECE_SIZE];
     loop {
         match stdin.read(&mut buffer).await {
             Ok(0) => break,

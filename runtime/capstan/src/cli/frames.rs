@@ -66,13 +66,8 @@ struct Gap {
 }
 
 impl FrameDecoder {
-    /// Adds bytes that have arrived.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.push_bytes(Bytes::copy_from_slice(bytes));
-    }
-
     /// Adds bytes that have arrived, without a copy if those before were returned.
-    pub(super) fn push_bytes(&mut self, bytes: Bytes) {
+    pub(super) fn push(&mut self, bytes: Bytes) {
         if self.received.is_empty() {
             self.received = bytes;
             return;
@@ -156,7 +151,7 @@ mod tests {
         let (mut stdout, mut stderr, mut outcome) = (Vec::new(), Vec::new(), None);
         let mut decoder = FrameDecoder::default();
         for bytes in RESPONSE.chunks(size) {
-            decoder.push(bytes);
+            decoder.push(Bytes::copy_from_slice(bytes));
             while let Some(chunk) = decoder.next().unwrap() {
                 assert_eq!(outcome, None, "the outcome is the last");
                 match chunk {
@@ -180,10 +175,10 @@ mod tests {
     #[test]
     fn output_is_returned_before_its_frame_is_complete() {
         let mut decoder = FrameDecoder::default();
-        decoder.push(b"\x01\0\0\0\0\0\0\x09begin");
+        decoder.push(Bytes::from_static(b"\x01\0\0\0\0\0\0\x09begin"));
         assert_eq!(decoder.next(), Ok(Some(Chunk::Stdout(Bytes::from("begin")))));
         assert_eq!(decoder.next(), Ok(None));
-        decoder.push(b"ning\x03");
+        decoder.push(Bytes::from_static(b"ning\x03"));
         assert_eq!(decoder.next(), Ok(Some(Chunk::Stdout(Bytes::from("ning")))));
         assert_eq!(decoder.next(), Ok(None));
     }
@@ -191,11 +186,11 @@ mod tests {
     #[test]
     fn gap_is_returned_when_complete() {
         let mut decoder = FrameDecoder::default();
-        decoder.push(b"\x04\0\0\0\0\0\0\x09{\"gap\"");
+        decoder.push(Bytes::from_static(b"\x04\0\0\0\0\0\0\x09{\"gap\""));
         assert_eq!(decoder.next(), Ok(None));
-        decoder.push(b":7}");
+        decoder.push(Bytes::from_static(b":7}"));
         assert_eq!(decoder.next(), Ok(Some(Chunk::Gap(7))));
-        decoder.push(b"\x04\0\0\0\0\0\0\x02{}");
+        decoder.push(Bytes::from_static(b"\x04\0\0\0\0\0\0\x02{}"));
         assert!(matches!(decoder.next(), Err(FrameError::Gap(_))));
     }
 
@@ -204,7 +199,7 @@ mod tests {
         let frame_ends = [0, 10, 18, 29, RESPONSE.len()];
         for size in 0..=RESPONSE.len() {
             let mut decoder = FrameDecoder::default();
-            decoder.push(&RESPONSE[..size]);
+            decoder.push(Bytes::from_static(&RESPONSE[..size]));
             while decoder.next().unwrap().is_some() {}
             let expected = if frame_ends.contains(&size) { Ok(()) } else { Err(FrameError::Truncated) };
             assert_eq!(decoder.finish(), expected, "{size} of {} bytes", RESPONSE.len());
@@ -215,11 +210,11 @@ mod tests {
     fn claimed_length_allocates_no_memory_before_bytes_arrive() {
         for length in [u32::MAX, 1 << 31, (16 << 20) + 1] {
             let mut decoder = FrameDecoder::default();
-            decoder.push(&[&[3, 0, 0, 0], &length.to_be_bytes()[..]].concat());
+            decoder.push([&[3, 0, 0, 0], &length.to_be_bytes()[..]].concat().into());
             assert_eq!(decoder.next(), Err(FrameError::TooLong(length as usize)));
         }
         let mut decoder = FrameDecoder::default();
-        decoder.push(b"\x03\0\0\0\x01\0\0\0");
+        decoder.push(Bytes::from_static(b"\x03\0\0\0\x01\0\0\0"));
         assert_eq!(decoder.next(), Ok(None));
         let capacity = BytesMut::from(decoder.received).capacity();
         assert!(capacity < 1 << 10, "{capacity}");
@@ -234,11 +229,11 @@ mod tests {
             (b"\x01\0\0\0\x01\0\0\x01", FrameError::TooLong((16 << 20) + 1)),
         ] {
             let mut decoder = FrameDecoder::default();
-            decoder.push(bytes);
+            decoder.push(Bytes::copy_from_slice(bytes));
             assert_eq!(decoder.next(), Err(error));
         }
         let mut decoder = FrameDecoder::default();
-        decoder.push(b"\x01\0\0\0\x01\0\0\0");
+        decoder.push(Bytes::from_static(b"\x01\0\0\0\x01\0\0\0"));
         assert_eq!(decoder.next(), Ok(None), "the longest valid frame is accepted");
     }
 }

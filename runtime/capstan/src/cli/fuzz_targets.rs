@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use capstan_api::{STDERR, STDOUT, frame_head};
 use clap::Parser as _;
 
+use bytes::Bytes;
+
 use super::frames::{Chunk, FrameDecoder, FrameError};
 use super::{Cli, Command};
 
@@ -60,7 +62,7 @@ fn split(bytes: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Decoded {
     let (mut decoder, mut chunks) = (FrameDecoder::default(), Vec::new());
     for bytes in pieces {
-        decoder.push(bytes);
+        decoder.push(Bytes::copy_from_slice(bytes));
         loop {
             match decoder.next() {
                 Ok(Some(chunk)) => join(&mut chunks, chunk),

@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use capstan_core::outcome::OutputStream;
 use clap::Args;
 use hyper::header::CONTENT_TYPE;
 
-use super::client::{Client, ClientError, with_query};
+use super::client::{Client, with_query};
 use super::error::CliError;
-use super::frames::{Chunk, FrameDecoder, MEDIA_TYPE};
+use super::framed_output::{self, Gaps};
+use super::frames::MEDIA_TYPE;
+use super::jobs;
 use super::time_arg::TimeArg;
-use super::{jobs, output};
 
 /// The command line of `capstan logs`.
 #[derive(Debug, Args)]
@@ -57,24 +57,7 @@ impl Logs {
         if response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != MEDIA_TYPE) {
             return Err(client.unexpected_response(&"its logs are not in frames").into());
         }
-        let mut decoder = FrameDecoder::default();
-        let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
-        while let Some(bytes) = response.chunk().await? {
-            decoder.push(&bytes);
-            while let Some(chunk) = decoder.next().map_err(ClientError::Frame)? {
-                let (stream, written) = match chunk {
-                    Chunk::Stdout(bytes) => (OutputStream::Stdout, output::write_and_flush(&mut stdout, &bytes).await),
-                    Chunk::Stderr(bytes) => (OutputStream::Stderr, output::write_and_flush(&mut stderr, &bytes).await),
-                    Chunk::Outcome(_) => return Ok(ExitCode::SUCCESS),
-                    Chunk::Gap(bytes) => {
-                        output::print_error(format_args!("{bytes} bytes of output are missing here"));
-                        continue;
-                    }
-                };
-                written.map_err(output::output_error(stream))?;
-            }
-        }
-        decoder.finish().map_err(ClientError::Frame)?;
+        framed_output::write(Gaps::Report, async || response.chunk().await).await?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 
 use capstan_core::outcome::OutputStream;
 use serde_json::Value;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::error::CliError;
 use super::format;
@@ -44,15 +43,6 @@ pub(super) fn print_error(message: impl fmt::Display) {
 pub(super) fn print_note(message: impl fmt::Display) {
     // If stderr cannot be written, there is no other place to report that.
     let _ = writeln!(io::stderr(), "{message}");
-}
-
-/// Writes `bytes` and flushes them.
-///
-/// # Errors
-/// The error of `output`.
-pub(super) async fn write_and_flush(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    output.write_all(bytes).await?;
-    output.flush().await
 }
 
 /// Returns a closure for `map_err` that adds the stream to an I/O error.

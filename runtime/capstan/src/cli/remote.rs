@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use capstan_core::manifest::Manifest;
-use capstan_core::outcome::OutputStream;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::stream::pipe;
 use futures_util::{StreamExt as _, stream};
@@ -19,12 +18,13 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Body, Client, ClientError, URL_ENCODE_SET, full_body, request};
 use super::error::CliError;
-use super::frames::{Chunk, FrameDecoder, FrameError, MEDIA_TYPE};
+use super::framed_output::{self, Gaps};
+use super::frames::MEDIA_TYPE;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
-use super::stream_threads::{self, CopyThread, OutputThread};
+use super::stream_threads::{self, CopyThread};
 use super::{handlers, output, program, push, random};
 
 /// The type of a body whose first line describes the run, and whose rest is stdin.
@@ -140,24 +140,10 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
     if header(CONTENT_TYPE.as_str()) != Some(MEDIA_TYPE) {
         return Err(client.unexpected_response(&"its response to a run is not in frames").into());
     }
-    let mut decoder = FrameDecoder::default();
-    let mut output = OutputThread::start().map_err(CliError::Startup)?;
-    while let Some(bytes) = response.chunk().await? {
-        decoder.push_bytes(bytes);
-        while let Some(chunk) = decoder.next().map_err(ClientError::Frame)? {
-            match chunk {
-                Chunk::Stdout(bytes) => output.write(OutputStream::Stdout, bytes).await?,
-                Chunk::Stderr(bytes) => output.write(OutputStream::Stderr, bytes).await?,
-                Chunk::Outcome(json) => {
-                    output.finish().await?;
-                    return Ok(RunReport::from_json(&json)?);
-                }
-                Chunk::Gap(_) => return Err(ClientError::Frame(FrameError::UnexpectedGap).into()),
-            }
-        }
+    match framed_output::write(Gaps::Reject, async || response.chunk().await).await? {
+        Some(json) => Ok(RunReport::from_json(&json)?),
+        None => Err(ClientError::Disconnected.into()),
     }
-    decoder.finish().map_err(ClientError::Frame)?;
-    Err(ClientError::Disconnected.into())
 }
 
 /// Returns a body of type [`RUN_MEDIA_TYPE`]: `json` as its first line, then `stdin`, of which a thread reads up to 1 MiB ahead of the

@@ -4,7 +4,7 @@
 //! than a pool of threads that moves each piece on another one.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsFd;
 use std::thread;
 
@@ -92,6 +92,14 @@ impl OutputThread {
         }
     }
 
+    /// Waits until an output cannot be written, and returns the error. Cancel-safe.
+    pub(super) async fn failed(&mut self) -> CliError {
+        match finished(&mut self.finished).await {
+            Err(error) => error,
+            Ok(()) => unreachable!("the thread ends without an error only when nothing more can be sent to it"),
+        }
+    }
+
     /// Waits until everything is written.
     ///
     /// # Errors
@@ -115,16 +123,37 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
 }
 
 fn write_pieces(
-    mut pieces: mpsc::Receiver<(OutputStream, Bytes)>,
+    mut received: mpsc::Receiver<(OutputStream, Bytes)>,
     mut stdout: File,
     mut stderr: File,
 ) -> Result<(), CliError> {
-    while let Some((stream, bytes)) = pieces.blocking_recv() {
-        let output = match stream {
-            OutputStream::Stdout => &mut stdout,
-            OutputStream::Stderr => &mut stderr,
-        };
-        output.write_all(&bytes).map_err(output_error(stream))?;
+    let mut pieces = Vec::new();
+    while received.blocking_recv_many(&mut pieces, MAX_WAITING) > 0 {
+        for of_one_stream in pieces.chunk_by(|a, b| a.0 == b.0) {
+            let stream = of_one_stream[0].0;
+            let output = match stream {
+                OutputStream::Stdout => &mut stdout,
+                OutputStream::Stderr => &mut stderr,
+            };
+            let slices = of_one_stream.iter().map(|(_, bytes)| &bytes[..]);
+            write_all(output, slices).map_err(output_error(stream))?;
+        }
+        pieces.clear();
+    }
+    Ok(())
+}
+
+/// Writes all of `slices`, together where possible.
+fn write_all<'a>(output: &mut File, slices: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    let mut slices: Vec<_> = slices.filter(|bytes| !bytes.is_empty()).map(IoSlice::new).collect();
+    let mut slices = &mut slices[..];
+    while !slices.is_empty() {
+        match output.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

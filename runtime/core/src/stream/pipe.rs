@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::shared::Shared;
 
 /// Default capacity of a pipe in bytes. A writer waits while the pipe is full, and from then on until half of it was read.
-pub const PIPE_CAPACITY: usize = 128 * 1024;
+pub const PIPE_CAPACITY: usize = 256 * 1024;
 
 /// Bytes of a piece that is taken from a source in memory: what was taken counts as read.
 const MAX_PIECE: usize = 64 * 1024;
@@ -61,6 +61,24 @@ impl Sink {
     /// Creates a sink that writes to `writer`. Dropping the sink drops `writer`.
     pub fn new(writer: impl AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
         Self(SinkKind::Writer(Box::new(writer)))
+    }
+
+    /// Returns this sink as one of a writer that writes many small pieces, and calls [`flush_batch`](Self::flush_batch) before it pauses.
+    ///
+    /// Until then, a pipe wakes its reader only for 128 KiB, or half of its capacity if that is less. Other sinks pass each piece on at once.
+    #[must_use]
+    pub fn batched(self) -> Self {
+        if let SinkKind::Pipe(PipeSink(pipe)) = &self.0 {
+            pipe.set_batched();
+        }
+        self
+    }
+
+    /// Wakes the reader of a pipe for what was written since it last read.
+    pub fn flush_batch(&self) {
+        if let SinkKind::Pipe(PipeSink(pipe)) = &self.0 {
+            pipe.wake_reader();
+        }
     }
 
     /// Writes some of `bytes`, and removes them from there. A pipe takes them without a copy. Returns their number, which is 0 only if
@@ -112,6 +130,14 @@ impl Source {
     /// Waits for the next bytes and takes them, without a copy, in whatever number. There are none at the end of the stream. Cancel-safe.
     pub async fn read_bytes(&mut self) -> Bytes {
         std::future::poll_fn(|cx| self.poll_read_bytes(cx)).await
+    }
+
+    /// Becomes ready when the writer of a pipe waits until more of it is read. Only the last task that polls it is woken.
+    pub fn poll_writer_waiting(&self, cx: &Context<'_>) -> Poll<()> {
+        match &self.0 {
+            SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_writer_waiting(cx),
+            SourceKind::Memory(_) => Poll::Pending,
+        }
     }
 
     /// Copies the next bytes into `target`, as many as there are. Returns their number, which is 0 at the end of the stream, or if `target`
@@ -171,7 +197,11 @@ impl AsyncWrite for Sink {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             SinkKind::Writer(writer) => Pin::new(writer).poll_flush(cx),
-            SinkKind::Pipe(_) | SinkKind::Discard => Poll::Ready(Ok(())),
+            SinkKind::Pipe(PipeSink(pipe)) => {
+                pipe.wake_reader();
+                Poll::Ready(Ok(()))
+            }
+            SinkKind::Discard => Poll::Ready(Ok(())),
         }
     }
 
@@ -307,5 +337,37 @@ mod tests {
         drop(source);
         assert!(written.is_unique());
         assert_eq!(sink.write_bytes(written).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn reader_of_a_batched_writer_is_woken_for_a_batch_or_its_flush() {
+        let (sink, mut source) = pipe(8);
+        let mut sink = sink.batched();
+        let mut reading = tokio::task::JoinSet::new();
+        reading.spawn(async move { [source.read_bytes().await, source.read_bytes().await] });
+        for text in ["abc", "d", "ef"] {
+            tokio::task::yield_now().await;
+            sink.write_all(text.as_bytes()).await.unwrap();
+        }
+        tokio::task::yield_now().await;
+        assert!(reading.try_join_next().is_none());
+        sink.flush_batch();
+        assert_eq!(reading.join_next().await.unwrap().unwrap(), ["abcd", "ef"]);
+    }
+
+    #[tokio::test]
+    async fn full_pipe_shows_that_its_writer_waits_until_half_of_it_is_read() {
+        let (mut sink, mut source) = pipe(4);
+        let is_waiting = async |source: &Source| {
+            std::future::poll_fn(|cx| Poll::Ready(source.poll_writer_waiting(cx).is_ready())).await
+        };
+        sink.write_all(b"full").await.unwrap();
+        assert!(!is_waiting(&source).await);
+        assert!(poll_once(std::pin::pin!(sink.write_all(b"!"))).await.is_pending());
+        assert!(is_waiting(&source).await);
+        source.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(is_waiting(&source).await);
+        source.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(!is_waiting(&source).await);
     }
 }

@@ -1,7 +1,7 @@
 //! [`Stdout`]: the stdout or stderr of a guest.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -51,8 +51,9 @@ struct Output {
 }
 
 impl Stdout {
-    /// Creates the stream with a cap of `limit` bytes.
+    /// Creates the stream with a cap of `limit` bytes. [`flush_batch`](Self::flush_batch) must be called when the guest pauses.
     pub(crate) fn new(stream: OutputStream, sink: Sink, limit: u64, overflow: Overflow, usage: Arc<Usage>) -> Self {
+        let sink = sink.batched();
         let (pending, remaining) = (Bytes::new(), limit);
         let (is_capped, is_closed) = (false, false);
         let output = Output { stream, sink, pending, remaining, limit, overflow, is_capped, is_closed, usage };
@@ -90,6 +91,11 @@ impl Stdout {
     /// Waits until the pipe has taken everything that the guest wrote. Cancel-safe.
     pub(crate) async fn drained(&self) {
         std::future::poll_fn(|cx| self.lock().poll_drain(cx)).await;
+    }
+
+    /// Lets the reader see what the guest has written. Until then, it is woken only for large pieces.
+    pub(crate) fn flush_batch(&self) {
+        self.lock().sink.flush_batch();
     }
 
     fn lock(&self) -> MutexGuard<'_, Output> {
@@ -253,4 +259,18 @@ impl IsTerminal for Stdout {
     fn is_terminal(&self) -> bool {
         self.is_terminal
     }
+}
+
+/// Runs `guest` to its end. Whenever it pauses, lets the readers of `outputs` see what it has written, which are woken for large pieces only
+/// while it runs. A guest runs for a millisecond at most.
+pub(crate) async fn flush_at_pauses<T>(outputs: &[Stdout], guest: impl Future<Output = T>) -> T {
+    let mut guest = pin!(guest);
+    std::future::poll_fn(|cx| {
+        let polled = guest.as_mut().poll(cx);
+        if polled.is_pending() {
+            outputs.iter().for_each(Stdout::flush_batch);
+        }
+        polled
+    })
+    .await
 }

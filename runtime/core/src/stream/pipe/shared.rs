@@ -14,6 +14,8 @@ use bytes::{Buf, Bytes, BytesMut};
 const MAX_COPIED: usize = 16 << 10;
 /// The size from which copied pieces go on as a chunk of their own.
 const CHUNK_SIZE: usize = 64 << 10;
+/// The number of bytes for which a writer of batches wakes its reader, if the capacity of the pipe is that large.
+const BATCH_SIZE: usize = 128 << 10;
 
 /// The pipe as its ends hold it.
 #[derive(Clone, Debug)]
@@ -28,10 +30,14 @@ struct State {
     /// The number of bytes in the pipe.
     length: usize,
     capacity: usize,
+    /// The reader that waits is woken for this many bytes.
+    wake_at: usize,
     is_sink_dropped: bool,
     is_source_dropped: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Woken when the writer starts to wait.
+    watcher: Option<Waker>,
 }
 
 impl Shared {
@@ -41,10 +47,12 @@ impl Shared {
             tail: BytesMut::new(),
             length: 0,
             capacity: capacity.max(1),
+            wake_at: 1,
             is_sink_dropped: false,
             is_source_dropped: false,
             reader: None,
             writer: None,
+            watcher: None,
         })))
     }
 
@@ -79,13 +87,38 @@ impl Shared {
         let room = state.capacity - state.length;
         if room == 0 && size > 0 {
             state.writer = Some(cx.waker().clone());
+            wake(state.watcher.take(), state);
             return Poll::Pending;
         }
         let size = size.min(room);
         write(&mut state, size);
         state.length += size;
-        wake(state.reader.take(), state);
+        let reader = if state.length >= state.wake_at { state.reader.take() } else { None };
+        wake(reader, state);
         Poll::Ready(Ok(size))
+    }
+
+    /// Makes the writer one of batches, which calls [`wake_reader`](Self::wake_reader) before it pauses.
+    pub(super) fn set_batched(&self) {
+        let mut state = self.lock();
+        state.wake_at = BATCH_SIZE.min(state.capacity.div_ceil(2));
+    }
+
+    /// Wakes a reader that waits, if there are bytes.
+    pub(super) fn wake_reader(&self) {
+        let mut state = self.lock();
+        let reader = if state.length > 0 { state.reader.take() } else { None };
+        wake(reader, state);
+    }
+
+    /// Waits until the writer waits for the reader. Until it is read to a half, the pipe is not empty then.
+    pub(super) fn poll_writer_waiting(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.writer.is_some() {
+            return Poll::Ready(());
+        }
+        state.watcher = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Passes the oldest bytes to `put`, at most `max` of them, which is not 0. Returns their number, which is 0 at the end of the stream.

@@ -1,0 +1,74 @@
+//! `Output`: the stdout of a run as its response reads it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use capstan_core::stream::Source;
+use futures_util::stream::Stream;
+
+/// The stdout of a run, read by the connection of its client. Dropping it breaks the pipe.
+#[derive(Debug)]
+pub(super) struct Output(Arc<Mutex<State>>);
+
+/// A reference to an [`Output`] that can exchange its source. It does not keep the output open.
+#[derive(Debug)]
+pub(super) struct OutputRef(Weak<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    source: Source,
+    /// The number of pieces that the connection has read.
+    reads: u64,
+}
+
+impl Output {
+    pub(super) fn new(source: Source) -> Self {
+        Self(Arc::new(Mutex::new(State { source, reads: 0 })))
+    }
+
+    pub(super) fn downgrade(&self) -> OutputRef {
+        OutputRef(Arc::downgrade(&self.0))
+    }
+}
+
+impl OutputRef {
+    /// Waits until the guest waits for the connection to read. Returns the number of pieces that it has read, or `None` if the output was
+    /// dropped before. Cancel-safe.
+    pub(super) async fn guest_blocked(&self) -> Option<u64> {
+        poll_fn(|cx| {
+            let Some(state) = self.0.upgrade() else { return Poll::Ready(None) };
+            let state = lock(&state);
+            state.source.poll_writer_waiting(cx).map(|()| Some(state.reads))
+        })
+        .await
+    }
+
+    /// Exchanges the source if the guest waits and nothing was read after the first `reads` pieces. Returns the old source, or gives `source`
+    /// back.
+    pub(super) fn exchange_if_unread(&self, reads: u64, source: Source) -> Result<Source, Source> {
+        let Some(state) = self.0.upgrade() else { return Err(source) };
+        let mut state = lock(&state);
+        // The connection does not wait for the old source, which has bytes. So it need not be woken to wait for the new one.
+        let is_blocked = state.source.poll_writer_waiting(&Context::from_waker(Waker::noop())).is_ready();
+        if is_blocked && state.reads == reads { Ok(std::mem::replace(&mut state.source, source)) } else { Err(source) }
+    }
+}
+
+impl Stream for Output {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut state = lock(&self.0);
+        state.source.poll_read_bytes(cx).map(|bytes| {
+            state.reads += 1;
+            Some(bytes).filter(|bytes| !bytes.is_empty())
+        })
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("no panic while the lock is held")
+}
