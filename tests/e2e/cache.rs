@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use capstan_tests::{Cli, Finished, guests};
+use capstan_tests::{Cli, Finished, eventually, guests};
 
 use crate::command;
 
@@ -116,4 +116,91 @@ async fn commands_that_run_a_file_at_once_share_its_code() {
     }
     let listed = with_cache(&cache).args(["cache", "ls", "--json"]).run().await.assert_exit_code(0).json();
     assert_eq!(listed["programs"].as_array().unwrap().len(), 1);
+}
+
+/// Returns how many files the cache knows the program of.
+fn known_files(cache: &Path) -> usize {
+    fs::read_dir(cache.join("files")).map_or(0, Iterator::count)
+}
+
+/// Runs the file `path` until the cache knows its program: a file that has just been written may change without a trace.
+async fn run_until_known(cache: &Path, path: &str) {
+    eventually("the cache to know the file", async || {
+        with_cache(cache).args(["run", path]).run().await.assert_exit_code(0);
+        (known_files(cache) > 0).then_some(())
+    })
+    .await;
+}
+
+/// Returns a program with the output `text` that has the same size for each text of the same length.
+fn printing(text: &str) -> Vec<u8> {
+    let program = format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 0) "\08\00\00\00\04\00\00\00{text}")
+          (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
+    );
+    wat::parse_str(program).unwrap()
+}
+
+#[tokio::test]
+async fn file_that_the_cache_knows_runs_what_it_contains_after_any_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, path) = (folder.path().join("cache"), folder.path().join("p.wasm"));
+    let name = path.to_str().unwrap();
+    let output = async || with_cache(&cache).args(["run", name]).run().await.assert_exit_code(0).text().to_owned();
+    fs::write(&path, printing("one.")).unwrap();
+    run_until_known(&cache, name).await;
+    assert_eq!(output().await, "one.");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let set_modified = |path: &Path| fs::File::open(path).unwrap().set_modified(modified).unwrap();
+
+    // Another file of the same size and time has taken its name.
+    let other = folder.path().join("other.wasm");
+    fs::write(&other, printing("two.")).unwrap();
+    set_modified(&other);
+    fs::rename(&other, &path).unwrap();
+    assert_eq!(output().await, "two.");
+    // Its content was replaced in place, and its time set back.
+    fs::write(&path, printing("tree")).unwrap();
+    set_modified(&path);
+    assert_eq!(output().await, "tree");
+    // A link to it is the same file, and text is compiled too.
+    let link = folder.path().join("link.wasm");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    with_cache(&cache).args(["run", link.to_str().unwrap()]).run().await.assert_exit_code(0);
+    fs::write(&path, "(module (func (export \"_start\")))").unwrap();
+    assert_eq!(output().await, "");
+}
+
+#[tokio::test]
+async fn file_that_the_cache_knows_runs_without_its_code_or_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, path) = (folder.path().join("cache"), folder.path().join("p.wasm"));
+    let name = path.to_str().unwrap();
+    fs::write(&path, printing("one.")).unwrap();
+    run_until_known(&cache, name).await;
+    let check = async |options: &[&str]| {
+        let finished = with_cache(&cache).args(["run"]).args(options).args([name]).run().await.assert_exit_code(0);
+        assert_eq!(finished.text(), "one.");
+    };
+    check(&NO_COMPILER).await;
+    for code in fs::read_dir(cache.join("artifacts")).unwrap() {
+        fs::write(code.unwrap().path(), "garbage").unwrap();
+    }
+    check(&[]).await;
+    check(&NO_COMPILER).await;
+    for record in fs::read_dir(cache.join("files")).unwrap() {
+        fs::write(record.unwrap().path(), "garbage").unwrap();
+    }
+    check(&NO_COMPILER).await;
+    with_cache(&cache).args(["cache", "clear"]).run().await.assert_exit_code(0);
+    assert_eq!(known_files(&cache), 0);
+    check(&[]).await;
+    // Something else has the place of the records.
+    fs::remove_dir_all(cache.join("files")).unwrap();
+    fs::write(cache.join("files"), "x").unwrap();
+    let finished = with_cache(&cache).args(["run", name]).run().await.assert_exit_code(0);
+    assert_eq!((finished.text(), finished.stderr.lines().count()), ("one.", 1), "{}", finished.stderr);
 }

@@ -6,7 +6,8 @@
 //! (c) the same program as a component                    (f) /_ping beside them; (g) and (h): (f) and (e) with one client
 //! ```
 //!
-//! `ratios` compares the daemon with [reference servers](reference_server), `compile` and `cat` compare the command with others. Their figures,
+//! `ratios` compares the daemon with [reference servers](reference_server), `compile` and `cat` compare the command with others, and `start`
+//! measures how long the daemon takes until it responds, and the first run after that. Their figures,
 //! and those of `inside`, are printed as one table at the end. `save=NAME` saves it, and `compare A B` compares two saved tables. `smoke` only
 //! shows that they work.
 //!
@@ -46,6 +47,8 @@ mod reference_server;
 mod report;
 #[path = "requests/sleeping_guests.rs"]
 mod sleeping_guests;
+#[path = "requests/start.rs"]
+mod start;
 #[path = "requests/thinnest_run.rs"]
 mod thinnest_run;
 
@@ -118,6 +121,9 @@ fn main() {
     }
     if is_selected("cat") {
         commands::cat(&binary, scale.streamed, &mut report);
+    }
+    if is_selected("start") {
+        start::measure(&binary, &mut report);
     }
     if !report.is_empty() {
         println!("{report}");

@@ -176,7 +176,10 @@ async fn run_until_signal(
         notifier.stopping(&format!("the start failed: {error}"));
         boot.fail(&error.to_string());
     } else if boot.is_ready() {
-        let signal = signals.next().await;
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = boot.clean_up() => signals.next().await,
+        };
         notifier.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
         tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
         boot.engine().events().publish(EventKind::DaemonStop);

@@ -4,7 +4,6 @@
 //! the daemon, only the names are restored: a stored handler loads its program at its first call, so a daemon with a thousand handlers is
 //! ready as fast as one with none.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +18,7 @@ use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, Handler
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
 use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
 use capstan_sandbox::{Metering, Sandbox};
-use capstan_store::{Artifacts, HandlerRecord, Programs, blocking};
+use capstan_store::{Artifacts, HandlerRecord, ProgramSummary, Programs, blocking};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -47,18 +46,16 @@ impl LocalHandlerStore {
         &self.0.sandbox
     }
 
-    /// Registers all stored handlers, and removes the compiled code of all other programs from `artifacts`. Returns the number of handlers.
-    /// Call it once, before the gate opens. It blocks on the disk.
+    /// Registers all stored handlers. Returns their number. Call it once, before the gate opens. It blocks on the disk.
     ///
     /// # Errors
     /// [`HandlerStoreError::Store`] if the directory cannot be read. A damaged record is logged and skipped.
-    pub fn restore(&self, artifacts: &Artifacts) -> Result<usize, HandlerStoreError> {
-        let (mut restored, mut digests) = (Vec::new(), HashSet::new());
+    pub fn restore(&self) -> Result<usize, HandlerStoreError> {
+        let mut restored = Vec::new();
         for (name, record) in self.0.programs.load_all()? {
             match (HandlerName::new(&name), record) {
                 (Ok(name), Ok(record)) => {
                     let created = record.created;
-                    digests.extend(record.info.digest.clone());
                     restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
                 }
                 (Err(error), _) => tracing::warn!(name, %error, "a stored handler is skipped"),
@@ -66,9 +63,21 @@ impl LocalHandlerStore {
             }
         }
         let count = restored.len();
-        artifacts.retain_programs(&digests)?;
         self.0.engine.restore(restored)?;
         Ok(count)
+    }
+
+    /// Removes what interrupted pushes and removed handlers have left, among it their compiled code in `artifacts`. Handlers may be pushed, removed
+    /// and run meanwhile. Shutdown waits for it, also if the future is dropped. Errors are logged: the next start tries again.
+    pub async fn clean_up(&self, artifacts: Artifacts) {
+        let programs = self.0.programs.clone();
+        let clean_up = blocking(move || {
+            programs.remove_leftovers()?;
+            artifacts.retain_programs(|hex| programs.is_used(hex))
+        });
+        if let Err(error) = self.0.engine.run_to_completion(clean_up).await {
+            tracing::warn!(%error, "cannot remove unused files");
+        }
     }
 }
 
@@ -87,7 +96,7 @@ impl HandlerStore for LocalHandlerStore {
         let policy = evaluation.into_policy()?;
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
-        let record = HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() };
+        let record = Box::new(HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() });
         let (store, only_if) = (self.clone(), only_if.clone());
         // A task of its own: if the client disconnects, the file and the registry must still change together.
         let change = async move {
@@ -131,7 +140,7 @@ impl HandlerStore for LocalHandlerStore {
 /// counting.
 #[derive(Debug)]
 struct Program {
-    record: HandlerRecord,
+    record: Box<HandlerRecord>,
     sandbox: Sandbox,
     programs: Programs,
     unmetered: OnceCell<Arc<dyn Handler>>,
@@ -141,7 +150,7 @@ struct Program {
 impl Program {
     fn new(
         store: &LocalHandlerStore,
-        record: HandlerRecord,
+        record: Box<HandlerRecord>,
         loaded: Option<(Metering, Arc<dyn Handler>)>,
     ) -> Arc<Self> {
         let (sandbox, programs) = (store.0.sandbox.clone(), store.0.programs.clone());
@@ -165,9 +174,16 @@ impl Program {
     /// Returns the program, and loads it if this is the first call.
     async fn loaded(&self, metering: Metering) -> Result<&Arc<dyn Handler>, HandlerStoreError> {
         let load = || async {
-            let digest = self.record.info.digest.clone().unwrap_or_default();
+            let summary = self.record.program();
+            let (programs, ProgramSummary { digest, size, .. }) = (self.programs.clone(), summary.clone());
+            // Where the code is stored, the program is not read.
+            blocking(move || programs.check_size(&digest, size)).await?;
+            let manifest = self.record.manifest.clone();
+            if let Some(loaded) = self.sandbox.load_stored(summary.clone(), manifest, metering).await? {
+                return Ok(loaded);
+            }
             let programs = self.programs.clone();
-            let wasm = blocking(move || programs.wasm(&digest)).await?;
+            let wasm = blocking(move || programs.wasm(&summary.digest)).await?;
             Ok(self.sandbox.load(wasm, self.record.manifest.clone(), metering).await?)
         };
         self.cell(metering).get_or_try_init(load).await

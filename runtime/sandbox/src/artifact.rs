@@ -69,9 +69,9 @@ impl Artifact {
     /// Creates the artifact from code that this process or an earlier one stored. `copy` is
     /// [`Artifacts::copy_to`](capstan_store::Artifacts::copy_to): it writes the code, and returns whether it has verified it. Returns `None` if
     /// it has not.
-    pub(super) fn from_store(kind: Kind, copy: impl FnOnce(&mut File) -> bool) -> Option<Self> {
-        let mut file = memory_file("artifact").ok()?;
-        if copy(&mut file) { Self::seal(file, kind).ok() } else { None }
+    pub(super) fn from_store(kind: Kind, copy: impl FnOnce(&File) -> bool) -> Option<Self> {
+        let file = memory_file("artifact").ok()?;
+        if copy(&file) { Self::seal(file, kind).ok() } else { None }
     }
 
     /// Returns the code.

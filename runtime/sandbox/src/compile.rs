@@ -15,7 +15,7 @@ use capstan_confinement::Mode;
 use capstan_core::metrics::StaticFamily;
 use capstan_engine::handler::Kind;
 use capstan_engine::tasks::Tasks;
-use capstan_store::{Artifacts, CacheLock, blocking};
+use capstan_store::{Artifacts, CacheLock, ProgramSummary, blocking};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -116,11 +116,10 @@ impl Compiler {
     pub(super) async fn artifact(
         &self,
         engine: &ProfileEngine,
-        kind: Kind,
+        program: &ProgramSummary,
         wasm: &Bytes,
-        digest: &str,
     ) -> Result<Arc<Artifact>, LoadError> {
-        let key = Key { digest: digest.to_owned(), fingerprint: engine.fingerprint.clone() };
+        let (kind, key) = (program.kind, Key::new(program, engine));
         let pending = self.pending(&key);
         let artifact = pending.get_or_try_init(|| async {
             if let Some(artifact) = self.stored_artifact(&key, kind).await {
@@ -142,6 +141,20 @@ impl Compiler {
             Ok(Arc::new(artifact))
         });
         artifact.await.cloned()
+    }
+
+    /// Returns the artifact of `program` for `engine`, if it is stored.
+    ///
+    /// Cancel-safe, as [`Compiler::artifact`].
+    pub(super) async fn stored(&self, engine: &ProfileEngine, program: &ProgramSummary) -> Option<Arc<Artifact>> {
+        let key = Key::new(program, engine);
+        let pending = self.pending(&key);
+        let artifact = pending.get_or_try_init(|| async {
+            let artifact = self.stored_artifact(&key, program.kind).await.ok_or(())?;
+            self.count(CompileResult::Stored);
+            Ok::<_, ()>(Arc::new(artifact))
+        });
+        artifact.await.ok().cloned()
     }
 
     /// Returns the cell that loads of `key` share.
@@ -212,6 +225,12 @@ impl Compiler {
         let output = code.try_clone().map_err(child::cannot_start)?;
         let receipt: Receipt = child::run(&self.executable, &request, input, output).await?;
         Artifact::from_child(code, kind, &receipt, &engine.fingerprint)
+    }
+}
+
+impl Key {
+    fn new(program: &ProgramSummary, engine: &ProfileEngine) -> Self {
+        Self { digest: program.digest.clone(), fingerprint: engine.fingerprint.clone() }
     }
 }
 

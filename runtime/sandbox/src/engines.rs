@@ -31,17 +31,17 @@ pub(super) struct ProfileEngines {
 }
 
 impl ProfileEngine {
-    fn new(profile: Profile, engine: Engine) -> Result<Arc<Self>> {
-        let linkers = Linkers::new(&engine, profile.is_metered)?;
+    fn new(profile: Profile, engine: Engine) -> Arc<Self> {
+        let linkers = Linkers::new(&engine, profile.is_metered);
         let fingerprint = profile::fingerprint(&engine, &profile);
-        Ok(Arc::new(Self { profile, engine, linkers, fingerprint }))
+        Arc::new(Self { profile, engine, linkers, fingerprint })
     }
 }
 
 impl ProfileEngines {
     /// Creates the set with `default` as the engine of the default profile. Guests of further engines get a stack of `stack` bytes.
-    pub(super) fn new(default: Engine, stack: usize) -> Result<Self> {
-        Ok(Self { default: ProfileEngine::new(Profile::default(), default)?, stack, others: Mutex::default() })
+    pub(super) fn new(default: Engine, stack: usize) -> Self {
+        Self { default: ProfileEngine::new(Profile::default(), default), stack, others: Mutex::default() }
     }
 
     /// Returns the engine of the default profile.
@@ -58,7 +58,7 @@ impl ProfileEngines {
         if let Some(engine) = others.get(&profile) {
             return Ok(engine.clone());
         }
-        let engine = ProfileEngine::new(profile.clone(), profile::on_demand_engine(&profile, self.stack)?)?;
+        let engine = ProfileEngine::new(profile.clone(), profile::on_demand_engine(&profile, self.stack)?);
         ticker.add_engine(&engine.engine);
         others.insert(profile, engine.clone());
         Ok(engine)

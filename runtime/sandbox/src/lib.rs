@@ -1,9 +1,9 @@
 //! The sandbox: loads and runs WebAssembly programs. This is the only crate that names wasmtime.
 //!
 //! Each function belongs to one of three phases:
-//! - *Startup*: [`Sandbox::new`] creates the `wasmtime::Engine` of the default profile, its linkers, the guest runtime and the ticker.
+//! - *Startup*: [`Sandbox::new`] creates the `wasmtime::Engine` of the default profile, the guest runtime and the ticker.
 //! - *Load*: [`Sandbox::load`] compiles a program in a child process, checks it and links it. The first program of a further profile also
-//!   creates the engine of that profile.
+//!   creates the engine of that profile, and the first module and the first component of a profile its linker.
 //! - *Run*: the handler that a load returns creates a new store and instance for each call. A run compiles nothing, links nothing and reads
 //!   no configuration.
 //!

@@ -53,7 +53,7 @@ impl Code {
 }
 
 fn link_module(engine: &ProfileEngine, module: &Module) -> Result<Code, LoadError> {
-    let linker = &engine.linkers.modules;
+    let linker = engine.linkers.modules().map_err(|error| cannot_link(&error))?;
     let memories = module.resources_required().num_memories;
     if memories as usize > MAX_MEMORIES_PER_RUN {
         return Err(LoadError::TooComplex(format!("it has {memories} memories, more than {MAX_MEMORIES_PER_RUN}")));
@@ -73,7 +73,7 @@ fn link_module(engine: &ProfileEngine, module: &Module) -> Result<Code, LoadErro
 }
 
 fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code, LoadError> {
-    let linker = &engine.linkers.components;
+    let linker = engine.linkers.components().map_err(|error| cannot_link(&error))?;
     let pre =
         linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
     let command = CommandPre::new(pre).map_err(|_| {
@@ -82,4 +82,8 @@ fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code,
         )
     })?;
     Ok(Code::Component { pre: command, component: component.clone() })
+}
+
+fn cannot_link(error: &wasmtime::Error) -> LoadError {
+    LoadError::Unavailable(format!("cannot define what guests may import: {error:#}"))
 }

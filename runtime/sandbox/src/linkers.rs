@@ -1,4 +1,8 @@
 //! [`Linkers`]: what guests may import. There is one set for each [`ProfileEngine`](super::engines::ProfileEngine).
+//!
+//! The first module and the first component create theirs: a command that runs one program needs only one of them.
+
+use std::sync::OnceLock;
 
 use wasmtime::component::{Linker as ComponentLinker, Resource};
 use wasmtime::{Engine, Linker, Result, StoreContextMut};
@@ -20,14 +24,37 @@ const ERROR: &str = "wasi:io/error@0.2.12";
 
 /// The imports of core modules and those of components.
 pub(super) struct Linkers {
-    pub(super) modules: Linker<Host>,
-    pub(super) components: ComponentLinker<Host>,
+    engine: Engine,
+    is_metered: bool,
+    modules: OnceLock<Linker<Host>>,
+    components: OnceLock<ComponentLinker<Host>>,
 }
 
 impl Linkers {
     /// Creates the linkers for `engine`. `is_metered` is whether its code counts fuel.
-    pub(super) fn new(engine: &Engine, is_metered: bool) -> Result<Self> {
-        let mut modules = Linker::new(engine);
+    pub(super) fn new(engine: &Engine, is_metered: bool) -> Self {
+        Self { engine: engine.clone(), is_metered, modules: OnceLock::new(), components: OnceLock::new() }
+    }
+
+    /// Returns the imports of core modules.
+    pub(super) fn modules(&self) -> Result<&Linker<Host>> {
+        if self.modules.get().is_none() {
+            // If another thread has set it meanwhile, both are the same.
+            let _ = self.modules.set(self.link_modules()?);
+        }
+        Ok(self.modules.get().expect("it was set"))
+    }
+
+    /// Returns the imports of components.
+    pub(super) fn components(&self) -> Result<&ComponentLinker<Host>> {
+        if self.components.get().is_none() {
+            let _ = self.components.set(self.link_components()?);
+        }
+        Ok(self.components.get().expect("it was set"))
+    }
+
+    fn link_modules(&self) -> Result<Linker<Host>> {
+        let mut modules = Linker::new(&self.engine);
         disk::add_to_linker(&mut modules)?;
         // wasmtime-wasi rejects exit codes of 126 and above. A guest of Capstan may exit with any code that a process can have.
         modules.allow_shadowing(true);
@@ -42,21 +69,24 @@ impl Linkers {
         for name in SAME_IN_DRAFT {
             modules.alias(PREVIEW1, name, DRAFT, name)?;
         }
+        Ok(modules)
+    }
 
-        let mut components = ComponentLinker::new(engine);
+    fn link_components(&self) -> Result<ComponentLinker<Host>> {
+        let mut components = ComponentLinker::new(&self.engine);
         p2::add_to_linker_async(&mut components)?;
         components.allow_shadowing(true);
         random::calls::shadow_random(&mut components)?;
         disk::HasFilesystem::add_to_linker(&mut components)?;
         lists::shadow_lists(&mut components)?;
         monotonic_clock::add_to_linker::<_, HasMonotonicClock>(&mut components, HasMonotonicClock::from_host)?;
-        if is_metered {
+        if self.is_metered {
             shadow_polled_streams(&mut components)?;
         }
         components.allow_shadowing(false);
         network::shadow_sockets(&mut components)?;
         shadow_error_strings(&mut components)?;
-        Ok(Self { modules, components })
+        Ok(components)
     }
 }
 
@@ -117,10 +147,11 @@ mod tests {
     #[test]
     fn modules_can_import_what_the_interface_check_knows() {
         let engine = Engine::default();
-        let linkers = Linkers::new(&engine, false).unwrap();
+        let linkers = Linkers::new(&engine, false);
         let mut store = Store::new(&engine, Host::new(Call::empty(), None).unwrap());
         let defined = |module: &str, store: &mut Store<Host>| -> BTreeSet<String> {
-            let all = linkers.modules.iter(store).map(|(module, name, _)| (module.to_owned(), name.to_owned()));
+            let all =
+                linkers.modules().unwrap().iter(store).map(|(module, name, _)| (module.to_owned(), name.to_owned()));
             all.filter(|(defined, _)| defined == module).map(|(_, name)| name).collect()
         };
         let names = |lists: &[&[&str]]| -> BTreeSet<String> { lists.concat().into_iter().map(str::to_owned).collect() };

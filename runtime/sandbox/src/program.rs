@@ -7,9 +7,11 @@ use capstan_core::env::Env;
 use capstan_core::manifest::Manifest;
 use capstan_core::policy::PolicyRequest;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
+use capstan_store::ProgramSummary;
 use sha2::{Digest as _, Sha256};
 
 use super::LoadError;
+use super::artifact::Artifact;
 use super::compile::Compiler;
 use super::engines::ProfileEngine;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
@@ -39,16 +41,34 @@ impl Program {
         manifest: Manifest,
     ) -> Result<Self, LoadError> {
         let kind = kind::detect(&wasm)?;
-        let digest = digest(&wasm);
-        let artifact = compiler.artifact(&engine, kind, &wasm, &digest).await?;
-        let linked = LinkedProgram::new(engine, &artifact)?;
-        let info = HandlerInfo {
-            kind,
-            digest: Some(digest),
-            size: wasm.len() as u64,
-            description: manifest.description,
-            usage: manifest.usage,
-        };
+        let summary = ProgramSummary { digest: digest(&wasm), kind, size: wasm.len() as u64 };
+        let artifact = compiler.artifact(&engine, &summary, &wasm).await?;
+        Self::link(context, engine, &artifact, summary, manifest)
+    }
+
+    /// Takes the code of the program `summary` from the artifact store and links it. Returns `None` if its code is not stored. Its runs use
+    /// `context`.
+    pub(super) async fn load_stored(
+        compiler: &Compiler,
+        context: Arc<RunContext>,
+        engine: Arc<ProfileEngine>,
+        summary: ProgramSummary,
+        manifest: Manifest,
+    ) -> Result<Option<Self>, LoadError> {
+        let Some(artifact) = compiler.stored(&engine, &summary).await else { return Ok(None) };
+        Self::link(context, engine, &artifact, summary, manifest).map(Some)
+    }
+
+    fn link(
+        context: Arc<RunContext>,
+        engine: Arc<ProfileEngine>,
+        artifact: &Artifact,
+        ProgramSummary { digest, kind, size }: ProgramSummary,
+        manifest: Manifest,
+    ) -> Result<Self, LoadError> {
+        let linked = LinkedProgram::new(engine, artifact)?;
+        let info =
+            HandlerInfo { kind, digest: Some(digest), size, description: manifest.description, usage: manifest.usage };
         let Manifest { policy, env, argv0, .. } = manifest;
         Ok(Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0 })
     }

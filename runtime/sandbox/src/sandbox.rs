@@ -6,10 +6,11 @@ use bytes::Bytes;
 use capstan_core::manifest::Manifest;
 use capstan_engine::handler::Handler;
 use capstan_engine::handler_store::LoadError;
+use capstan_store::ProgramSummary;
 
 use crate::compile::{CompileStats, Compiler};
 use crate::config::Config;
-use crate::engines::ProfileEngines;
+use crate::engines::{ProfileEngine, ProfileEngines};
 use crate::epoch_ticker::EpochTicker;
 use crate::guest_runtime::GuestRuntime;
 use crate::profile::{self, Metering, Profile};
@@ -47,8 +48,7 @@ impl Sandbox {
         // longer than a short run. Backtraces of guests and of panics are not affected.
         wasmtime::error::disable_backtrace();
         let engine = profile::pooling_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
-        let engines = ProfileEngines::new(engine.clone(), config.stack)
-            .map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let engines = ProfileEngines::new(engine.clone(), config.stack);
         let ticker = EpochTicker::start(engine).map_err(SandboxError::Threads)?;
         let guest_runtime = GuestRuntime::start().map_err(SandboxError::Threads)?;
         let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
@@ -85,12 +85,35 @@ impl Sandbox {
         manifest: Manifest,
         metering: Metering,
     ) -> Result<Arc<dyn Handler>, LoadError> {
-        let Inner { engines, compiler, context } = &*self.0;
-        let features = manifest.policy.features.clone().unwrap_or_default();
-        let profile = Profile { features, is_metered: metering == Metering::On };
-        let engine = engines.get_or_create(profile, &context.ticker);
-        let engine = engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+        let engine = self.engine(&manifest, metering)?;
+        let Inner { compiler, context, .. } = &*self.0;
         let program = Program::load(compiler, context.clone(), engine, wasm, manifest).await?;
         Ok(Arc::new(program))
+    }
+
+    /// Loads the program `summary`, as [`Sandbox::load`] does, if its code is stored. Returns `None` if it is not: then load the program itself.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Sandbox::load`].
+    pub async fn load_stored(
+        &self,
+        summary: ProgramSummary,
+        manifest: Manifest,
+        metering: Metering,
+    ) -> Result<Option<Arc<dyn Handler>>, LoadError> {
+        let engine = self.engine(&manifest, metering)?;
+        let Inner { compiler, context, .. } = &*self.0;
+        let program = Program::load_stored(compiler, context.clone(), engine, summary, manifest).await?;
+        Ok(program.map(|program| Arc::new(program) as Arc<dyn Handler>))
+    }
+
+    /// Returns the engine for programs with the features that `manifest` asks for.
+    fn engine(&self, manifest: &Manifest, metering: Metering) -> Result<Arc<ProfileEngine>, LoadError> {
+        let features = manifest.policy.features.clone().unwrap_or_default();
+        let profile = Profile { features, is_metered: metering == Metering::On };
+        let engine = self.0.engines.get_or_create(profile, &self.0.context.ticker);
+        engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))
     }
 }

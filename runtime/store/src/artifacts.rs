@@ -1,39 +1,32 @@
 //! [`Artifacts`]: compiled code, sealed with the key of the data directory.
 //!
-//! Compiled code is native code that runs unchecked, so a file of it must prove that this daemon wrote it. The proof is an HMAC-SHA256 over
-//! the fingerprint (the full version of the library, its configuration and the target), the digest of the program and the code. Its key is
-//! in the data directory, in a file of mode 0600 in a directory of mode 0700. A file without a valid proof is removed, and its program is
-//! compiled again.
+//! Compiled code is native code that runs unchecked, so a file of it must prove that this daemon wrote it: see [`Seal`](super::seal). A file
+//! without a valid seal is removed, and its program is compiled again.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use cap_std::fs::Dir;
-use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
 
 use capstan_engine::handler_store::StoreError;
 
 use super::atomic_dir::{AtomicDir, Durability};
 use super::code_cache::{CacheLock, CachedCode, CodeCache};
-
-const TAG_SIZE: usize = 32;
-const KEY_SIZE: usize = 32;
-/// Bytes that are read, checked and passed on at a time.
-const PIECE_SIZE: usize = 256 << 10;
+use super::program_files::{FileIdentity, ProgramFiles, ProgramSummary};
+use super::seal::{KEY_SIZE, Key, Seal};
 
 /// The compiled code in a data directory, or in the cache of a user. Clones are the same. Calls block on the disk.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     dir: AtomicDir,
-    key: Key,
+    seal: Seal,
     /// What a cache has in addition.
     cache: Option<CodeCache>,
+    /// The programs, by digest in hexadecimal, whose code was stored since this directory was opened.
+    stored: Arc<Mutex<HashSet<String>>>,
 }
-
-/// The key that seals compiled code.
-#[derive(Clone)]
-pub(super) struct Key(pub(super) [u8; KEY_SIZE]);
 
 impl Artifacts {
     /// Opens the artifacts of `data`. Creates the key if there is none.
@@ -41,7 +34,13 @@ impl Artifacts {
     /// # Errors
     /// Returns [`StoreError`] if the directory or the key cannot be created or read.
     pub fn open(data: &Dir) -> Result<Self, StoreError> {
-        Self::open_with(data, Durability::Synced, None)
+        let key = Self::key(data, Durability::Synced)?;
+        Ok(Self {
+            dir: AtomicDir::open(data, "artifacts", Durability::Synced)?,
+            seal: Seal::of_code(&key),
+            cache: None,
+            stored: Arc::default(),
+        })
     }
 
     /// Opens the artifacts of `data` as a cache of at most `max_bytes`, which several processes may use. Code that was used least recently makes
@@ -50,30 +49,33 @@ impl Artifacts {
     /// # Errors
     /// As [`Artifacts::open`].
     pub fn open_cache(data: &Dir, max_bytes: u64) -> Result<Self, StoreError> {
-        Self::open_with(data, Durability::Unsynced, Some(CodeCache { max_bytes }))
+        let key = Self::key(data, Durability::Unsynced)?;
+        let cache = CodeCache { max_bytes, files: ProgramFiles::open(data, &key)? };
+        let dir = AtomicDir::open(data, "artifacts", Durability::Unsynced)?;
+        dir.remove_abandoned()?;
+        Ok(Self { dir, seal: Seal::of_code(&key), cache: Some(cache), stored: Arc::default() })
     }
 
-    fn open_with(data: &Dir, durability: Durability, cache: Option<CodeCache>) -> Result<Self, StoreError> {
+    /// Returns the key of `data`. Creates it if there is none.
+    fn key(data: &Dir, durability: Durability) -> Result<Key, StoreError> {
         let keys = AtomicDir::open(data, "keys", durability)?;
-        let key = match keys.read("artifacts")?.and_then(|key| <[u8; KEY_SIZE]>::try_from(key).ok()) {
-            Some(key) => key,
-            None => {
-                let mut key = [0; KEY_SIZE];
-                getrandom::fill(&mut key).expect("the kernel's random source answers once the machine has booted");
-                keys.write("artifacts", &[&key])?;
-                key
-            }
-        };
-        Ok(Self { dir: AtomicDir::open(data, "artifacts", durability)?, key: Key(key), cache })
+        keys.remove_abandoned()?;
+        if let Some(key) = keys.read("artifacts")?.and_then(|key| <[u8; KEY_SIZE]>::try_from(key).ok()) {
+            return Ok(Key(key));
+        }
+        let mut key = [0; KEY_SIZE];
+        getrandom::fill(&mut key).expect("the kernel's random source answers once the machine has booted");
+        keys.write("artifacts", &[&key])?;
+        Ok(Key(key))
     }
 
-    /// Writes the code compiled from the program with `digest` for `fingerprint` to `target`, and returns whether it is stored with a valid
-    /// proof. If it is not, what was written must not be used.
-    pub fn copy_to(&self, digest: &str, fingerprint: &str, target: &mut impl io::Write) -> bool {
+    /// Writes the code compiled from the program with `digest` for `fingerprint` to the empty file `target`, and returns whether it is stored
+    /// with a valid seal. If it is not, what was written must not be used. Exactly the bytes that are written are verified.
+    pub fn copy_to(&self, digest: &str, fingerprint: &str, target: &File) -> bool {
         let name = file_name(digest, fingerprint);
         let Ok(Some(file)) = self.dir.open_file(&name) else { return false };
-        let size = file.metadata().map_or(0, |metadata| metadata.len());
-        let is_valid = self.key.copy_unsealed(digest, fingerprint, size, &file, target).is_some();
+        let file = file.into_std();
+        let is_valid = self.seal.copy_verified(&[digest, fingerprint], &file, target).is_some();
         if !is_valid {
             tracing::warn!(
                 name,
@@ -81,7 +83,7 @@ impl Artifacts {
             );
             let _ = self.dir.remove(&name);
         } else if self.is_cache() {
-            CodeCache::record_use(file);
+            CodeCache::record_use(&file);
         }
         is_valid
     }
@@ -115,7 +117,20 @@ impl Artifacts {
     pub fn clear(&self) -> Result<Vec<CachedCode>, StoreError> {
         let entries = self.entries()?;
         entries.iter().try_for_each(|entry| self.dir.remove(&entry.file_name()))?;
+        self.cache.iter().try_for_each(|cache| cache.files.clear())?;
         Ok(entries)
+    }
+
+    /// Returns the program that was in the file with `identity`, if a cache knows it.
+    pub fn program_in(&self, identity: &FileIdentity) -> Option<ProgramSummary> {
+        self.cache.as_ref()?.files.get(identity)
+    }
+
+    /// Records in a cache that the file with `identity` has the program `summary`. If that fails, the file is read again the next time.
+    pub fn record_program_in(&self, identity: &FileIdentity, summary: &ProgramSummary) {
+        if let Some(cache) = &self.cache {
+            cache.files.put(identity, summary);
+        }
     }
 
     /// Stores `code`.
@@ -128,8 +143,11 @@ impl Artifacts {
         {
             return Ok(());
         }
-        let tag = self.key.tag(digest, fingerprint, code);
-        self.dir.write(&file_name(digest, fingerprint), &[code, &tag])
+        if !self.is_cache() {
+            self.stored().insert(hex_of(digest).to_owned());
+        }
+        let seal = self.seal.of(&[digest, fingerprint], code);
+        self.dir.write(&file_name(digest, fingerprint), &[code, &seal])
     }
 
     /// Removes code that was compiled for another fingerprint of the same profile, because nothing will request it again. The profile is
@@ -141,94 +159,56 @@ impl Artifacts {
         if self.is_cache() {
             return Ok(());
         }
-        let profile = |fingerprint: &str| fingerprint.split_once('+').map(|(_, profile)| profile.to_owned());
+        let profile = profile_of(fingerprint);
         for name in self.dir.names()? {
             let own = name.split_once('.').map_or("", |(_, fingerprint)| fingerprint);
-            if own != fingerprint && profile(own) == profile(fingerprint) {
+            if own != fingerprint && profile_of(own) == profile {
                 self.dir.remove(&name)?;
             }
         }
         Ok(())
     }
 
-    /// Removes code that was compiled from programs other than those with `digests`.
+    /// Removes unfinished files, and code of programs for whose digest, in hexadecimal, `is_used` returns `false`. Keeps code that was stored since
+    /// this directory was opened: the program of a push is stored after its code.
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn retain_programs(&self, digests: &HashSet<String>) -> Result<(), StoreError> {
+    pub fn retain_programs(&self, is_used: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        self.dir.remove_abandoned()?;
         for name in self.dir.names()? {
-            let is_known = name.split_once('.').is_some_and(|(hex, _)| digests.contains(&format!("sha256:{hex}")));
-            if !is_known {
+            let hex = name.split_once('.').map_or("", |(hex, _)| hex);
+            if !is_used(hex) && !self.stored().contains(hex) {
                 self.dir.remove(&name)?;
             }
         }
         Ok(())
     }
+
+    fn stored(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.stored.lock().expect("no panic while the lock is held")
+    }
 }
 
-impl Key {
-    /// Returns the proof of `code`, which follows it in its file.
-    pub(super) fn tag(&self, digest: &str, fingerprint: &str, code: &[u8]) -> [u8; TAG_SIZE] {
-        self.mac(digest, fingerprint, code.len() as u64).chain_update(code).finalize().into_bytes().into()
-    }
-
-    /// Returns the code of `file`, if its proof is valid.
-    #[cfg(any(test, fuzzing))]
-    pub(super) fn unseal(&self, digest: &str, fingerprint: &str, file: &[u8]) -> Option<Vec<u8>> {
-        let mut code = Vec::new();
-        self.copy_unsealed(digest, fingerprint, file.len() as u64, file, &mut code).map(|()| code)
-    }
-
-    /// Copies the code of a file of `size` bytes to `target`. Returns `None` if its proof is not valid.
-    fn copy_unsealed(
-        &self,
-        digest: &str,
-        fingerprint: &str,
-        size: u64,
-        mut reader: impl io::Read,
-        target: &mut impl io::Write,
-    ) -> Option<()> {
-        let code_size = size.checked_sub(TAG_SIZE as u64)?;
-        let mut mac = self.mac(digest, fingerprint, code_size);
-        let (mut piece, mut remaining) = (vec![0; PIECE_SIZE], code_size);
-        while remaining > 0 {
-            let piece = &mut piece[..usize::try_from(remaining.min(PIECE_SIZE as u64)).ok()?];
-            reader.read_exact(piece).ok()?;
-            mac.update(piece);
-            target.write_all(piece).ok()?;
-            remaining -= piece.len() as u64;
-        }
-        let mut tag = [0; TAG_SIZE];
-        reader.read_exact(&mut tag).ok()?;
-        mac.verify_slice(&tag).ok()
-    }
-
-    /// Returns the code's MAC without the code, which has `code_size` bytes.
-    fn mac(&self, digest: &str, fingerprint: &str, code_size: u64) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        for part in [digest.as_bytes(), fingerprint.as_bytes()] {
-            // The length before each part keeps its bytes from being taken for those of another part.
-            mac.update(&(part.len() as u64).to_le_bytes());
-            mac.update(part);
-        }
-        mac.update(&code_size.to_le_bytes());
-        mac
-    }
+/// Returns the part of a fingerprint that names the profile.
+fn profile_of(fingerprint: &str) -> Option<&str> {
+    fingerprint.split_once('+').map(|(_, profile)| profile)
 }
 
 fn file_name(digest: &str, fingerprint: &str) -> String {
-    format!("{}.{fingerprint}", digest.trim_start_matches("sha256:"))
+    format!("{}.{fingerprint}", hex_of(digest))
 }
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Key")
-    }
+fn hex_of(digest: &str) -> &str {
+    digest.trim_start_matches("sha256:")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Seek as _};
+
     use super::*;
+    use crate::seal::SEAL_SIZE;
 
     fn artifacts() -> (tempfile::TempDir, Artifacts) {
         let temp = tempfile::tempdir().unwrap();
@@ -238,19 +218,27 @@ mod tests {
 
     /// Returns the stored code, if its proof is valid.
     fn get(artifacts: &Artifacts, digest: &str, fingerprint: &str) -> Option<Vec<u8>> {
-        let mut code = Vec::new();
-        artifacts.copy_to(digest, fingerprint, &mut code).then_some(code)
+        let mut target = tempfile::tempfile().unwrap();
+        artifacts.copy_to(digest, fingerprint, &target).then(|| {
+            let mut code = Vec::new();
+            target.rewind().unwrap();
+            target.read_to_end(&mut code).unwrap();
+            code
+        })
     }
 
     #[test]
     fn code_is_returned_only_for_its_own_program_and_fingerprint() {
-        let (_temp, artifacts) = artifacts();
+        let (temp, artifacts) = artifacts();
         artifacts.put("sha256:aa", "48-1", b"code").unwrap();
         assert_eq!(get(&artifacts, "sha256:aa", "48-1").as_deref(), Some(&b"code"[..]));
         assert_eq!(get(&artifacts, "sha256:bb", "48-1"), None);
         assert_eq!(get(&artifacts, "sha256:aa", "48-2"), None);
         artifacts.put("sha256:cc", "48-1", b"code").unwrap();
-        artifacts.retain_programs(&HashSet::from(["sha256:cc".to_owned()])).unwrap();
+        artifacts.retain_programs(|hex| hex == "cc").unwrap();
+        assert!(get(&artifacts, "sha256:aa", "48-1").is_some(), "its program may be about to be stored");
+        let data = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
+        Artifacts::open(&data).unwrap().retain_programs(|hex| hex == "cc").unwrap();
         assert_eq!(get(&artifacts, "sha256:aa", "48-1"), None);
         assert!(get(&artifacts, "sha256:cc", "48-1").is_some());
         artifacts.put("sha256:cc", "48-1+fuel", b"metered").unwrap();
@@ -286,7 +274,7 @@ mod tests {
             std::fs::write(&path, &damaged).unwrap();
             assert_eq!(get(&artifacts, "sha256:aa", "48-1"), None, "bit {bit}");
         }
-        for length in [0, 1, TAG_SIZE - 1, TAG_SIZE, complete.len() - 1] {
+        for length in [0, 1, SEAL_SIZE - 1, SEAL_SIZE, complete.len() - 1] {
             std::fs::write(&path, &complete[..length]).unwrap();
             assert_eq!(get(&artifacts, "sha256:aa", "48-1"), None, "{length} bytes");
         }

@@ -18,6 +18,8 @@ const MAX_WRITE_TIME: Duration = Duration::from_secs(3600);
 pub(crate) struct AtomicDir {
     dir: Arc<Dir>,
     durability: Durability,
+    /// The prefix of the names of files that this value is writing.
+    unfinished: Arc<str>,
 }
 
 /// Whether a change is on the disk when the call returns.
@@ -49,7 +51,8 @@ pub fn check_data_dir(data: &Dir) -> Result<(), StoreError> {
 }
 
 impl AtomicDir {
-    /// Opens the directory `name` below `data`. Creates it if it does not exist, and removes files that were never finished.
+    /// Opens the directory `name` below `data`. Creates it if it does not exist. Files that were never finished are in no list, and
+    /// [`AtomicDir::remove_abandoned`] removes them.
     pub(super) fn open(data: &Dir, name: &str, durability: Durability) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io(format_args!("open {name}"), error);
         if let Err(error) = data.create_dir(name)
@@ -57,23 +60,40 @@ impl AtomicDir {
         {
             return Err(failed(error));
         }
-        let dir = Self { dir: Arc::new(data.open_dir(name).map_err(failed)?), durability };
-        for name in dir.names()? {
-            if name.starts_with(UNFINISHED) && dir.is_abandoned(&name) {
-                dir.remove(&name)?;
+        let unfinished = format!("{UNFINISHED}{:016x}-", random()).into();
+        let dir = data.open_dir(name).map_err(failed)?;
+        // A directory whose files cannot be listed is an error now and not later.
+        dir.entries().map_err(failed)?;
+        Ok(Self { dir: Arc::new(dir), durability, unfinished })
+    }
+
+    /// Removes the files that were never finished, unless somebody may still be writing them.
+    pub(super) fn remove_abandoned(&self) -> Result<(), StoreError> {
+        for name in self.all_names()? {
+            if name.starts_with(UNFINISHED) && self.is_abandoned(&name) {
+                self.remove(&name)?;
             }
         }
-        Ok(dir)
+        Ok(())
     }
 
     /// Returns whether nobody will finish the file `name`. Another process may be about to, if it uses the directory too.
     fn is_abandoned(&self, name: &str) -> bool {
         let age = || self.dir.symlink_metadata(name).ok()?.modified().ok()?.into_std().elapsed().ok();
-        self.durability == Durability::Synced || age().is_some_and(|age| age > MAX_WRITE_TIME)
+        match self.durability {
+            Durability::Synced => !name.starts_with(&*self.unfinished),
+            Durability::Unsynced => age().is_some_and(|age| age > MAX_WRITE_TIME),
+        }
     }
 
-    /// Returns the names of its files.
+    /// Returns the names of its files that are finished.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = self.all_names()?;
+        names.retain(|name| !name.starts_with(UNFINISHED));
+        Ok(names)
+    }
+
+    fn all_names(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error| StoreError::io("list files", error);
         let entries = self.dir.entries().map_err(failed)?;
         entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
@@ -103,7 +123,7 @@ impl AtomicDir {
 
     /// Writes `parts` as the file `name` and replaces an existing one. The file is on the disk when this returns.
     pub(super) fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
-        let unfinished = format!("{UNFINISHED}{:016x}", random());
+        let unfinished = format!("{}{:016x}", self.unfinished, random());
         let written = self.write_new(&unfinished, parts).and_then(|()| {
             self.dir.rename(&unfinished, &self.dir, name)?;
             self.sync()
@@ -177,17 +197,22 @@ mod tests {
     fn unfinished_file_is_removed_once_no_other_process_can_write_it() {
         let (temp, data) = temp_data();
         let path = temp.path().join("f/.unfinished-1");
-        AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
+        let shared = AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
         std::fs::write(&path, "x").unwrap();
-        AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
+        shared.remove_abandoned().unwrap();
         assert!(path.exists());
         let long_ago = std::time::SystemTime::now() - 2 * MAX_WRITE_TIME;
         std::fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
-        AtomicDir::open(&data, "f", Durability::Unsynced).unwrap();
+        shared.remove_abandoned().unwrap();
         assert!(!path.exists());
-        std::fs::write(&path, "x").unwrap();
-        AtomicDir::open(&data, "f", Durability::Synced).unwrap();
-        assert!(!path.exists());
+        let own = AtomicDir::open(&data, "f", Durability::Synced).unwrap();
+        let being_written = temp.path().join("f").join(format!("{}1", own.unfinished));
+        for path in [&path, &being_written] {
+            std::fs::write(path, "x").unwrap();
+        }
+        assert!(own.names().unwrap().is_empty());
+        own.remove_abandoned().unwrap();
+        assert!(!path.exists() && being_written.exists());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use capstan_engine::handler_store::StoreError;
 use rustix::fs::FlockOperation;
 
 use super::atomic_dir::AtomicDir;
+use super::program_files::ProgramFiles;
 
 /// How many files locks are spread over. They stay, and are empty.
 const LOCK_FILES: u64 = 16;
@@ -18,6 +19,8 @@ const LOCK_FILES: u64 = 16;
 pub(super) struct CodeCache {
     /// The most bytes of code.
     pub(super) max_bytes: u64,
+    /// Which files have which programs.
+    pub(super) files: ProgramFiles,
 }
 
 /// Compiled code in a cache.
@@ -76,9 +79,9 @@ impl CodeCache {
     }
 
     /// Records that the code in `file` was used now.
-    pub(super) fn record_use(file: File) {
+    pub(super) fn record_use(file: &std::fs::File) {
         // If the time cannot be set, the code merely looks older than it is.
-        let _ = file.into_std().set_times(FileTimes::new().set_modified(SystemTime::now()));
+        let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
     }
 
     /// Tries to lock the code `name`. Returns `None` if another process has locked it.
@@ -123,12 +126,12 @@ mod tests {
             cache.put(&format!("sha256:{digest}"), "48", &[7; 200]).unwrap();
             set_used(&temp, digest, index as u64);
         }
-        assert!(cache.copy_to("sha256:aa", "48", &mut Vec::new()));
+        assert!(cache.copy_to("sha256:aa", "48", &tempfile::tempfile().unwrap()));
         assert_eq!(digests(&cache), ["aa", "cc", "bb"]);
         cache.put("sha256:dd", "48", &[7; 600]).unwrap();
         let mut left = digests(&cache);
         left.sort();
-        assert_eq!(left, ["aa", "dd"], "each has a proof of 32 bytes too");
+        assert_eq!(left, ["aa", "dd"], "each has a seal of 32 bytes too");
         cache.put("sha256:ee", "48", &[7; 1001]).unwrap();
         assert_eq!(digests(&cache).len(), 2, "code that never fits removes nothing");
         assert_eq!(cache.clear().unwrap().len(), 2);
@@ -152,8 +155,8 @@ mod tests {
         std::fs::create_dir(folder.join("dir.48")).unwrap();
         std::fs::write(folder.join("no-dot"), "x").unwrap();
         std::fs::write(folder.join("aa.48"), "garbage").unwrap();
-        assert!(!cache.copy_to("sha256:aa", "48", &mut Vec::new()));
+        assert!(!cache.copy_to("sha256:aa", "48", &tempfile::tempfile().unwrap()));
         cache.put("sha256:aa", "48", b"code").unwrap();
-        assert!(cache.copy_to("sha256:aa", "48", &mut Vec::new()));
+        assert!(cache.copy_to("sha256:aa", "48", &tempfile::tempfile().unwrap()));
     }
 }

@@ -1,7 +1,7 @@
 //! Fuzz targets for files of the data directory: handler records and sealed code.
 
 use super::HandlerRecord;
-use super::artifacts::Key;
+use super::seal::{Key, Seal};
 
 /// Reads a handler record. A record that is written again is read as the same record.
 pub fn record(bytes: &[u8]) -> bool {
@@ -11,14 +11,14 @@ pub fn record(bytes: &[u8]) -> bool {
     true
 }
 
-/// Seals code. The first four bytes of the input say which bit is damaged later. The input itself has no valid proof, because nobody has
-/// the key. Sealed code has a valid proof for its own program and fingerprint only, and only while no bit is flipped and nothing is cut off.
+/// Seals code. The first four bytes of the input say which bit is damaged later. The input itself has no valid seal, because nobody has
+/// the key. Sealed code has a valid seal for its own program and fingerprint only, and only while no bit is flipped and nothing is cut off.
 pub fn artifact(bytes: &[u8]) -> bool {
-    let key = Key([7; 32]);
-    let unseal = |digest: &str, fingerprint: &str, file: &[u8]| key.unseal(digest, fingerprint, file);
+    let seal = Seal::of_code(&Key([7; 32]));
+    let unseal = |digest: &str, fingerprint: &str, file: &[u8]| seal.unseal(&[digest, fingerprint], file);
     let Some((position, code)) = bytes.split_first_chunk() else { return false };
-    assert_eq!(unseal("sha256:aa", "48-1", bytes), None, "the input has a valid proof");
-    let mut file = [code, &key.tag("sha256:aa", "48-1", code)].concat();
+    assert_eq!(unseal("sha256:aa", "48-1", bytes), None, "the input has a valid seal");
+    let mut file = [code, &seal.of(&["sha256:aa", "48-1"], code)].concat();
     assert_eq!(unseal("sha256:aa", "48-1", &file).as_deref(), Some(code));
     for (digest, fingerprint) in [("sha256:ab", "48-1"), ("sha256:aa", "48-2"), ("sha256:aa4", "8-1"), ("", "")] {
         assert_eq!(unseal(digest, fingerprint, &file), None, "{digest} {fingerprint}");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! keys/artifacts               32 random bytes that seal compiled code; never leaves the directory
+//! index/handlers               a copy of all records in one file; can be removed at any time
 //! programs/DIGEST              wasm, named by its SHA-256
 //! handlers/NAME                a record: which program, which manifest, since when
 //! artifacts/DIGEST.FINGERPRINT compiled code, sealed
@@ -11,7 +12,8 @@
 //! the program that it names. So the directory is consistent at every moment, whatever the daemon was doing when it died. Damage is found when
 //! a file is read.
 //!
-//! The cache of a user has the same keys and artifacts, a limit on its size, and locks between processes: `code_cache`.
+//! The cache of a user has the same keys and artifacts, a limit on its size, locks between processes (`code_cache`), and knows which files
+//! have which programs (`program_files`).
 //!
 //! In reading order: [`Programs`] (programs and records), [`Artifacts`] (compiled code), both above `AtomicDir`.
 
@@ -22,14 +24,20 @@ mod atomic_dir;
 mod code_cache;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
+mod handler_index;
+mod handler_record;
+mod program_files;
 mod programs;
+mod seal;
 
 pub use capstan_engine::handler_store::StoreError;
 
 pub use self::artifacts::Artifacts;
 pub use self::atomic_dir::check_data_dir;
 pub use self::code_cache::{CacheLock, CachedCode};
-pub use self::programs::{HandlerRecord, NamedRecord, Programs};
+pub use self::handler_record::HandlerRecord;
+pub use self::program_files::{FileIdentity, ProgramSummary};
+pub use self::programs::{NamedRecord, Programs};
 
 /// Runs `work`, which reads or writes files, on a thread for blocking calls. If the future is dropped, `work` still runs to its end.
 ///

@@ -1,18 +1,19 @@
 //! [`Programs`]: wasm programs by digest, and the records that give them names.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use capstan_core::manifest::Manifest;
-use capstan_engine::handler::HandlerInfo;
 use capstan_engine::handler_store::StoreError;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::atomic_dir::{AtomicDir, Durability};
+use super::handler_index::{HandlerIndex, RecordCopies, RecordCopy, RecordIdentity};
+use super::handler_record::HandlerRecord;
 
 /// The programs and records in a data directory. Clones are the same. Calls block on the disk.
 #[derive(Clone, Debug)]
@@ -22,28 +23,22 @@ pub struct Programs(Arc<Inner>);
 struct Inner {
     programs: AtomicDir,
     records: AtomicDir,
+    index: HandlerIndex,
     /// The digests of the programs in use. Locked while records change, so that no program is removed that a record is about to use.
     digests: Mutex<Digests>,
 }
 
 #[derive(Debug, Default)]
 struct Digests {
-    by_name: BTreeMap<String, String>,
+    by_name: HashMap<String, String>,
+    /// How many names have a program.
+    uses: HashMap<String, usize>,
     /// Whether a record could not be read. It may use any program, so no program is removed then.
     has_unreadable_record: bool,
 }
 
-/// What is stored of a handler besides its program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HandlerRecord {
-    #[serde(rename = "about")]
-    pub info: HandlerInfo,
-    pub manifest: Manifest,
-    pub created: Timestamp,
-}
-
 /// The name of a handler, and its record if that could be read.
-pub type NamedRecord = (String, Result<HandlerRecord, StoreError>);
+pub type NamedRecord = (String, Result<Box<HandlerRecord>, StoreError>);
 
 impl Programs {
     /// Opens the programs of `data`.
@@ -53,7 +48,8 @@ impl Programs {
     pub fn open(data: &Dir) -> Result<Self, StoreError> {
         let programs = AtomicDir::open(data, "programs", Durability::Synced)?;
         let records = AtomicDir::open(data, "handlers", Durability::Synced)?;
-        Ok(Self(Arc::new(Inner { programs, records, digests: Mutex::default() })))
+        let index = HandlerIndex::open(data)?;
+        Ok(Self(Arc::new(Inner { programs, records, index, digests: Mutex::default() })))
     }
 
     /// Stores `wasm` with `record` as the handler `name`, and replaces the handler that has the name. Both are on the disk when this
@@ -69,7 +65,10 @@ impl Programs {
             self.0.programs.write(digest, &[wasm])?;
         }
         self.0.records.write(name, &[&record.to_json()])?;
-        let old = digests.by_name.insert(name.to_owned(), digest.to_owned());
+        if let Some(identity) = self.record_identity(name) {
+            self.0.index.add(&RecordCopy::new(name, identity, record));
+        }
+        let old = digests.insert(name, digest);
         self.remove_unused(&digests, old)
     }
 
@@ -80,31 +79,88 @@ impl Programs {
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let mut digests = self.digests();
         self.0.records.remove(name)?;
-        let old = digests.by_name.remove(name);
+        let old = digests.remove(name);
         self.remove_unused(&digests, old)
     }
 
     /// Returns every handler's name and record. A record that cannot be read is an error of its own and does not affect the others.
     ///
-    /// Called once, at start. Removes programs that no record uses, which an interrupted push has left.
+    /// Called once, at start.
     ///
     /// # Errors
     /// Returns [`StoreError::Io`] if the directory cannot be listed.
     pub fn load_all(&self) -> Result<Vec<NamedRecord>, StoreError> {
         let mut digests = self.digests();
-        let mut records = Vec::new();
+        let mut copies = self.0.index.read();
+        let (mut records, mut is_index_complete) = (Vec::new(), true);
         for name in self.0.records.names()? {
-            let record = self.read_record(&name);
-            match record.as_ref().map(|record| digest_of(record)) {
-                Ok(Ok(digest)) => drop(digests.by_name.insert(name.clone(), digest.to_owned())),
+            let record = match self.take_copy(&mut copies, &name) {
+                Some(record) => Ok(record),
+                None => {
+                    is_index_complete = false;
+                    self.read_record(&name)
+                }
+            };
+            match record.as_deref().map(digest_of) {
+                Ok(Ok(digest)) => drop(digests.insert(&name, digest)),
                 _ => digests.has_unreadable_record = true,
             }
             records.push((name, record));
         }
-        for program in self.0.programs.names()? {
-            self.remove_unused(&digests, Some(program))?;
+        if !is_index_complete {
+            self.write_index(&records);
         }
         Ok(records)
+    }
+
+    /// Removes what interrupted pushes have left: unfinished files, and programs that no record uses. Call it after [`Programs::load_all`]. Handlers
+    /// may change meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_leftovers(&self) -> Result<(), StoreError> {
+        self.0.records.remove_abandoned()?;
+        self.0.programs.remove_abandoned()?;
+        for program in self.0.programs.names()? {
+            // Locked for one program at a time, so that a push need not wait for all of them.
+            self.remove_unused(&self.digests(), Some(program))?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether a handler may have the program with the digest `hex`.
+    pub fn is_used(&self, hex: &str) -> bool {
+        let digests = self.digests();
+        digests.has_unreadable_record || digests.uses.contains_key(hex)
+    }
+
+    /// Returns the record `name` from the index, if the index has a copy of the file that is there now.
+    fn take_copy(&self, copies: &mut RecordCopies, name: &str) -> Option<Box<HandlerRecord>> {
+        copies.take(name, self.record_identity(name)?)
+    }
+
+    fn record_identity(&self, name: &str) -> Option<RecordIdentity> {
+        RecordIdentity::of(self.0.records.dir(), name)
+    }
+
+    /// Replaces the index with copies of `records`, which were just read. Nothing else changes them meanwhile.
+    fn write_index(&self, records: &[NamedRecord]) {
+        let copies = records.iter().filter_map(|(name, record)| {
+            Some(RecordCopy::new(name, self.record_identity(name)?, record.as_ref().ok()?))
+        });
+        self.0.index.write(&copies.collect::<Vec<_>>());
+    }
+
+    /// Returns an error if the program with `digest` is missing or does not have `size` bytes. Does not read it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]
+    pub fn check_size(&self, digest: &str, size: u64) -> Result<(), StoreError> {
+        let hex = digest.trim_start_matches("sha256:");
+        match self.0.programs.dir().symlink_metadata(hex) {
+            Ok(metadata) if metadata.is_file() && metadata.len() == size => Ok(()),
+            _ => Err(damaged_program(hex)),
+        }
     }
 
     /// Returns the program with `digest`.
@@ -116,21 +172,20 @@ impl Programs {
     }
 
     fn read_program(&self, hex: &str) -> Result<Bytes, StoreError> {
-        let damaged = || StoreError::Damaged(format!("program {hex}"));
-        let wasm = self.0.programs.read(hex)?.ok_or_else(damaged)?;
-        if hex == hex_digest(&wasm) { Ok(wasm.into()) } else { Err(damaged()) }
+        let wasm = self.0.programs.read(hex)?.ok_or_else(|| damaged_program(hex))?;
+        if hex == hex_digest(&wasm) { Ok(wasm.into()) } else { Err(damaged_program(hex)) }
     }
 
-    fn read_record(&self, name: &str) -> Result<HandlerRecord, StoreError> {
+    fn read_record(&self, name: &str) -> Result<Box<HandlerRecord>, StoreError> {
         let damaged = || StoreError::Damaged(format!("the record of handler {name}"));
         let json = self.0.records.read(name)?.ok_or_else(damaged)?;
-        HandlerRecord::from_json(&json).ok_or_else(damaged)
+        HandlerRecord::from_json(&json).map(Box::new).ok_or_else(damaged)
     }
 
     /// Removes the program with digest `old` if no handler uses it.
     fn remove_unused(&self, digests: &Digests, old: Option<String>) -> Result<(), StoreError> {
         match old {
-            Some(old) if !digests.has_unreadable_record && !digests.by_name.values().any(|digest| *digest == old) => {
+            Some(old) if !digests.has_unreadable_record && !digests.uses.contains_key(&old) => {
                 self.0.programs.remove(&old)
             }
             _ => Ok(()),
@@ -142,16 +197,32 @@ impl Programs {
     }
 }
 
-impl HandlerRecord {
-    /// Returns the content of its file.
-    pub(super) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("plain data")
+impl Digests {
+    /// Gives `name` the program with `digest`. Returns the digest of the program that it had.
+    fn insert(&mut self, name: &str, digest: &str) -> Option<String> {
+        *self.uses.entry(digest.to_owned()).or_default() += 1;
+        let old = self.by_name.insert(name.to_owned(), digest.to_owned());
+        old.inspect(|old| self.end_use(old))
     }
 
-    /// Returns the record in a file, or `None` if the file is damaged.
-    pub(super) fn from_json(json: &[u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
+    /// Removes `name`. Returns the digest of the program that it had.
+    fn remove(&mut self, name: &str) -> Option<String> {
+        let old = self.by_name.remove(name);
+        old.inspect(|old| self.end_use(old))
     }
+
+    fn end_use(&mut self, digest: &str) {
+        if let Some(uses) = self.uses.get_mut(digest) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.uses.remove(digest);
+            }
+        }
+    }
+}
+
+fn damaged_program(hex: &str) -> StoreError {
+    StoreError::Damaged(format!("program {hex}"))
 }
 
 fn digest_of(record: &HandlerRecord) -> Result<&str, StoreError> {
@@ -161,102 +232,4 @@ fn digest_of(record: &HandlerRecord) -> Result<&str, StoreError> {
 
 fn hex_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use capstan_engine::handler::Kind;
-
-    use super::*;
-
-    fn record(wasm: &[u8]) -> HandlerRecord {
-        let digest = Some(format!("sha256:{}", hex_digest(wasm)));
-        let size = wasm.len() as u64;
-        let info = HandlerInfo { kind: Kind::Module, digest, size, description: None, usage: None };
-        HandlerRecord {
-            info,
-            manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(),
-            created: Timestamp::now(),
-        }
-    }
-
-    fn temp_data() -> (tempfile::TempDir, Dir) {
-        let temp = tempfile::tempdir().unwrap();
-        let data = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
-        (temp, data)
-    }
-
-    fn count(temp: &tempfile::TempDir, dir: &str) -> usize {
-        std::fs::read_dir(temp.path().join(dir)).unwrap().count()
-    }
-
-    #[test]
-    fn put_handler_is_loaded_after_restart() {
-        let (_temp, data) = temp_data();
-        let a = record(b"one");
-        Programs::open(&data).unwrap().put("a", &a, b"one").unwrap();
-        let programs = Programs::open(&data).unwrap();
-        let (name, loaded) = programs.load_all().unwrap().remove(0);
-        assert_eq!((name.as_str(), loaded.unwrap()), ("a", a.clone()));
-        assert_eq!(programs.wasm(a.info.digest.as_deref().unwrap()).unwrap(), "one");
-    }
-
-    #[test]
-    fn remove_last_handler_of_program_removes_program() {
-        let (temp, data) = temp_data();
-        let programs = Programs::open(&data).unwrap();
-        programs.put("a", &record(b"one"), b"one").unwrap();
-        programs.put("b", &record(b"one"), b"one").unwrap();
-        assert_eq!(count(&temp, "programs"), 1);
-        programs.put("a", &record(b"two"), b"two").unwrap();
-        assert_eq!(count(&temp, "programs"), 2);
-        programs.remove("b").unwrap();
-        assert_eq!(count(&temp, "programs"), 1);
-        programs.remove("a").unwrap();
-        programs.remove("a").unwrap();
-        assert_eq!((count(&temp, "programs"), count(&temp, "handlers")), (0, 0));
-    }
-
-    #[test]
-    fn wasm_of_damaged_program_fails_until_it_is_put_again() {
-        let (temp, data) = temp_data();
-        let programs = Programs::open(&data).unwrap();
-        let (a, b) = (record(b"one"), record(b"two"));
-        programs.put("a", &a, b"one").unwrap();
-        programs.put("b", &b, b"two").unwrap();
-        let path = |record: &HandlerRecord| temp.path().join("programs").join(digest_of(record).unwrap());
-        let digest = a.info.digest.clone().unwrap();
-        for damage in [&b"on"[..], b"two", b""] {
-            std::fs::write(path(&a), damage).unwrap();
-            assert!(matches!(programs.wasm(&digest), Err(StoreError::Damaged(_))));
-        }
-        std::fs::remove_file(path(&a)).unwrap();
-        assert!(matches!(programs.wasm(&digest), Err(StoreError::Damaged(_))));
-        programs.put("a", &a, b"one").unwrap();
-        assert_eq!(programs.wasm(&digest).unwrap(), "one");
-    }
-
-    #[test]
-    fn load_all_with_unreadable_record_keeps_other_records_and_programs() {
-        let (temp, data) = temp_data();
-        let programs = Programs::open(&data).unwrap();
-        programs.put("a", &record(b"one"), b"one").unwrap();
-        programs.put("b", &record(b"two"), b"two").unwrap();
-        std::fs::write(temp.path().join("handlers/a"), "{").unwrap();
-        let programs = Programs::open(&data).unwrap();
-        let records = programs.load_all().unwrap();
-        assert_eq!(records.iter().filter(|(_, record)| record.is_ok()).count(), 1);
-        assert_eq!(count(&temp, "programs"), 2);
-    }
-
-    #[test]
-    fn load_all_removes_files_of_interrupted_put() {
-        let (temp, data) = temp_data();
-        Programs::open(&data).unwrap().put("a", &record(b"one"), b"one").unwrap();
-        std::fs::write(temp.path().join("programs/.unfinished-1"), "x").unwrap();
-        std::fs::write(temp.path().join("programs").join(hex_digest(b"orphan")), "orphan").unwrap();
-        let programs = Programs::open(&data).unwrap();
-        programs.load_all().unwrap();
-        assert_eq!(count(&temp, "programs"), 1);
-    }
 }

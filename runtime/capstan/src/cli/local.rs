@@ -13,15 +13,16 @@ use capstan_core::outcome::{CancelledBy, OutputStream};
 use capstan_core::policy::{Ceiling, PolicyRequest};
 use capstan_core::stream::{Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
-use capstan_engine::handler::{Handler, Terminals};
+use capstan_engine::handler::{Handler, HandlerInfo, Terminals};
 use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
-use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
-use capstan_store::Artifacts;
+use capstan_sandbox::{CompileLimits, LoadError, Metering, Resolver, Sandbox};
+use capstan_store::{Artifacts, ProgramSummary};
 
 use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
+use super::program::ProgramFile;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
 use super::stream_threads::{self, CopyThread};
@@ -58,7 +59,7 @@ pub(super) async fn run(
     let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::EMPTY };
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
-    let wasm = program::read(file)?;
+    let opened = ProgramFile::open(file)?;
     let LocalCompile { memory, artifacts } = compile;
     let compile = CompileLimits { memory: memory.unwrap_or(u64::MAX), ..CompileLimits::UNLIMITED };
     let compiler = std::env::current_exe().map_err(CliError::Startup)?;
@@ -69,21 +70,18 @@ pub(super) async fn run(
         compile,
         compiler,
         confine: Mode::default(),
-        artifacts,
+        artifacts: artifacts.clone(),
         tasks: Tasks::default(),
         resolver: Resolver::default(),
     };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let program_error = |reason: &dyn Display| CliError::Program(format!("{}: {reason}", file.display()));
 
-    let progress = Progress::compiling(&name);
-    progress.set_functions(|| capstan_sandbox::function_count(&wasm));
+    let loader = Loader { sandbox: &sandbox, artifacts, manifest, metering };
     let loaded = tokio::select! {
-        loaded = sandbox.load(wasm, manifest, metering) => Some(loaded),
-        () = interrupt.received() => None,
+        loaded = loader.load(file, opened, &name) => loaded?,
+        () = interrupt.received() => return Ok(RunReport::stopped(None, &name)),
     };
-    progress.finish();
-    let Some(loaded) = loaded else { return Ok(RunReport::stopped(None, &name)) };
     let handler: Arc<dyn Handler> = loaded.map_err(|error| program_error(&error))?;
 
     let network = spec.policy.network.clone().unwrap_or_default();
@@ -119,6 +117,59 @@ pub(super) async fn run(
         }
         None => RunReport::stopped(id, &name),
     })
+}
+
+/// Shows the progress of a compilation. Dropping it removes the display.
+struct ProgressDisplay(Progress);
+
+impl Drop for ProgressDisplay {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// Loads the program of a run.
+struct Loader<'a> {
+    sandbox: &'a Sandbox,
+    artifacts: Option<Artifacts>,
+    manifest: Manifest,
+    metering: Metering,
+}
+
+impl Loader<'_> {
+    /// Loads the program in `path`, which was opened as `file` unless it is stdin. Does not read it if the cache knows the program in the file and
+    /// has its code. Cancel-safe.
+    async fn load(
+        self,
+        path: &Path,
+        file: Option<ProgramFile>,
+        name: &str,
+    ) -> Result<Result<Arc<dyn Handler>, LoadError>, CliError> {
+        let Self { sandbox, artifacts, manifest, metering } = self;
+        let known = || artifacts.as_ref()?.program_in(file.as_ref()?.identity.as_ref()?);
+        if let Some(program) = known() {
+            match sandbox.load_stored(program, manifest.clone(), metering).await {
+                Ok(None) => {}
+                Ok(Some(handler)) => return Ok(Ok(handler)),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let (wasm, identity) = match file {
+            Some(file) => file.read()?,
+            None => (program::read(path)?, None),
+        };
+        let size = wasm.len() as u64;
+        let display = ProgressDisplay(Progress::compiling(name));
+        display.0.set_functions(|| capstan_sandbox::function_count(&wasm));
+        let loaded = sandbox.load(wasm, manifest, metering).await;
+        drop(display);
+        if let (Ok(handler), Some(artifacts), Some(identity)) = (&loaded, artifacts, identity)
+            && let HandlerInfo { digest: Some(digest), kind, .. } = handler.info()
+        {
+            artifacts.record_program_in(&identity, &ProgramSummary { digest, kind, size });
+        }
+        Ok(loaded)
+    }
 }
 
 /// The job's ends of its stdin, stdout and stderr.

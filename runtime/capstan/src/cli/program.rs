@@ -1,10 +1,14 @@
 //! Program files: which command-line words name a file, reading one, and the names that it suggests.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use capstan_engine::handler::MAX_NAME;
+use capstan_store::FileIdentity;
 use wat::Detect;
 
 use super::error::CliError;
@@ -43,6 +47,43 @@ impl Target {
 /// [`CliError::File`], [`CliError::Stdin`], [`CliError::WasmText`].
 pub(super) fn read(path: &Path) -> Result<Bytes, CliError> {
     to_binary(path, paths::read(path)?)
+}
+
+/// A program file that is open, and has not been read.
+#[derive(Debug)]
+pub(super) struct ProgramFile {
+    path: PathBuf,
+    file: File,
+    /// `None` if it cannot be told whether the file changes.
+    pub(super) identity: Option<FileIdentity>,
+}
+
+impl ProgramFile {
+    /// Opens the program in `path`. Returns `None` for stdin.
+    ///
+    /// # Errors
+    /// [`CliError::File`]
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, CliError> {
+        if path == Path::new("-") {
+            return Ok(None);
+        }
+        let file = paths::open(path)?;
+        let identity = FileIdentity::of(&file);
+        Ok(Some(Self { path: path.to_owned(), file, identity }))
+    }
+
+    /// Reads the program, as [`read`] does. Also returns the identity of the file, if any later change of the file gives it another one.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(super) fn read(mut self) -> Result<(Bytes, Option<FileIdentity>), CliError> {
+        let began = SystemTime::now();
+        let mut bytes = Vec::new();
+        self.file.read_to_end(&mut bytes).map_err(paths::file_error(&self.path))?;
+        let is_same = self.identity.is_some() && FileIdentity::of(&self.file) == self.identity;
+        let identity = self.identity.filter(|identity| is_same && identity.is_settled(began));
+        Ok((to_binary(&self.path, bytes)?, identity))
+    }
 }
 
 fn to_binary(path: &Path, bytes: Vec<u8>) -> Result<Bytes, CliError> {

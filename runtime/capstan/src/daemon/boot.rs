@@ -43,6 +43,15 @@ pub(super) struct Boot {
     tasks: Tasks,
     state: Arc<DaemonState>,
     data: Dir,
+    /// What was restored. Set once.
+    stored: OnceLock<Stored>,
+}
+
+/// The stored handlers and their compiled code.
+#[derive(Clone, Debug)]
+struct Stored {
+    handlers: LocalHandlerStore,
+    artifacts: Artifacts,
 }
 
 impl Boot {
@@ -108,7 +117,7 @@ impl Boot {
                 log_lines_dropped: log::dropped_lines,
             },
         });
-        Ok(Self { settings, notifier, confinement, tasks, state, data })
+        Ok(Self { settings, notifier, confinement, tasks, state, data, stored: OnceLock::new() })
     }
 
     /// Returns the engine.
@@ -143,6 +152,13 @@ impl Boot {
         self.state.gate.state() == GateState::Open
     }
 
+    /// Removes unused files from the data directory, after the start. Dropping the future does not stop it.
+    pub(super) async fn clean_up(&self) {
+        if let Some(Stored { handlers, artifacts }) = self.stored.get() {
+            handlers.clean_up(artifacts.clone()).await;
+        }
+    }
+
     /// Makes the gate fail, and rejects all waiting clients with `reason`. Does nothing if the gate is open.
     pub(super) fn fail(&self, reason: &str) {
         self.state.gate.fail(reason);
@@ -170,9 +186,10 @@ impl Boot {
         for address in self.listen().await?.lines() {
             print_line(&format!("listening on {address}"));
         }
-        let handlers = self.restore_handlers().await?;
-        self.state.sandbox.set(handlers.sandbox().clone()).expect("the daemon starts only once");
-        self.state.api.set_handler_store(Arc::new(handlers));
+        let stored = self.restore_handlers().await?;
+        self.state.sandbox.set(stored.handlers.sandbox().clone()).expect("the daemon starts only once");
+        self.state.api.set_handler_store(Arc::new(stored.handlers.clone()));
+        self.stored.set(stored).expect("the daemon starts only once");
         set_phase(&self.state.gate, &self.notifier, StartupPhase::Opening);
         self.open_gate().await?;
         self.notifier.ready();
@@ -200,7 +217,7 @@ impl Boot {
     }
 
     /// Creates the sandbox and registers the stored handlers.
-    async fn restore_handlers(&self) -> Result<LocalHandlerStore, BootError> {
+    async fn restore_handlers(&self) -> Result<Stored, BootError> {
         let path = self.settings.data.clone();
         let data = self.data.try_clone().map_err(|source| BootError::Data { path: path.clone(), source })?;
         let store_error = {
@@ -226,11 +243,10 @@ impl Boot {
             config.artifacts = Some(artifacts.clone());
             let sandbox = Sandbox::new(config)?;
             set_phase(&gate, &notifier, StartupPhase::Installing);
-            let handler_store = LocalHandlerStore::new(engine, sandbox, Programs::open(&data).map_err(store_error)?);
-            let handlers = handler_store.restore(&artifacts);
-            let handlers = handlers.map_err(|source| BootError::Handlers { path, source })?;
-            tracing::info!(handlers, "restored the stored handlers");
-            Ok(handler_store)
+            let handlers = LocalHandlerStore::new(engine, sandbox, Programs::open(&data).map_err(store_error)?);
+            let count = handlers.restore().map_err(|source| BootError::Handlers { path, source })?;
+            tracing::info!(handlers = count, "restored the stored handlers");
+            Ok(Stored { handlers, artifacts })
         });
         let (built, confined) = tokio::join!(built, self.check_compiler());
         confined?;
