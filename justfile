@@ -56,6 +56,15 @@ bench-smoke: (bench "smoke")
 # Compare two tables that `./just bench save=NAME` has saved, for example `./just bench-compare before after`.
 bench-compare before after: (bench "compare" before after)
 
+# Measure the store of durable jobs: acknowledged submits, claims in a long queue, and its opening. With `smoke`, a little of each.
+bench-jobs *args:
+    cargo bench --package capstan-store --bench jobs {{ args }}
+
+# Kill processes that use the store of durable jobs, cut their power and fail their disk, so many times in each way. Nothing that was
+# acknowledged may be lost.
+crash cycles="100":
+    CRASH_CYCLES={{ cycles }} cargo test --package capstan-store --test crash -- --nocapture
+
 # Run 200,000 jobs of all kinds, and check that memory, files and threads do not grow.
 soak *args: build jobs
     cargo bench --profile dev --package capstan --bench soak {{ args }}

@@ -24,7 +24,7 @@
 //! | jobs | [`job`]: the state machine and the streams of a [`Job`](job::Job), bound to a resolved handler |
 //! | what keeps jobs | [`history`], `engine/admission`, `engine/concurrency`, `engine/in_flight` |
 //! | the engine | [`engine`]: build, start and shut down |
-//! | interfaces to others | [`handler_store`]: how the API pushes programs |
+//! | interfaces to others | [`handler_store`]: how the API pushes programs; [`retry`] and [`job_store`]: how jobs survive the daemon |
 //!
 //! Two traits point downwards where data points upwards, so that no file knows a higher layer:
 //! - A job must start itself, but does not know the engine. It holds a `StartJob`, which the engine implements.
@@ -44,8 +44,10 @@ pub mod handler;
 pub mod handler_store;
 pub mod history;
 pub mod job;
+pub mod job_store;
 pub mod metrics;
 mod notified;
 pub mod output_log;
 pub mod registry;
+pub mod retry;
 pub mod tasks;

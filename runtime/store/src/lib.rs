@@ -6,6 +6,7 @@
 //! programs/DIGEST              wasm, named by its SHA-256
 //! handlers/NAME                a record: which program, which manifest, since when
 //! artifacts/DIGEST.FINGERPRINT compiled code, sealed
+//! jobs/                        durable jobs, see [`jobs`]
 //! ```
 //!
 //! Every file is written completely under a temporary name, synced and renamed, and then its directory is synced. A record is written after
@@ -15,7 +16,7 @@
 //! The cache of a user has the same keys and artifacts, a limit on its size, locks between processes (`code_cache`), and knows which files
 //! have which programs (`program_files`).
 //!
-//! In reading order: [`Programs`] (programs and records), [`Artifacts`] (compiled code), both above `AtomicDir`.
+//! In reading order: [`Programs`] (programs and records), [`Artifacts`] (compiled code), both above `AtomicDir`; then [`jobs`].
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
@@ -26,6 +27,7 @@ mod code_cache;
 pub mod fuzz_targets;
 mod handler_index;
 mod handler_record;
+pub mod jobs;
 mod program_files;
 mod programs;
 mod seal;
