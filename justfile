@@ -48,7 +48,7 @@ e2e *args: jobs
 
 # Measure requests per second, also of a bare server and of native processes, and many guests at once, with the profile of the tests.
 bench *args: build jobs
-    cargo bench --profile dev --package capstan --bench requests {{ args }}
+    cargo bench --profile dev --package capstan --bench requests -- {{ args }}
 
 # Run the benchmark just long enough to see that it works.
 bench-smoke: (bench "smoke")
@@ -67,7 +67,7 @@ crash cycles="100":
 
 # Run 200,000 jobs of all kinds, and check that memory, files and threads do not grow.
 soak *args: build jobs
-    cargo bench --profile dev --package capstan --bench soak {{ args }}
+    cargo bench --profile dev --package capstan --bench soak -- {{ args }}
 
 # Fuzz a target of tests/fuzz with a nightly toolchain, for example `./just fuzz frames 10m`. Without a target, list the targets.
 fuzz *args:

@@ -1,4 +1,4 @@
-//! [`write`]: writes a framed response to stdout and stderr.
+//! [`write()`]: writes a framed response to stdout and stderr.
 
 use bytes::Bytes;
 use capstan_core::outcome::OutputStream;
