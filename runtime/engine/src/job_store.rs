@@ -36,7 +36,7 @@ mod watch;
 pub use self::claim::{ClaimRequest, Claimed, Exclusions, Finish, FinishedRun, Lease, Now, Then};
 pub use self::dependency::{After, AfterMode, Dependency, Readiness, Requirement, refused_by};
 pub use self::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
-pub use self::id::{JobIds, from_bytes, lowest_at, to_bytes};
+pub use self::id::{JobIds, lowest_at};
 pub use self::limits::{Retention, RetentionRule, StoreLimits};
 pub use self::lost::after_lost_run;
 pub use self::memory::MemoryJobStore;

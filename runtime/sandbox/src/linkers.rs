@@ -38,19 +38,12 @@ impl Linkers {
 
     /// Returns the imports of core modules.
     pub(super) fn modules(&self) -> Result<&Linker<Host>> {
-        if self.modules.get().is_none() {
-            // If another thread has set it meanwhile, both are the same.
-            let _ = self.modules.set(self.link_modules()?);
-        }
-        Ok(self.modules.get().expect("it was set"))
+        get_or_link(&self.modules, || self.link_modules())
     }
 
     /// Returns the imports of components.
     pub(super) fn components(&self) -> Result<&ComponentLinker<Host>> {
-        if self.components.get().is_none() {
-            let _ = self.components.set(self.link_components()?);
-        }
-        Ok(self.components.get().expect("it was set"))
+        get_or_link(&self.components, || self.link_components())
     }
 
     fn link_modules(&self) -> Result<Linker<Host>> {
@@ -88,6 +81,15 @@ impl Linkers {
         shadow_error_strings(&mut components)?;
         Ok(components)
     }
+}
+
+/// Returns the linker in `cell`, and creates it if there is none. If several threads do so at once, they get the same one.
+fn get_or_link<T>(cell: &OnceLock<T>, link: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(linker) = cell.get() {
+        return Ok(linker);
+    }
+    let linker = link()?;
+    Ok(cell.get_or_init(|| linker))
 }
 
 /// Replaces the text of stream errors: guests get the message, but not where in the host it came from.

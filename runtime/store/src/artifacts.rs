@@ -14,6 +14,7 @@ use capstan_engine::handler_store::StoreError;
 
 use super::atomic_dir::{AtomicDir, Durability};
 use super::code_cache::{CacheLock, CachedCode, CodeCache};
+use super::digest::hex_of;
 use super::program_files::{FileIdentity, ProgramFiles, ProgramSummary};
 use super::seal::{KEY_SIZE, Key, Seal};
 
@@ -24,8 +25,8 @@ pub struct Artifacts {
     seal: Seal,
     /// What a cache has in addition.
     cache: Option<CodeCache>,
-    /// The programs, by digest in hexadecimal, whose code was stored since this directory was opened.
-    stored: Arc<Mutex<HashSet<String>>>,
+    /// The programs, by digest in hexadecimal, whose code was stored since this directory was opened. `None` once nobody will ask.
+    stored: Arc<Mutex<Option<HashSet<String>>>>,
 }
 
 impl Artifacts {
@@ -39,7 +40,7 @@ impl Artifacts {
             dir: AtomicDir::open(data, "artifacts", Durability::Synced)?,
             seal: Seal::of_code(&key),
             cache: None,
-            stored: Arc::default(),
+            stored: Arc::new(Mutex::new(Some(HashSet::new()))),
         })
     }
 
@@ -143,8 +144,8 @@ impl Artifacts {
         {
             return Ok(());
         }
-        if !self.is_cache() {
-            self.stored().insert(hex_of(digest).to_owned());
+        if let Some(stored) = &mut *self.stored() {
+            stored.insert(hex_of(digest).to_owned());
         }
         let seal = self.seal.of(&[digest, fingerprint], code);
         self.dir.write(&file_name(digest, fingerprint), &[code, &seal])
@@ -170,7 +171,7 @@ impl Artifacts {
     }
 
     /// Removes unfinished files, and code of programs for whose digest, in hexadecimal, `is_used` returns `false`. Keeps code that was stored since
-    /// this directory was opened: the program of a push is stored after its code.
+    /// this directory was opened: the program of a push is stored after its code. Call it once.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -178,14 +179,15 @@ impl Artifacts {
         self.dir.remove_abandoned()?;
         for name in self.dir.names()? {
             let hex = name.split_once('.').map_or("", |(hex, _)| hex);
-            if !is_used(hex) && !self.stored().contains(hex) {
+            if !is_used(hex) && !self.stored().as_ref().is_some_and(|stored| stored.contains(hex)) {
                 self.dir.remove(&name)?;
             }
         }
+        *self.stored() = None;
         Ok(())
     }
 
-    fn stored(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn stored(&self) -> MutexGuard<'_, Option<HashSet<String>>> {
         self.stored.lock().expect("no panic while the lock is held")
     }
 }
@@ -197,10 +199,6 @@ fn profile_of(fingerprint: &str) -> Option<&str> {
 
 fn file_name(digest: &str, fingerprint: &str) -> String {
     format!("{}.{fingerprint}", hex_of(digest))
-}
-
-fn hex_of(digest: &str) -> &str {
-    digest.trim_start_matches("sha256:")
 }
 
 #[cfg(test)]

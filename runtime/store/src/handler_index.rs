@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use capstan_engine::handler_store::StoreError;
-use rustix::fs::{AtFlags, FileType};
 use serde::{Deserialize, Serialize};
 
 use super::atomic_dir::{AtomicDir, Durability};
+use super::file_stamp::FileStamp;
 use super::handler_record::HandlerRecord;
 
 /// The name of the file.
@@ -33,21 +33,11 @@ pub(super) struct HandlerIndex {
     max_size: AtomicU64,
 }
 
-/// Tells whether a record is still the one that was copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RecordIdentity {
-    inode: u64,
-    size: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// A copy of a record.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RecordCopy {
     name: String,
-    file: RecordIdentity,
+    file: FileStamp,
     // Records are large, and are moved often until each is where it stays.
     record: Box<HandlerRecord>,
 }
@@ -56,26 +46,8 @@ pub(super) struct RecordCopy {
 #[derive(Debug, Default)]
 pub(super) struct RecordCopies(HashMap<String, RecordCopy>);
 
-impl RecordIdentity {
-    /// Returns the identity of the file `name` in `dir`. `None` if there is no such file.
-    pub(super) fn of(dir: &Dir, name: &str) -> Option<Self> {
-        // A name from a list of `dir` has no slash, so nothing outside of it can be reached.
-        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return None;
-        }
-        let time = |seconds, nanoseconds| (seconds, i64::try_from(nanoseconds).unwrap_or_default());
-        Some(Self {
-            inode: stat.st_ino,
-            size: u64::try_from(stat.st_size).ok()?,
-            modified: time(stat.st_mtime, stat.st_mtime_nsec),
-            changed: time(stat.st_ctime, stat.st_ctime_nsec),
-        })
-    }
-}
-
 impl RecordCopy {
-    pub(super) fn new(name: &str, file: RecordIdentity, record: &HandlerRecord) -> Self {
+    pub(super) fn new(name: &str, file: FileStamp, record: &HandlerRecord) -> Self {
         Self { name: name.to_owned(), file, record: Box::new(record.clone()) }
     }
 
@@ -94,9 +66,9 @@ impl RecordCopy {
 }
 
 impl RecordCopies {
-    /// Removes and returns the record `name`, if the copy is of the file with `identity`.
-    pub(super) fn take(&mut self, name: &str, identity: RecordIdentity) -> Option<Box<HandlerRecord>> {
-        self.0.remove(name).filter(|copy| copy.file == identity).map(|copy| copy.record)
+    /// Removes and returns the record `name`, if the copy is of the file with `stamp`.
+    pub(super) fn take(&mut self, name: &str, stamp: FileStamp) -> Option<Box<HandlerRecord>> {
+        self.0.remove(name).filter(|copy| copy.file == stamp).map(|copy| copy.record)
     }
 }
 

@@ -23,6 +23,8 @@
 mod artifacts;
 mod atomic_dir;
 mod code_cache;
+mod digest;
+mod file_stamp;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod handler_index;

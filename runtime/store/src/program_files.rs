@@ -8,7 +8,6 @@
 //! A record is sealed, so that nobody without the key can pass one program off as another.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
@@ -17,6 +16,7 @@ use capstan_engine::handler_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::atomic_dir::{AtomicDir, Durability};
+use super::file_stamp::FileStamp;
 use super::seal::{Key, Seal};
 
 /// How many records there may be. A file whose number falls on that of another replaces its record.
@@ -33,11 +33,7 @@ const FILE_SYSTEMS: [u32; 8] =
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
     device: u64,
-    inode: u64,
-    size: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-    changed: (i64, i64),
+    stamp: FileStamp,
 }
 
 /// What a program is, without its content.
@@ -66,30 +62,25 @@ struct Record {
 impl FileIdentity {
     /// Returns the identity of `file`. `None` if it cannot show whether the file has changed, see the [module](self).
     pub fn of(file: &File) -> Option<Self> {
-        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let stat = rustix::fs::fstat(file).ok()?;
+        let stamp = FileStamp::from_stat(&stat)?;
         let file_system = rustix::fs::fstatfs(file).ok()?.f_type;
         if !FILE_SYSTEMS.iter().any(|known| i128::from(*known) == i128::from(file_system)) {
             return None;
         }
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        Some(Self { device: stat.st_dev, stamp })
     }
 
     /// Returns whether the file was unchanged for long enough at `time` that any later change gives it another identity.
     pub fn is_settled(&self, time: SystemTime) -> bool {
         let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let last = self.modified.0.max(self.changed.0).saturating_add(1);
+        let last = self.stamp.modified.0.max(self.stamp.changed.0).saturating_add(1);
         u64::try_from(last).is_ok_and(|last| Duration::from_secs(last).saturating_add(MIN_AGE) <= time)
     }
 
     /// Returns the name of its record.
     fn record_name(&self) -> String {
-        let [device, inode] = [self.device, self.inode].map(u64::to_le_bytes);
+        let [device, inode] = [self.device, self.stamp.inode].map(u64::to_le_bytes);
         let hash = blake3::hash(&[device, inode].concat());
         let number = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("8 bytes"));
         format!("{:04}", number % MAX_FILES)
@@ -138,8 +129,14 @@ mod tests {
         (temp, ProgramFiles::open(&dir, &Key([7; 32])).unwrap())
     }
 
+    const STAMP: FileStamp = FileStamp { inode: 2, size: 3, modified: (100, 5), changed: (200, 6) };
+
+    fn with_stamp(stamp: FileStamp) -> FileIdentity {
+        FileIdentity { device: 1, stamp }
+    }
+
     fn identity() -> FileIdentity {
-        FileIdentity { device: 1, inode: 2, size: 3, modified: (100, 5), changed: (200, 6) }
+        with_stamp(STAMP)
     }
 
     fn program() -> ProgramSummary {
@@ -154,10 +151,10 @@ mod tests {
         assert_eq!(files.get(&identity()), Some(program()));
         for other in [
             FileIdentity { device: 2, ..identity() },
-            FileIdentity { inode: 3, ..identity() },
-            FileIdentity { size: 4, ..identity() },
-            FileIdentity { modified: (100, 6), ..identity() },
-            FileIdentity { changed: (200, 5), ..identity() },
+            with_stamp(FileStamp { inode: 3, ..STAMP }),
+            with_stamp(FileStamp { size: 4, ..STAMP }),
+            with_stamp(FileStamp { modified: (100, 6), ..STAMP }),
+            with_stamp(FileStamp { changed: (200, 5), ..STAMP }),
         ] {
             assert_eq!(files.get(&other), None, "{other:?}");
         }
@@ -185,8 +182,8 @@ mod tests {
         let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
         let is_settled = |seconds| identity().is_settled(at(seconds));
         assert_eq!([150, 200, 202, 203].map(is_settled), [false, false, false, true]);
-        assert!(!FileIdentity { modified: (300, 0), ..identity() }.is_settled(at(250)));
-        assert!(!FileIdentity { changed: (i64::MAX, 0), ..identity() }.is_settled(at(250)));
+        assert!(!with_stamp(FileStamp { modified: (300, 0), ..STAMP }).is_settled(at(250)));
+        assert!(!with_stamp(FileStamp { changed: (i64::MAX, 0), ..STAMP }).is_settled(at(250)));
     }
 
     #[test]

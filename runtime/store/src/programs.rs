@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use cap_std::fs::Dir;
 use capstan_engine::handler_store::StoreError;
+use rustix::fs::AtFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::atomic_dir::{AtomicDir, Durability};
-use super::handler_index::{HandlerIndex, RecordCopies, RecordCopy, RecordIdentity};
+use super::digest::hex_of;
+use super::file_stamp::FileStamp;
+use super::handler_index::{HandlerIndex, RecordCopies, RecordCopy};
 use super::handler_record::HandlerRecord;
 
 /// The programs and records in a data directory. Clones are the same. Calls block on the disk.
@@ -65,8 +68,8 @@ impl Programs {
             self.0.programs.write(digest, &[wasm])?;
         }
         self.0.records.write(name, &[&record.to_json()])?;
-        if let Some(identity) = self.record_identity(name) {
-            self.0.index.add(&RecordCopy::new(name, identity, record));
+        if let Some(stamp) = self.record_stamp(name) {
+            self.0.index.add(&RecordCopy::new(name, stamp, record));
         }
         let old = digests.insert(name, digest);
         self.remove_unused(&digests, old)
@@ -136,18 +139,20 @@ impl Programs {
 
     /// Returns the record `name` from the index, if the index has a copy of the file that is there now.
     fn take_copy(&self, copies: &mut RecordCopies, name: &str) -> Option<Box<HandlerRecord>> {
-        copies.take(name, self.record_identity(name)?)
+        copies.take(name, self.record_stamp(name)?)
     }
 
-    fn record_identity(&self, name: &str) -> Option<RecordIdentity> {
-        RecordIdentity::of(self.0.records.dir(), name)
+    fn record_stamp(&self, name: &str) -> Option<FileStamp> {
+        // A name from a list of the directory has no slash, so nothing outside of it can be reached.
+        let stat = rustix::fs::statat(self.0.records.dir(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        FileStamp::from_stat(&stat)
     }
 
     /// Replaces the index with copies of `records`, which were just read. Nothing else changes them meanwhile.
     fn write_index(&self, records: &[NamedRecord]) {
-        let copies = records.iter().filter_map(|(name, record)| {
-            Some(RecordCopy::new(name, self.record_identity(name)?, record.as_ref().ok()?))
-        });
+        let copies = records
+            .iter()
+            .filter_map(|(name, record)| Some(RecordCopy::new(name, self.record_stamp(name)?, record.as_ref().ok()?)));
         self.0.index.write(&copies.collect::<Vec<_>>());
     }
 
@@ -156,7 +161,7 @@ impl Programs {
     /// # Errors
     /// [`StoreError::Damaged`]
     pub fn check_size(&self, digest: &str, size: u64) -> Result<(), StoreError> {
-        let hex = digest.trim_start_matches("sha256:");
+        let hex = hex_of(digest);
         match self.0.programs.dir().symlink_metadata(hex) {
             Ok(metadata) if metadata.is_file() && metadata.len() == size => Ok(()),
             _ => Err(damaged_program(hex)),
@@ -168,7 +173,7 @@ impl Programs {
     /// # Errors
     /// Returns [`StoreError::Damaged`] if the file is missing or its content has another digest.
     pub fn wasm(&self, digest: &str) -> Result<Bytes, StoreError> {
-        self.read_program(digest.trim_start_matches("sha256:"))
+        self.read_program(hex_of(digest))
     }
 
     fn read_program(&self, hex: &str) -> Result<Bytes, StoreError> {

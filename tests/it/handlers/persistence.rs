@@ -90,10 +90,12 @@ async fn removed_handler_is_absent_after_a_crash() {
     .await;
 }
 
-/// A compiler with almost no memory always fails, so only stored code can run.
+/// A compiler with almost no memory always fails, so only stored code can run. The program is one of a toolchain: that of the other tests is
+/// compiled before the limit is compared again.
 #[tokio::test]
 async fn restart_recompiles_only_damaged_code() {
     let daemon = daemon_with_two_handlers().await;
+    daemon.client().push("hello", guests::compiled("hello.p1")).await;
     let setup = daemon.setup();
     drop(daemon);
     let daemon = setup.clone().config("[compile]\nmemory = \"16MiB\"").start();

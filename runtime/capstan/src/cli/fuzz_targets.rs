@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use bytes::Bytes;
 use capstan_api::{STDERR, STDOUT, frame_head};
 use clap::Parser as _;
-
-use bytes::Bytes;
 
 use super::frames::{Chunk, FrameDecoder, FrameError};
 use super::{Cli, Command};

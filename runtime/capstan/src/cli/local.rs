@@ -119,15 +119,6 @@ pub(super) async fn run(
     })
 }
 
-/// Shows the progress of a compilation. Dropping it removes the display.
-struct ProgressDisplay(Progress);
-
-impl Drop for ProgressDisplay {
-    fn drop(&mut self) {
-        self.0.finish();
-    }
-}
-
 /// Loads the program of a run.
 struct Loader<'a> {
     sandbox: &'a Sandbox,
@@ -147,22 +138,20 @@ impl Loader<'_> {
     ) -> Result<Result<Arc<dyn Handler>, LoadError>, CliError> {
         let Self { sandbox, artifacts, manifest, metering } = self;
         let known = || artifacts.as_ref()?.program_in(file.as_ref()?.identity.as_ref()?);
-        if let Some(program) = known() {
-            match sandbox.load_stored(program, manifest.clone(), metering).await {
-                Ok(None) => {}
-                Ok(Some(handler)) => return Ok(Ok(handler)),
-                Err(error) => return Ok(Err(error)),
-            }
+        if let Some(program) = known()
+            && let Some(loaded) = sandbox.load_stored(program, manifest.clone(), metering).await.transpose()
+        {
+            return Ok(loaded);
         }
         let (wasm, identity) = match file {
             Some(file) => file.read()?,
             None => (program::read(path)?, None),
         };
         let size = wasm.len() as u64;
-        let display = ProgressDisplay(Progress::compiling(name));
-        display.0.set_functions(|| capstan_sandbox::function_count(&wasm));
+        let progress = Progress::compiling(name);
+        progress.set_functions(|| capstan_sandbox::function_count(&wasm));
         let loaded = sandbox.load(wasm, manifest, metering).await;
-        drop(display);
+        progress.finish();
         if let (Ok(handler), Some(artifacts), Some(identity)) = (&loaded, artifacts, identity)
             && let HandlerInfo { digest: Some(digest), kind, .. } = handler.info()
         {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::client::Body;
 
@@ -29,7 +29,7 @@ struct Upload {
 
 /// The progress of an upload, and of the compilation that follows it, on the terminal. Shows nothing if stderr is not a terminal.
 ///
-/// Clones share one display. [`Progress::finish`] removes it.
+/// Clones share one display. [`Progress::finish`] removes it, and so does dropping the last clone.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(ProgressBar);
 
@@ -45,7 +45,7 @@ pub(super) fn body(parts: impl IntoIterator<Item = Bytes>, name: &str) -> (Body,
 impl Progress {
     /// Shows a spinner while `name` is compiled.
     pub(super) fn compiling(name: &str) -> Self {
-        let bar = ProgressBar::no_length().with_prefix(name.to_owned());
+        let bar = ProgressBar::no_length().with_prefix(name.to_owned()).with_finish(ProgressFinish::AndClear);
         let progress = Self(bar);
         progress.show_spinner();
         progress
@@ -54,7 +54,12 @@ impl Progress {
     fn sending(name: &str, total: u64) -> Self {
         let style = ProgressStyle::with_template("{prefix}: sending [{bar:32}] {binary_bytes}/{binary_total_bytes}");
         let style = style.expect("the template is a constant").progress_chars("=> ");
-        Self(ProgressBar::new(total).with_style(style).with_prefix(name.to_owned()))
+        Self(
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_prefix(name.to_owned())
+                .with_finish(ProgressFinish::AndClear),
+        )
     }
 
     fn advance(&self, bytes: u64, remaining: u64) {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The id of a job: 128 random bits, so that nobody can guess the id of another job. Its text is 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(u128);
 
 /// A map whose keys are ids of jobs.
@@ -30,10 +30,20 @@ impl JobId {
     /// Returns the text of the id. This is faster than `Display`.
     pub fn to_hex(self) -> [u8; 32] {
         let mut hex = [0; 32];
-        for (byte, digits) in self.0.to_be_bytes().into_iter().zip(hex.as_chunks_mut().0) {
+        for (byte, digits) in self.to_bytes().into_iter().zip(hex.as_chunks_mut().0) {
             *digits = [byte >> 4, byte & 0xf].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
         }
         hex
+    }
+
+    /// Returns the 16 bytes of the id, in the order in which ids sort.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// Returns the id with these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
     }
 
     /// Returns a new id.

@@ -28,26 +28,14 @@ impl JobIds {
         let context = self.0.lock().expect("no panic while the lock is held");
         let seconds = u64::try_from(now.as_second()).unwrap_or(0);
         let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
-        from_bytes(*Uuid::new_v7(uuid::Timestamp::from_unix(&context.0, seconds, nanoseconds)).as_bytes())
+        JobId::from_bytes(*Uuid::new_v7(uuid::Timestamp::from_unix(&context.0, seconds, nanoseconds)).as_bytes())
     }
-}
-
-/// Returns the 16 bytes of `id`, in the order in which ids sort.
-pub fn to_bytes(id: JobId) -> [u8; 16] {
-    let hex = id.to_hex();
-    let text = std::str::from_utf8(&hex).expect("hexadecimal digits are text");
-    u128::from_str_radix(text, 16).expect("an id has 32 hexadecimal digits").to_be_bytes()
-}
-
-/// Returns the id with these bytes.
-pub fn from_bytes(bytes: [u8; 16]) -> JobId {
-    format!("{:032x}", u128::from_be_bytes(bytes)).parse().expect("the text has 32 hexadecimal digits")
 }
 
 /// Returns the lowest id that a job created at `time` can have.
 pub fn lowest_at(time: Timestamp) -> JobId {
     let millisecond = u128::try_from(time.as_millisecond()).unwrap_or(0) & 0xffff_ffff_ffff;
-    from_bytes((millisecond << 80).to_be_bytes())
+    JobId::from_bytes((millisecond << 80).to_be_bytes())
 }
 
 #[cfg(test)]
@@ -58,17 +46,17 @@ mod tests {
     fn ids_sort_in_the_order_of_their_creation() {
         let ids = JobIds::default();
         let now = Timestamp::now();
-        let created: Vec<_> = (0..10_000).map(|_| to_bytes(ids.create(now))).collect();
+        let created: Vec<_> = (0..10_000).map(|_| ids.create(now)).collect();
         assert!(created.is_sorted_by(|a, b| a < b));
-        assert!(created[0] > to_bytes(lowest_at(now)));
-        assert!(created[9_999] < to_bytes(lowest_at(now + jiff::Span::new().seconds(1))));
-        assert_eq!(created[0][6] >> 4, 7, "the version of the UUID");
+        assert!(created[0] > lowest_at(now));
+        assert!(created[9_999] < lowest_at(now + jiff::Span::new().seconds(1)));
+        assert_eq!(created[0].to_bytes()[6] >> 4, 7, "the version of the UUID");
     }
 
     #[test]
     fn id_is_the_same_after_a_round_trip() {
         let id = JobIds::default().create(Timestamp::now());
-        assert_eq!(from_bytes(to_bytes(id)), id);
+        assert_eq!(JobId::from_bytes(id.to_bytes()), id);
         assert_eq!(lowest_at(Timestamp::from_second(-5).unwrap()), lowest_at(Timestamp::UNIX_EPOCH));
     }
 }

@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use self::tables::MemoryTables;
 use super::claim::{ClaimRequest, Claimed, Finish, FinishedRun, Lease, Now};
 use super::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
-use super::id::to_bytes;
 use super::limits::{Retention, StoreLimits};
 use super::output::{OutputChunk, OutputPage};
 use super::query::{JobDetails, JobFilter, JobPage, QueueStatus};
@@ -118,7 +117,6 @@ impl JobStore for MemoryJobStore {
     }
 
     async fn query(&self, filter: JobFilter, before: Option<JobId>, limit: usize) -> Result<JobPage, JobStoreError> {
-        let before = before.map(|id| u128::from_be_bytes(to_bytes(id)));
         Ok(self.lock().tables.query(&filter, before, limit))
     }
 

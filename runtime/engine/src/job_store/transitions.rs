@@ -74,6 +74,11 @@ impl JobRecord {
         self.attempt == 0 && matches!(self.state, State::Scheduled | State::Waiting | State::Queued)
     }
 
+    /// Returns whether the attempt with this number is running.
+    pub fn runs_attempt(&self, number: u32) -> bool {
+        self.state == State::Running && self.attempt == number
+    }
+
     /// Returns the concurrency key, or an empty text without one.
     pub fn lane(&self) -> &str {
         self.concurrency_key.as_deref().unwrap_or_default()

@@ -1,6 +1,7 @@
 //! [`check`]: reads everything that a store has, and reports what is wrong.
 
 use cap_std::fs::Dir;
+use capstan_engine::job::JobId;
 use capstan_engine::job_store::JobStoreError;
 use rusqlite::{Connection, Row};
 
@@ -117,7 +118,7 @@ fn check_jobs(db: &Connection, report: &mut CheckReport) -> Result<(), JobStoreE
     let sql = "SELECT jobs.id, stdin.bytes FROM stdin LEFT JOIN jobs ON jobs.number = stdin.job";
     each(db, sql, report, |row| {
         let (id, bytes): ([u8; 16], Vec<u8>) = (get(row, 0)?, get(row, 1)?);
-        let what = || format!("the stdin of job {}", capstan_engine::job_store::from_bytes(id));
+        let what = || format!("the stdin of job {}", JobId::from_bytes(id));
         sealed::unseal(&[&id], &bytes, what).map(drop)
     })?;
     let sql = "SELECT count(*) FROM jobs WHERE state = 3 AND NOT EXISTS (SELECT 1 FROM attempts \

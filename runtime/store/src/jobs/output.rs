@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cap_std::fs::Dir;
 use capstan_core::outcome::OutputStream;
 use capstan_engine::job_store::{
-    AttemptError, JobStoreError, Lease, OutputChunk, OutputPage, OutputPiece, StoreLimits, to_bytes,
+    AttemptError, JobStoreError, Lease, OutputChunk, OutputPage, OutputPiece, StoreLimits,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -39,7 +39,7 @@ impl SqliteTables<'_> {
                    ON attempts.job = jobs.number AND attempts.number = jobs.attempt \
                    WHERE jobs.id = ?1 AND jobs.state = 3 AND jobs.attempt = ?2";
         let read = |row: &Row<'_>| Ok((get(row, 0)?, get(row, 1)?, length(get(row, 2)?)?));
-        let Some((job, handler, start)) = first(self.db, sql, params![to_bytes(lease.job), lease.attempt], read)?
+        let Some((job, handler, start)) = first(self.db, sql, params![lease.job.to_bytes(), lease.attempt], read)?
         else {
             return Ok(Err(AttemptError::Stale { job: lease.job, attempt: lease.attempt }));
         };
@@ -265,5 +265,5 @@ fn find(db: &Connection, lease: Lease) -> Result<Option<(i64, u64)>> {
     let sql = "SELECT attempts.job, attempts.printed FROM jobs JOIN attempts ON attempts.job = jobs.number \
                WHERE jobs.id = ?1 AND attempts.number = ?2";
     let read = |row: &Row<'_>| Ok((get(row, 0)?, length(get(row, 1)?)?));
-    first(db, sql, params![to_bytes(lease.job), lease.attempt], read)
+    first(db, sql, params![lease.job.to_bytes(), lease.attempt], read)
 }

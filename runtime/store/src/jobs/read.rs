@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    JobDetails, JobFilter, JobPage, JobRecord, JobStoreError, QueueStatus, ScheduleRecord, to_bytes,
+    JobDetails, JobFilter, JobPage, JobRecord, JobStoreError, QueueStatus, ScheduleRecord,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -18,12 +18,12 @@ use super::sql::{Result, all, first};
 /// Returns a job with its attempts.
 pub(super) fn details(db: &Connection, id: JobId) -> Result<Option<JobDetails>> {
     let sql = format!("SELECT {} FROM jobs WHERE id = ?1", rows::JOB);
-    let Some(job) = first(db, &sql, [to_bytes(id)], rows::job)? else { return Ok(None) };
+    let Some(job) = first(db, &sql, [id.to_bytes()], rows::job)? else { return Ok(None) };
     let sql = format!(
         "SELECT {} FROM attempts WHERE job = (SELECT number FROM jobs WHERE id = ?1) ORDER BY number",
         rows::ATTEMPT
     );
-    let attempts = all(db, &sql, [to_bytes(id)], |row| rows::attempt(row, id))?;
+    let attempts = all(db, &sql, [id.to_bytes()], |row| rows::attempt(row, id))?;
     Ok(Some(JobDetails { job, attempts }))
 }
 
@@ -36,7 +36,7 @@ pub(super) fn find_by_prefix(db: &Connection, prefix: &str) -> Result<Vec<JobId>
     let end = |digit: &str| -> Result<[u8; 16]> {
         let text = format!("{prefix}{}", digit.repeat(32 - prefix.len()));
         let id: JobId = text.parse().map_err(|error| JobStoreError::io("read an id", error))?;
-        Ok(to_bytes(id))
+        Ok(id.to_bytes())
     };
     let sql = "SELECT id FROM jobs WHERE id BETWEEN ?1 AND ?2 LIMIT 2";
     all(db, sql, [end("0")?, end("f")?], |row| rows::id(row, 0))
@@ -70,7 +70,7 @@ pub(super) fn query(db: &Connection, filter: &JobFilter, before: Option<JobId>, 
 fn conditions(filter: &JobFilter, before: Option<JobId>) -> (String, Vec<Value>) {
     let mut conditions = Conditions { sql: "1".to_owned(), values: Vec::new() };
     let list = |items: Vec<String>| Value::Text(format!(",{},", items.join(",")));
-    let blob = |id: JobId| Value::Blob(to_bytes(id).to_vec());
+    let blob = |id: JobId| Value::Blob(id.to_bytes().to_vec());
     let text = |text: &String| Value::Text(text.clone());
     if let Some(id) = before {
         conditions.add("id < ?", [blob(id)]);

@@ -7,8 +7,7 @@ use capstan_core::usage::UsageReport;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    After, ArrayIndex, AttemptRecord, End, JobRecord, JobStoreError, Lease, Plan, ScheduleRecord, State, from_bytes,
-    to_bytes,
+    After, ArrayIndex, AttemptRecord, End, JobRecord, JobStoreError, Lease, Plan, ScheduleRecord, State,
 };
 use capstan_engine::retry::RunCount;
 use jiff::Timestamp;
@@ -50,7 +49,7 @@ pub(super) struct JobContext {
 
 impl JobContext {
     pub(super) fn new(id: JobId, handler: &str, lane: &str, rank: i64) -> Self {
-        Self { id: to_bytes(id), handler: handler.to_owned(), lane: lane.to_owned(), rank: rank.to_le_bytes() }
+        Self { id: id.to_bytes(), handler: handler.to_owned(), lane: lane.to_owned(), rank: rank.to_le_bytes() }
     }
 
     pub(super) fn of(job: &JobRecord) -> Self {
@@ -63,7 +62,7 @@ impl JobContext {
     }
 
     fn unseal<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
-        let what = || format!("job {}", from_bytes(self.id));
+        let what = || format!("job {}", JobId::from_bytes(self.id));
         let context: &[&[u8]] = &[&self.id, self.handler.as_bytes(), self.lane.as_bytes(), &self.rank];
         let json = sealed::unseal(context, bytes, what)?;
         serde_json::from_slice(json).map_err(|error| JobStoreError::damaged(what(), error))
@@ -125,7 +124,7 @@ pub(super) fn checksum(job: &JobRecord) -> Result<u32> {
     let fields = (state_number(job.state), times.map(|time| time.map(micros)), counts, job.cancel_requested, end);
     let sealed = serde_json::to_vec(&(fields, job.parent, job.array));
     sealed
-        .map(|bytes| sealed::checksum(&[&to_bytes(job.id)], &bytes))
+        .map(|bytes| sealed::checksum(&[&job.id.to_bytes()], &bytes))
         .map_err(|error| JobStoreError::io("write a job", error))
 }
 
@@ -157,7 +156,7 @@ pub(super) fn attempt(row: &Row<'_>, job: JobId) -> Result<AttemptRecord> {
 /// Returns the checksum of the end of an attempt.
 pub(super) fn attempt_checksum(lease: Lease, ended: i64, outcome: &str, error: Option<&str>, usage: &str) -> u32 {
     let context: &[&[u8]] = &[
-        &to_bytes(lease.job),
+        &lease.job.to_bytes(),
         &lease.attempt.to_le_bytes(),
         &ended.to_le_bytes(),
         outcome.as_bytes(),
@@ -219,11 +218,11 @@ fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
 }
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> Result<JobId> {
-    get::<[u8; 16]>(row, column).map(from_bytes)
+    get::<[u8; 16]>(row, column).map(JobId::from_bytes)
 }
 
 fn optional_id(row: &Row<'_>, column: usize) -> Result<Option<JobId>> {
-    Ok(get::<Option<[u8; 16]>>(row, column)?.map(from_bytes))
+    Ok(get::<Option<[u8; 16]>>(row, column)?.map(JobId::from_bytes))
 }
 
 /// Reads a column.

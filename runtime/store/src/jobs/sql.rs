@@ -1,7 +1,7 @@
 //! Runs statements, and translates their errors.
 
 use capstan_engine::job::JobId;
-use capstan_engine::job_store::{JobStoreError, to_bytes};
+use capstan_engine::job_store::JobStoreError;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
 use super::failure::failed;
@@ -44,5 +44,7 @@ pub(super) fn all<T>(
 
 /// Returns the number of a job, by which other tables know it.
 pub(super) fn number(db: &Connection, id: JobId) -> Result<Option<i64>> {
-    first(db, "SELECT number FROM jobs WHERE id = ?1", [to_bytes(id)], |row| row.get(0).map_err(failed("read jobs.db")))
+    first(db, "SELECT number FROM jobs WHERE id = ?1", [id.to_bytes()], |row| {
+        row.get(0).map_err(failed("read jobs.db"))
+    })
 }

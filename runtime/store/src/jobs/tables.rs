@@ -6,7 +6,6 @@ use capstan_core::usage::UsageReport;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
     After, AttemptRecord, End, JobRecord, JobStoreError, Lease, Plan, ScheduleRecord, State, SubmitKey, Tables,
-    to_bytes,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, params};
@@ -35,7 +34,7 @@ impl SqliteTables<'_> {
 
 impl Tables for SqliteTables<'_> {
     fn job(&mut self, id: JobId) -> Result<Option<JobRecord>> {
-        first(self.db, &format!("SELECT {} FROM jobs WHERE id = ?1", rows::JOB), [to_bytes(id)], rows::job)
+        first(self.db, &format!("SELECT {} FROM jobs WHERE id = ?1", rows::JOB), [id.to_bytes()], rows::job)
     }
 
     fn insert_job(&mut self, job: &JobRecord, stdin: &Bytes, key: Option<&SubmitKey>) -> Result<()> {
@@ -43,7 +42,7 @@ impl Tables for SqliteTables<'_> {
         let after = (job.after != After::default()).then(|| job.after.clone());
         let links = Links { labels: job.labels.clone(), key: job.key.clone(), after };
         let end = job.end.as_ref();
-        let id = to_bytes(job.id);
+        let id = job.id.to_bytes();
         execute(
             self.db,
             "INSERT INTO jobs (id, handler, lane, rank, state, submitted, not_before, start_deadline, due, attempt, \
@@ -66,8 +65,8 @@ impl Tables for SqliteTables<'_> {
                 end.map(|end| json(&end.outcome)).transpose()?,
                 end.map(|end| end.outcome.kind()),
                 end.and_then(|end| end.error.as_deref()),
-                job.parent.map(to_bytes),
-                job.array.map(|place| to_bytes(place.array)),
+                job.parent.map(JobId::to_bytes),
+                job.array.map(|place| place.array.to_bytes()),
                 job.array.map(|place| place.index),
                 context.seal(&links)?,
                 context.seal(&job.plan)?,
@@ -104,7 +103,7 @@ impl Tables for SqliteTables<'_> {
             "UPDATE jobs SET state = ?2, start_deadline = ?3, due = ?4, attempt = ?5, ended_runs = ?6, lost_runs = ?7, \
              cancel_requested = ?8, ended = ?9, outcome = ?10, outcome_kind = ?11, error = ?12, checksum = ?13 WHERE id = ?1",
             params![
-                to_bytes(job.id),
+                job.id.to_bytes(),
                 state_number(job.state),
                 job.start_deadline.map(micros),
                 job.due.map(micros),
@@ -126,7 +125,7 @@ impl Tables for SqliteTables<'_> {
 
     fn quarantine(&mut self, id: JobId, end: &End) -> Result<()> {
         let outcome = json(&end.outcome)?;
-        let values = params![to_bytes(id), micros(end.at), outcome, end.outcome.kind(), end.error];
+        let values = params![id.to_bytes(), micros(end.at), outcome, end.outcome.kind(), end.error];
         let sql = "UPDATE jobs SET state = 5, due = NULL, ended = ?2, outcome = ?3, outcome_kind = ?4, error = ?5 WHERE id = ?1";
         execute(self.db, sql, values)?;
         // The handler and the state of the damaged record cannot be trusted.
@@ -136,11 +135,11 @@ impl Tables for SqliteTables<'_> {
     fn update_plan(&mut self, id: JobId, plan: &Plan) -> Result<()> {
         let Some(job) = self.job(id)? else { return Ok(()) };
         let plan = JobContext::of(&job).seal(plan)?;
-        execute(self.db, "UPDATE jobs SET plan = ?2 WHERE id = ?1", params![to_bytes(id), plan]).map(drop)
+        execute(self.db, "UPDATE jobs SET plan = ?2 WHERE id = ?1", params![id.to_bytes(), plan]).map(drop)
     }
 
     fn remove_job(&mut self, job: &JobRecord) -> Result<()> {
-        let (id, number) = (to_bytes(job.id), self.number(job.id)?);
+        let (id, number) = (job.id.to_bytes(), self.number(job.id)?);
         self.remove_output(number, job.handler.as_str())?;
         execute(self.db, "DELETE FROM attempts WHERE job = ?1", [number])?;
         execute(self.db, "DELETE FROM stdin WHERE job = ?1", [number])?;
@@ -159,10 +158,10 @@ impl Tables for SqliteTables<'_> {
 
     fn stdin(&mut self, id: JobId) -> Result<Bytes> {
         let sql = "SELECT bytes FROM stdin WHERE job = (SELECT number FROM jobs WHERE id = ?1)";
-        let Some(sealed) = first(self.db, sql, [to_bytes(id)], |row| get::<Vec<u8>>(row, 0))? else {
+        let Some(sealed) = first(self.db, sql, [id.to_bytes()], |row| get::<Vec<u8>>(row, 0))? else {
             return Ok(Bytes::new());
         };
-        let size = sealed::unseal(&[&to_bytes(id)], &sealed, || format!("the stdin of job {id}"))?.len();
+        let size = sealed::unseal(&[&id.to_bytes()], &sealed, || format!("the stdin of job {id}"))?.len();
         let checksum = sealed.len() - size;
         Ok(Bytes::from(sealed).slice(checksum..))
     }
@@ -225,7 +224,7 @@ impl Tables for SqliteTables<'_> {
     fn insert_attempt(&mut self, job: JobId, attempt: &AttemptRecord) -> Result<()> {
         let sql = "INSERT INTO attempts (job, number, worker, started) \
                    SELECT number, ?2, ?3, ?4 FROM jobs WHERE id = ?1";
-        let values = params![to_bytes(job), attempt.number, attempt.worker, micros(attempt.started)];
+        let values = params![job.to_bytes(), attempt.number, attempt.worker, micros(attempt.started)];
         execute(self.db, sql, values).map(drop)
     }
 
@@ -234,7 +233,7 @@ impl Tables for SqliteTables<'_> {
                    WHERE job = (SELECT number FROM jobs WHERE id = ?1) AND number = ?2";
         let (ended, outcome, usage) = (micros(end.at), json(&end.outcome)?, json(usage)?);
         let sum = rows::attempt_checksum(lease, ended, &outcome, end.error.as_deref(), &usage);
-        let values = params![to_bytes(lease.job), lease.attempt, ended, outcome, end.error, usage, sum];
+        let values = params![lease.job.to_bytes(), lease.attempt, ended, outcome, end.error, usage, sum];
         execute(self.db, sql, values).map(drop)
     }
 
@@ -254,7 +253,7 @@ impl Tables for SqliteTables<'_> {
     fn insert_edges(&mut self, dependant: &JobRecord, met: &[Option<bool>]) -> Result<()> {
         let sql = "INSERT INTO edges (dependency, dependant, position, met) VALUES (?1, ?2, ?3, ?4)";
         for (position, (edge, met)) in dependant.after.jobs.iter().zip(met).enumerate() {
-            let values = params![to_bytes(edge.job), to_bytes(dependant.id), stored(position as u64), met];
+            let values = params![edge.job.to_bytes(), dependant.id.to_bytes(), stored(position as u64), met];
             execute(self.db, sql, values)?;
         }
         Ok(())
@@ -262,13 +261,13 @@ impl Tables for SqliteTables<'_> {
 
     fn resolve_edges(&mut self, dependency: JobId, outcome: &Outcome) -> Result<Vec<JobId>> {
         let sql = "SELECT DISTINCT dependant FROM edges WHERE dependency = ?1 AND met IS NULL";
-        let dependants = self.ids(sql, [to_bytes(dependency)])?;
+        let dependants = self.ids(sql, [dependency.to_bytes()])?;
         for id in &dependants {
             let Some(job) = self.job(*id)? else { continue };
             for (position, edge) in job.after.jobs.iter().enumerate().filter(|(_, edge)| edge.job == dependency) {
                 let sql = "UPDATE edges SET met = ?4 WHERE dependency = ?1 AND dependant = ?2 AND position = ?3";
                 let met = edge.on.is_met_by(outcome);
-                execute(self.db, sql, params![to_bytes(dependency), to_bytes(*id), stored(position as u64), met])?;
+                execute(self.db, sql, params![dependency.to_bytes(), id.to_bytes(), stored(position as u64), met])?;
             }
         }
         Ok(dependants)
@@ -276,7 +275,7 @@ impl Tables for SqliteTables<'_> {
 
     fn edges(&mut self, dependant: JobId) -> Result<Vec<Option<bool>>> {
         let sql = "SELECT met FROM edges WHERE dependant = ?1 ORDER BY position";
-        all(self.db, sql, [to_bytes(dependant)], |row| get(row, 0))
+        all(self.db, sql, [dependant.to_bytes()], |row| get(row, 0))
     }
 
     fn schedule(&mut self, name: &str) -> Result<Option<ScheduleRecord>> {

@@ -123,8 +123,8 @@ fn index_serves_records_that_have_not_changed() {
     // The copies are used: one that says something else, for the same file, is believed.
     let index = temp.path().join("index/handlers");
     let copies = Programs::open(&data).unwrap();
-    let identity = copies.record_identity("a").unwrap();
-    copies.0.index.add(&RecordCopy::new("a", identity, &described(b"one", "copy")));
+    let stamp = copies.record_stamp("a").unwrap();
+    copies.0.index.add(&RecordCopy::new("a", stamp, &described(b"one", "copy")));
     assert_eq!(loaded(&data)[0].1.as_deref(), Some("copy"));
     assert_eq!(std::fs::read_to_string(index).unwrap().lines().count(), 5);
 }

@@ -8,9 +8,9 @@ use super::super::claim::Lease;
 use super::super::error::AttemptError;
 use super::super::limits::StoreLimits;
 use super::super::output::{OutputChunk, OutputPage};
-use super::super::record::{JobRecord, State};
+use super::super::record::JobRecord;
 use super::attempt_output::AttemptOutput;
-use super::tables::{Entry, MemoryTables, number_of};
+use super::tables::{Entry, MemoryTables};
 use crate::handler::HandlerName;
 
 impl MemoryTables {
@@ -22,13 +22,12 @@ impl MemoryTables {
         chunks: Vec<OutputChunk>,
     ) -> Result<u64, AttemptError> {
         let stale = AttemptError::Stale { job: lease.job, attempt: lease.attempt };
-        let is_current = |job: &JobRecord| job.state == State::Running && job.attempt == lease.attempt;
-        let entry = self.jobs.get_mut(&number_of(lease.job)).filter(|entry| is_current(&entry.job)).ok_or(stale)?;
+        let entry = self.jobs.get_mut(&lease.job).filter(|entry| entry.job.runs_attempt(lease.attempt)).ok_or(stale)?;
         let (Some(output), Some(attempt)) = (entry.output.last_mut(), entry.attempts.last_mut()) else { return Ok(0) };
         chunks.into_iter().filter(|chunk| !chunk.bytes.is_empty()).for_each(|chunk| output.append(chunk));
         attempt.output = output.end;
         let end = output.end;
-        entry.shrink(limits.job_output);
+        entry.drop_oldest(entry.bytes().saturating_sub(limits.job_output));
         let handler = entry.job.handler.clone();
         self.shrink(limits.handler_output, &handler);
         self.shrink_total(limits.total_output);
@@ -57,13 +56,7 @@ impl MemoryTables {
         let mut jobs: Vec<_> = self.jobs.values_mut().filter(|entry| entry.job.handler == *handler).collect();
         jobs.sort_by_key(|entry| !entry.job.state.has_ended());
         for entry in jobs {
-            for output in &mut entry.output {
-                while excess > 0
-                    && let Some(length) = output.drop_first()
-                {
-                    excess = excess.saturating_sub(length);
-                }
-            }
+            excess = entry.drop_oldest(excess);
         }
     }
 
@@ -82,7 +75,7 @@ impl MemoryTables {
 
     fn output(&self, lease: Lease) -> Option<&AttemptOutput> {
         let index = usize::try_from(lease.attempt).ok()?.checked_sub(1)?;
-        self.jobs.get(&number_of(lease.job))?.output.get(index)
+        self.jobs.get(&lease.job)?.output.get(index)
     }
 }
 
@@ -91,9 +84,8 @@ impl Entry {
         self.output.iter().map(|output| output.bytes).sum()
     }
 
-    /// Drops the oldest output of the job until it has at most `limit` bytes.
-    fn shrink(&mut self, limit: u64) {
-        let mut excess = self.bytes().saturating_sub(limit);
+    /// Drops at least `excess` bytes of the oldest output of the job, if it has so many. Returns by how much it has fewer.
+    fn drop_oldest(&mut self, mut excess: u64) -> u64 {
         for output in &mut self.output {
             while excess > 0
                 && let Some(length) = output.drop_first()
@@ -101,5 +93,6 @@ impl Entry {
                 excess = excess.saturating_sub(length);
             }
         }
+        excess
     }
 }

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 
 use super::super::claim::Lease;
 use super::super::error::JobStoreError;
-use super::super::id::{from_bytes, to_bytes};
 use super::super::query::{JobDetails, JobFilter, JobPage, QueueStatus};
 use super::super::record::{AttemptRecord, End, JobRecord, Plan, State, SubmitKey};
 use super::super::schedule::ScheduleRecord;
@@ -27,10 +26,10 @@ type Place = (String, i64, String, u64);
 /// The tables of a store in memory. Their operations do not fail.
 #[derive(Debug, Default)]
 pub(super) struct MemoryTables {
-    pub(super) jobs: BTreeMap<u128, Entry>,
+    pub(super) jobs: BTreeMap<JobId, Entry>,
     pub(super) schedules: BTreeMap<String, ScheduleRecord>,
     queued: BTreeMap<Place, JobId>,
-    due: BTreeSet<(Timestamp, u128)>,
+    due: BTreeSet<(Timestamp, JobId)>,
     keys: HashMap<String, (JobId, SubmitKey)>,
     dependants: HashMap<JobId, Vec<JobId>>,
     paused: BTreeSet<String>,
@@ -48,13 +47,9 @@ pub(super) struct Entry {
     met: Vec<Option<bool>>,
 }
 
-pub(super) fn number_of(id: JobId) -> u128 {
-    u128::from_be_bytes(to_bytes(id))
-}
-
 impl MemoryTables {
     pub(super) fn details(&self, id: JobId) -> Option<JobDetails> {
-        let entry = self.jobs.get(&number_of(id))?;
+        let entry = self.jobs.get(&id)?;
         Some(JobDetails { job: entry.job.clone(), attempts: entry.attempts.clone() })
     }
 
@@ -63,7 +58,7 @@ impl MemoryTables {
         ids.filter(|id| id.to_hex().starts_with(prefix.as_bytes())).take(2).collect()
     }
 
-    pub(super) fn query(&self, filter: &JobFilter, before: Option<u128>, limit: usize) -> JobPage {
+    pub(super) fn query(&self, filter: &JobFilter, before: Option<JobId>, limit: usize) -> JobPage {
         let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
         let entries = self.jobs.range((Bound::Unbounded, upper)).rev();
         let mut matching = entries.map(|(_, entry)| &entry.job).filter(|job| filter.matches(job));
@@ -111,18 +106,18 @@ impl MemoryTables {
                 self.queued.insert(place, job.id);
             }
             (State::Scheduled | State::Retrying, Some(due)) => {
-                self.due.insert((due, number_of(job.id)));
+                self.due.insert((due, job.id));
             }
             _ => {}
         }
     }
 
     fn remove_from_index(&mut self, id: JobId) {
-        let Some(Entry { job, number, .. }) = self.jobs.get(&number_of(id)) else { return };
+        let Some(Entry { job, number, .. }) = self.jobs.get(&id) else { return };
         let place = (job.handler.as_str().to_owned(), -i64::from(job.priority), job.lane().to_owned(), *number);
         self.queued.remove(&place);
         if let Some(due) = job.due {
-            self.due.remove(&(due, number_of(id)));
+            self.due.remove(&(due, id));
         }
     }
 
@@ -134,7 +129,7 @@ impl MemoryTables {
 
 impl Tables for MemoryTables {
     fn job(&mut self, id: JobId) -> Result<Option<JobRecord>> {
-        Ok(self.jobs.get(&number_of(id)).map(|entry| entry.job.clone()))
+        Ok(self.jobs.get(&id).map(|entry| entry.job.clone()))
     }
 
     fn insert_job(&mut self, job: &JobRecord, stdin: &Bytes, key: Option<&SubmitKey>) -> Result<()> {
@@ -142,7 +137,7 @@ impl Tables for MemoryTables {
         let (number, stdin) = (self.number, stdin.clone());
         self.index(job, number);
         let (attempts, output, met) = (Vec::new(), Vec::new(), Vec::new());
-        self.jobs.insert(number_of(job.id), Entry { job: job.clone(), attempts, output, stdin, number, met });
+        self.jobs.insert(job.id, Entry { job: job.clone(), attempts, output, stdin, number, met });
         if let Some(key) = key {
             self.keys.insert(key.text.clone(), (job.id, key.clone()));
         }
@@ -151,7 +146,7 @@ impl Tables for MemoryTables {
 
     fn update_job(&mut self, job: &JobRecord, _: State) -> Result<()> {
         self.remove_from_index(job.id);
-        let Some(entry) = self.jobs.get_mut(&number_of(job.id)) else { return Ok(()) };
+        let Some(entry) = self.jobs.get_mut(&job.id) else { return Ok(()) };
         let plan = std::mem::take(&mut entry.job.plan);
         entry.job = JobRecord { plan, ..job.clone() };
         let number = entry.number;
@@ -164,7 +159,7 @@ impl Tables for MemoryTables {
     }
 
     fn update_plan(&mut self, id: JobId, plan: &Plan) -> Result<()> {
-        if let Some(entry) = self.jobs.get_mut(&number_of(id)) {
+        if let Some(entry) = self.jobs.get_mut(&id) {
             entry.job.plan = plan.clone();
         }
         Ok(())
@@ -172,13 +167,13 @@ impl Tables for MemoryTables {
 
     fn remove_job(&mut self, job: &JobRecord) -> Result<()> {
         self.remove_from_index(job.id);
-        self.jobs.remove(&number_of(job.id));
+        self.jobs.remove(&job.id);
         self.dependants.remove(&job.id);
         Ok(())
     }
 
     fn stdin(&mut self, id: JobId) -> Result<Bytes> {
-        Ok(self.jobs.get(&number_of(id)).map(|entry| entry.stdin.clone()).unwrap_or_default())
+        Ok(self.jobs.get(&id).map(|entry| entry.stdin.clone()).unwrap_or_default())
     }
 
     fn next_handler(&mut self, after: Option<&str>) -> Result<Option<String>> {
@@ -207,7 +202,7 @@ impl Tables for MemoryTables {
 
     fn due(&mut self, now: Timestamp, limit: usize) -> Result<Vec<JobId>> {
         let due = self.due.iter().take_while(|(time, _)| *time <= now).take(limit);
-        Ok(due.map(|(_, id)| from_bytes(id.to_be_bytes())).collect())
+        Ok(due.map(|(_, id)| *id).collect())
     }
 
     fn overdue(&mut self, now: Timestamp, limit: usize) -> Result<Vec<JobId>> {
@@ -230,7 +225,7 @@ impl Tables for MemoryTables {
     }
 
     fn insert_attempt(&mut self, job: JobId, attempt: &AttemptRecord) -> Result<()> {
-        if let Some(entry) = self.jobs.get_mut(&number_of(job)) {
+        if let Some(entry) = self.jobs.get_mut(&job) {
             entry.attempts.push(attempt.clone());
             entry.output.push(AttemptOutput::default());
         }
@@ -238,7 +233,7 @@ impl Tables for MemoryTables {
     }
 
     fn finish_attempt(&mut self, lease: Lease, end: &End, usage: &UsageReport) -> Result<()> {
-        let entry = self.jobs.get_mut(&number_of(lease.job));
+        let entry = self.jobs.get_mut(&lease.job);
         let attempt = entry.and_then(|entry| entry.attempts.iter_mut().find(|attempt| attempt.number == lease.attempt));
         if let Some(attempt) = attempt {
             attempt.end = Some(end.clone());
@@ -260,7 +255,7 @@ impl Tables for MemoryTables {
         for dependency in &dependant.after.jobs {
             self.dependants.entry(dependency.job).or_default().push(dependant.id);
         }
-        if let Some(entry) = self.jobs.get_mut(&number_of(dependant.id)) {
+        if let Some(entry) = self.jobs.get_mut(&dependant.id) {
             entry.met = met.to_vec();
         }
         Ok(())
@@ -271,7 +266,7 @@ impl Tables for MemoryTables {
         // A job may name another one twice.
         dependants.dedup();
         for id in &dependants {
-            let Some(entry) = self.jobs.get_mut(&number_of(*id)) else { continue };
+            let Some(entry) = self.jobs.get_mut(id) else { continue };
             for (edge, met) in entry.job.after.jobs.iter().zip(&mut entry.met) {
                 if edge.job == dependency {
                     *met = Some(edge.on.is_met_by(outcome));
@@ -282,7 +277,7 @@ impl Tables for MemoryTables {
     }
 
     fn edges(&mut self, dependant: JobId) -> Result<Vec<Option<bool>>> {
-        Ok(self.jobs.get(&number_of(dependant)).map(|entry| entry.met.clone()).unwrap_or_default())
+        Ok(self.jobs.get(&dependant).map(|entry| entry.met.clone()).unwrap_or_default())
     }
 
     fn schedule(&mut self, name: &str) -> Result<Option<ScheduleRecord>> {

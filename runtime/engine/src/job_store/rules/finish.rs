@@ -54,7 +54,7 @@ pub fn record_finished(
 
 /// Returns the job of `lease` if its attempt is running.
 pub(super) fn running(tables: &mut impl Tables, lease: Lease) -> Result<JobRecord, AttemptError> {
-    let is_current = |job: &JobRecord| job.state == State::Running && job.attempt == lease.attempt;
+    let is_current = |job: &JobRecord| job.runs_attempt(lease.attempt);
     let stale = AttemptError::Stale { job: lease.job, attempt: lease.attempt };
     tables.job(lease.job).map_err(|error: JobStoreError| AttemptError::Store(error))?.filter(is_current).ok_or(stale)
 }
