@@ -3,7 +3,7 @@
 pub(crate) mod persistence;
 mod upload;
 
-use capstan_tests::{Daemon, Reply, Setup, eventually, foreach_guest, guests};
+use capstan_tests::{Client, Daemon, Reply, Setup, eventually, foreach_guest, guests};
 use serde_json::json;
 
 use crate::{CAPSTAN, oracle, serving};
@@ -184,6 +184,13 @@ fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
 pub(crate) async fn push_multipart(daemon: &Daemon, parts: &[(&str, &[u8])]) -> Reply {
     let call = daemon.client().put("/v1/handlers/guest", multipart(parts));
     call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
+}
+
+pub(crate) async fn push_with_manifest(client: &Client, handler: &str, module: &[u8], manifest: &str) {
+    let body = multipart(&[("module", module), ("manifest", manifest.as_bytes())]);
+    let call = client.put(&format!("/v1/handlers/{handler}"), body);
+    let reply = call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await;
+    assert!([200, 201].contains(&reply.status), "{reply:?}");
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@ mod attach;
 mod cancellation;
 mod completion_order;
 mod concurrency;
+mod durable;
 mod events;
 mod history;
 mod logs;
+mod queue;
 
 use std::fs;
 

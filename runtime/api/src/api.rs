@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use capstan_engine::engine::Engine;
 use capstan_engine::handler_store::HandlerStore;
+use capstan_engine::queue::Queue;
 use capstan_listen::listenbuffer::Gate;
 use capstan_listen::listener::Backlog;
 
@@ -36,6 +37,11 @@ impl Api {
     /// Sets the store that handlers are pushed to. Call this once, before the gate opens.
     pub fn set_handler_store(&self, store: Arc<dyn HandlerStore>) {
         self.state.set_handler_store(store);
+    }
+
+    /// Sets the queue of durable jobs, and the key of the cursors in its lists. Call this once, before the gate opens.
+    pub fn set_queue(&self, queue: Queue, cursor_key: &[u8; 32]) {
+        self.state.set_queue(queue, cursor_key);
     }
 
     pub(crate) fn set_backlogs(&self, backlogs: Vec<Backlog>) {

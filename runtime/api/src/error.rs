@@ -86,6 +86,21 @@ impl Error {
         Self { job: Some(job.into()), ..Self::new(StatusCode::NOT_FOUND, "no_logs", message) }
     }
 
+    pub(crate) fn unknown_attempt(job: JobId, attempt: u32) -> Self {
+        let message = format!("job {job} has no attempt {attempt}");
+        Self { job: Some(job.into()), ..Self::new(StatusCode::NOT_FOUND, "unknown_attempt", message) }
+    }
+
+    pub(crate) fn not_durable(job: JobId) -> Self {
+        let message = format!("job {job} is not durable: the daemon does not keep what it would need to run again");
+        Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "not_durable", message) }
+    }
+
+    pub(crate) fn not_running(job: JobId) -> Self {
+        let message = format!("job {job} is not running now");
+        Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "not_running", message) }
+    }
+
     pub(crate) fn job_ended(job: JobId) -> Self {
         let message = format!("job {job} has already ended");
         Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_ended", message) }
@@ -196,7 +211,8 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
-    fn json(&self) -> serde_json::Value {
+    /// Returns the body of the response.
+    pub(crate) fn json(&self) -> serde_json::Value {
         let mut json = json!({"error": {"code": self.code, "message": self.message}});
         if let Some(job) = &self.job {
             json["error"]["job"] = json!(job);

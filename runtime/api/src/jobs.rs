@@ -1,34 +1,45 @@
 //! Jobs: submit, list, inspect, wait, cancel, write stdin, attach, remove.
 //!
-//! A submitted job runs on its own, whether or not a client waits for it. Its output is stored, see [`logs`](mod@logs).
+//! A submitted job runs on its own, whether or not a client waits for it, and whether or not the daemon is restarted. Its output is stored,
+//! see [`logs`](mod@logs).
 
 mod attach;
+mod batch;
+pub(super) mod bulk;
 pub(super) mod cursors;
-mod list;
+pub(super) mod list;
 mod log_encoder;
+mod log_reader;
 mod logs;
 pub(super) mod lookup;
+mod new_job;
+mod plan_edit;
 mod request;
 mod view;
+mod wait;
+mod when;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use capstan_core::caller::Caller;
 use capstan_core::outcome::CancelledBy;
-use capstan_core::stream::Source;
 use capstan_engine::job::{CommandLine, DuplicateKey, JobId, JobOptions, JobState, StartError};
-use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
 pub(super) use self::attach::{attach, attach_messages};
+pub(super) use self::batch::submit_batch;
+pub(super) use self::bulk::cancel_many;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;
-use self::lookup::{find, find_unfinished, unfinished_job};
+use self::lookup::{FoundJob, find, find_by_id, unfinished_job};
+use self::new_job::{new_jobs, reject_queue_options};
+use self::plan_edit::PlanEdit;
 use self::request::{JobRequest, StdinSource};
-use self::view::JobView;
+pub(super) use self::wait::wait;
 use super::body::{self, Body};
-use super::disconnect::Client;
 use super::error::Error;
 use super::headers;
 use super::query::Parameters;
@@ -37,29 +48,48 @@ use super::run::reject_service;
 use super::state::ApiState;
 use super::stdin;
 
-/// `POST /jobs`: submits a job.
+/// `POST /jobs`: submits a job, or an array of jobs. They are on the disk once the response is sent.
 pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
     let caller = request.peer.caller().clone();
     let requested = JobRequest::read(&state, request).await?;
+    if requested.stdin == StdinSource::Later {
+        return submit_in_memory(&state, requested, caller);
+    }
+    if state.engine.is_shutting_down() {
+        return Err(Error::draining());
+    }
+    let queue = state.queue()?;
+    let jobs = new_jobs(&state, queue, requested, &caller)?;
+    let count = jobs.len();
+    let results = queue.submit(jobs).await?;
+    let mut submitted = results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter();
+    let first = submitted.next().expect("each job has a result");
+    let status = if first.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut json = json!({"id": first.job, "durable": true, "state": first.state.token()});
+    if count > 1 {
+        json["count"] = json!(count);
+    }
+    Ok(submission(status, first.job, &json))
+}
+
+/// Submits a job whose stdin comes later. It ends with the daemon, because its stdin cannot be given to a second run.
+fn submit_in_memory(state: &ApiState, requested: JobRequest, caller: Caller) -> Result<Response<Body>, Error> {
+    reject_queue_options(&requested.queue)?;
     // Checked first: a repeated request returns the job of the first one even where another job could not start.
     if let Some(key) = &requested.key
         && let Err(duplicate) = state.engine.history().check_key(key)
     {
-        return earlier_submission(&state, duplicate.into());
+        return earlier_submission(state, duplicate.into());
     }
     let JobRequest { policy, key, concurrency_key, .. } = requested;
     let options = JobOptions { policy, caller: Some(caller), key, concurrency_key, ..JobOptions::default() };
     let CommandLine { handler, args, env } = requested.line;
-    let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged();
-    let job = match requested.stdin {
-        StdinSource::Inline(bytes) => job.stdin(Source::from_bytes(state.slots.hold_stdin(bytes)?)).build()?,
-        StdinSource::Later => job.stdin_later().build()?,
-    };
+    let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged().stdin_later().build()?;
     reject_service(&job)?;
     match job.start() {
-        Ok(()) => Ok(submission(StatusCode::ACCEPTED, job.id(), &job.state())),
-        Err(error) => earlier_submission(&state, error),
+        Ok(()) => Ok(submission_in_memory(StatusCode::ACCEPTED, job.id(), &job.state())),
+        Err(error) => earlier_submission(state, error),
     }
 }
 
@@ -68,13 +98,17 @@ fn earlier_submission(state: &ApiState, error: StartError) -> Result<Response<Bo
     if let StartError::DuplicateKey(DuplicateKey { job, is_same_request: true }) = error
         && let Some(record) = state.engine.history().find(job)
     {
-        return Ok(submission(StatusCode::OK, job, &record.state()));
+        return Ok(submission_in_memory(StatusCode::OK, job, &record.state()));
     }
     Err(error.into())
 }
 
-fn submission(status: StatusCode, job: JobId, job_state: &JobState) -> Response<Body> {
-    let mut response = body::json(status, &json!({"id": job, "durable": false, "state": job_state.token()}));
+fn submission_in_memory(status: StatusCode, job: JobId, job_state: &JobState) -> Response<Body> {
+    submission(status, job, &json!({"id": job, "durable": false, "state": job_state.token()}))
+}
+
+fn submission(status: StatusCode, job: JobId, json: &serde_json::Value) -> Response<Body> {
+    let mut response = body::json(status, json);
     let location = HeaderValue::from_str(&format!("/v1/jobs/{job}")).expect("an id is hexadecimal");
     response.headers_mut().insert(LOCATION, location);
     headers::set_job(&mut response, job);
@@ -84,87 +118,94 @@ fn submission(status: StatusCode, job: JobId, job_state: &JobState) -> Response<
 /// `GET /jobs/{id}`: returns a job.
 pub(super) async fn inspect(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    let record = find(&state, &request)?;
-    Ok(body::json(StatusCode::OK, &JobView::new(&record)))
+    let mut found = find(&state, &request).await?;
+    found.explain_wait(&state).await?;
+    Ok(body::json(StatusCode::OK, &found.view()))
 }
 
 /// `DELETE /jobs/{id}`: removes a job that has ended from the history.
 pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    state.engine.history().remove(lookup::job_id(&state, &request)?)?;
+    match find(&state, &request).await? {
+        FoundJob::InMemory(record) => state.engine.history().remove(record.spec.id)?,
+        FoundJob::Durable(job) => state.queue()?.store().remove(job.details.job.id).await?,
+    }
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 
-/// `POST /jobs/{id}/wait`: returns the job once it has ended, or as it is after the timeout.
-///
-/// Returns the job even if it is removed from the history in the meantime.
-pub(super) async fn wait(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    let parameters = Parameters::parse(&request, &["timeout"], &[])?;
-    let timeout = parameters.duration("timeout")?;
-    let record = find(&state, &request)?;
-    let Some(job) = unfinished_job(&record).cloned() else {
-        return Ok(body::json(StatusCode::OK, &JobView::new(&record)));
+/// `POST /jobs/{id}/retry`: queues a durable job that has ended, as if no run counted. The body may replace what its runs get.
+pub(super) async fn retry(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
+    Parameters::parse(&request, &[], &[])?;
+    let (id, plan) = match find(&state, &request).await? {
+        FoundJob::InMemory(record) => return Err(Error::not_durable(record.spec.id)),
+        FoundJob::Durable(job) => (job.details.job.id, job.details.job.plan),
     };
-    // The head of the response is sent at once, so that a client that disconnects is noticed. The job follows.
-    let (frames, body) = Client::new(&request).channel_response();
-    state.tasks.spawn("api", "waiter for a job's end", async move {
-        let timed_out = async {
-            match timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = job.wait() => {}
-            () = timed_out => {}
-            () = frames.closed() => return,
-        }
-        let view = body::json_line(&JobView::new(&record));
-        // It fails only where the client has disconnected.
-        let _ = frames.send(Ok(Frame::data(view))).await;
-    });
-    Ok(body::response(StatusCode::OK, "application/json", body))
+    let edited = PlanEdit::read(&state, request).await?.apply(plan)?;
+    state.queue()?.requeue(id, edited).await?;
+    Ok(submission(StatusCode::ACCEPTED, id, &json!({"id": id, "durable": true, "state": "queued"})))
 }
 
 /// `POST /jobs/{id}/cancel`: cancels a job, after a grace period if one is requested. Does not wait for its end.
 pub(super) async fn cancel(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     let grace = Parameters::parse(&request, &["grace"], &[])?.duration("grace")?.unwrap_or_default();
-    let (record, job) = find_unfinished(&state, &request)?;
-    if grace.is_zero() {
-        job.cancel(CancelledBy::Client);
-    } else {
-        let permit = state.slots.grace_period()?;
-        // Held by the job too, because the task learns of its end later than other waiters.
-        job.hold_until_end(permit.clone());
-        state.tasks.spawn("api", "cancellation after a grace period", async move {
-            let _permit = permit;
-            // The job may end on its own within the grace period.
-            let _ = tokio::time::timeout(grace, job.wait()).await;
-            job.cancel(CancelledBy::Client);
-        });
-    }
-    Ok(body::json(StatusCode::ACCEPTED, &JobView::new(&record)))
+    stop(state, request, grace).await
 }
 
 /// `POST /jobs/{id}/kill`: cancels a job now. Does not wait for its end.
 pub(super) async fn kill(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    let (record, job) = find_unfinished(&state, &request)?;
-    job.cancel(CancelledBy::Client);
-    Ok(body::json(StatusCode::ACCEPTED, &JobView::new(&record)))
+    stop(state, request, Duration::ZERO).await
+}
+
+/// Cancels the job in the path. Its run, if it is in progress, may end on its own within `grace`.
+async fn stop(state: Arc<ApiState>, request: Request, grace: Duration) -> Result<Response<Body>, Error> {
+    let found = find(&state, &request).await?;
+    if found.has_ended() {
+        return Err(Error::job_ended(found.id()));
+    }
+    let (id, is_durable) = (found.id(), matches!(found, FoundJob::Durable(_)));
+    match found.run().cloned() {
+        Some(run) if !grace.is_zero() => {
+            let permit = state.slots.grace_period()?;
+            // Held by the job too, because the task learns of its end later than other waiters.
+            run.hold_until_end(permit.clone());
+            let owner = state.clone();
+            state.tasks.spawn("api", "cancellation after a grace period", async move {
+                let _permit = permit;
+                // The job may end on its own within the grace period.
+                let _ = tokio::time::timeout(grace, run.wait()).await;
+                if is_durable && let Ok(queue) = owner.queue() {
+                    // The job may have ended, and then there is nothing to cancel.
+                    let _ = queue.cancel(id, CancelledBy::Client).await;
+                } else {
+                    run.cancel(CancelledBy::Client);
+                }
+            });
+        }
+        Some(run) if !is_durable => run.cancel(CancelledBy::Client),
+        _ => _ = state.queue()?.cancel(id, CancelledBy::Client).await?,
+    }
+    let now = find_by_id(&state, id).await?;
+    Ok(body::json(StatusCode::ACCEPTED, &now.view()))
 }
 
 /// `PUT /jobs/{id}/stdin`: writes the body to the stdin of a job that was submitted with `stdin_later`, and closes it.
 pub(super) async fn stdin(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    let (_, job) = find_unfinished(&state, &request)?;
-    let sink = job.take_stdin().ok_or_else(|| {
+    let not_open = |id: JobId| {
         let message = format!(
-            "the stdin of job {id} is not open: it was submitted without stdin_later, or its stdin has a writer already",
-            id = job.id()
+            "the stdin of job {id} is not open: it was submitted without stdin_later, or its stdin has a writer already"
         );
-        Error::conflict(job.id(), message)
-    })?;
+        Error::conflict(id, message)
+    };
+    let job = match find(&state, &request).await? {
+        found if found.has_ended() => return Err(Error::job_ended(found.id())),
+        FoundJob::Durable(durable) => return Err(not_open(durable.details.job.id)),
+        FoundJob::InMemory(record) => {
+            unfinished_job(&record).cloned().ok_or_else(|| Error::job_ended(record.spec.id))?
+        }
+    };
+    let sink = job.take_stdin().ok_or_else(|| not_open(job.id()))?;
     let target = job.clone();
     // A task of its own, so that a disconnected client does not stop the copy: the guest must not take a part for the whole input.
     let copying = state.tasks.spawn("api", "stdin of a job", async move {

@@ -37,6 +37,7 @@ mod error;
 mod headers;
 mod idempotency_key;
 mod query;
+mod queues;
 mod request;
 mod request_body;
 mod request_counts;
@@ -48,6 +49,7 @@ mod upload;
 mod websocket;
 
 // API functions.
+mod dead_letters;
 mod debug;
 mod events;
 mod handlers;

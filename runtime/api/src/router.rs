@@ -14,7 +14,7 @@ use super::error::Error;
 use super::request::Request;
 use super::request_counts::RequestCounts;
 use super::state::ApiState;
-use super::{debug, events, handlers, jobs, metrics, policy, run, system};
+use super::{dead_letters, debug, events, handlers, jobs, metrics, policy, queues, run, system};
 
 /// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
@@ -49,8 +49,11 @@ static ROUTES: &[Route] = &[
     route(Method::POST, "/policy/check", |state, request| Box::pin(policy::check(state, request))),
     route(Method::POST, "/jobs", |state, request| Box::pin(jobs::submit(state, request))),
     route(Method::GET, "/jobs", |state, request| Box::pin(jobs::list(state, request))),
+    route(Method::POST, "/jobs/batch", |state, request| Box::pin(jobs::submit_batch(state, request))),
+    route(Method::POST, "/jobs/cancel", |state, request| Box::pin(jobs::cancel_many(state, request))),
     route(Method::GET, "/jobs/{id}", |state, request| Box::pin(jobs::inspect(state, request))),
     route(Method::DELETE, "/jobs/{id}", |state, request| Box::pin(jobs::remove(state, request))),
+    route(Method::POST, "/jobs/{id}/retry", |state, request| Box::pin(jobs::retry(state, request))),
     route(Method::GET, "/jobs/{id}/logs", |state, request| Box::pin(jobs::logs(state, request))),
     route(Method::POST, "/jobs/{id}/wait", |state, request| Box::pin(jobs::wait(state, request))),
     route(Method::POST, "/jobs/{id}/cancel", |state, request| Box::pin(jobs::cancel(state, request))),
@@ -58,6 +61,13 @@ static ROUTES: &[Route] = &[
     route(Method::PUT, "/jobs/{id}/stdin", |state, request| Box::pin(jobs::stdin(state, request))),
     route(Method::GET, "/jobs/{id}/attach", |state, request| Box::pin(jobs::attach_messages(state, request))),
     route(Method::POST, "/jobs/{id}/attach", |state, request| Box::pin(jobs::attach(state, request))),
+    route(Method::GET, "/dead-letters", |state, request| Box::pin(dead_letters::list(state, request))),
+    route(Method::DELETE, "/dead-letters", |state, request| Box::pin(dead_letters::purge(state, request))),
+    route(Method::POST, "/dead-letters/requeue", |state, request| Box::pin(dead_letters::requeue(state, request))),
+    route(Method::GET, "/queues", |state, request| Box::pin(queues::list(state, request))),
+    route(Method::GET, "/queues/{handler}", |state, request| Box::pin(queues::inspect(state, request))),
+    route(Method::POST, "/queues/{handler}/pause", |state, request| Box::pin(queues::pause(state, request))),
+    route(Method::POST, "/queues/{handler}/resume", |state, request| Box::pin(queues::resume(state, request))),
     route(Method::GET, "/events", |state, request| Box::pin(events::events(state, request))),
 ];
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use capstan_engine::engine::Engine;
 use capstan_engine::handler_store::HandlerStore;
+use capstan_engine::queue::Queue;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, StartupPolicy};
 
@@ -24,11 +25,12 @@ pub(crate) struct ApiState {
     /// `None` unless the daemon is in debug mode.
     pub(crate) debug: Option<DebugMode>,
     pub(crate) slots: Slots,
-    pub(crate) cursors: Cursors,
     /// Tasks that run beside connections: copies of the streams of runs, streams of HTTP/2.
     pub(crate) tasks: Tasks,
     /// Set before the gate opens.
     handler_store: OnceLock<Arc<dyn HandlerStore>>,
+    /// Set before the gate opens.
+    queue: OnceLock<(Queue, Cursors)>,
 }
 
 /// What the operator configures of the API.
@@ -57,10 +59,10 @@ impl ApiState {
             gate,
             debug: settings.debug.map(DebugMode::new),
             slots: Slots::new(),
-            cursors: Cursors::new(),
             tasks: settings.tasks.clone(),
             settings,
             handler_store: OnceLock::new(),
+            queue: OnceLock::new(),
         }
     }
 
@@ -75,6 +77,33 @@ impl ApiState {
     /// Sets the store that handlers are pushed to. Later calls have no effect.
     pub(crate) fn set_handler_store(&self, store: Arc<dyn HandlerStore>) {
         let _ = self.handler_store.set(store);
+    }
+
+    /// Sets the queue of durable jobs, and the key of the cursors in its lists. Later calls have no effect.
+    pub(crate) fn set_queue(&self, queue: Queue, cursor_key: &[u8; 32]) {
+        let _ = self.queue.set((queue, Cursors::new(cursor_key)));
+    }
+
+    /// Returns the queue of durable jobs.
+    ///
+    /// # Errors
+    /// [`Error`], 503 `starting`, until the queue is set.
+    pub(crate) fn queue(&self) -> Result<&Queue, Error> {
+        self.queue
+            .get()
+            .map(|(queue, _)| queue)
+            .ok_or_else(|| Error::starting("the job store is not open yet; try again"))
+    }
+
+    /// Returns what encodes cursors.
+    ///
+    /// # Errors
+    /// [`Error`], 503 `starting`, until the queue is set.
+    pub(crate) fn cursors(&self) -> Result<&Cursors, Error> {
+        self.queue
+            .get()
+            .map(|(_, cursors)| cursors)
+            .ok_or_else(|| Error::starting("the job store is not open yet; try again"))
     }
 
     /// Returns the store that handlers are pushed to.

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use capstan_engine::engine::{ShutdownReport, Unfinished};
 use capstan_engine::events::EventKind;
+use capstan_engine::job_store::JobStoreError;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listener::InheritedSockets;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,6 +70,8 @@ enum Failure {
     Signals(std::io::Error),
     #[error(transparent)]
     Boot(#[from] BootError),
+    #[error("{0}; start the daemon again")]
+    JobStore(JobStoreError),
     #[error("the daemon did not stop cleanly: {}", list(.0))]
     Unfinished(Vec<Unfinished>),
 }
@@ -172,16 +175,27 @@ async fn run_until_signal(
             Ok(())
         }
     };
+    let mut store_failure = None;
     if let Err(error) = &booted {
         notifier.stopping(&format!("the start failed: {error}"));
         boot.fail(&error.to_string());
     } else if boot.is_ready() {
-        let signal = tokio::select! {
-            signal = signals.next() => signal,
-            () = boot.clean_up() => signals.next().await,
+        let clean_up = async {
+            boot.clean_up().await;
+            std::future::pending::<()>().await;
         };
-        notifier.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
-        tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
+        tokio::select! {
+            signal = signals.next() => {
+                notifier.stopping(&format!("{signal}: no new work is taken, and what runs may finish"));
+                tracing::info!(%signal, ?grace, "stopping: no new work is taken, and what runs may finish");
+            }
+            error = boot.job_store_failed() => {
+                notifier.stopping(&error.to_string());
+                tracing::error!("stopping, so that a restart opens the job store again: {error}");
+                store_failure = Some(error);
+            }
+            () = clean_up => {}
+        }
         boot.engine().events().publish(EventKind::DaemonStop);
     }
     let grace = if boot.is_ready() { grace } else { Duration::ZERO };
@@ -193,7 +207,10 @@ async fn run_until_signal(
         }
     };
     booted?;
-    end_of(report)
+    match store_failure {
+        Some(error) => Err(Failure::JobStore(error)),
+        None => end_of(report),
+    }
 }
 
 /// Logs everything that did not end. The stop is not clean then.
@@ -214,7 +231,7 @@ impl Failure {
         match self {
             Self::Settings(_) => WRONG_USAGE,
             Self::Boot(error) => error.exit_code(),
-            Self::Confinement(_) | Self::Threads(_) | Self::Signals(_) | Self::Unfinished(_) => 1,
+            Self::Confinement(_) | Self::Threads(_) | Self::Signals(_) | Self::JobStore(_) | Self::Unfinished(_) => 1,
         }
     }
 }

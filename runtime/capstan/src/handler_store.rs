@@ -13,6 +13,8 @@ use capstan_core::env::Env;
 use capstan_core::manifest::Manifest;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
+use capstan_core::rate::Rate;
+use capstan_core::retry::RetryPolicy;
 use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, HandlerName};
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
@@ -201,6 +203,14 @@ impl Handler for Program {
 
     fn env(&self) -> Env {
         self.record.manifest.env.clone()
+    }
+
+    fn retry(&self) -> Option<&RetryPolicy> {
+        self.record.manifest.retry.as_ref()
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        self.record.manifest.rate
     }
 
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {

@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The peer of a connection. A peer cannot claim another identity: the kernel reports it, or a certificate proves it.
 ///
 /// In JSON, an object whose `kind` is `process`, `certificate` or `anyone`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Caller {
     /// A process of this machine that connected to a unix socket, with its credentials at that time.
@@ -20,7 +20,9 @@ pub enum Caller {
         pid: Option<i32>,
     },
     /// A client that presented a verified certificate.
-    Certificate(#[serde(serialize_with = "serialize_identity")] Arc<Identity>),
+    Certificate(
+        #[serde(serialize_with = "serialize_identity", deserialize_with = "deserialize_identity")] Arc<Identity>,
+    ),
     /// Any other client over TCP.
     #[serde(rename = "anyone")]
     Unauthenticated {
@@ -30,7 +32,7 @@ pub enum Caller {
 }
 
 /// The subject of a client certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The URIs of the subject alternative names, then the DNS names. May be empty.
     pub names: Vec<String>,
@@ -42,6 +44,10 @@ pub struct Identity {
 
 fn serialize_identity<S: Serializer>(identity: &Arc<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
     identity.serialize(serializer)
+}
+
+fn deserialize_identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Identity>, D::Error> {
+    Identity::deserialize(deserializer).map(Arc::new)
 }
 
 impl fmt::Display for Caller {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
 use crate::policy::{self, PolicyRequest};
+use crate::rate::Rate;
+use crate::retry::RetryPolicy;
 
 /// The manifest of a handler. All keys are optional. An unknown key is an error that names it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +27,12 @@ pub struct Manifest {
     // Manifests of earlier versions call it `limits`.
     #[serde(alias = "limits")]
     pub policy: PolicyRequest,
+    /// Which runs of its durable jobs are repeated. A request may set another policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// How many of its durable jobs may start within a time, such as `"10/s"`. Further jobs wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
@@ -50,6 +58,9 @@ impl Manifest {
                 "argv0 contains NUL, which the program name of a guest cannot contain".to_owned(),
             ));
         }
+        if let Some(error) = manifest.retry.as_ref().and_then(|retry| retry.check().err()) {
+            return Err(ManifestError(error.to_string()));
+        }
         Ok(manifest)
     }
 }
@@ -66,11 +77,13 @@ mod tests {
 
     #[test]
     fn parse_manifest_reads_every_section() {
-        let text = "name = \"wc\"\nusage = \"wc [--top N]\"\n[policy]\ntimeout = \"10s\"\n[env]\nTOP = \"3\"\n";
+        let text = "name = \"wc\"\nusage = \"wc [--top N]\"\n[policy]\ntimeout = \"10s\"\n[env]\nTOP = \"3\"\n\
+                    [retry]\nattempts = 5\nbase = \"2s\"\n";
         let manifest = Manifest::parse(text).unwrap();
         assert_eq!(manifest.name.as_deref(), Some("wc"));
         assert_eq!(manifest.policy.timeout, Some(std::time::Duration::from_secs(10)));
         assert_eq!(manifest.env.get("TOP"), Some("3"));
+        assert_eq!(manifest.retry.map(|retry| retry.attempts), Some(5));
     }
 
     #[test]
@@ -82,6 +95,12 @@ mod tests {
             "[policy]\nmemroy = 1",
             "policy = 3",
             "[env]\nTOP = 3",
+            "retry = 3",
+            "rate = \"0/s\"",
+            "rate = 5",
+            "[retry]\nattempts = 0",
+            "[retry]\njitter = 2.0",
+            "[retry]\non = [\"exploded\"]",
             "= =",
         ] {
             assert!(Manifest::parse(text).is_err(), "{text}");

@@ -32,20 +32,24 @@ mod shutdown;
 mod shutdown_hooks;
 mod start;
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use capstan_core::policy::Ceiling;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::Admission;
+pub(crate) use self::admission::ReservedSlot;
 use self::in_flight::InFlight;
 pub use self::job_builder::{JobBuildError, JobBuilder};
 use self::shutdown_hooks::ShutdownState;
 pub use self::shutdown_hooks::{ShutdownReport, ShutdownStarted, Unfinished};
 use crate::events::{self, Events};
+use crate::handler::HandlerName;
 use crate::history::{HistoryLimits, HistoryStore, MemoryHistory};
 use crate::job::Job;
 use crate::metrics::RunMetrics;
@@ -200,6 +204,36 @@ impl Engine {
     pub async fn wait_until_drained(&self) {
         self.0.stopping.cancelled().await;
         self.wait_until_idle().await;
+    }
+
+    /// Returns what is cancelled once new jobs are rejected.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Waits for a slot, and takes others that are free: at most `limit` in all. Cancel-safe.
+    pub(crate) async fn reserve_slots(&self, limit: usize) -> Vec<ReservedSlot> {
+        self.0.admission.reserve(limit).await
+    }
+
+    /// Returns how many durable jobs of `handler`, or of it and `key`, may be claimed if so many may run.
+    pub(crate) fn concurrency_room(&self, handler: &HandlerName, key: Option<&str>, limit: NonZeroUsize) -> usize {
+        self.0.admission.concurrency().room(handler, key, limit)
+    }
+
+    /// Waits until a concurrency limit may allow another job. One caller waits at a time. Cancel-safe.
+    pub(crate) async fn concurrency_released(&self) {
+        self.0.admission.concurrency().released().await;
+    }
+
+    /// Spawns a task of the engine on the caller's runtime.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(task);
+    }
+
+    /// Spawns a task of the engine on `runtime`.
+    pub(crate) fn spawn_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn_on(task, runtime);
     }
 
     /// Runs `change` to its end even if the caller drops this future. Shutdown waits for it.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use capstan_core::env::Env;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
+use capstan_core::rate::Rate;
+use capstan_core::retry::RetryPolicy;
 
 pub use self::call::Call;
 pub use self::info::{HandlerInfo, Kind, Role};
@@ -46,6 +48,16 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// Returns the variables that its manifest sets. A caller may override them.
     fn env(&self) -> Env {
         Env::new()
+    }
+
+    /// Returns the retry policy that its manifest sets for durable jobs. A request may set another.
+    fn retry(&self) -> Option<&RetryPolicy> {
+        None
+    }
+
+    /// Returns how many of its durable jobs may start within a time, if its manifest limits them.
+    fn rate(&self) -> Option<Rate> {
+        None
     }
 
     /// Starts one run.

@@ -13,6 +13,7 @@
 //!
 //! A job does not know the engine. [`StartJob`] is the only call that it makes to it.
 
+mod attempt_recorder;
 mod command_line;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
@@ -37,6 +38,7 @@ use capstan_core::usage::{Sampler, Usage, UsageReport};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub(crate) use self::attempt_recorder::{Attempt, AttemptRecorder};
 pub use self::command_line::{CommandLine, CommandLineError};
 pub(crate) use self::id::JobMap;
 pub use self::id::{JobId, JobIdError};
@@ -74,6 +76,8 @@ pub(crate) struct JobParts {
     pub(crate) tree: JobTree,
     pub(crate) redaction: Redaction,
     pub(crate) inputs: RunInputs,
+    /// Records the run of a durable job.
+    pub(crate) recorder: Option<Arc<dyn AttemptRecorder>>,
 }
 
 struct Inner {
@@ -90,6 +94,7 @@ struct Inner {
     tree: JobTree,
     /// Removes secrets from what others read.
     redaction: Redaction,
+    recorder: Option<Arc<dyn AttemptRecorder>>,
     phase: Mutex<Phase>,
     /// Notified when the phase is [`Phase::Done`].
     ended: Notify,
@@ -111,7 +116,7 @@ enum Phase {
 impl Job {
     /// Returns a job in state [`JobState::Created`].
     pub(crate) fn new(parts: JobParts) -> Self {
-        let JobParts { spec, starter, handler, log, stdin, tree, redaction, inputs } = parts;
+        let JobParts { spec, starter, handler, log, stdin, tree, redaction, inputs, recorder } = parts;
         Self(Arc::new(Inner {
             spec: Arc::new(spec),
             starter,
@@ -123,6 +128,7 @@ impl Job {
             stop: tree.parent().map_or_else(Stop::default, |parent| parent.stop().child()),
             tree,
             redaction,
+            recorder,
             phase: Mutex::new(Phase::Created),
             ended: Notify::new(),
             inputs: Mutex::new(Some(inputs)),
@@ -263,6 +269,11 @@ impl Job {
 
     pub(crate) fn tree(&self) -> &JobTree {
         &self.0.tree
+    }
+
+    /// Returns what records the run, if the job is durable.
+    pub(crate) fn recorder(&self) -> Option<&Arc<dyn AttemptRecorder>> {
+        self.0.recorder.as_ref()
     }
 
     /// Moves the job from `Created` to `Queued` if `admit` succeeds, and returns the call for its handler.

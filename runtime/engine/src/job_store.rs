@@ -33,7 +33,7 @@ mod tables;
 mod transitions;
 mod watch;
 
-pub use self::claim::{ClaimRequest, Claimed, Exclusions, Finish, FinishedRun, Lease, Now, Then};
+pub use self::claim::{Capacity, ClaimRequest, Claimed, Exclusions, Finish, FinishedRun, Lease, Now, Then};
 pub use self::dependency::{After, AfterMode, Dependency, Readiness, Requirement, refused_by};
 pub use self::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
 pub use self::id::{JobIds, lowest_at};
@@ -46,4 +46,4 @@ pub use self::record::{ArrayIndex, AttemptRecord, End, JobRecord, NewJob, Plan, 
 pub use self::schedule::{Firing, ScheduleRecord};
 pub use self::store::JobStore;
 pub use self::tables::Tables;
-pub use self::watch::{Change, Changes, JobWatch, Watchers};
+pub use self::watch::{Change, ChangedState, Changes, JobWatch, Listener, Watchers};

@@ -24,16 +24,17 @@
 //! | jobs | [`job`]: the state machine and the streams of a [`Job`](job::Job), bound to a resolved handler |
 //! | what keeps jobs | [`history`], `engine/admission`, `engine/concurrency`, `engine/in_flight` |
 //! | the engine | [`engine`]: build, start and shut down |
-//! | interfaces to others | [`handler_store`]: how the API pushes programs; [`retry`] and [`job_store`]: how jobs survive the daemon |
+//! | interfaces to others | [`handler_store`]: how the API pushes programs; [`job_store`]: how jobs survive the daemon |
+//! | durable jobs | [`queue`]: runs what the store keeps |
 //!
 //! Two traits point downwards where data points upwards, so that no file knows a higher layer:
 //! - A job must start itself, but does not know the engine. It holds a `StartJob`, which the engine implements.
 //! - A [`Call`](handler::Call) holds its job as the parent of others, but is a layer below jobs. It holds a `TreeNode`, which the job
 //!   implements.
 //!
-//! [`HistoryStore`](history::HistoryStore) records jobs in memory. A durable store belongs beside it, above the descriptions:
-//! [`JobSpec`](job::JobSpec), [`JobEnd`](job::JobEnd), [`JobId`](job::JobId) and [`IdempotencyKey`](job::IdempotencyKey) hold no job, handler
-//! or engine.
+//! [`HistoryStore`](history::HistoryStore) records jobs that do not survive the daemon, in memory. A [`JobStore`](job_store::JobStore) keeps
+//! those that do. Both are above the descriptions: [`JobSpec`](job::JobSpec), [`JobEnd`](job::JobEnd), [`JobId`](job::JobId) and
+//! [`IdempotencyKey`](job::IdempotencyKey) hold no job, handler or engine.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
@@ -48,6 +49,6 @@ pub mod job_store;
 pub mod metrics;
 mod notified;
 pub mod output_log;
+pub mod queue;
 pub mod registry;
-pub mod retry;
 pub mod tasks;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cap_std::fs::Dir;
 use capstan_core::env::Env;
 use capstan_engine::handler::HandlerName;
-use capstan_engine::job_store::{ClaimRequest, Exclusions, JobIds, JobStore as _, NewJob, Now};
+use capstan_engine::job_store::{ClaimRequest, JobIds, JobStore as _, NewJob, Now};
 use capstan_store::jobs::{SqliteJobStore, SqliteOptions, Synchronous};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -181,8 +181,7 @@ async fn measure_queue(size: &Size) {
 async fn claim_cost(store: &SqliteJobStore, count: usize) -> (Duration, usize) {
     let mut times = Vec::new();
     for _ in 0..count {
-        let exclude = Exclusions::default();
-        let request = ClaimRequest { limit: 1, lease: Duration::from_secs(3600), worker: "bench".into(), exclude };
+        let request = ClaimRequest::new("bench", 1, Duration::from_secs(3600));
         let begin = Instant::now();
         assert_eq!(store.claim(Now::read(), request).await.unwrap().len(), 1);
         times.push(begin.elapsed());

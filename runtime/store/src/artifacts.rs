@@ -29,6 +29,15 @@ pub struct Artifacts {
     stored: Arc<Mutex<Option<HashSet<String>>>>,
 }
 
+/// Returns the key of the cursors in lists of the jobs of `data`. Creates the key of the directory if there is none.
+///
+/// # Errors
+/// Returns [`StoreError`] if the key cannot be created or read.
+pub fn cursor_key(data: &Dir) -> Result<[u8; 32], StoreError> {
+    let key = Artifacts::key(data, Durability::Synced)?;
+    Ok(blake3::derive_key("capstan 2026-11 cursors in lists of jobs", &key.0))
+}
+
 impl Artifacts {
     /// Opens the artifacts of `data`. Creates the key if there is none.
     ///

@@ -36,7 +36,7 @@ mod seal;
 
 pub use capstan_engine::handler_store::StoreError;
 
-pub use self::artifacts::Artifacts;
+pub use self::artifacts::{Artifacts, cursor_key};
 pub use self::atomic_dir::check_data_dir;
 pub use self::code_cache::{CacheLock, CachedCode};
 pub use self::handler_record::HandlerRecord;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::api::{submit, wait_for_end};
+use crate::jobs::api::{state_of, submit, wait_for_end};
 use crate::{configured, serving};
 
 /// Parses events, one per line.
@@ -37,29 +37,29 @@ async fn past_events_are_returned_in_order_by_range_and_filter() {
     let id = submit(&client, &json!({"handler": "hello"})).await;
     wait_for_end(&client, &id).await;
     client.delete("/v1/handlers/hello").send().await;
-    let all = query_events(&client, "since=0&until=4").await;
-    assert_eq!(kinds(&all), ["handler.put", "job.start", "job.end", "handler.remove"]);
-    assert_eq!(all.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!((&all[2]["job"], &all[2]["outcome"], &all[2]["exit_code"]), (&json!(id), &json!("exited"), &json!(0)));
-    let at = all[2]["at"].as_str().unwrap();
+    let all = query_events(&client, "since=0&until=5").await;
+    assert_eq!(kinds(&all), ["handler.put", "job.queue", "job.start", "job.end", "handler.remove"]);
+    assert_eq!(all.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!((&all[3]["job"], &all[3]["outcome"], &all[3]["exit_code"]), (&json!(id), &json!("exited"), &json!(0)));
+    let at = all[3]["at"].as_str().unwrap();
     for (query, expected) in [
         ("since=2&until=4".to_owned(), &[3, 4][..]),
         ("since=1&until=2".to_owned(), &[2]),
         ("since=0&until=1h".to_owned(), &[]),
-        ("since=1h&until=0s".to_owned(), &[1, 2, 3, 4]),
-        (format!("since={at}&until=0s"), &[3, 4]),
-        (format!("since=0&until={at}"), &[1, 2, 3]),
+        ("since=1h&until=0s".to_owned(), &[1, 2, 3, 4, 5]),
+        (format!("since={at}&until=0s"), &[4, 5]),
+        (format!("since=0&until={at}"), &[1, 2, 3, 4]),
         ("until=0s".to_owned(), &[]),
         ("until=1".to_owned(), &[]),
         ("since=2100-01-01T00:00:00Z&until=0s".to_owned(), &[]),
-        ("since=4&until=0s".to_owned(), &[]),
-        ("since=0&until=4&filter=event=job.end".to_owned(), &[3]),
-        ("since=0&until=4&filter=event%3Djob.end&filter=event=job.start".to_owned(), &[2, 3]),
-        ("since=0&until=4&filter=handler=hello&filter=event=handler.put".to_owned(), &[1]),
-        (format!("since=0&until=4&filter=job={id}"), &[2, 3]),
-        ("since=0&until=4&filter=outcome=exited".to_owned(), &[3]),
-        ("since=0&until=4&filter=outcome=trapped".to_owned(), &[]),
-        ("since=0&until=4&filter=handler=other".to_owned(), &[]),
+        ("since=5&until=0s".to_owned(), &[]),
+        ("since=0&until=5&filter=event=job.end".to_owned(), &[4]),
+        ("since=0&until=5&filter=event%3Djob.end&filter=event=job.start".to_owned(), &[3, 4]),
+        ("since=0&until=5&filter=handler=hello&filter=event=handler.put".to_owned(), &[1]),
+        (format!("since=0&until=5&filter=job={id}"), &[2, 3, 4]),
+        ("since=0&until=5&filter=outcome=exited".to_owned(), &[4]),
+        ("since=0&until=5&filter=outcome=trapped".to_owned(), &[]),
+        ("since=0&until=5&filter=handler=other".to_owned(), &[]),
     ] {
         let seqs: Vec<_> =
             query_events(&client, &query).await.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
@@ -76,14 +76,15 @@ async fn live_events_are_sent_as_they_happen() {
     for _ in 0..3 {
         let id = submit(&client, &json!({"handler": "hello"})).await;
         assert_eq!(next(&mut live).await["job"], id);
+        assert_eq!(next(&mut all).await["event"], "job.queue");
         assert_eq!(next(&mut all).await["event"], "job.start");
         assert_eq!(next(&mut all).await["event"], "job.end");
     }
-    let until = client.get("/v1/events?until=9").open().await;
+    let until = client.get("/v1/events?until=13").open().await;
     submit(&client, &json!({"handler": "hello"})).await;
     assert_eq!(
         kinds(&events(&until.finish().await)),
-        ["job.start", "job.end"],
+        ["job.queue", "job.start", "job.end"],
         "the stream ends with the event of `until`"
     );
 }
@@ -239,6 +240,7 @@ async fn queued_job_publishes_a_queue_event() {
     let (_daemon, client) = configured("[limits]\nruns = 1", "sleeps", guests::limits::SLEEP_FOR_EVER).await;
     let mut stream = client.get("/v1/events").open().await;
     let runs = submit(&client, &json!({"handler": "sleeps"})).await;
+    eventually("the first job to run", async || (state_of(&client, &runs).await == "running").then_some(())).await;
     let waits = submit(&client, &json!({"handler": "sleeps"})).await;
     let given_up = submit(&client, &json!({"handler": "sleeps"})).await;
     for id in [&given_up, &runs, &waits] {
@@ -246,14 +248,14 @@ async fn queued_job_publishes_a_queue_event() {
         wait_for_end(&client, id).await;
     }
     let mut reported = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..8 {
         let event = next(&mut stream).await;
         reported.push((event["job"].as_str().unwrap().to_owned(), event["event"].as_str().unwrap().to_owned()));
     }
     let of = |id: &String| -> Vec<_> {
         reported.iter().filter(|(job, _)| job == id).map(|(_, kind)| kind.as_str()).collect()
     };
-    assert_eq!(of(&runs), ["job.start", "job.end"]);
+    assert_eq!(of(&runs), ["job.queue", "job.start", "job.end"]);
     assert_eq!(of(&waits), ["job.queue", "job.start", "job.end"]);
     assert_eq!(of(&given_up), ["job.queue", "job.end"]);
 }
@@ -288,8 +290,9 @@ async fn events_are_published_in_order() {
 #[tokio::test]
 async fn event_stream_ends_after_the_last_job_at_shutdown() {
     let (mut daemon, client) = configured("grace = \"60s\"", "spin", guests::limits::LOOP_IN_START).await;
-    submit(&client, &json!({"handler": "spin", "policy": {"timeout": "500ms"}})).await;
-    let stream = client.get("/v1/events?since=1").open().await;
+    let id = submit(&client, &json!({"handler": "spin", "policy": {"timeout": "500ms"}})).await;
+    eventually("the job to run", async || (state_of(&client, &id).await == "running").then_some(())).await;
+    let stream = client.get("/v1/events?since=2").open().await;
     daemon.signal(Signal::TERM);
     let reply = stream.finish().await;
     assert!(!reply.cut, "{reply:?}");

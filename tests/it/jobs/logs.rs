@@ -5,7 +5,7 @@ use capstan_tests::{Client, Reply, guests};
 use serde_json::{Value, json};
 
 use crate::jobs::api::{submit, wait_for_end};
-use crate::serving;
+use crate::{configured, serving};
 
 async fn logs(client: &Client, id: &str, query: &str) -> Reply {
     let reply = client.get(&format!("/v1/jobs/{id}/logs?{query}")).send().await;
@@ -80,7 +80,7 @@ async fn follower_reads_past_and_live_output_until_the_end() {
 #[tokio::test]
 async fn follower_that_stops_reading_gets_a_gap() {
     const WRITTEN: u64 = 64 << 20;
-    let (_daemon, client) = serving("flood", guests::limits::FLOOD_STDOUT).await;
+    let (_daemon, client) = configured("[jobs]\noutput = \"1MiB\"", "flood", guests::limits::FLOOD_STDOUT).await;
     let flood = json!({"handler": "flood", "policy": {"stdout": WRITTEN}});
     let id = submit(&client, &flood).await;
     let path = format!("/v1/jobs/{id}/logs");

@@ -21,7 +21,7 @@ use super::capture;
 pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     let parameters = Parameters::parse(&request, &["seconds"], &[])?;
     let duration = capture::parse_duration(&parameters)?;
-    let job = find_running(&state, &request)?;
+    let job = find_running(&state, &request).await?;
     if job.spec().handler_info.kind == Kind::Native {
         let message = format!("{} is native code; use /debug/pprof/profile to profile it", job.name());
         return Err(Error::conflict(job.id(), message));
@@ -45,11 +45,11 @@ pub(in super::super) async fn profile(state: Arc<ApiState>, request: Request) ->
 }
 
 /// Returns the job in the path, which may be a service, and must not have ended.
-fn find_running(state: &ApiState, request: &Request) -> Result<Job, Error> {
-    let id = lookup::job_id(state, request)?;
+async fn find_running(state: &ApiState, request: &Request) -> Result<Job, Error> {
+    let id = lookup::job_id(state, request).await?;
     match state.engine.jobs().into_iter().find(|job| job.id() == id) {
         Some(job) => Ok(job),
-        None => lookup::find_unfinished(state, request).map(|(_, job)| job),
+        None => lookup::find_run(state, request).await,
     }
 }
 

@@ -8,6 +8,7 @@ use capstan_engine::handler::MAX_NAME;
 use capstan_engine::handler_store::{HandlerStoreError, LoadError, StoreError};
 use capstan_engine::history::RemoveError;
 use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
+use capstan_engine::job_store::{ChangeError, JobStoreError, SubmitError};
 use capstan_engine::registry::RegistryError;
 use hyper::StatusCode;
 
@@ -67,6 +68,50 @@ impl From<RemoveError> for Error {
             RemoveError::NotEnded(job) => {
                 Self { job: Some(job.into()), ..Self::new(StatusCode::CONFLICT, "job_running", error.to_string()) }
             }
+        }
+    }
+}
+
+impl From<JobStoreError> for Error {
+    fn from(error: JobStoreError) -> Self {
+        let (status, code) = match &error {
+            JobStoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            JobStoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+            JobStoreError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            JobStoreError::Stopped(_) | JobStoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "store_stopped"),
+        };
+        let is_retryable = status == StatusCode::SERVICE_UNAVAILABLE;
+        Self { is_retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubmitError::KeyReused { job } => {
+                Self { job: Some(job.into()), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message) }
+            }
+            SubmitError::UnknownDependency(job) => {
+                let code = "unknown_dependency";
+                Self { job: Some(job.into()), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
+            }
+            SubmitError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message),
+            SubmitError::QueueFull { .. } => {
+                Self { is_retryable: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message) }
+            }
+            SubmitError::DuplicateId(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Unknown(job) => Self::unknown_job(&job.to_string()),
+            ChangeError::NotEnded(job) => RemoveError::NotEnded(job).into(),
+            ChangeError::Ended(job) => Self::job_ended(job),
+            ChangeError::Store(error) => error.into(),
         }
     }
 }

@@ -24,18 +24,19 @@ use super::super::state::ApiState;
 use super::super::upgrade::Upgrade;
 use super::super::websocket;
 use super::log_encoder::LogEncoder;
+use super::log_reader::{LogReader, LogSelection};
 use super::logs::select_streams;
-use super::lookup::{find, unfinished_job};
+use super::lookup::find;
 
 /// The protocol of the frames, in `Upgrade` or as the subprotocol of a WebSocket.
 const PROTOCOL: &str = "capstan.stream";
 
 /// `POST`: answers 101, and connects the client to the job.
 pub(in super::super) async fn attach(state: Arc<ApiState>, mut request: Request) -> Result<Response<Body>, Error> {
-    let requested = AttachRequest::parse(&state, &request)?;
+    let requested = AttachRequest::parse(&state, &request).await?;
     let upgrade = Upgrade::from_request(&mut request, PROTOCOL).await?;
     let (attachment, stdin) = requested.attach()?;
-    let (id, peer) = (attachment.record.spec.id, request.peer);
+    let (id, peer) = (attachment.id, request.peer);
     let task = state.tasks.track("api", || format!("client attached to job {id}"));
     let mut response = upgrade.respond(async move |connection| {
         let _task = task;
@@ -51,10 +52,10 @@ pub(in super::super) async fn attach_messages(
     state: Arc<ApiState>,
     mut request: Request,
 ) -> Result<Response<Body>, Error> {
-    let requested = AttachRequest::parse(&state, &request)?;
+    let requested = AttachRequest::parse(&state, &request).await?;
     let upgrade = websocket::upgrade(&mut request, PROTOCOL).await?;
     let (attachment, stdin) = requested.attach()?;
-    let id = attachment.record.spec.id;
+    let id = attachment.id;
     let task = state.tasks.track("api", || format!("client attached to job {id} over a WebSocket"));
     let mut response = upgrade.respond(async move |connection| {
         let _task = task;
@@ -68,30 +69,34 @@ pub(in super::super) async fn attach_messages(
 struct AttachRequest {
     /// Whether the client wants to write stdin; `None` where it does not say.
     stdin: Option<bool>,
+    has_ended: bool,
     attachment: Attachment,
 }
 
 impl AttachRequest {
-    fn parse(state: &ApiState, request: &Request) -> Result<Self, Error> {
+    async fn parse(state: &ApiState, request: &Request) -> Result<Self, Error> {
         let parameters = Parameters::parse(request, &["stdin", "stdout", "stderr", "logs"], &[])?;
         let (stdout, stderr) = (parameters.flag("stdout")?, parameters.flag("stderr")?);
         let (stdin, logs) = (parameters.flag("stdin")?, parameters.flag("logs")?.unwrap_or(false));
-        let record = find(state, request)?;
-        let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.spec.id))?;
+        let found = find(state, request).await?;
+        let (id, run, has_ended) = (found.id(), found.run().cloned(), found.has_ended());
         let streams = select_streams(stdout, stderr);
         // Without earlier output, the client starts after the last line.
-        let follower = log.follow_last((!logs).then_some(0), None, &streams);
+        let tail = (!logs).then_some(0);
+        let selection = LogSelection { streams: streams.clone(), tail, since: None, attempt: None };
+        let reader = LogReader::new(state, found, &selection).await?;
         let encoder = LogEncoder::new(streams, true, false);
-        Ok(Self { stdin, attachment: Attachment { record, encoder, follower } })
+        Ok(Self { stdin, has_ended, attachment: Attachment { id, run, encoder, reader } })
     }
 
     /// Takes the stdin of the job for this client, unless the client does not want it.
     fn attach(self) -> Result<(Attachment, Option<StdinWriter>), Error> {
-        let record = &self.attachment.record;
+        let attachment = &self.attachment;
         // A job that has ended has no stdin, which is an error only for a client that explicitly requests it.
-        let stdin = match unfinished_job(record) {
-            Some(job) if self.stdin.unwrap_or(true) => Some(StdinWriter::take(job)?),
-            None if self.stdin == Some(true) => return Err(Error::job_ended(record.spec.id)),
+        let stdin = match &attachment.run {
+            Some(run) if self.stdin.unwrap_or(true) => Some(StdinWriter::take(run)?),
+            None if self.stdin == Some(true) && self.has_ended => return Err(Error::job_ended(attachment.id)),
+            None if self.stdin == Some(true) => return Err(Error::not_running(attachment.id)),
             _ => None,
         };
         Ok((self.attachment, stdin))

@@ -2,12 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::outcome::OutputStream;
-use capstan_engine::history::Record;
-use capstan_engine::job::JobState;
 use capstan_engine::output_log::Piece;
 use serde_json::json;
 
 use super::super::run::framed;
+use super::log_reader::EndedJob;
 
 /// The stream of a frame that reports missing output.
 const GAP: u8 = 4;
@@ -67,9 +66,9 @@ impl LogEncoder {
     }
 
     /// Encodes how the job ended. Returns no bytes without frames, and before the end.
-    pub(super) fn encode_outcome(&self, record: &Record) -> Bytes {
-        match record.state() {
-            JobState::Done(end) if self.is_framed => framed::outcome_frame(&record.spec, &end),
+    pub(super) fn encode_outcome(&self, ended: Option<&EndedJob>) -> Bytes {
+        match ended {
+            Some(EndedJob { id, handler, end }) if self.is_framed => framed::outcome_frame(*id, handler, end),
             _ => Bytes::new(),
         }
     }

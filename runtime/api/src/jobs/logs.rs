@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::outcome::OutputStream;
-use capstan_engine::history::Record;
-use capstan_engine::output_log::{Follower, Next};
 use hyper::body::Frame;
 use hyper::header::ACCEPT;
 use hyper::{Response, StatusCode};
@@ -19,11 +17,12 @@ use super::super::run::framed;
 use super::super::state::ApiState;
 use super::super::timeouts::{self, ResponseKind};
 use super::log_encoder::LogEncoder;
+use super::log_reader::{LogReader, LogSelection};
 use super::lookup::find;
 
 /// Responds with the output.
 pub(in super::super) async fn logs(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    let known = ["stdout", "stderr", "follow", "tail", "since", "timestamps"];
+    let known = ["stdout", "stderr", "follow", "tail", "since", "timestamps", "attempt"];
     let parameters = Parameters::parse(&request, &known, &[])?;
     let streams = select_streams(parameters.flag("stdout")?, parameters.flag("stderr")?);
     if streams.is_empty() {
@@ -33,18 +32,18 @@ pub(in super::super) async fn logs(state: Arc<ApiState>, request: Request) -> Re
     let since = parameters.time("since")?;
     let is_followed = parameters.flag("follow")?.unwrap_or(false);
     let has_timestamps = parameters.flag("timestamps")?.unwrap_or(false);
-    let record = find(&state, &request)?;
-    let log = record.log.as_ref().ok_or_else(|| Error::no_logs(record.spec.id))?;
+    let attempt = parameters.parse_value("attempt", "the number of an attempt", |text| text.parse().ok())?;
+    let selection = LogSelection { streams: streams.clone(), tail, since, attempt };
+    let reader = LogReader::new(&state, find(&state, &request).await?, &selection).await?;
     let is_framed = request.header_lists(&ACCEPT, framed::MEDIA_TYPE);
-    let follower = log.follow_last(tail, since, &streams);
     let encoder = LogEncoder::new(streams, is_framed, has_timestamps);
     let content_type = if is_framed { framed::MEDIA_TYPE } else { "text/plain; charset=utf-8" };
     if !is_followed {
-        let output = encode_available(encoder, follower, &record);
+        let output = encode_available(encoder, reader).await;
         return Ok(body::response(StatusCode::OK, content_type, body::full(output)));
     }
     let (frames, body) = Client::new(&request).channel_response();
-    state.tasks.spawn("api", "follower of a job's log", follow(encoder, follower, record, frames));
+    state.tasks.spawn("api", "follower of a job's log", follow(encoder, reader, frames));
     let mut response = body::response(StatusCode::OK, content_type, body);
     timeouts::set_response_kind(&mut response, ResponseKind::Stream);
     Ok(response)
@@ -68,26 +67,22 @@ fn parse_tail(text: &str) -> Option<Option<u64>> {
 }
 
 /// Encodes the output that is available now, and the outcome of a job that has ended.
-fn encode_available(mut encoder: LogEncoder, mut follower: Follower, record: &Record) -> Bytes {
+async fn encode_available(mut encoder: LogEncoder, mut reader: LogReader) -> Bytes {
+    // What a job that has ended has printed is all there.
+    let end = reader.end().await;
     let mut output = BytesMut::new();
-    loop {
-        match follower.try_next() {
-            Next::Piece(piece) => output.extend_from_slice(&encoder.encode(&piece)),
-            Next::Pending => break,
-            Next::End => {
-                output.extend_from_slice(&encoder.encode_outcome(record));
-                break;
-            }
-        }
+    while let Some(piece) = reader.available().await {
+        output.extend_from_slice(&encoder.encode(&piece));
     }
+    output.extend_from_slice(&encoder.encode_outcome(end.as_ref()));
     output.freeze()
 }
 
 /// Sends the output that is available and all further output, until the job has ended.
-async fn follow(mut encoder: LogEncoder, mut follower: Follower, record: Record, frames: FrameSender) {
+async fn follow(mut encoder: LogEncoder, mut reader: LogReader, frames: FrameSender) {
     loop {
         let piece = tokio::select! {
-            piece = follower.next() => piece,
+            piece = reader.next() => piece,
             () = frames.closed() => return,
         };
         let Some(piece) = piece else { break };
@@ -96,14 +91,11 @@ async fn follow(mut encoder: LogEncoder, mut follower: Follower, record: Record,
             return;
         }
     }
-    // The streams of a job close shortly before it ends.
-    if let Some(job) = record.job() {
-        tokio::select! {
-            _ = job.wait() => {}
-            () = frames.closed() => return,
-        }
+    tokio::select! {
+        () = reader.wait_for_end() => {}
+        () = frames.closed() => return,
     }
-    let outcome = encoder.encode_outcome(&record);
+    let outcome = encoder.encode_outcome(reader.end().await.as_ref());
     if !outcome.is_empty() {
         // It fails only where the client has disconnected.
         let _ = frames.send(Ok(Frame::data(outcome))).await;

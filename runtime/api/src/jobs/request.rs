@@ -1,11 +1,15 @@
 //! `JobRequest`: the body of `POST /jobs`.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use capstan_core::env::Env;
 use capstan_core::policy::PolicyRequest;
-use capstan_engine::job::{CommandLine, IdempotencyKey};
+use capstan_core::retry::RetryPolicy;
+use capstan_engine::job::{CommandLine, IdempotencyKey, JobId};
+use capstan_engine::job_store::{After, AfterMode, Dependency};
 use futures_util::StreamExt as _;
 use hyper::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -17,6 +21,7 @@ use super::super::request::Request;
 use super::super::request_body;
 use super::super::run;
 use super::super::state::ApiState;
+use super::when::When;
 
 /// Bytes of the longest body. Longer stdin must be sent to `PUT /jobs/{id}/stdin`.
 const MAX_BODY: u64 = 4 << 20;
@@ -31,6 +36,22 @@ pub(super) struct JobRequest {
     pub(super) policy: PolicyRequest,
     pub(super) key: Option<IdempotencyKey>,
     pub(super) concurrency_key: Option<String>,
+    pub(super) queue: QueueRequest,
+}
+
+/// What a request says about the queue.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct QueueRequest {
+    pub(super) retry: Option<RetryPolicy>,
+    pub(super) priority: i32,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) not_before: Option<When>,
+    pub(super) start_deadline: Option<When>,
+    pub(super) after: After,
+    pub(super) stdin_from: Option<JobId>,
+    pub(super) env_from: BTreeMap<String, JobId>,
+    /// The number of jobs of an array.
+    pub(super) count: Option<u32>,
 }
 
 /// Where the stdin of a job comes from.
@@ -58,6 +79,21 @@ struct JobJson {
     policy: PolicyRequest,
     key: Option<String>,
     concurrency_key: Option<String>,
+    retry: Option<RetryPolicy>,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    not_before: Option<When>,
+    start_deadline: Option<When>,
+    #[serde(default)]
+    after: Vec<Dependency>,
+    #[serde(default)]
+    after_mode: AfterMode,
+    stdin_from: Option<JobId>,
+    #[serde(default)]
+    env_from: BTreeMap<String, JobId>,
+    count: Option<u32>,
 }
 
 impl JobRequest {
@@ -106,37 +142,12 @@ impl JobRequest {
 }
 
 /// Parses the JSON of a job. `stdin` is what follows it, if the body has that form, and `header` is the key in the head of the request.
-fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -> Result<JobRequest, Error> {
+pub(super) fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -> Result<JobRequest, Error> {
     let digest = Sha256::new().chain_update(body).chain_update(stdin.as_deref().unwrap_or_default()).finalize();
-    let json: JobJson = request_body::parse_json(body)?;
-    let stdin = match (json.stdin, json.stdin_base64, json.stdin_later) {
-        (None, None, false) if let Some(stdin) = stdin => StdinSource::Inline(stdin),
-        _ if stdin.is_some_and(|stdin| !stdin.is_empty()) => {
-            return Err(Error::bad_request("stdin follows the first line of the body; send no other stdin"));
-        }
-        (None, None, true) => StdinSource::Later,
-        (None, None, false) => StdinSource::Inline(Bytes::new()),
-        (Some(text), None, false) => StdinSource::Inline(text.into()),
-        (None, Some(encoded), false) => StdinSource::Inline(
-            STANDARD
-                // `base64` of most systems breaks lines.
-                .decode(encoded.replace(['\n', '\r'], ""))
-                .map_err(|error| Error::bad_request(format!("cannot decode stdin_base64: {error}")))?
-                .into(),
-        ),
-        _ => return Err(Error::bad_request("use only one of stdin, stdin_base64 and stdin_later")),
-    };
-    let line = match (json.command, json.handler, json.args, json.env) {
-        (Some(command), None, None, None) => command.parse()?,
-        (Some(_), ..) => {
-            return Err(Error::bad_request("command excludes handler, args and env: use either command or these"));
-        }
-        (None, Some(handler), args, env) => {
-            CommandLine { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
-        }
-        (None, None, ..) => return Err(Error::bad_request("the body needs handler or command")),
-    };
-    let text = match (header, json.key) {
+    let mut json: JobJson = request_body::parse_json(body)?;
+    let stdin = json.take_stdin(stdin)?;
+    let line = json.take_line()?;
+    let text = match (header, json.key.take()) {
         (Some(header), Some(key)) if header != key => {
             return Err(Error::bad_request(
                 "the header Idempotency-Key and the field key differ; send one of them, or the same value",
@@ -146,8 +157,59 @@ fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -> Result<Jo
         (None, key) => key.map(idempotency_key::validate).transpose()?,
     };
     let key = text.map(|text| IdempotencyKey { text, request_digest: Some(digest.into()) });
-    let concurrency_key = json.concurrency_key.map(idempotency_key::validate).transpose()?;
-    Ok(JobRequest { line, stdin, policy: json.policy, key, concurrency_key })
+    let concurrency_key = json.concurrency_key.take().map(idempotency_key::validate).transpose()?;
+    let policy = std::mem::take(&mut json.policy);
+    Ok(JobRequest { line, stdin, policy, key, concurrency_key, queue: json.into_queue() })
+}
+
+impl JobJson {
+    /// Takes stdin, of which there is one source. `following` is what follows the JSON in the body.
+    fn take_stdin(&mut self, following: Option<Bytes>) -> Result<StdinSource, Error> {
+        Ok(match (self.stdin.take(), self.stdin_base64.take(), self.stdin_later) {
+            (None, None, false) if let Some(stdin) = following => StdinSource::Inline(stdin),
+            _ if following.is_some_and(|stdin| !stdin.is_empty()) => {
+                return Err(Error::bad_request("stdin follows the first line of the body; send no other stdin"));
+            }
+            (None, None, true) => StdinSource::Later,
+            (None, None, false) => StdinSource::Inline(Bytes::new()),
+            (Some(text), None, false) => StdinSource::Inline(text.into()),
+            (None, Some(encoded), false) => StdinSource::Inline(
+                STANDARD
+                    // `base64` of most systems breaks lines.
+                    .decode(encoded.replace(['\n', '\r'], ""))
+                    .map_err(|error| Error::bad_request(format!("cannot decode stdin_base64: {error}")))?
+                    .into(),
+            ),
+            _ => return Err(Error::bad_request("use only one of stdin, stdin_base64 and stdin_later")),
+        })
+    }
+
+    fn take_line(&mut self) -> Result<CommandLine, Error> {
+        Ok(match (self.command.take(), self.handler.take(), self.args.take(), self.env.take()) {
+            (Some(command), None, None, None) => command.parse()?,
+            (Some(_), ..) => {
+                return Err(Error::bad_request("command excludes handler, args and env: use either command or these"));
+            }
+            (None, Some(handler), args, env) => {
+                CommandLine { handler, args: args.unwrap_or_default(), env: env.unwrap_or_default() }
+            }
+            (None, None, ..) => return Err(Error::bad_request("the body needs handler or command")),
+        })
+    }
+
+    fn into_queue(self) -> QueueRequest {
+        QueueRequest {
+            retry: self.retry,
+            priority: self.priority,
+            labels: self.labels,
+            not_before: self.not_before,
+            start_deadline: self.start_deadline,
+            after: After { jobs: self.after, mode: self.after_mode },
+            stdin_from: self.stdin_from,
+            env_from: self.env_from,
+            count: self.count,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use capstan_core::stream::Source;
-use capstan_engine::job::{Job, JobEnd, JobSpec};
+use capstan_engine::job::{Job, JobEnd, JobId};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
@@ -43,7 +43,7 @@ pub(super) fn respond(job: &Job, stdout: Source, stderr: Source, client: Client)
 
 async fn outcome(job: Job) -> Bytes {
     let end = job.wait().await;
-    outcome_frame(job.spec(), &end)
+    outcome_frame(job.id(), job.name(), &end)
 }
 
 /// The frames of stdout and stderr. A frame is one part, or its head and its payload, which is not copied.
@@ -105,10 +105,10 @@ pub fn frame_head(stream: u8, length: usize) -> [u8; HEAD_LENGTH] {
 }
 
 /// Returns the frame that reports how a job ended.
-pub(in super::super) fn outcome_frame(spec: &JobSpec, end: &JobEnd) -> Bytes {
+pub(in super::super) fn outcome_frame(job: JobId, handler: &str, end: &JobEnd) -> Bytes {
     let mut json = json!({
-        "job": spec.id,
-        "handler": spec.handler.as_str(),
+        "job": job,
+        "handler": handler,
         "outcome": end.outcome,
         "exit_code": end.outcome.exit_code(),
         "usage": end.usage,

@@ -1,6 +1,7 @@
 //! `Boot`: the start of the daemon. It takes the lock, binds the listeners, creates the sandbox, restores the handlers and opens the gate.
 
 mod error;
+mod jobs;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -13,6 +14,8 @@ use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::events::Events;
 use capstan_engine::history::MemoryHistory;
+use capstan_engine::job_store::JobStoreError;
+use capstan_engine::queue::Queue;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, GateState, StartupPhase};
 use capstan_listen::listener::InheritedSockets;
@@ -22,6 +25,7 @@ use capstan_store::{Artifacts, Programs};
 use tokio::io::AsyncReadExt as _;
 
 pub(super) use self::error::BootError;
+use self::jobs::{OpenedQueue, open_queue};
 use super::ceiling::ceiling;
 use super::confinement::Confinement;
 use super::lock::Lock;
@@ -45,6 +49,8 @@ pub(super) struct Boot {
     data: Dir,
     /// What was restored. Set once.
     stored: OnceLock<Stored>,
+    /// The queue of durable jobs. Set once.
+    queue: OnceLock<Queue>,
 }
 
 /// The stored handlers and their compiled code.
@@ -117,7 +123,8 @@ impl Boot {
                 log_lines_dropped: log::dropped_lines,
             },
         });
-        Ok(Self { settings, notifier, confinement, tasks, state, data, stored: OnceLock::new() })
+        let (stored, queue) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { settings, notifier, confinement, tasks, state, data, stored, queue })
     }
 
     /// Returns the engine.
@@ -186,11 +193,14 @@ impl Boot {
         for address in self.listen().await?.lines() {
             print_line(&format!("listening on {address}"));
         }
-        let stored = self.restore_handlers().await?;
+        let (stored, opened) = tokio::try_join!(self.restore_handlers(), self.open_queue())?;
+        self.state.api.set_queue(opened.queue.clone(), &opened.cursor_key);
+        self.queue.set(opened.queue.clone()).expect("the daemon starts only once");
         self.state.sandbox.set(stored.handlers.sandbox().clone()).expect("the daemon starts only once");
         self.state.api.set_handler_store(Arc::new(stored.handlers.clone()));
         self.stored.set(stored).expect("the daemon starts only once");
         set_phase(&self.state.gate, &self.notifier, StartupPhase::Opening);
+        opened.queue.start();
         self.open_gate().await?;
         self.notifier.ready();
         print_line("ready");
@@ -214,6 +224,24 @@ impl Boot {
         }
         let reason = reason.trim_end().to_owned();
         Err(BootError::Listen { reason, exit_code: job.wait().await.outcome.exit_code() })
+    }
+
+    /// Waits until the store of durable jobs takes no changes until it is opened again. Cancel-safe.
+    pub(super) async fn job_store_failed(&self) -> JobStoreError {
+        match self.queue.get() {
+            Some(queue) => queue.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Opens the store of durable jobs.
+    async fn open_queue(&self) -> Result<OpenedQueue, BootError> {
+        let path = self.settings.data.clone();
+        let data = self.data.try_clone().map_err(|source| BootError::Data { path, source })?;
+        let (settings, engine) = (self.settings.clone(), self.engine().clone());
+        // This blocks, so it runs on another thread.
+        let opened = tokio::task::spawn_blocking(move || open_queue(&data, &settings, engine)).await;
+        opened.map_err(|error| builtin_error("initialise", &error))?
     }
 
     /// Creates the sandbox and registers the stored handlers.

@@ -3,6 +3,7 @@
 mod error;
 mod file;
 mod http;
+mod jobs;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,6 +18,8 @@ use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
 use capstan_engine::history::HistoryLimits;
+use capstan_engine::job_store::StoreLimits;
+use capstan_engine::queue::QueueConfig;
 use capstan_listen::listenbuffer::StartupPolicy;
 use capstan_listen::listener::{self, Address, Host};
 use capstan_listen::tls;
@@ -86,8 +89,12 @@ pub(super) struct Settings {
     pub(super) compile: CompileLimits,
     /// The limit on the size of a pushed program, in bytes. Default: 64 MiB.
     pub(super) upload: u64,
-    /// The limits on the history of jobs.
+    /// The limits on the history of jobs in memory.
     pub(super) history: HistoryLimits,
+    /// The queue of durable jobs.
+    pub(super) jobs: QueueConfig,
+    /// How much the store of durable jobs takes.
+    pub(super) job_limits: StoreLimits,
     /// The number of events that are stored for later readers. Default: [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
     /// The limits on HTTP clients.
@@ -159,6 +166,7 @@ impl Settings {
         let stack = stack.map_or(capstan_sandbox::DEFAULT_STACK, |stack| stack.try_into().unwrap_or(usize::MAX));
         let stack = check_range("limits.stack", stack, &STACK)?;
         let history = file.history.limits()?;
+        let (jobs, job_limits) = (file.jobs.queue()?, file.jobs.limits());
         let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
         let events = check_range("events.keep", events, &(1..=MAX_EVENTS))?;
         let (http, allowed_hosts) = (file.http.limits()?, file.http.allowed_hosts()?);
@@ -187,6 +195,8 @@ impl Settings {
             compile: compile_limits(&file.compile),
             upload: file.compile.upload.unwrap_or(64 << 20),
             history,
+            jobs,
+            job_limits,
             events,
             http,
             allowed_hosts,
@@ -213,6 +223,8 @@ impl Settings {
             compile,
             upload,
             history,
+            jobs,
+            job_limits,
             events,
             http,
             allowed_hosts,
@@ -241,6 +253,7 @@ impl Settings {
             ("[limits]", (*runs_requested, *queue, *stack) != (next.runs_requested, next.queue, next.stack)),
             ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
             ("[history]", *history != next.history),
+            ("[jobs]", *jobs != next.jobs || *job_limits != next.job_limits),
             ("[events]", *events != next.events),
             ("confine", *confine != next.confine),
             ("[http]", *http != next.http || *allowed_hosts != next.allowed_hosts),

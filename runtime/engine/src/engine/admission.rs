@@ -25,9 +25,13 @@ pub(super) enum Permit {
     Slot(#[expect(dead_code, reason = "held for its drop")] (OwnedSemaphorePermit, ConcurrencyPermits)),
     /// The slot of the parent.
     LentSlot(#[expect(dead_code, reason = "held for its drop")] (LentSlot, ConcurrencyPermits)),
-    /// A position in the queue, which is first come, first served.
-    Queued(OwnedSemaphorePermit),
+    /// A position in the queue, which is first come, first served. A durable job needs none: its own queue is bounded.
+    Queued(Option<OwnedSemaphorePermit>),
 }
+
+/// A slot for a job that is not known yet.
+#[derive(Debug)]
+pub(crate) struct ReservedSlot(OwnedSemaphorePermit);
 
 impl Admission {
     pub(super) fn new(max_runs: usize, max_queued: usize) -> Self {
@@ -52,13 +56,35 @@ impl Admission {
             }
         }
         let position = self.queue.clone().try_acquire_owned();
-        position.map(Permit::Queued).map_err(|_| StartError::Busy { runs: self.max_runs, queue: self.max_queued })
+        position
+            .map(|position| Permit::Queued(Some(position)))
+            .map_err(|_| StartError::Busy { runs: self.max_runs, queue: self.max_queued })
+    }
+
+    /// Waits for a slot, and takes others that are free: at most `limit` in all. Cancel-safe.
+    pub(super) async fn reserve(&self, limit: usize) -> Vec<ReservedSlot> {
+        let first = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let others = std::iter::from_fn(|| self.slots.clone().try_acquire_owned().ok());
+        std::iter::once(first).chain(others.take(limit.saturating_sub(1))).map(ReservedSlot).collect()
+    }
+
+    /// Gives `slot` to `job`, or gives it back if concurrency limits do not allow the job to run now.
+    pub(super) fn admit_reserved(&self, job: &Job, slot: ReservedSlot) -> Permit {
+        match self.concurrency.try_enter(&groups_of(job)) {
+            Some(entered) => Permit::Slot((slot.0, entered)),
+            None => Permit::Queued(None),
+        }
+    }
+
+    /// Returns the concurrency limits.
+    pub(super) fn concurrency(&self) -> &ConcurrencyLimits {
+        &self.concurrency
     }
 
     /// Waits until the concurrency limits of a queued job allow it, and then for a slot. Cancel-safe: dropping the future leaves the queue.
-    pub(super) async fn wait_for_slot(&self, job: &Job, position: OwnedSemaphorePermit) -> Permit {
+    pub(super) async fn wait_for_slot(&self, job: &Job, position: Option<OwnedSemaphorePermit>) -> Permit {
         // A job that has a slot never waits for a concurrency limit. So a job that the limits allow gets a slot in the end.
-        let entered = self.concurrency.enter(&groups_of(job)).await;
+        let entered = self.concurrency.enter(&groups_of(job), job.recorder().is_some()).await;
         let permit = tokio::select! {
             biased;
             slot = self.slots.clone().acquire_owned() => {

@@ -7,14 +7,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::handler::HandlerName;
 use crate::job::{Job, JobSpec};
 
 /// All groups. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ConcurrencyLimits(Arc<Mutex<State>>);
+pub(super) struct ConcurrencyLimits(Arc<Groups>);
+
+#[derive(Debug, Default)]
+struct Groups {
+    state: Mutex<State>,
+    /// Notified when a group may have room again.
+    released: Notify,
+}
 
 /// Jobs with a common limit: those of a handler, or of a handler and a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +57,8 @@ struct GroupState {
 #[derive(Debug)]
 struct Waiter {
     groups: Vec<GroupLimit>,
+    /// Whether the job was claimed from the durable queue.
+    is_durable: bool,
     permits: oneshot::Sender<ConcurrencyPermits>,
 }
 
@@ -97,7 +106,7 @@ impl ConcurrencyLimits {
     }
 
     /// Waits until all groups can be entered, and enters them. Cancel-safe.
-    pub(super) async fn enter(&self, groups: &[GroupLimit]) -> ConcurrencyPermits {
+    pub(super) async fn enter(&self, groups: &[GroupLimit], is_durable: bool) -> ConcurrencyPermits {
         if let Some(entered) = self.try_enter(groups) {
             return entered;
         }
@@ -111,7 +120,7 @@ impl ConcurrencyLimits {
                 // No group is full, but other waiters come first.
                 None => groups[0].0.clone(),
             };
-            let waiter = Waiter { groups: groups.to_vec(), permits };
+            let waiter = Waiter { groups: groups.to_vec(), is_durable, permits };
             state.groups.entry(group.clone()).or_default().waiting.insert(number, waiter);
             let unclaimed = self.admit_waiters(&mut state, &group);
             drop(state);
@@ -119,6 +128,29 @@ impl ConcurrencyLimits {
             WaiterGuard { limits: self, groups, number }
         };
         entered.await.expect("a waiter is removed only after it has its permits or gives up")
+    }
+
+    /// Returns how many durable jobs can be claimed for a group of `handler`, or of it and `key`, that has room for `limit` jobs.
+    ///
+    /// If other jobs wait in the group, one may be claimed to wait with them, so that it has its turn.
+    pub(super) fn room(&self, handler: &HandlerName, key: Option<&str>, limit: NonZeroUsize) -> usize {
+        let group = Group { handler: handler.clone(), key: key.map(Arc::from) };
+        let state = self.lock();
+        let Some(GroupState { running, waiting }) = state.groups.get(&group) else { return limit.get() };
+        match waiting.is_empty() {
+            true => limit.get().saturating_sub(*running),
+            false => usize::from(!waiting.values().any(|waiter| waiter.is_durable)),
+        }
+    }
+
+    /// Waits until a group may have room again. One caller waits at a time. Cancel-safe.
+    pub(super) async fn released(&self) {
+        self.0.released.notified().await;
+    }
+
+    /// Ends the wait of [`ConcurrencyLimits::released`], because limits have changed.
+    pub(super) fn notify_released(&self) {
+        self.0.released.notify_one();
     }
 
     fn enter_now(&self, state: &mut State, groups: &[GroupLimit]) -> ConcurrencyPermits {
@@ -156,7 +188,7 @@ impl ConcurrencyLimits {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic while the lock is held")
+        self.0.state.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -183,6 +215,7 @@ impl Drop for ConcurrencyPermits {
             unclaimed.extend(self.limits.admit_waiters(&mut state, group));
         }
         drop(state);
+        self.limits.notify_released();
     }
 }
 
@@ -216,7 +249,7 @@ mod tests {
     }
 
     fn waiting<'a>(limits: &'a ConcurrencyLimits, groups: &'a [GroupLimit]) -> BoxFuture<'a, ConcurrencyPermits> {
-        let mut entered = limits.enter(groups).boxed();
+        let mut entered = limits.enter(groups, false).boxed();
         assert!((&mut entered).now_or_never().is_none(), "it does not wait");
         entered
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use capstan_core::policy::{Policy, PolicyRequest};
 use jiff::Timestamp;
 
 use super::Engine;
@@ -54,6 +55,8 @@ impl Engine {
         let handler = put.resolved.name().to_shared();
         let digest = put.resolved.handler().info().digest;
         self.0.events.publish(EventKind::HandlerPut { handler, digest, replaced: put.replaced });
+        // It may have other limits.
+        self.0.admission.concurrency().notify_released();
         Ok(put)
     }
 
@@ -89,6 +92,11 @@ impl Engine {
     /// [`RegistryError::Unknown`].
     pub fn resolve(&self, name: &str) -> Result<Arc<ResolvedHandler>, RegistryError> {
         self.0.registry.get(name).ok_or_else(|| RegistryError::Unknown(name.to_owned()))
+    }
+
+    /// Returns what a job of the handler `name` that requests `requested` may use and touch now. `None` if it could not run.
+    pub fn policy_of(&self, name: &str, requested: &PolicyRequest) -> Option<Arc<Policy>> {
+        self.resolve(name).ok()?.policy(&self.ceiling(), requested).ok()
     }
 
     /// Returns all handlers in the order of their names.

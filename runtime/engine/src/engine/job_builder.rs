@@ -12,7 +12,9 @@ use jiff::Timestamp;
 
 use super::Engine;
 use crate::handler::Role;
-use crate::job::{Job, JobId, JobOptions, JobParts, JobSpec, JobStreams, JobTree, MAX_DEPTH, Parent, RunInputs};
+use crate::job::{
+    Attempt, Job, JobId, JobOptions, JobParts, JobSpec, JobStreams, JobTree, MAX_DEPTH, Parent, RunInputs,
+};
 use crate::output_log::OutputLog;
 use crate::registry::{RegistryError, ResolvedHandler};
 
@@ -32,6 +34,7 @@ pub struct JobBuilder {
     /// The other end of a stdin that is fed after the start.
     stdin_sink: Option<Sink>,
     log: Option<OutputLog>,
+    attempt: Option<Attempt>,
 }
 
 /// Why a job could not be built.
@@ -71,6 +74,7 @@ impl JobBuilder {
             streams: JobStreams::none(),
             stdin_sink: None,
             log: None,
+            attempt: None,
         }
     }
 
@@ -144,6 +148,13 @@ impl JobBuilder {
         self
     }
 
+    /// Makes the job a run of a durable job, which has its id and is recorded by the queue.
+    #[must_use]
+    pub(crate) fn attempt(mut self, attempt: Attempt) -> Self {
+        self.attempt = Some(attempt);
+        self
+    }
+
     /// Builds the job, in state `Created` and bound to the current handler of the name.
     ///
     /// # Errors
@@ -169,9 +180,13 @@ impl JobBuilder {
             streams.stdout = streams.stdout.with_sink(sink(OutputStream::Stdout));
             streams.stderr = streams.stderr.with_sink(sink(OutputStream::Stderr));
         }
+        if let Some(Attempt { recorder, .. }) = &self.attempt {
+            streams.stdout = streams.stdout.with_sink(recorder.sink(OutputStream::Stdout, &redaction));
+            streams.stderr = streams.stderr.with_sink(recorder.sink(OutputStream::Stderr, &redaction));
+        }
         let parent = tree.parent().map(|parent| parent.spec());
         let spec = JobSpec {
-            id: JobId::random(),
+            id: self.attempt.as_ref().map_or_else(JobId::random, |attempt| attempt.job),
             handler: name.clone(),
             handler_info: self.resolved.info().clone(),
             args: self.args,
@@ -181,7 +196,7 @@ impl JobBuilder {
             key: self.options.key,
             concurrency_key: self.options.concurrency_key,
             terminals: self.options.terminals,
-            created: Timestamp::now(),
+            created: self.attempt.as_ref().map_or_else(Timestamp::now, |attempt| attempt.submitted),
         };
         Ok(Job::new(JobParts {
             spec,
@@ -192,6 +207,7 @@ impl JobBuilder {
             tree,
             redaction,
             inputs: RunInputs { env, mounts, secrets, scratch, network, streams },
+            recorder: self.attempt.map(|attempt| attempt.recorder),
         }))
     }
 

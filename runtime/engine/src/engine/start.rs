@@ -9,7 +9,7 @@ use std::thread;
 use capstan_core::outcome::Outcome;
 use futures_util::FutureExt as _;
 
-use super::admission::Permit;
+use super::admission::{Permit, ReservedSlot};
 use super::in_flight::InFlightGuard;
 use super::{Engine, Inner, job_log};
 use crate::events::EventKind;
@@ -24,10 +24,22 @@ impl StartJob for Inner {
 
 impl Engine {
     fn start(&self, job: &Job) -> Result<(), StartError> {
+        self.start_with(job, || self.0.admission.admit(job))
+    }
+
+    /// Starts the run of a durable job in `slot`, or lets it wait for its concurrency limits without one.
+    ///
+    /// # Errors
+    /// [`StartError::ShuttingDown`]. The end of the job is not recorded then.
+    pub(crate) fn start_reserved(&self, job: &Job, slot: ReservedSlot) -> Result<(), StartError> {
+        self.start_with(job, || Ok(self.0.admission.admit_reserved(job, slot)))
+    }
+
+    fn start_with(&self, job: &Job, admit: impl FnOnce() -> Result<Permit, StartError>) -> Result<(), StartError> {
         let role = job.resolved().role();
         let admitted = job.enqueue(|| {
             let guard = self.0.in_flight.enter(job, role).ok_or(StartError::ShuttingDown)?;
-            let permit = self.0.admission.admit(job)?;
+            let permit = admit()?;
             if is_recorded(job) {
                 self.0.history.record_start(job)?;
             }
@@ -50,7 +62,7 @@ impl Engine {
 
     /// Takes an admitted job to its end.
     async fn take_to_end(&self, job: &Job, call: Call, mut guard: InFlightGuard, permit: Permit) {
-        if matches!(permit, Permit::Queued(_)) {
+        if matches!(permit, Permit::Queued(_)) && job.recorder().is_none() {
             self.0.events.publish(EventKind::JobQueue { job: job.id(), handler: job.spec().handler.to_shared() });
         }
         let permit = match permit {
@@ -60,7 +72,7 @@ impl Engine {
                     // `select!` has dropped the position in the queue.
                     drop(call);
                     guard.set_ended();
-                    self.publish_end(job, job.close(outcome));
+                    self.publish_end(job, job.close(outcome)).await;
                     return;
                 }
                 permit = self.0.admission.wait_for_slot(job, position) => permit,
@@ -85,23 +97,28 @@ impl Engine {
         }
         drop(permit);
         guard.set_ended();
-        self.count_and_publish_end(job, outcome);
+        self.count_and_publish_end(job, outcome).await;
         drop(guard);
     }
 
     /// Counts a job whose run is over and which holds nothing any more, and then publishes its end.
-    fn count_and_publish_end(&self, job: &Job, outcome: Outcome) {
+    async fn count_and_publish_end(&self, job: &Job, outcome: Outcome) {
         let end = job.close(outcome);
         if is_work(job) {
             self.0.run_metrics.record_end(&end);
             job.resolved().totals().add(&end.outcome, &end.usage);
         }
-        self.publish_end(job, end);
+        self.publish_end(job, end).await;
     }
 
-    /// Publishes the end of a job, which has been counted, as an event, as a record and as the job's state, in one step.
-    fn publish_end(&self, job: &Job, end: Arc<JobEnd>) {
+    /// Publishes the end of a job, which has been counted, as an event, as a record and as the job's state, in one step. The end of a durable
+    /// job is an event once it is on the disk, see [`queue`](crate::queue).
+    async fn publish_end(&self, job: &Job, end: Arc<JobEnd>) {
         job_log::log_end(job, &end);
+        if let Some(recorder) = job.recorder() {
+            recorder.record_end(&end).await;
+            return job.set_done(end);
+        }
         let event = is_work(job).then(|| EventKind::JobEnd {
             job: job.id(),
             handler: job.spec().handler.to_shared(),
@@ -125,9 +142,10 @@ fn is_work(job: &Job) -> bool {
     job.resolved().role() == Role::Work
 }
 
-/// Returns whether the history records a job: all work, and everything with a log, which a client will request later.
+/// Returns whether the history records a job: all work, and everything with a log, which a client will request later. Durable jobs have a
+/// history of their own.
 fn is_recorded(job: &Job) -> bool {
-    is_work(job) || job.log().is_some()
+    job.recorder().is_none() && (is_work(job) || job.log().is_some())
 }
 
 /// Runs the handler of `job` and stops it at its deadline. The timer is on the control side, where no guest can delay it.

@@ -83,6 +83,7 @@ mod tests {
             EventKind::HandlerRemove { handler: "b".into() },
             EventKind::JobQueue { job, handler: "a".into() },
             EventKind::JobStart { job, handler: "a".into(), parent: None },
+            EventKind::JobRetry { job, handler: "a".into(), attempt: 1 },
             EventKind::JobEnd { job, handler: "a".into(), outcome: "exited".into(), exit_code: 0 },
             EventKind::DaemonReload { error: None },
             EventKind::DaemonStop,
@@ -97,10 +98,10 @@ mod tests {
         assert_eq!(matched(&[]), EventKind::TOKENS);
         assert_eq!(matched(&["event=job.end"]), ["job.end"]);
         assert_eq!(matched(&["event=job.end", "event=handler.put"]), ["handler.put", "job.end"]);
-        assert_eq!(matched(&["handler=a"]), ["handler.put", "job.queue", "job.start", "job.end"]);
+        assert_eq!(matched(&["handler=a"]), ["handler.put", "job.queue", "job.start", "job.retry", "job.end"]);
         assert_eq!(matched(&["handler=a", "event=handler.remove"]), [""; 0]);
         assert_eq!(matched(&["handler=b", "handler=c"]), ["handler.remove"]);
-        assert_eq!(matched(&[&format!("job={JOB}")]), ["job.queue", "job.start", "job.end"]);
+        assert_eq!(matched(&[&format!("job={JOB}")]), ["job.queue", "job.start", "job.retry", "job.end"]);
         assert_eq!(matched(&["event=daemon.stop", "event=job.queue"]), ["job.queue", "daemon.stop"]);
         assert_eq!(matched(&["outcome=exited"]), ["job.end"]);
         assert_eq!(matched(&["outcome=lost"]), [""; 0]);

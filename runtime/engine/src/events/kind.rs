@@ -52,6 +52,15 @@ pub enum EventKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<JobId>,
     },
+    /// A run of a durable job has failed, and the job will run again.
+    #[serde(rename = "job.retry")]
+    JobRetry {
+        job: JobId,
+        #[serde(with = "shared_text")]
+        handler: Arc<str>,
+        /// The attempt that has failed, counted from 1.
+        attempt: u32,
+    },
     #[serde(rename = "job.end")]
     JobEnd {
         job: JobId,
@@ -73,8 +82,16 @@ pub enum EventKind {
 
 impl EventKind {
     /// The tokens of all kinds, as in JSON.
-    pub const TOKENS: [&str; 7] =
-        ["handler.put", "handler.remove", "job.queue", "job.start", "job.end", "daemon.reload", "daemon.stop"];
+    pub const TOKENS: [&str; 8] = [
+        "handler.put",
+        "handler.remove",
+        "job.queue",
+        "job.start",
+        "job.retry",
+        "job.end",
+        "daemon.reload",
+        "daemon.stop",
+    ];
 
     /// Returns the stable token of the kind, as in JSON.
     pub fn token(&self) -> &'static str {
@@ -83,6 +100,7 @@ impl EventKind {
             Self::HandlerRemove { .. } => "handler.remove",
             Self::JobQueue { .. } => "job.queue",
             Self::JobStart { .. } => "job.start",
+            Self::JobRetry { .. } => "job.retry",
             Self::JobEnd { .. } => "job.end",
             Self::DaemonReload { .. } => "daemon.reload",
             Self::DaemonStop => "daemon.stop",
@@ -96,6 +114,7 @@ impl EventKind {
             | Self::HandlerRemove { handler }
             | Self::JobQueue { handler, .. }
             | Self::JobStart { handler, .. }
+            | Self::JobRetry { handler, .. }
             | Self::JobEnd { handler, .. } => Some(handler),
             Self::DaemonReload { .. } | Self::DaemonStop => None,
         }
@@ -104,7 +123,10 @@ impl EventKind {
     /// Returns the job that the event is about.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            Self::JobQueue { job, .. } | Self::JobStart { job, .. } | Self::JobEnd { job, .. } => Some(*job),
+            Self::JobQueue { job, .. }
+            | Self::JobStart { job, .. }
+            | Self::JobRetry { job, .. }
+            | Self::JobEnd { job, .. } => Some(*job),
             Self::HandlerPut { .. } | Self::HandlerRemove { .. } | Self::DaemonReload { .. } | Self::DaemonStop => None,
         }
     }

@@ -42,6 +42,10 @@ pub struct Filter {
     pub state: Option<String>,
     /// Matches jobs that were created at this time or later.
     pub since: Option<Timestamp>,
+    /// Matches jobs that were created before this time.
+    pub until: Option<Timestamp>,
+    /// A part of the error, in any case of its ASCII letters.
+    pub error: Option<String>,
 }
 
 /// A page of a list, starting with the job that was started last.
@@ -125,14 +129,22 @@ impl Filter {
         if self.since.is_some_and(|since| record.spec.created < since) {
             return false;
         }
-        if self.outcome.is_none() && self.state.is_none() {
+        if self.until.is_some_and(|until| record.spec.created >= until) {
+            return false;
+        }
+        if self.outcome.is_none() && self.state.is_none() && self.error.is_none() {
             return true;
         }
         let state = record.state();
-        let outcome = match &state {
-            JobState::Done(end) => Some(end.outcome.kind()),
-            JobState::Created | JobState::Queued | JobState::Running => None,
+        let (outcome, error) = match &state {
+            JobState::Done(end) => (Some(end.outcome.kind()), end.error.as_deref()),
+            JobState::Created | JobState::Queued | JobState::Running => (None, None),
         };
+        if let Some(part) = &self.error
+            && !error.is_some_and(|error| error.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
+        {
+            return false;
+        }
         self.state.as_ref().is_none_or(|expected| expected == state.token())
             && self.outcome.as_ref().is_none_or(|expected| Some(expected.as_str()) == outcome)
     }

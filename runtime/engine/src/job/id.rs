@@ -27,6 +27,9 @@ impl JobId {
     /// The id of no job.
     pub(crate) const NONE: Self = Self(0);
 
+    /// The highest id, which no job has.
+    pub const MAX: Self = Self(u128::MAX);
+
     /// Returns the text of the id. This is faster than `Display`.
     pub fn to_hex(self) -> [u8; 32] {
         let mut hex = [0; 32];

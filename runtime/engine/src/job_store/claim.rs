@@ -1,6 +1,8 @@
 //! [`ClaimRequest`], [`Lease`] and [`Finish`]: how a worker takes a job, and how it reports the end.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,13 +29,25 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// The worker, as attempts show it.
     pub worker: String,
-    pub exclude: Exclusions,
+    /// How many jobs of a handler or of a concurrency key can run now. Paused queues are excluded in any case.
+    pub capacity: Arc<dyn Capacity>,
+    /// Bytes of stdin. No more jobs are taken once those that were have so much.
+    pub stdin: u64,
 }
 
-/// Which jobs cannot run now, although they are queued.
+/// How many more jobs can run at this moment.
+pub trait Capacity: fmt::Debug + Send + Sync {
+    /// Returns how many jobs of `handler` can start. `usize::MAX` is no limit.
+    fn of_handler(&self, handler: &str) -> usize;
+
+    /// Returns how many jobs of `handler` with the concurrency key `key` can start.
+    fn of_key(&self, handler: &str, key: &str) -> usize;
+}
+
+/// A [`Capacity`] without limits, except for what cannot run at all.
 #[derive(Clone, Debug, Default)]
 pub struct Exclusions {
-    /// Handlers that are at their limit. Paused queues are excluded in any case.
+    /// Handlers that are at their limit.
     pub handlers: BTreeSet<String>,
     /// Concurrency keys that are at their limit, each with its handler.
     pub keys: BTreeSet<(String, String)>,
@@ -103,10 +117,19 @@ fn whole_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
-impl Exclusions {
-    /// Returns whether jobs of `handler` with `key` are excluded.
-    pub fn contains(&self, handler: &str, key: &str) -> bool {
-        self.handlers.contains(handler)
-            || (!key.is_empty() && self.keys.contains(&(handler.to_owned(), key.to_owned())))
+impl ClaimRequest {
+    /// Returns a request of `worker` for at most `limit` jobs of any handlers and keys.
+    pub fn new(worker: impl Into<String>, limit: usize, lease: Duration) -> Self {
+        Self { limit, lease, worker: worker.into(), capacity: Arc::new(Exclusions::default()), stdin: u64::MAX }
+    }
+}
+
+impl Capacity for Exclusions {
+    fn of_handler(&self, handler: &str) -> usize {
+        if self.handlers.contains(handler) { 0 } else { usize::MAX }
+    }
+
+    fn of_key(&self, handler: &str, key: &str) -> usize {
+        if self.keys.contains(&(handler.to_owned(), key.to_owned())) { 0 } else { usize::MAX }
     }
 }

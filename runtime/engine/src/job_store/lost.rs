@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::claim::Then;
 use super::record::JobRecord;
-use crate::retry::{Decision, RunCount};
+use capstan_core::retry::{Decision, RunCount};
 
 /// Returns what follows the loss of the current run of `job`, and the outcome of the job if it ends.
 ///

@@ -95,7 +95,7 @@ impl JobStore for MemoryJobStore {
 
     async fn append_output(&self, lease: Lease, chunks: Vec<OutputChunk>) -> Result<u64, AttemptError> {
         self.change(|state, effects| {
-            effects.changes.push(Change { job: lease.job, state: None });
+            effects.changes.push(Change::without_state(lease.job));
             state.tables.append_output(&self.limits, lease, chunks)
         })
     }

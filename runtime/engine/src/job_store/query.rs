@@ -30,7 +30,7 @@ pub struct JobFilter {
 /// A page of a list: the job with the highest id first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobPage {
-    pub jobs: Vec<JobRecord>,
+    pub jobs: Vec<JobDetails>,
     /// Where the next page starts, or `None` on the last page. It stays valid for ever, because ids sort by time and do not change.
     pub next: Option<JobId>,
 }

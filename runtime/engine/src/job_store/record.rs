@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use capstan_core::caller::Caller;
 use capstan_core::env::Env;
 use capstan_core::outcome::{CancelledBy, Outcome};
 use capstan_core::policy::PolicyRequest;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::dependency::After;
 use crate::handler::HandlerName;
 use crate::job::JobId;
-use crate::retry::{RetryPolicy, RunCount};
+use capstan_core::retry::{RetryPolicy, RunCount};
 
 /// What a run of the job gets, as it was requested. The store does not look into it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,8 +24,12 @@ pub struct Plan {
     pub env: Env,
     pub policy: PolicyRequest,
     pub retry: RetryPolicy,
+    /// The job whose stdout is the stdin of the run, after what was submitted as stdin.
+    pub stdin_from: Option<JobId>,
+    /// Variables whose values are what jobs have printed to stdout, without the last line break.
+    pub env_from: BTreeMap<String, JobId>,
     /// Who submitted the job, as the API shows it.
-    pub caller: serde_json::Value,
+    pub caller: Option<Caller>,
     /// The digest of the program that the handler had when the job was submitted.
     pub digest: Option<String>,
 }

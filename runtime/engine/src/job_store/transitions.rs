@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::claim::Then;
 use super::record::{End, JobRecord, State};
-use crate::retry::RunCount;
+use capstan_core::retry::RunCount;
 
 impl JobRecord {
     /// Starts the next attempt of a queued job.
@@ -19,6 +19,8 @@ impl JobRecord {
     pub fn finish(&mut self, end: End, then: Then) {
         match end.outcome {
             Outcome::Lost => self.runs.lost += 1,
+            // The daemon stopped in order, and the job is not to blame.
+            Outcome::Cancelled { by: CancelledBy::Shutdown } => {}
             _ => self.runs.ended += 1,
         }
         self.state = match then {

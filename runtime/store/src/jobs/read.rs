@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    JobDetails, JobFilter, JobPage, JobRecord, JobStoreError, QueueStatus, ScheduleRecord,
+    AttemptRecord, JobDetails, JobFilter, JobPage, JobStoreError, QueueStatus, ScheduleRecord,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -19,12 +19,16 @@ use super::sql::{Result, all, first};
 pub(super) fn details(db: &Connection, id: JobId) -> Result<Option<JobDetails>> {
     let sql = format!("SELECT {} FROM jobs WHERE id = ?1", rows::JOB);
     let Some(job) = first(db, &sql, [id.to_bytes()], rows::job)? else { return Ok(None) };
+    Ok(Some(JobDetails { job, attempts: attempts(db, id)? }))
+}
+
+/// Returns the attempts of a job, the first one first.
+fn attempts(db: &Connection, id: JobId) -> Result<Vec<AttemptRecord>> {
     let sql = format!(
         "SELECT {} FROM attempts WHERE job = (SELECT number FROM jobs WHERE id = ?1) ORDER BY number",
         rows::ATTEMPT
     );
-    let attempts = all(db, &sql, [id.to_bytes()], |row| rows::attempt(row, id))?;
-    Ok(Some(JobDetails { job, attempts }))
+    all(db, &sql, [id.to_bytes()], |row| rows::attempt(row, id))
 }
 
 /// Returns at most two ids that start with `prefix`.
@@ -55,10 +59,10 @@ pub(super) fn query(db: &Connection, filter: &JobFilter, before: Option<JobId>, 
     let is_last = found.len() <= limit;
     found.truncate(limit);
     let next = if is_last { None } else { found.last().map(|(id, _)| *id) };
-    let mut jobs: Vec<JobRecord> = Vec::with_capacity(found.len());
+    let mut jobs = Vec::with_capacity(found.len());
     for (id, job) in found {
-        match job {
-            Ok(job) => jobs.push(job),
+        match job.and_then(|job| Ok(JobDetails { job, attempts: attempts(db, id)? })) {
+            Ok(details) => jobs.push(details),
             Err(error @ JobStoreError::Damaged { .. }) => tracing::warn!(job = %id, "left out of a list: {error}"),
             Err(error) => return Err(error),
         }

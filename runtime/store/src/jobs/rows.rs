@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use capstan_core::outcome::{CancelledBy, Outcome};
+use capstan_core::retry::RunCount;
 use capstan_core::usage::UsageReport;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
     After, ArrayIndex, AttemptRecord, End, JobRecord, JobStoreError, Lease, Plan, ScheduleRecord, State,
 };
-use capstan_engine::retry::RunCount;
 use jiff::Timestamp;
 use rusqlite::Row;
 use serde::de::DeserializeOwned;

@@ -63,7 +63,7 @@ impl JobStore for SqliteJobStore {
 
     async fn append_output(&self, lease: Lease, chunks: Vec<OutputChunk>) -> Result<u64, AttemptError> {
         let change = self.writer.change(move |write| {
-            write.effects.changes.push(Change { job: lease.job, state: None });
+            write.effects.changes.push(Change::without_state(lease.job));
             write.tables.append_output(write.limits, lease, &chunks)
         });
         change.await?

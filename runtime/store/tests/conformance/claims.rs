@@ -7,7 +7,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::usage::UsageReport;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    AttemptError, AttemptRecord, Change, ClaimRequest, End, Exclusions, FinishedRun, JobFilter, Now, State, Then,
+    AttemptError, AttemptRecord, ClaimRequest, End, Exclusions, FinishedRun, JobFilter, Now, State, Then,
 };
 
 use crate::work::{LONG, Work};
@@ -159,7 +159,7 @@ pub(crate) async fn heartbeat_keeps_a_lease_whatever_the_wall_clock_does(work: &
     for wall in [second.wall.checked_add(year).unwrap(), second.wall.checked_sub(year).unwrap()] {
         let jumped = Now { wall, ..second };
         assert_eq!(work.store.expire(jumped).await.unwrap(), []);
-        let request = ClaimRequest { limit: 1, lease: LONG, worker: "w".into(), exclude: Exclusions::default() };
+        let request = ClaimRequest::new("w", 1, LONG);
         assert!(work.store.claim(jumped, request).await.unwrap().is_empty());
     }
     work.pass(LONG.as_secs() - 1);
@@ -217,9 +217,8 @@ pub(crate) async fn watch_learns_of_every_change(work: &Work<'_>) {
     for _ in 0..4 {
         seen.push(all.next().await.unwrap().unwrap());
     }
-    let change = |job, state| Change { job, state: Some(state) };
-    assert_eq!(
-        seen,
-        [change(id, State::Queued), change(other, State::Queued), change(id, State::Running), change(id, State::Done)]
-    );
+    let seen: Vec<_> = seen.into_iter().map(|change| (change.job, change.state.unwrap())).collect();
+    let states: Vec<_> = seen.iter().map(|(job, changed)| (*job, changed.state)).collect();
+    assert_eq!(states, [(id, State::Queued), (other, State::Queued), (id, State::Running), (id, State::Done)]);
+    assert_eq!((seen[3].1.outcome.as_ref(), seen[3].1.attempt), (Some(&Outcome::SUCCESS), 1));
 }

@@ -11,7 +11,7 @@ use crate::work::Work;
 async fn ids(work: &Work<'_>, filter: JobFilter) -> Vec<JobId> {
     let page = work.store.query(filter, None, 100).await.unwrap();
     assert_eq!(page.next, None);
-    page.jobs.into_iter().map(|job| job.id).collect()
+    page.jobs.into_iter().map(|job| job.job.id).collect()
 }
 
 pub(crate) async fn filter_selects_by_each_field(work: &Work<'_>) {
@@ -64,7 +64,7 @@ pub(crate) async fn pages_neither_lose_nor_repeat_jobs(work: &Work<'_>) {
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
         let page = work.store.query(JobFilter::default(), cursor, 4).await.unwrap();
-        seen.extend(page.jobs.iter().map(|job| job.id));
+        seen.extend(page.jobs.iter().map(|job| job.job.id));
         // Jobs that arrive meanwhile have higher ids.
         work.submit_one("a").await;
         cursor = page.next;

@@ -24,7 +24,7 @@ async fn run(work: &Work<'_>, handler: &str, count: usize, output: &str) -> Vec<
 
 async fn kept(work: &Work<'_>) -> Vec<JobId> {
     let page = work.store.query(JobFilter::default(), None, 1000).await.unwrap();
-    page.jobs.into_iter().rev().map(|job| job.id).collect()
+    page.jobs.into_iter().rev().map(|job| job.job.id).collect()
 }
 
 async fn apply(work: &Work<'_>, rule: RetentionRule) -> u64 {

@@ -1,10 +1,11 @@
 //! Submitting jobs.
 
 use bytes::Bytes;
+use capstan_core::caller::Caller;
 use capstan_core::env::Env;
 use capstan_core::outcome::Outcome;
+use capstan_core::retry::RetryPolicy;
 use capstan_engine::job_store::{After, Dependency, NewJob, Plan, Requirement, State, SubmitError, SubmitKey, Then};
-use capstan_engine::retry::RetryPolicy;
 
 use crate::work::Work;
 
@@ -94,7 +95,7 @@ pub(crate) async fn submitted_job_is_read_back_unchanged(work: &Work<'_>) {
         env,
         policy: serde_json::from_str(r#"{"timeout": 5, "memory": "64MiB"}"#).unwrap(),
         retry: RetryPolicy { attempts: 5, ..RetryPolicy::default() },
-        caller: serde_json::json!({"kind": "process", "uid": 7}),
+        caller: Some(Caller::Process { uid: 7, gid: 8, pid: Some(9) }),
         digest: Some("sha256:00".into()),
     };
     let mut job = work.new_job("second");
@@ -113,5 +114,5 @@ pub(crate) async fn submitted_job_is_read_back_unchanged(work: &Work<'_>) {
     assert_eq!(record, capstan_engine::job_store::JobRecord::submitted(&expected, work.now().wall, false));
     // The record of a list is the same.
     let page = work.store.query(Default::default(), None, 1).await.unwrap();
-    assert_eq!(page.jobs, [record]);
+    assert_eq!(page.jobs[0].job, record);
 }

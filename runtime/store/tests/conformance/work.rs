@@ -1,6 +1,7 @@
 //! [`Work`]: a store with what tests do to it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,7 +83,7 @@ impl<'a> Work<'a> {
     }
 
     pub(crate) async fn claim_with(&self, limit: usize, exclude: Exclusions) -> Vec<Claimed> {
-        let request = ClaimRequest { limit, lease: LONG, worker: "test".into(), exclude };
+        let request = ClaimRequest { capacity: Arc::new(exclude), ..ClaimRequest::new("test", limit, LONG) };
         self.store.claim(self.now(), request).await.unwrap()
     }
 

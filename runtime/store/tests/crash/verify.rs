@@ -36,10 +36,7 @@ async fn verify_store(store: &dyn JobStore, acknowledged: &mut Acknowledged) -> 
     let mut cursor = None;
     loop {
         let page = store.query(JobFilter::default(), cursor, 500).await.map_err(|error| error.to_string())?;
-        for job in page.jobs {
-            let details = store.job(job.id).await.unwrap().unwrap();
-            all.insert(job.id.to_string(), details);
-        }
+        all.extend(page.jobs.into_iter().map(|details| (details.job.id.to_string(), details)));
         cursor = page.next;
         if cursor.is_none() {
             break;

@@ -11,8 +11,8 @@ use capstan_core::outcome::{Outcome, OutputStream};
 use capstan_core::usage::UsageReport;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job_store::{
-    AttemptError, ClaimRequest, End, Exclusions, Finish, Firing, JobIds, JobStore, JobStoreError, Lease, NewJob, Now,
-    OutputChunk, ScheduleRecord, SubmitKey, Then,
+    AttemptError, ClaimRequest, End, Finish, Firing, JobIds, JobStore, JobStoreError, Lease, NewJob, Now, OutputChunk,
+    ScheduleRecord, SubmitKey, Then,
 };
 use capstan_store::jobs::{SqliteJobStore, SqliteOptions, Synchronous};
 use jiff::Timestamp;
@@ -80,8 +80,7 @@ impl Worker {
         if task == 0 {
             self.fire(&key).await?;
         }
-        let exclude = Exclusions::default();
-        let request = ClaimRequest { limit: 2, lease: Duration::from_secs(3600), worker: key, exclude };
+        let request = ClaimRequest::new(key, 2, Duration::from_secs(3600));
         for claimed in self.store.claim(Now::read(), request).await? {
             say(&format!("claimed {} {}", claimed.lease.job, claimed.lease.attempt));
             self.run(claimed.lease, random).await?;

@@ -131,7 +131,8 @@ async fn damaged_segment_loses_only_its_record() {
     assert_eq!(report.problems.len(), 1, "{report:?}");
     assert!(report.problems[0].what.contains("output/00000001.segment at byte 0"), "{report:?}");
     let store = filled.open();
-    let pages = [read(&store, ids[2].id).await, read(&store, ids[0].id).await].map(|read| read.unwrap().unwrap().1);
+    let pages =
+        [read(&store, ids[2].job.id).await, read(&store, ids[0].job.id).await].map(|read| read.unwrap().unwrap().1);
     assert_eq!(pages.map(|page| sizes(&page)), [(0, 40_000), (40_000, 0)]);
 }
 

@@ -11,8 +11,8 @@ use capstan_core::usage::UsageReport;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    ClaimRequest, Claimed, End, Exclusions, Finish, JobDetails, JobIds, JobStore, JobStoreError, Lease, NewJob, Now,
-    OutputChunk, OutputPage, OutputPiece, Then,
+    ClaimRequest, Claimed, End, Finish, JobDetails, JobIds, JobStore, JobStoreError, Lease, NewJob, Now, OutputChunk,
+    OutputPage, OutputPiece, Then,
 };
 use capstan_store::jobs::{OpenReport, SqliteJobStore, SqliteOptions};
 
@@ -88,8 +88,7 @@ impl Filled {
 }
 
 pub(crate) async fn claim(store: &SqliteJobStore) -> Option<Claimed> {
-    let exclude = Exclusions::default();
-    let request = ClaimRequest { limit: 1, lease: Duration::from_secs(3600), worker: "test".into(), exclude };
+    let request = ClaimRequest::new("test", 1, Duration::from_secs(3600));
     store.claim(Now::read(), request).await.unwrap().pop()
 }
 

@@ -51,12 +51,8 @@ async fn job_that_is_lost_too_often_becomes_a_dead_letter() {
     store.requeue(Now::read(), ids[0], None).await.unwrap();
     let later = |rounds: u64| Now::read().after(std::time::Duration::from_secs(1000 * rounds));
     for round in 1..=4 {
-        let request = capstan_engine::job_store::ClaimRequest {
-            limit: 1,
-            lease: std::time::Duration::from_secs(60),
-            worker: "test".into(),
-            exclude: Default::default(),
-        };
+        let lease = std::time::Duration::from_secs(60);
+        let request = capstan_engine::job_store::ClaimRequest::new("test", 1, lease);
         assert_eq!(store.claim(later(round), request).await.unwrap().len(), 1);
         drop(store);
         store = filled.open();

@@ -1,30 +1,27 @@
 //! `Attachment` and `StdinWriter`: the output and the stdin of a job for one attached client.
 
-use bytes::Bytes;
 use capstan_core::stream::Sink;
-use capstan_engine::history::Record;
-use capstan_engine::job::Job;
-use capstan_engine::output_log::Follower;
+use capstan_engine::job::{Job, JobId};
 use tokio::io::AsyncWriteExt as _;
 
 use super::super::super::error::Error;
 use super::super::log_encoder::LogEncoder;
+use super::super::log_reader::{EndedJob, LogReader};
 
 /// The output of a job for one attached client.
 pub(super) struct Attachment {
-    pub(super) record: Record,
+    pub(super) id: JobId,
+    /// The run, if it is in progress.
+    pub(super) run: Option<Job>,
     pub(super) encoder: LogEncoder,
-    pub(super) follower: Follower,
+    pub(super) reader: LogReader,
 }
 
 impl Attachment {
-    /// Waits until the job has ended, and returns the frame of its outcome.
-    pub(super) async fn outcome_frame(&self) -> Bytes {
-        // The streams of a job close shortly before it ends.
-        if let Some(job) = self.record.job() {
-            job.wait().await;
-        }
-        self.encoder.encode_outcome(&self.record)
+    /// Waits until the job has ended, and returns how. `None` if that cannot be read.
+    pub(super) async fn end(&self) -> Option<EndedJob> {
+        self.reader.wait_for_end().await;
+        self.reader.end().await
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn serve(
 ) {
     let (reader, writer) = tokio::io::split(connection);
     let half_closed = CancellationToken::new();
-    let job = attachment.record.job().cloned();
+    let job = attachment.run.clone();
     let mut receiving = Box::pin(receive(reader, stdin, &peer, &half_closed));
     tokio::select! {
         result = send(&mut attachment, writer, &half_closed) => if result.is_ok() { return },
@@ -49,7 +49,7 @@ async fn send(
     let mut is_probed = false;
     loop {
         let piece = tokio::select! {
-            piece = attachment.follower.next() => piece,
+            piece = attachment.reader.next() => piece,
             () = half_closed.cancelled(), if !is_probed => {
                 is_probed = true;
                 // A client that has closed both halves answers an empty frame with a reset.
@@ -60,7 +60,8 @@ async fn send(
         let Some(piece) = piece else { break };
         writer.write_all(&attachment.encoder.encode(&piece)).await?;
     }
-    writer.write_all(&attachment.outcome_frame().await).await?;
+    let end = attachment.end().await;
+    writer.write_all(&attachment.encoder.encode_outcome(end.as_ref())).await?;
     writer.shutdown().await
 }
 

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use capstan_engine::job::JobState;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -45,7 +44,7 @@ pub(super) async fn serve(
         .max_frame_size(Some(MAX_MESSAGE));
     let socket = WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await;
     let (mut writer, reader) = socket.split();
-    let job = attachment.record.job().cloned();
+    let job = attachment.run.clone();
     let mut receiving = Box::pin(receive(reader, stdin));
     let sent = tokio::select! {
         result = send(&mut attachment, &mut writer) => result,
@@ -87,7 +86,7 @@ async fn send(
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let piece = tokio::select! {
-            piece = attachment.follower.next() => piece,
+            piece = attachment.reader.next() => piece,
             _ = ping.tick() => {
                 writer.send(Message::Ping(Bytes::new())).await?;
                 continue;
@@ -99,12 +98,11 @@ async fn send(
             writer.send(Message::Binary(frame)).await?;
         }
     }
-    writer.send(Message::Binary(attachment.outcome_frame().await)).await?;
-    let reason = match attachment.record.state() {
-        JobState::Done(end) => end.outcome.to_string(),
-        unfinished => unfinished.token().to_owned(),
+    let Some(ended) = attachment.end().await else {
+        return Ok(close_frame(CloseCode::Error, "the output of the job cannot be read"));
     };
-    Ok(close_frame(CloseCode::Normal, &reason))
+    writer.send(Message::Binary(attachment.encoder.encode_outcome(Some(&ended)))).await?;
+    Ok(close_frame(CloseCode::Normal, &ended.end.outcome.to_string()))
 }
 
 /// Copies what the client sends to stdin, until the client has disconnected.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use capstan_engine::handler_store::HandlerStoreError;
+use capstan_engine::job_store::JobStoreError;
 use capstan_listen::tls::MaterialError;
 use capstan_sandbox::{LoadError, SandboxError};
 use capstan_store::StoreError;
@@ -32,6 +33,8 @@ pub(in crate::daemon) enum BootError {
     Sandbox(#[from] SandboxError),
     #[error("data directory {}: {source}", path.display())]
     Store { path: PathBuf, source: StoreError },
+    #[error("data directory {}: {source}", path.display())]
+    Jobs { path: PathBuf, source: JobStoreError },
     #[error("data directory {}: cannot restore the handlers: {source}", path.display())]
     Handlers { path: PathBuf, source: HandlerStoreError },
     #[error("the compiler does not start, so nothing could be compiled: {0}; see --confine")]
@@ -56,6 +59,7 @@ impl BootError {
             | Self::Tls(_)
             | Self::Sandbox(_)
             | Self::Store { .. }
+            | Self::Jobs { .. }
             | Self::Handlers { .. }
             | Self::Compiler(_)
             | Self::Builtin { .. }

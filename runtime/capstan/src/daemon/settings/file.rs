@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::error::{SettingsError, check_range};
 use super::http::HttpTable;
+use super::jobs::JobsTable;
 use crate::daemon::files::SecretSource;
 
 /// The limit on `listen.backlog`.
@@ -42,6 +43,7 @@ pub(super) struct File {
     pub(super) mount_prefixes: Vec<MountTable>,
     pub(super) compile: CompileTable,
     pub(super) history: HistoryTable,
+    pub(super) jobs: JobsTable,
     pub(super) events: EventsTable,
     pub(super) http: HttpTable,
 }

@@ -61,10 +61,10 @@ impl MemoryTables {
     pub(super) fn query(&self, filter: &JobFilter, before: Option<JobId>, limit: usize) -> JobPage {
         let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
         let entries = self.jobs.range((Bound::Unbounded, upper)).rev();
-        let mut matching = entries.map(|(_, entry)| &entry.job).filter(|job| filter.matches(job));
-        let jobs: Vec<_> = matching.by_ref().take(limit).cloned().collect();
-        let next = matching.next().and(jobs.last()).map(|job| job.id);
-        JobPage { jobs, next }
+        let mut matching = entries.map(|(id, entry)| (*id, &entry.job)).filter(|(_, job)| filter.matches(job));
+        let ids: Vec<_> = matching.by_ref().take(limit).map(|(id, _)| id).collect();
+        let next = matching.next().and(ids.last().copied());
+        JobPage { jobs: ids.into_iter().filter_map(|id| self.details(id)).collect(), next }
     }
 
     pub(super) fn set_paused(&mut self, handler: &str, is_paused: bool) {

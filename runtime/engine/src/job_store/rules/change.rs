@@ -59,7 +59,7 @@ pub fn requeue(
 pub fn remove(tables: &mut impl Tables, effects: &mut Effects, id: JobId) -> Result<(), ChangeError> {
     let job = find_ended(tables, id)?;
     tables.remove_job(&job)?;
-    effects.changes.push(Change { job: id, state: None });
+    effects.changes.push(Change::without_state(id));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::usage::UsageReport;
 use jiff::Timestamp;
 
-use super::super::claim::{ClaimRequest, Claimed, Exclusions, Lease, Now};
+use super::super::claim::{Capacity, ClaimRequest, Claimed, Lease, Now};
 use super::super::error::JobStoreError;
 use super::super::record::{AttemptRecord, JobRecord, State};
 use super::super::tables::Tables;
@@ -24,6 +24,13 @@ pub struct Turns {
     keys: HashMap<String, String>,
 }
 
+/// How many more jobs this claim can take of each handler and each concurrency key that it has looked at.
+struct Room<'a> {
+    capacity: &'a dyn Capacity,
+    handlers: HashMap<String, usize>,
+    keys: HashMap<(String, String), usize>,
+}
+
 /// Takes queued jobs; see [`JobStore::claim`](super::super::JobStore::claim).
 ///
 /// The cost of a claimed job does not depend on how many jobs are queued. It grows with the number of handlers and keys that are excluded.
@@ -39,17 +46,55 @@ pub fn claim(
 ) -> Result<Vec<Claimed>, JobStoreError> {
     move_by_time(tables, effects, now.wall)?;
     let mut claimed = Vec::new();
-    while claimed.len() < request.limit {
-        let Some(id) = next_job(tables, turns, &request.exclude)? else { break };
+    let mut room = Room::of(request.capacity.as_ref());
+    let mut stdin_bytes = 0;
+    while claimed.len() < request.limit && stdin_bytes < request.stdin.max(1) {
+        let Some(id) = next_job(tables, turns, &mut room)? else { break };
         let Some(mut job) = end::load(tables, effects, now.wall, id)? else { continue };
         job.start();
         let lease = Lease { job: id, attempt: job.attempt };
         tables.insert_attempt(id, &new_attempt(&job, request, now.wall))?;
         end::save(tables, effects, now.wall, &job, State::Queued)?;
         effects.started(lease, now.monotonic + request.lease);
-        claimed.push(Claimed { lease, stdin: tables.stdin(id)?, job });
+        room.take(job.handler.as_str(), job.lane());
+        let stdin = tables.stdin(id)?;
+        stdin_bytes += stdin.len() as u64;
+        claimed.push(Claimed { lease, stdin, job });
     }
     Ok(claimed)
+}
+
+impl<'a> Room<'a> {
+    fn of(capacity: &'a dyn Capacity) -> Self {
+        Self { capacity, handlers: HashMap::new(), keys: HashMap::new() }
+    }
+
+    fn of_handler(&mut self, handler: &str) -> usize {
+        if let Some(room) = self.handlers.get(handler) {
+            return *room;
+        }
+        let room = self.capacity.of_handler(handler);
+        self.handlers.insert(handler.to_owned(), room);
+        room
+    }
+
+    fn of_key(&mut self, handler: &str, key: &str) -> usize {
+        if key.is_empty() {
+            return usize::MAX;
+        }
+        let of_key = || self.capacity.of_key(handler, key);
+        *self.keys.entry((handler.to_owned(), key.to_owned())).or_insert_with(of_key)
+    }
+
+    /// Counts a job that was taken.
+    fn take(&mut self, handler: &str, key: &str) {
+        if let Some(room) = self.handlers.get_mut(handler) {
+            *room = room.saturating_sub(1);
+        }
+        if let Some(room) = self.keys.get_mut(&(handler.to_owned(), key.to_owned())) {
+            *room = room.saturating_sub(1);
+        }
+    }
 }
 
 /// Queues the jobs that came due, and refuses those that missed their start deadline.
@@ -83,7 +128,7 @@ fn new_attempt(job: &JobRecord, request: &ClaimRequest, now: Timestamp) -> Attem
 }
 
 /// Returns the job whose turn it is, and gives the next turn to others.
-fn next_job(tables: &mut impl Tables, turns: &mut Turns, exclude: &Exclusions) -> Result<Option<JobId>, JobStoreError> {
+fn next_job(tables: &mut impl Tables, turns: &mut Turns, room: &mut Room<'_>) -> Result<Option<JobId>, JobStoreError> {
     let last = turns.handler.clone();
     let mut after = last.clone();
     let mut has_wrapped = last.is_none();
@@ -99,9 +144,9 @@ fn next_job(tables: &mut impl Tables, turns: &mut Turns, exclude: &Exclusions) -
         if has_wrapped && last.as_ref().is_some_and(|last| handler > *last) {
             return Ok(None);
         }
-        if !exclude.handlers.contains(&handler)
-            && !tables.is_paused(&handler)?
-            && let Some((key, id)) = next_of_handler(tables, turns.keys.get(&handler), &handler, exclude)?
+        if !tables.is_paused(&handler)?
+            && room.of_handler(&handler) > 0
+            && let Some((key, id)) = next_of_handler(tables, turns.keys.get(&handler), &handler, room)?
         {
             turns.keys.insert(handler.clone(), key);
             turns.handler = Some(handler);
@@ -116,7 +161,7 @@ fn next_of_handler(
     tables: &mut impl Tables,
     last: Option<&String>,
     handler: &str,
-    exclude: &Exclusions,
+    room: &mut Room<'_>,
 ) -> Result<Option<(String, JobId)>, JobStoreError> {
     let mut below = None;
     while let Some(priority) = tables.next_priority(handler, below)? {
@@ -125,7 +170,7 @@ fn next_of_handler(
         loop {
             match tables.next_lane(handler, priority, after.as_deref())? {
                 Some((key, _)) if has_wrapped && last.is_some_and(|last| key > *last) => break,
-                Some((key, id)) if !exclude.contains(handler, &key) => return Ok(Some((key, id))),
+                Some((key, id)) if room.of_key(handler, &key) > 0 => return Ok(Some((key, id))),
                 Some((key, _)) => after = Some(key),
                 None if has_wrapped => break,
                 None => (has_wrapped, after) = (true, None),

@@ -28,7 +28,7 @@ impl Effects {
     }
 
     pub(super) fn changed(&mut self, job: &JobRecord) {
-        self.changes.push(Change { job: job.id, state: Some(job.state) });
+        self.changes.push(Change::of(job));
     }
 
     pub(super) fn started(&mut self, lease: Lease, until: Instant) {

@@ -7,7 +7,7 @@ use super::super::dependency::{Readiness, refused_by};
 use super::super::error::JobStoreError;
 use super::super::record::{End, JobRecord, State};
 use super::super::tables::Tables;
-use super::super::watch::Change;
+use super::super::watch::{Change, ChangedState};
 use super::effects::Effects;
 use crate::job::JobId;
 
@@ -48,7 +48,8 @@ pub(super) fn load(
         Err(error @ JobStoreError::Damaged { .. }) => {
             let outcome = Outcome::HostError { message: error.to_string() };
             tables.quarantine(id, &End { error: Some(error.to_string()), outcome: outcome.clone(), at: now })?;
-            effects.changes.push(Change { job: id, state: Some(State::Done) });
+            let state = ChangedState { state: State::Done, handler: None, attempt: 0, outcome: Some(outcome.clone()) };
+            effects.changes.push(Change { job: id, state: Some(state) });
             resolve_all(tables, effects, now, (id, outcome))?;
             Ok(None)
         }

@@ -64,7 +64,7 @@ fn remove_of_handler(
             }
             if let Some(job) = tables.job(id)? {
                 tables.remove_job(&job)?;
-                effects.changes.push(Change { job: id, state: None });
+                effects.changes.push(Change::without_state(id));
             }
             count = count.saturating_sub(1);
             removed += 1;

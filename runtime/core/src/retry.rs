@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use capstan_core::outcome::Outcome;
-use capstan_core::units;
+use crate::outcome::Outcome;
+use crate::units::{self, DurationSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The largest number of attempts that a policy can ask for.
 pub const MAX_ATTEMPTS: u32 = 1000;
 
 /// Which runs of a job are repeated. The default repeats none, except for runs that were lost with the daemon.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryPolicy {
     /// Runs in total, the first included; 1 by default. Lost runs do not count.
@@ -18,9 +19,11 @@ pub struct RetryPolicy {
     pub backoff: Backoff,
     /// Time before the first repetition; 1 second by default.
     #[serde(serialize_with = "serialize_seconds", deserialize_with = "deserialize_seconds")]
+    #[schemars(with = "DurationSchema")]
     pub base: Duration,
     /// The longest time before a repetition; 1 hour by default.
     #[serde(serialize_with = "serialize_seconds", deserialize_with = "deserialize_seconds")]
+    #[schemars(with = "DurationSchema")]
     pub max: Duration,
     /// The part of the time that is random, from 0 to 1; 0.1 by default. Jobs that failed together then do not return together.
     pub jitter: f64,
@@ -35,7 +38,7 @@ pub struct RetryPolicy {
 }
 
 /// How the time between repetitions grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backoff {
     /// It doubles: base, 2 · base, 4 · base.
@@ -46,7 +49,7 @@ pub enum Backoff {
 }
 
 /// An outcome that is repeated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RetryOn {
     /// An exit code.

@@ -1,0 +1,56 @@
+//! Opens the store of durable jobs, and makes the queue.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+use capstan_engine::engine::Engine;
+use capstan_engine::job_store::{JobStore, Now};
+use capstan_engine::queue::Queue;
+use capstan_store::jobs::{OpenReport, SqliteJobStore, SqliteOptions};
+
+use super::BootError;
+use crate::daemon::settings::Settings;
+
+/// The queue, and the key of the cursors in its lists.
+#[derive(Debug)]
+pub(super) struct OpenedQueue {
+    pub(super) queue: Queue,
+    pub(super) cursor_key: [u8; 32],
+}
+
+/// Opens the store below `data`, and repairs what a crash has left. Blocks on the disk.
+///
+/// # Errors
+/// [`BootError`]
+pub(super) fn open_queue(data: &Dir, settings: &Settings, engine: Engine) -> Result<OpenedQueue, BootError> {
+    let path = &settings.data;
+    let options = SqliteOptions { limits: settings.job_limits.clone(), ..SqliteOptions::default() };
+    let opened = SqliteJobStore::open(data, options, Now::read());
+    let (store, report) = opened.map_err(|source| BootError::Jobs { path: path.clone(), source })?;
+    log_report(&report, path);
+    let cursor_key =
+        capstan_store::cursor_key(data).map_err(|source| BootError::Store { path: path.clone(), source })?;
+    let store: Arc<dyn JobStore> = Arc::new(store);
+    Ok(OpenedQueue { queue: Queue::new(engine, store, settings.jobs.clone()), cursor_key })
+}
+
+fn log_report(report: &OpenReport, path: &Path) {
+    let OpenReport { lost_attempts, copy_before_migration, short_segments, ignored_log_frames } = report;
+    tracing::info!(data = %path.display(), lost_attempts, "opened the job store");
+    if *lost_attempts > 0 {
+        tracing::warn!(lost_attempts, "attempts ran when the daemon ended last, and are recorded as lost");
+    }
+    if let Some(copy) = copy_before_migration {
+        tracing::info!(copy, "the job store has a new schema; this is a copy of the old one");
+    }
+    for segment in short_segments {
+        tracing::error!(?segment, "a segment of the job store is damaged; output of jobs is missing");
+    }
+    if *ignored_log_frames > 0 {
+        tracing::warn!(
+            ignored_log_frames,
+            "the log of the job store ends with frames that were never committed, or that are damaged"
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! [`Running`]: the attempts that this process runs, and cancellations that came before their run.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use capstan_core::outcome::CancelledBy;
+
+use crate::job::{Job, JobId};
+use crate::job_store::Lease;
+
+/// The attempts that this process runs.
+#[derive(Debug, Default)]
+pub(super) struct Running(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    runs: HashMap<JobId, (Lease, Job)>,
+    /// Jobs that were claimed and cancelled before their run was added.
+    cancelled: HashMap<JobId, CancelledBy>,
+}
+
+impl Running {
+    /// Adds the run of an attempt, and cancels it if its job was cancelled meanwhile.
+    pub(super) fn insert(&self, lease: Lease, job: &Job) {
+        let mut state = self.lock();
+        state.runs.insert(lease.job, (lease, job.clone()));
+        if let Some(by) = state.cancelled.remove(&lease.job) {
+            job.cancel(by);
+        }
+    }
+
+    /// Removes the run of an attempt.
+    pub(super) fn remove(&self, lease: Lease) {
+        let mut state = self.lock();
+        state.cancelled.remove(&lease.job);
+        let removed = state.runs.remove(&lease.job);
+        drop(state);
+        drop(removed);
+    }
+
+    /// Cancels the run of `job`, now or once it is added. Returns whether there is one.
+    pub(super) fn cancel(&self, job: JobId, by: CancelledBy) -> bool {
+        let mut state = self.lock();
+        match state.runs.get(&job) {
+            Some((_, run)) => {
+                run.cancel(by);
+                true
+            }
+            None => {
+                state.cancelled.insert(job, by);
+                false
+            }
+        }
+    }
+
+    /// Forgets a cancellation that no run has taken.
+    pub(super) fn forget_cancellation(&self, job: JobId) {
+        self.lock().cancelled.remove(&job);
+    }
+
+    /// Returns the run of `job`.
+    pub(super) fn get(&self, job: JobId) -> Option<Job> {
+        self.lock().runs.get(&job).map(|(_, job)| job.clone())
+    }
+
+    /// Returns the leases of all runs.
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.lock().runs.values().map(|(lease, _)| *lease).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic while the lock is held")
+    }
+}
