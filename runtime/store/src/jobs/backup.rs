@@ -31,7 +31,7 @@ pub struct CopyReport {
 }
 
 /// Copies the store below the data directory `data` into `target`, an empty directory, also while a daemon uses the store. The copy has
-/// everything that was committed when it began, and nothing later. Checks the copy: damage of the store is in its report, and in the copy too.
+/// everything that was committed at one moment after it began, and nothing later. Checks the copy: damage of the store is in its report, and in the copy too.
 /// Blocks on the disk.
 ///
 /// The database of the copy gets its name last, when everything is on the disk.

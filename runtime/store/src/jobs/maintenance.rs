@@ -32,7 +32,7 @@ pub enum MaintenanceError {
     NotEmpty,
     #[error("there is a job store already; move its directory `{DIR}` away first, for example to `{DIR}.old`")]
     StoreExists,
-    #[error("{what} in the backup is damaged: {reason}; use another backup, or accept the damage")]
+    #[error("{what} in the backup is damaged: {reason}; use another backup, or restore this one with --accept-damage")]
     DamagedBackup { what: String, reason: String },
     #[error(transparent)]
     Store(#[from] JobStoreError),
