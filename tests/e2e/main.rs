@@ -21,6 +21,7 @@ mod program_name;
 mod run_flags;
 mod schema;
 mod stdin;
+mod store_commands;
 mod systemd_units;
 mod through_daemon;
 

@@ -9,6 +9,7 @@
 //! - background jobs: [`submit`], [`jobs`], [`job_id`], [`ps`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`stats`],
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];
+//! - the store of durable jobs, without a daemon: [`store`];
 //! - one request and its response: [`push`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`];
 //! - output: [`output`], [`mod@format`], [`error`], [`exit_code`].
 //!
@@ -56,6 +57,7 @@ mod run_report;
 mod schema;
 mod stats;
 mod stdin;
+mod store;
 mod stream_threads;
 mod submit;
 mod time_arg;
@@ -237,6 +239,21 @@ Examples:
     /// `capstan run FILE.wasm` keeps the code that it has compiled, so that the next run of the file starts at once. The cache is in
     /// CAPSTAN_CACHE, else in XDG_CACHE_HOME/capstan, else in ~/.cache/capstan.
     Cache(cache::Cache),
+    /// Check, back up, restore and vacuum the store of durable jobs
+    ///
+    /// Works on the files of the data directory. Needs no daemon.
+    #[command(after_help = "\
+Examples:
+  capstan store check                   reads everything, also while the daemon runs
+  capstan store backup /backup/today    copies the store, also while the daemon runs
+  capstan store restore /backup/today   makes the store from a backup; the daemon must be stopped
+  capstan store vacuum                  gives unused space back; the daemon must be stopped
+
+Exit codes:
+  0    done, and nothing is damaged
+  1    something is damaged
+  125  the store cannot be used, or the command was used wrongly")]
+    Store(store::Store),
     /// Print the JSON Schema of manifests or of policies
     #[command(after_help = "\
 Example:
@@ -309,6 +326,7 @@ impl Cli {
             Command::Info(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Version(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Cache(cache) => cache.run(environment),
+            Command::Store(store) => block_on(store.run(environment))?,
             Command::Schema(schema) => schema.run(),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

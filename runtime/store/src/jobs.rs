@@ -9,12 +9,16 @@
 //! One thread makes all changes (`writer`), in the words of the engine's rules (`tables`). Others read with connections of their own
 //! (`readers`). What is not in the database is written and synced before the commit that names it, so that the database alone says what is
 //! valid.
+//!
+//! [`check`], [`backup`], [`restore`] and [`vacuum`] work on the files, without a [`SqliteJobStore`]; the first two also while another process
+//! has it open (`segment_lock`).
 
 mod backup;
 mod check;
 mod connection;
 mod failure;
 mod lock;
+mod maintenance;
 mod memory_state;
 mod open;
 mod output;
@@ -23,6 +27,7 @@ mod readers;
 mod rows;
 mod schema;
 mod sealed;
+mod segment_lock;
 mod segments;
 mod sql;
 mod store;
@@ -31,9 +36,10 @@ mod vacuum;
 mod wal;
 mod writer;
 
-pub use self::backup::{CopyReport, restore};
-pub use self::check::{CheckReport, Problem, check};
+pub use self::backup::{CopyReport, backup, restore};
+pub use self::check::{CheckReport, Problem, ProblemKind, check};
 pub use self::connection::Synchronous;
+pub use self::maintenance::MaintenanceError;
 pub use self::open::{OpenReport, SqliteJobStore, SqliteOptions};
 pub use self::segments::ShortSegment;
-pub use self::vacuum::VacuumReport;
+pub use self::vacuum::{VacuumReport, vacuum};

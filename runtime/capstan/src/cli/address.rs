@@ -39,7 +39,8 @@ pub(super) fn resolve(flag: Option<&str>, environment: &Environment) -> Result<D
     Ok(DaemonAddress { address, is_explicit: false })
 }
 
-fn data_dirs(environment: &Environment, is_root: bool) -> DataDirs {
+/// Returns the directories of this user.
+pub(super) fn data_dirs(environment: &Environment, is_root: bool) -> DataDirs {
     let folder = |name: &str| environment.non_empty(name).map(PathBuf::from);
     let (runtime, state, home) = (folder("XDG_RUNTIME_DIR"), folder("XDG_STATE_HOME"), folder("HOME"));
     DataDirs { is_root, runtime, state, home }

@@ -8,6 +8,7 @@ use capstan_core::env::EnvError;
 use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
 use capstan_engine::job::JobId;
 use capstan_listen::tls::{FilesError, MaterialError};
+use capstan_store::jobs::MaintenanceError;
 
 use super::address::DaemonAddressError;
 use super::client::ClientError;
@@ -57,6 +58,12 @@ pub(super) enum CliError {
     NoCacheDir,
     #[error("the cache of compiled code cannot be used: {0}")]
     Cache(String),
+    #[error("there is no default data directory, because neither XDG_STATE_HOME nor HOME is set: name it with --data")]
+    NoDataDir,
+    #[error("the data directory {} cannot be used: {reason}", path.display())]
+    DataDir { path: PathBuf, reason: String },
+    #[error("{}: {source}", path.display())]
+    JobStore { path: PathBuf, source: MaintenanceError },
     #[error("{0}")]
     Program(String),
     #[error(transparent)]

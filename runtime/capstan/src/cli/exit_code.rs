@@ -2,6 +2,8 @@
 //!
 //! [`Outcome::exit_code`](capstan_core::outcome::Outcome::exit_code) maps the outcome of a run to an exit code.
 
+/// `capstan store` has found damage.
+pub(super) const DAMAGED: u8 = 1;
 /// Capstan or the daemon failed or rejected the request, or the command was used wrongly.
 pub(super) const FAILED: u8 = 125;
 /// The daemon has no handler of this name.

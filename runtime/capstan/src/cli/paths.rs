@@ -103,6 +103,53 @@ pub(super) fn cache_dir(environment: &Environment) -> Result<Dir, CliError> {
     Ok(dir)
 }
 
+/// Opens a directory.
+///
+/// # Errors
+/// [`CliError::File`]
+#[expect(clippy::disallowed_methods, reason = "the user named this directory on the command line")]
+pub(super) fn open_dir(path: &Path) -> Result<Dir, CliError> {
+    Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(file_error(path))
+}
+
+/// Creates a directory for this user only, unless it exists. Returns whether it did not exist.
+///
+/// # Errors
+/// [`CliError::File`]
+#[expect(clippy::disallowed_methods, reason = "the user named this directory on the command line")]
+pub(super) fn create_dir(path: &Path) -> Result<bool, CliError> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            // After a power cut, what will be in the directory can be found only if its name is on the disk too.
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(file_error(parent))?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(file_error(path)(error)),
+    }
+}
+
+/// Opens a directory. Creates it and its parents for this user only, unless they exist.
+///
+/// # Errors
+/// [`CliError::File`]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the user named this directory on the command line or in the environment"
+)]
+pub(super) fn create_dir_all(path: &Path) -> Result<Dir, CliError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file_error(path))?;
+    open_dir(path)
+}
+
+/// Removes a directory that this process has created, if it is empty.
+#[expect(clippy::disallowed_methods, reason = "this process has created it where the user said")]
+pub(super) fn remove_empty_dir(path: &Path) {
+    // An empty directory that remains does no harm.
+    let _ = std::fs::remove_dir(path);
+}
+
 /// Reads a whole file. `-` is stdin.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! [`SqliteJobStore::backup`] and [`restore`]: a copy of a store, and a store from a copy.
+//! [`backup`] and [`restore`]: a copy of a store, and a store from a copy.
 
 use std::io;
 
@@ -7,105 +7,169 @@ use capstan_engine::job_store::JobStoreError;
 use rusqlite::Connection;
 
 use super::check::{CheckReport, check_dir};
-use super::connection::{FILE, open_reader, path_in};
+use super::connection::{FILE, open_unchanged, path_in};
 use super::failure::{failed, file_failed};
+use super::maintenance::{MaintenanceError, open_store, present_version};
 use super::open::{DIR, SEGMENTS, SqliteJobStore, open_dir};
+use super::segment_lock::SegmentLock;
 use super::segments::{file_name, sizes};
 
+/// The database of a backup until the backup is complete.
+const UNFINISHED_FILE: &str = "jobs.db.unfinished";
 /// Where a store is put together before it gets its name.
-const UNFINISHED: &str = "jobs.restoring";
+const UNFINISHED_DIR: &str = "jobs.restoring";
 
 /// What a backup or a restored store has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyReport {
     /// Bytes of all files.
     pub bytes: u64,
     /// Segments of output.
     pub segments: u64,
+    /// What a check of the backup found.
+    pub check: CheckReport,
+}
+
+/// Copies the store below the data directory `data` into `target`, an empty directory, also while a daemon uses the store. The copy has
+/// everything that was committed at one moment after it began, and nothing later. Checks the copy: damage of the store is in its report, and in the copy too.
+/// Blocks on the disk.
+///
+/// The database of the copy gets its name last, when everything is on the disk.
+///
+/// # Errors
+/// [`MaintenanceError`] if there is no store, its schema is not the present one, `target` is not empty, or the database or the disk fails.
+/// `target` is empty then.
+pub fn backup(data: &Dir, target: &Dir) -> Result<CopyReport, MaintenanceError> {
+    back_up(&open_store(data)?, target)
 }
 
 impl SqliteJobStore {
-    /// Copies the store into `target`, an empty directory: everything that was committed when the copy began. Jobs go on meanwhile. Blocks on
-    /// the disk.
+    /// Copies the store while it is in use, as [`backup`] does from outside.
     ///
     /// # Errors
-    /// [`JobStoreError`] if `target` has a store already, or the disk fails. `target` is then incomplete.
-    pub fn backup(&self, target: &Dir) -> Result<CopyReport, JobStoreError> {
-        refuse_existing(target)?;
-        // From here on no segment is removed, so those that the copy names exist until they are copied.
-        let _hold = self.segment_hold.hold();
-        let db = open_reader(&self.dir)?;
-        db.pragma_update(None, "query_only", false).map_err(failed("copy the database"))?;
-        db.execute("VACUUM INTO ?1", [path_in(target, FILE)]).map_err(failed("copy the database"))?;
-        let copied = Connection::open(path_in(target, FILE)).map_err(failed("read the copy"))?;
-        let mut report = copy_segments(&copied, &self.segments, &open_dir(target, SEGMENTS)?)?;
-        drop(copied);
-        report.bytes += sync(target, FILE)?;
-        Ok(report)
+    /// As [`backup`].
+    pub fn backup(&self, target: &Dir) -> Result<CopyReport, MaintenanceError> {
+        back_up(&self.dir, target)
     }
 }
 
-/// Makes a store below the data directory `data` from a backup. Checks the backup first. Blocks on the disk.
-///
-/// # Errors
-/// [`JobStoreError`] if `data` has a store, or the backup is damaged. The error names the first problem. Nothing has changed then.
-pub fn restore(backup: &Dir, data: &Dir) -> Result<CopyReport, JobStoreError> {
-    let restoring = file_failed("restore the store");
-    if data.try_exists(format!("{DIR}/{FILE}")).map_err(&restoring)? {
-        let reason = format!("{DIR}/{FILE} exists; move the directory {DIR} away first");
-        return Err(JobStoreError::io("restore the store", reason));
+fn back_up(dir: &Dir, target: &Dir) -> Result<CopyReport, MaintenanceError> {
+    let looking = file_failed("look into the directory of the backup");
+    if target.entries().map_err(&looking)?.next().is_some() {
+        return Err(MaintenanceError::NotEmpty);
     }
-    let CheckReport { problems, .. } = check_dir(backup)?;
-    if let Some(problem) = problems.into_iter().next() {
-        return Err(JobStoreError::damaged(format!("the backup, at {}", problem.what), problem.reason));
-    }
-    for left_over in [UNFINISHED, DIR] {
-        match data.remove_dir_all(left_over) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(restoring(error)),
-            _ => {}
+    let result = try_back_up(dir, target);
+    if result.is_err() {
+        // What remains if this fails has no jobs.db, so that nobody takes it for a backup.
+        for name in [FILE, UNFINISHED_FILE, &format!("{UNFINISHED_FILE}-journal")] {
+            let _ = target.remove_file(name);
         }
+        let _ = target.remove_dir_all(SEGMENTS);
     }
-    let target = open_dir(data, UNFINISHED)?;
-    let source = Connection::open(path_in(backup, FILE)).map_err(failed("read the backup"))?;
-    source.execute("VACUUM INTO ?1", [path_in(&target, FILE)]).map_err(failed("copy the database"))?;
-    let mut report = copy_segments(&source, &open_dir(backup, SEGMENTS)?, &open_dir(&target, SEGMENTS)?)?;
-    report.bytes += sync(&target, FILE)?;
-    data.rename(UNFINISHED, data, DIR).and_then(|()| data.open(".")?.sync_all()).map_err(&restoring)?;
+    result
+}
+
+fn try_back_up(dir: &Dir, target: &Dir) -> Result<CopyReport, MaintenanceError> {
+    let mut report = copy(dir, target, UNFINISHED_FILE)?;
+    report.check = check_dir(target, UNFINISHED_FILE)?;
+    let finishing = file_failed("finish the copy");
+    target.rename(UNFINISHED_FILE, target, FILE).and_then(|()| sync_dir(target)).map_err(finishing)?;
     Ok(report)
 }
 
-fn refuse_existing(target: &Dir) -> Result<(), JobStoreError> {
-    match target.try_exists(FILE) {
-        Ok(false) => Ok(()),
-        Ok(true) => {
-            Err(JobStoreError::io("back up the store", format!("the target has a {FILE}; use an empty directory")))
-        }
-        Err(error) => Err(file_failed("back up the store")(error)),
+/// Makes a store below the data directory `data` from a backup. Checks the backup first. If `accept_damage`, what is damaged stays so in the
+/// store. No daemon may use `data`. Blocks on the disk.
+///
+/// # Errors
+/// [`MaintenanceError`] if `data` has a store, the backup is incomplete or damaged, or the disk fails. Nothing has changed then.
+pub fn restore(backup: &Dir, data: &Dir, accept_damage: bool) -> Result<CopyReport, MaintenanceError> {
+    let restoring = file_failed("restore the store");
+    if data.try_exists(DIR).map_err(&restoring)? {
+        return Err(MaintenanceError::StoreExists);
+    }
+    if !backup.try_exists(FILE).map_err(file_failed("read the backup"))? {
+        return Err(MaintenanceError::NoBackup);
+    }
+    let check = check_dir(backup, FILE)?;
+    if let Some(problem) = check.problems.first().filter(|_| !accept_damage) {
+        let (what, reason) = (problem.what.clone(), problem.reason.clone());
+        return Err(MaintenanceError::DamagedBackup { what, reason });
+    }
+    remove_unfinished(data)?;
+    let result = try_restore(backup, data);
+    if result.is_err() {
+        let _ = remove_unfinished(data);
+    }
+    result.map(|report| CopyReport { check, ..report })
+}
+
+fn try_restore(backup: &Dir, data: &Dir) -> Result<CopyReport, MaintenanceError> {
+    let report = copy(backup, &open_dir(data, UNFINISHED_DIR)?, FILE)?;
+    let restoring = file_failed("restore the store");
+    data.rename(UNFINISHED_DIR, data, DIR).and_then(|()| sync_dir(data)).map_err(restoring)?;
+    Ok(report)
+}
+
+fn remove_unfinished(data: &Dir) -> Result<(), JobStoreError> {
+    match data.remove_dir_all(UNFINISHED_DIR) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_failed("remove an unfinished store")(error)),
+        _ => Ok(()),
     }
 }
 
-/// Copies the segments that `db` names.
+/// Copies what was committed in `source` to `target`, where the database gets the name `name`. Syncs everything.
+fn copy(source: &Dir, target: &Dir, name: &str) -> Result<CopyReport, MaintenanceError> {
+    let segments = open_dir(source, SEGMENTS)?;
+    // From here on no segment is removed, so those that the copy names exist until they are copied. Records are only ever appended.
+    let _lock = SegmentLock::share(&segments)?;
+    let db = open_unchanged(source, FILE)?;
+    present_version(&db)?;
+    copy_database(&db, target, name)?;
+    let copied = open_unchanged(target, name)?;
+    let mut report = copy_segments(&copied, &segments, &open_dir(target, SEGMENTS)?)?;
+    drop(copied);
+    let syncing = file_failed("sync the copy");
+    let file = target.open(name).map_err(&syncing)?;
+    file.sync_all().and_then(|()| sync_dir(target)).map_err(&syncing)?;
+    report.bytes += file.metadata().map_err(&syncing)?.len();
+    Ok(report)
+}
+
+/// Copies the database in one transaction that reads.
+fn copy_database(db: &Connection, target: &Dir, name: &str) -> Result<(), JobStoreError> {
+    // SQLite would create a file that everyone can read. It accepts an empty one.
+    create(target, name).map_err(file_failed("create the copy of the database"))?;
+    // The pragma is about changes of any database, also of a new one.
+    db.pragma_update(None, "query_only", false).map_err(failed("copy the database"))?;
+    db.execute("VACUUM INTO ?1", [path_in(target, name)]).map_err(failed("copy the database"))?;
+    Ok(())
+}
+
+/// Copies the segments that `db` names. What is missing of them is found by a check of the copy.
 fn copy_segments(db: &Connection, source: &Dir, target: &Dir) -> Result<CopyReport, JobStoreError> {
     let copying = file_failed("copy output");
     let mut report = CopyReport::default();
     for (number, size) in sizes(db)? {
         let name = file_name(number);
-        let mut from = io::Read::take(source.open(&name).map_err(&copying)?, size);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut to = target.open_with(&name, &options).map_err(&copying)?;
-        report.bytes += io::copy(&mut from, &mut to).map_err(&copying)?;
+        let from = match source.open(&name) {
+            Ok(from) => from,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(copying(error)),
+        };
+        let mut to = create(target, &name).map_err(&copying)?;
+        report.bytes += io::copy(&mut io::Read::take(from, size), &mut to).map_err(&copying)?;
         to.sync_all().map_err(&copying)?;
         report.segments += 1;
     }
-    target.open(".").and_then(|dir| dir.sync_all()).map_err(&copying)?;
+    sync_dir(target).map_err(&copying)?;
     Ok(report)
 }
 
-/// Syncs the file `name` and its directory. Returns its size.
-fn sync(dir: &Dir, name: &str) -> Result<u64, JobStoreError> {
-    let syncing = file_failed("sync the copy");
-    let file = dir.open(name).map_err(&syncing)?;
-    file.sync_all().and_then(|()| dir.open(".")?.sync_all()).map_err(&syncing)?;
-    Ok(file.metadata().map_err(&syncing)?.len())
+/// Creates a file that only its owner can read.
+fn create(dir: &Dir, name: &str) -> io::Result<cap_std::fs::File> {
+    dir.open_with(name, OpenOptions::new().write(true).create_new(true).mode(0o600))
+}
+
+fn sync_dir(dir: &Dir) -> io::Result<()> {
+    dir.open(".")?.sync_all()
 }

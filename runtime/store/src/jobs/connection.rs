@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cap_std::fs::Dir;
 use capstan_engine::job_store::JobStoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::failed;
@@ -55,9 +56,21 @@ pub(super) fn open_writer(dir: &Dir, synchronous: Synchronous) -> Result<Connect
 
 /// Opens a connection that reads.
 pub(super) fn open_reader(dir: &Dir) -> Result<Connection, JobStoreError> {
+    open_to_read(dir, FILE)
+}
+
+/// Opens a connection that reads the database `name` in `dir`, also while other processes use it. If it is the last one, it does not move
+/// the log into the database when it is closed: a damaged log stays as it is.
+pub(super) fn open_unchanged(dir: &Dir, name: &str) -> Result<Connection, JobStoreError> {
+    let db = open_to_read(dir, name)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed("configure jobs.db"))?;
+    Ok(db)
+}
+
+fn open_to_read(dir: &Dir, name: &str) -> Result<Connection, JobStoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opening = failed("open jobs.db");
-    let db = Connection::open_with_flags(path_in(dir, FILE), flags).map_err(&opening)?;
+    let db = Connection::open_with_flags(path_in(dir, name), flags).map_err(&opening)?;
     db.pragma_update(None, "query_only", true).map_err(&opening)?;
     configure(&db, 4 << 10)?;
     Ok(db)

@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::memory_state::MemoryState;
 use super::readers::Readers;
 use super::schema::{MIGRATIONS, migrate};
-use super::segments::{SegmentHold, Segments, ShortSegment};
+use super::segments::{Segments, ShortSegment};
 use super::tables::SqliteTables;
 use super::wal;
 use super::writer::Writer;
@@ -33,7 +33,6 @@ pub struct SqliteJobStore {
     pub(super) watchers: Watchers,
     pub(super) dir: Arc<Dir>,
     pub(super) segments: Arc<Dir>,
-    pub(super) segment_hold: SegmentHold,
     _lock: Lock,
 }
 
@@ -76,9 +75,7 @@ impl SqliteJobStore {
         let mut db = open_writer(&dir, options.synchronous)?;
         let copy_before_migration = migrate(&mut db, &dir, MIGRATIONS)?;
         dir.open(".").and_then(|dir| dir.sync_all()).map_err(file_failed("sync the directory of the store"))?;
-        let segment_hold = SegmentHold::default();
-        let (segments, short_segments) =
-            Segments::open(segments_dir.clone(), &db, options.synchronous, segment_hold.clone())?;
+        let (segments, short_segments) = Segments::open(segments_dir.clone(), &db, options.synchronous)?;
         let mut memory = MemoryState::load(&db, segments)?;
         let lost_attempts = recover_all(&db, &mut memory, now)?;
         let watchers = Watchers::default();
@@ -86,7 +83,7 @@ impl SqliteJobStore {
         let readers = Readers::new(dir.clone());
         let report = OpenReport { lost_attempts, copy_before_migration, short_segments, ignored_log_frames };
         let segments = segments_dir;
-        Ok((Self { writer, readers, watchers, dir, segments, segment_hold, _lock: lock }, report))
+        Ok((Self { writer, readers, watchers, dir, segments, _lock: lock }, report))
     }
 
     /// Returns how many transactions were committed since the store was opened. Changes that waited together share one.

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use capstan_engine::job_store::JobStoreError;
@@ -22,6 +21,7 @@ use super::connection::Synchronous;
 use super::failure::file_failed;
 use super::rows::{get, length, stored};
 use super::sealed;
+use super::segment_lock::SegmentLock;
 use super::sql::{all, execute};
 
 /// The size from which on a segment takes no more records.
@@ -37,27 +37,6 @@ pub(super) struct RecordName {
     pub(super) position: u64,
 }
 
-/// Keeps segments from being removed while somebody copies them. Clones are the same hold.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SegmentHold(Arc<AtomicUsize>);
-
-/// Keeps segments from being removed until it is dropped.
-#[derive(Debug)]
-pub(super) struct HeldSegments(SegmentHold);
-
-impl SegmentHold {
-    pub(super) fn hold(&self) -> HeldSegments {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        HeldSegments(self.clone())
-    }
-}
-
-impl Drop for HeldSegments {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// The segments, as the thread that writes sees them.
 #[derive(Debug)]
 pub(super) struct Segments {
@@ -67,7 +46,9 @@ pub(super) struct Segments {
     active: Option<Active>,
     /// Segments that can be removed once the transaction is committed.
     unneeded: Vec<i64>,
-    hold: SegmentHold,
+    /// The highest number that a segment has had. No number is used twice: somebody may still read the file that had it, and a change
+    /// that is undone needs it again.
+    last: i64,
     /// Segments that are shorter than the database says. They take no records.
     damaged: Vec<i64>,
 }
@@ -102,18 +83,22 @@ impl Segments {
         dir: Arc<Dir>,
         db: &Connection,
         synchronous: Synchronous,
-        hold: SegmentHold,
     ) -> Result<(Self, Vec<ShortSegment>), JobStoreError> {
         let valid = sizes(db)?;
         let mut short = Vec::new();
+        let mut last = valid.keys().next_back().copied().unwrap_or(0);
+        let mut unneeded = Vec::new();
         for entry in dir.entries().map_err(file_failed("list the segments"))? {
             let name = entry.map_err(file_failed("list the segments"))?.file_name().to_string_lossy().into_owned();
             let number = name.strip_suffix(".segment").and_then(|number| number.parse::<i64>().ok());
-            if number.is_some_and(|number| !valid.contains_key(&number)) {
-                dir.remove_file(&name).map_err(file_failed("remove a segment"))?;
+            let Some(number) = number.filter(|number| file_name(*number) == name) else { continue };
+            last = last.max(number);
+            if !valid.contains_key(&number) {
+                unneeded.push(number);
             }
         }
-        let mut segments = Self { dir, synchronous, active: None, unneeded: Vec::new(), hold, damaged: Vec::new() };
+        let mut segments = Self { dir, synchronous, active: None, unneeded, last, damaged: Vec::new() };
+        segments.remove_unneeded();
         for (number, size) in &valid {
             let found = match segments.dir.metadata(file_name(*number)) {
                 Ok(metadata) => Some(metadata.len()),
@@ -137,7 +122,10 @@ impl Segments {
     pub(super) fn reload(&mut self, db: &Connection) -> Result<(), JobStoreError> {
         let valid = sizes(db)?;
         self.unneeded.retain(|number| !valid.contains_key(number));
-        self.active = None;
+        // A segment whose start was undone.
+        if let Some(active) = self.active.take().filter(|active| !valid.contains_key(&active.number)) {
+            self.unneeded.push(active.number);
+        }
         let last = valid.into_iter().next_back();
         if let Some((number, size)) = last.filter(|(number, size)| *size < MAX_SIZE && !self.damaged.contains(number)) {
             let file = self.open_to_write(number, false)?;
@@ -171,7 +159,8 @@ impl Segments {
 
     fn start_next(&mut self, db: &Connection) -> Result<(), JobStoreError> {
         self.sync()?;
-        let number = sizes(db)?.into_keys().next_back().unwrap_or(0) + 1;
+        self.last += 1;
+        let number = self.last;
         let file = self.open_to_write(number, true)?;
         if self.synchronous == Synchronous::Full {
             let synced = file.sync_all().and_then(|()| self.dir.open(".")?.sync_all());
@@ -219,17 +208,27 @@ impl Segments {
         Ok(())
     }
 
-    /// Takes the segments that can be removed, after the commit that does not name them any more. While somebody copies segments there are
-    /// none.
-    pub(super) fn take_unneeded(&mut self) -> Vec<i64> {
-        match self.hold.0.load(Ordering::SeqCst) {
-            0 => std::mem::take(&mut self.unneeded),
-            _ => Vec::new(),
+    /// Removes the segments that the last commit does not name any more. While somebody reads segments, leaves that to a later call.
+    pub(super) fn remove_unneeded(&mut self) {
+        if self.unneeded.is_empty() {
+            return;
+        }
+        match SegmentLock::try_exclusive(&self.dir) {
+            Ok(None) => {}
+            Ok(Some(_lock)) => {
+                for number in std::mem::take(&mut self.unneeded) {
+                    self.remove_file(number);
+                }
+            }
+            Err(error) => {
+                tracing::warn!("segments of output that are not needed any more stay until the next start: {error}");
+                self.unneeded.clear();
+            }
         }
     }
 
     /// Removes the file of a segment. If that fails, the next start removes it.
-    pub(super) fn remove_file(&self, number: i64) {
+    fn remove_file(&self, number: i64) {
         if let Err(error) = self.dir.remove_file(file_name(number)) {
             tracing::warn!(segment = number, "cannot remove a segment of output that is not needed any more: {error}");
         }

@@ -1,10 +1,13 @@
-//! [`SqliteJobStore::vacuum`]: gives unused space back to the file system.
+//! [`vacuum`]: gives unused space back to the file system.
 
-use capstan_engine::job_store::JobStoreError;
+use cap_std::fs::Dir;
+use capstan_engine::job_store::{JobStoreError, Now};
 use rusqlite::{Connection, Row, params};
 
+use super::connection::{FILE, open_unchanged};
 use super::failure::failed;
-use super::open::SqliteJobStore;
+use super::maintenance::{MaintenanceError, open_store, present_version};
+use super::open::{SqliteJobStore, SqliteOptions};
 use super::rows::{get, length, stored};
 use super::segments::{RecordName, read_record};
 use super::sql::{all, execute, first};
@@ -25,6 +28,17 @@ pub struct VacuumReport {
     pub moved: u64,
     /// Records that could not be read, and are shown as missing from now on.
     pub damaged: u64,
+}
+
+/// Vacuums the store below the data directory `data`, which must not be open. Opens the store for this, as a daemon that starts does:
+/// attempts without an end are recorded as lost at `now`. Blocks on the disk.
+///
+/// # Errors
+/// [`MaintenanceError`] if there is no store, its schema is not the present one, it is open, or the disk fails.
+pub async fn vacuum(data: &Dir, now: Now) -> Result<VacuumReport, MaintenanceError> {
+    present_version(&open_unchanged(&open_store(data)?, FILE)?)?;
+    let (store, _) = SqliteJobStore::open(data, SqliteOptions::default(), now)?;
+    Ok(store.vacuum().await?)
 }
 
 impl SqliteJobStore {
@@ -64,11 +78,7 @@ impl SqliteJobStore {
 }
 
 /// Moves records out of `segment`. Returns how many were moved and how many were damaged, or `None` if there are none left.
-fn move_records(
-    tables: &mut SqliteTables<'_>,
-    dir: &cap_std::fs::Dir,
-    segment: i64,
-) -> Result<Option<(u64, u64)>, JobStoreError> {
+fn move_records(tables: &mut SqliteTables<'_>, dir: &Dir, segment: i64) -> Result<Option<(u64, u64)>, JobStoreError> {
     let sql = "SELECT job, attempt, position, length, offset FROM output WHERE segment = ?1 LIMIT ?2";
     let read = |row: &Row<'_>| {
         let name = RecordName { job: get(row, 0)?, attempt: get(row, 1)?, position: length(get(row, 2)?)? };
@@ -76,6 +86,8 @@ fn move_records(
     };
     let records = all(tables.db, sql, params![segment, stored(BATCH as u64)], read)?;
     if records.is_empty() {
+        // Also one that was full when its last record was removed.
+        tables.memory.segments.release(tables.db, segment, 0)?;
         return Ok(None);
     }
     let (mut moved, mut damaged) = (0, 0);

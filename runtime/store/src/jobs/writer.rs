@@ -145,9 +145,7 @@ impl WriterThread {
             Ok(()) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 self.leases.apply(&mut group);
-                for segment in self.memory.segments.take_unneeded() {
-                    self.memory.segments.remove_file(segment);
-                }
+                self.memory.segments.remove_unneeded();
                 self.watchers.notify(&group.changes);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use capstan_engine::job_store::{JobFilter, JobStore as _, JobStoreError, Then};
-use capstan_store::jobs::check;
+use capstan_store::jobs::{ProblemKind, check};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -110,6 +110,12 @@ async fn damaged_log_is_reported_and_what_precedes_it_is_kept() {
     assert!(whole.job(ids[19]).await.unwrap().is_some());
     // A bit in the middle of it.
     flip_bit(&log, size / 2, 3);
+    let damaged = fs::read(&log).unwrap();
+    for _ in 0..2 {
+        let report = check(&crashed.data).unwrap();
+        assert_eq!(report.problems.iter().map(|problem| problem.kind).collect::<Vec<_>>(), [ProblemKind::Log]);
+        assert!(fs::read(&log).unwrap() == damaged, "the check changes nothing");
+    }
     let (store, report) = crashed.try_open().unwrap();
     assert!(report.ignored_log_frames > 0);
     assert!(store.job(ids[0]).await.unwrap().is_some());
