@@ -95,6 +95,8 @@ pub(crate) async fn submitted_job_is_read_back_unchanged(work: &Work<'_>) {
         env,
         policy: serde_json::from_str(r#"{"timeout": 5, "memory": "64MiB"}"#).unwrap(),
         retry: RetryPolicy { attempts: 5, ..RetryPolicy::default() },
+        stdin_from: None,
+        env_from: Default::default(),
         caller: Some(Caller::Process { uid: 7, gid: 8, pid: Some(9) }),
         digest: Some("sha256:00".into()),
     };
