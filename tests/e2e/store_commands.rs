@@ -12,8 +12,7 @@ use capstan_core::usage::UsageReport;
 use capstan_engine::handler::HandlerName;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    ClaimRequest, End, Exclusions, Finish, JobFilter, JobIds, JobStore as _, Lease, NewJob, Now, OutputChunk,
-    OutputPiece, Then,
+    ClaimRequest, End, Finish, JobFilter, JobIds, JobStore as _, Lease, NewJob, Now, OutputChunk, OutputPiece, Then,
 };
 use capstan_store::jobs::{SqliteJobStore, SqliteOptions};
 use capstan_tests::{Daemon, Finished, eventually};
@@ -67,8 +66,7 @@ impl Site {
         let job = NewJob::new(self.ids.create(Now::read().wall), HandlerName::new("a").unwrap());
         let id = job.id;
         store.submit(Now::read(), vec![job]).await.unwrap().remove(0).unwrap();
-        let exclude = Exclusions::default();
-        let request = ClaimRequest { limit: 1, lease: Duration::from_secs(3600), worker: "test".into(), exclude };
+        let request = ClaimRequest::new("test", 1, Duration::from_secs(3600));
         let lease = store.claim(Now::read(), request).await.unwrap().remove(0).lease;
         assert_eq!(lease.job, id);
         let chunk = OutputChunk { stream: OutputStream::Stdout, at: Now::read().wall, bytes: vec![b'o'; size].into() };
@@ -187,7 +185,7 @@ async fn backup_is_restored_with_all_jobs_and_output() {
     let jobs = restored.query(JobFilter::default(), None, 100).await.unwrap().jobs;
     let mut sizes = Vec::new();
     for job in &jobs {
-        sizes.push(output_of(&restored, job.id).await.len());
+        sizes.push(output_of(&restored, job.job.id).await.len());
     }
     assert_eq!(sizes, [LARGE, SMALL, LARGE, SMALL], "the newest first");
 }
@@ -379,7 +377,7 @@ async fn backup_of_a_store_that_changes_is_of_one_moment() {
         site.store_at(&data, &["restore", &copy]).await.assert_exit_code(0);
         let restored = site.open_at(&data);
         let page = restored.query(JobFilter::default(), None, 10_000).await.unwrap();
-        let mut found: Vec<_> = page.jobs.iter().map(|job| job.id).collect();
+        let mut found: Vec<_> = page.jobs.iter().map(|job| job.job.id).collect();
         found.reverse();
         let first = jobs.iter().position(|job| *job == found[0]).unwrap();
         assert!((removed_before..=removed).contains(&first), "{removed_before} {first} {removed}");

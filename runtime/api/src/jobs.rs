@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use capstan_core::caller::Caller;
 use capstan_core::outcome::CancelledBy;
+use capstan_core::stream::Source;
 use capstan_engine::job::{CommandLine, DuplicateKey, JobId, JobOptions, JobState, StartError};
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
@@ -53,7 +54,7 @@ pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Res
     Parameters::parse(&request, &[], &[])?;
     let caller = request.peer.caller().clone();
     let requested = JobRequest::read(&state, request).await?;
-    if requested.stdin == StdinSource::Later {
+    if !requested.is_durable {
         return submit_in_memory(&state, requested, caller);
     }
     if state.engine.is_shutting_down() {
@@ -73,7 +74,7 @@ pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Res
     Ok(submission(status, first.job, &json))
 }
 
-/// Submits a job whose stdin comes later. It ends with the daemon, because its stdin cannot be given to a second run.
+/// Submits a job that ends with the daemon: one whose stdin comes later and cannot be given to a second run, or one that asks for it.
 fn submit_in_memory(state: &ApiState, requested: JobRequest, caller: Caller) -> Result<Response<Body>, Error> {
     reject_queue_options(&requested.queue)?;
     // Checked first: a repeated request returns the job of the first one even where another job could not start.
@@ -85,7 +86,11 @@ fn submit_in_memory(state: &ApiState, requested: JobRequest, caller: Caller) -> 
     let JobRequest { policy, key, concurrency_key, .. } = requested;
     let options = JobOptions { policy, caller: Some(caller), key, concurrency_key, ..JobOptions::default() };
     let CommandLine { handler, args, env } = requested.line;
-    let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged().stdin_later().build()?;
+    let job = state.engine.job(&handler)?.args(args).env(&env).options(options).logged();
+    let job = match requested.stdin {
+        StdinSource::Inline(bytes) => job.stdin(Source::from_bytes(state.slots.hold_stdin(bytes)?)).build()?,
+        StdinSource::Later => job.stdin_later().build()?,
+    };
     reject_service(&job)?;
     match job.start() {
         Ok(()) => Ok(submission_in_memory(StatusCode::ACCEPTED, job.id(), &job.state())),

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::body;
 use super::error::Error;
 
 /// Large request bodies in memory at a time; more requests wait before their body is read.
@@ -13,6 +15,10 @@ const UPLOADS: usize = 16;
 const DOWNLOADS: usize = 16;
 /// How long a request waits for one of those slots.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of the blocks in which stdin of submitted jobs is counted, until the jobs have read it.
+const STDIN_BLOCK: usize = 1024;
+/// The most blocks of it in memory: 256 MiB.
+const STDIN_BLOCKS: usize = 256 << 10;
 /// The most jobs in their grace period at a time.
 const GRACE_PERIODS: usize = 1024;
 
@@ -21,6 +27,7 @@ const GRACE_PERIODS: usize = 1024;
 pub(crate) struct Slots {
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    stdin_blocks: Arc<Semaphore>,
     grace_periods: Arc<Semaphore>,
 }
 
@@ -29,6 +36,7 @@ impl Slots {
         Self {
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            stdin_blocks: Arc::new(Semaphore::new(STDIN_BLOCKS)),
             grace_periods: Arc::new(Semaphore::new(GRACE_PERIODS)),
         }
     }
@@ -47,6 +55,22 @@ impl Slots {
     /// [`Error`], 429 `busy`, where no slot becomes free in time.
     pub(crate) async fn download(&self) -> Result<OwnedSemaphorePermit, Error> {
         acquire(&self.downloads, "program downloads", DOWNLOADS).await
+    }
+
+    /// Counts `stdin` as in memory until its last clone is dropped: a job may wait in the queue with it.
+    ///
+    /// # Errors
+    /// [`Error`], 429 `busy`, where the jobs hold 256 MiB already.
+    pub(crate) fn hold_stdin(&self, stdin: Bytes) -> Result<Bytes, Error> {
+        let blocks = u32::try_from(stdin.len().div_ceil(STDIN_BLOCK)).expect("a body is bounded");
+        let permit = self.stdin_blocks.clone().try_acquire_many_owned(blocks);
+        let permit = permit.map_err(|_| {
+            let limit = (STDIN_BLOCKS * STDIN_BLOCK) >> 20;
+            Error::busy(format!(
+                "submitted jobs hold the limit of {limit} MiB of stdin that they have not read; try again"
+            ))
+        })?;
+        Ok(body::with_permit(stdin, permit))
     }
 
     /// Takes a slot for a job in its grace period.

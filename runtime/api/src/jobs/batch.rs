@@ -23,7 +23,7 @@ use super::super::request::Request;
 use super::super::request_body;
 use super::super::state::ApiState;
 use super::new_job::new_jobs;
-use super::request::{self, StdinSource};
+use super::request;
 
 /// The type of the response.
 const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -121,8 +121,8 @@ impl Batch {
 
     fn parse(&self, line: &[u8]) -> Result<Vec<NewJob>, Error> {
         let requested = request::parse(line, None, None)?;
-        if requested.stdin == StdinSource::Later {
-            return Err(Error::bad_request("a job of a batch cannot have stdin_later"));
+        if !requested.is_durable {
+            return Err(Error::bad_request("the jobs of a batch are durable; leave out stdin_later and durable"));
         }
         new_jobs(&self.state, self.state.queue()?, requested, &self.caller)
     }

@@ -104,15 +104,15 @@ fn of_memory(filter: &JobFilter) -> Option<history::Filter> {
     if !labels.is_empty() || array.is_some() || parent.is_some() {
         return None;
     }
-    let state = match states.as_slice() {
-        [] => None,
-        [state] => Some(state.token()).filter(|token| JobState::TOKENS.contains(token)).map(Some)?,
-        _ => return None,
-    };
+    let possible = |state: &State| JobState::TOKENS.into_iter().find(|token| *token == state.token());
+    let of_memory: Vec<_> = states.iter().filter_map(possible).collect();
+    if of_memory.is_empty() && !states.is_empty() {
+        return None;
+    }
     Some(history::Filter {
         handler: handler.clone(),
         outcome: outcomes.first().cloned(),
-        state: state.map(str::to_owned),
+        states: of_memory,
         since: *since,
         until: *until,
         error: error.clone(),
@@ -126,12 +126,13 @@ fn of_memory(filter: &JobFilter) -> Option<history::Filter> {
 pub(in super::super) fn filter(parameters: &Parameters) -> Result<JobFilter, Error> {
     let outcome = |text: &str| Outcome::KINDS.contains(&text).then(|| text.to_owned());
     let outcome = parameters.parse_value("outcome", &format!("one of {}", Outcome::KINDS.join(", ")), outcome)?;
-    let states = format!("one of {}", State::ALL.map(State::token).join(", "));
+    let expected = format!("one or several, separated by commas, of {}", State::ALL.map(State::token).join(", "));
     let state = |text: &str| State::ALL.into_iter().find(|state| state.token() == text);
+    let states = |text: &str| text.split(',').map(state).collect::<Option<Vec<_>>>();
     let id = |key| parameters.parse_value(key, "the id of a job", |text| text.parse::<JobId>().ok());
     Ok(JobFilter {
         handler: parameters.get("handler").map(str::to_owned),
-        states: parameters.parse_value("state", &states, state)?.into_iter().collect(),
+        states: parameters.parse_value("state", &expected, states)?.unwrap_or_default(),
         outcomes: outcome.into_iter().collect(),
         labels: labels(parameters)?,
         since: parameters.time("since")?,

@@ -32,7 +32,7 @@ pub(in super::super) fn new_jobs(
     let now = Now::read();
     check_labels(&request.queue)?;
     let model = build_model(state, &request, caller)?;
-    let JobRequest { line, stdin, policy, key, concurrency_key, queue: requested } = request;
+    let JobRequest { line, stdin, policy, key, concurrency_key, is_durable: _, queue: requested } = request;
     let StdinSource::Inline(stdin) = stdin else { unreachable!("a job with a later stdin is not durable") };
     let (not_before, start_deadline) = (
         requested.not_before.map(|when| when.after(now.wall)),
@@ -155,7 +155,7 @@ pub(super) fn reject_queue_options(requested: &QueueRequest) -> Result<(), Error
     if *requested == QueueRequest::default() {
         return Ok(());
     }
-    let message = "a job with stdin_later is not durable, because its stdin is gone after its run; \
-                   send its stdin, or leave out retry, priority, labels, not_before, start_deadline, after, count and *_from";
+    let message = "a job that is not durable cannot have retry, priority, labels, not_before, start_deadline, after, count or \
+                   *_from; leave them out, or submit it without durable=false and stdin_later";
     Err(Error::new(StatusCode::BAD_REQUEST, "not_durable", message))
 }

@@ -36,6 +36,8 @@ pub(super) struct JobRequest {
     pub(super) policy: PolicyRequest,
     pub(super) key: Option<IdempotencyKey>,
     pub(super) concurrency_key: Option<String>,
+    /// Whether the job survives the daemon.
+    pub(super) is_durable: bool,
     pub(super) queue: QueueRequest,
 }
 
@@ -79,6 +81,7 @@ struct JobJson {
     policy: PolicyRequest,
     key: Option<String>,
     concurrency_key: Option<String>,
+    durable: Option<bool>,
     retry: Option<RetryPolicy>,
     #[serde(default)]
     priority: i32,
@@ -159,7 +162,16 @@ pub(super) fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -
     let key = text.map(|text| IdempotencyKey { text, request_digest: Some(digest.into()) });
     let concurrency_key = json.concurrency_key.take().map(idempotency_key::validate).transpose()?;
     let policy = std::mem::take(&mut json.policy);
-    Ok(JobRequest { line, stdin, policy, key, concurrency_key, queue: json.into_queue() })
+    let is_durable = match (json.durable, &stdin) {
+        (Some(true), StdinSource::Later) => {
+            return Err(Error::bad_request(
+                "a job with stdin_later is not durable, because its stdin is gone after its run; send its stdin with it",
+            ));
+        }
+        (Some(is_durable), _) => is_durable,
+        (None, stdin) => *stdin != StdinSource::Later,
+    };
+    Ok(JobRequest { line, stdin, policy, key, concurrency_key, is_durable, queue: json.into_queue() })
 }
 
 impl JobJson {

@@ -70,6 +70,15 @@ pub(super) enum CliError {
     JobId(#[from] JobIdError),
     #[error("job {id} has not ended within {}: it continues; wait longer with --timeout, or end it with `capstan cancel`", seconds(.timeout.as_secs_f64()))]
     WaitTimeout { id: JobId, timeout: Duration },
+    #[error(
+        "this would change every dead letter: select some with --handler, --label, --error or --since, or use --all"
+    )]
+    SelectsAll,
+    #[error(
+        "a job from a FILE is not durable, because its program is removed again: push the file with `capstan push`, and submit a \
+         job of that handler"
+    )]
+    FileIsNotDurable,
     #[error("cannot read stdin: {}", describe(.0))]
     Stdin(io::Error),
     #[error("cannot write to {stream}: {}", describe(source))]

@@ -32,9 +32,22 @@ pub(super) fn truncate_line(max_chars: usize, text: &str) -> String {
 
 /// Returns the first 12 digits of a job id.
 pub(super) fn short_id(id: JobId) -> String {
+    first_digits(id, SHORT_ID)
+}
+
+/// Returns the first `digits` digits of a job id.
+pub(super) fn first_digits(id: JobId, digits: usize) -> String {
     let mut text = id.to_string();
-    text.truncate(SHORT_ID);
+    text.truncate(digits);
     text
+}
+
+/// Returns how many digits tell `ids` apart, but at least as many as [`short_id`] has. Ids of jobs that were submitted together start alike.
+pub(super) fn distinct_digits(ids: impl IntoIterator<Item = JobId>) -> usize {
+    let mut ids: Vec<_> = ids.into_iter().map(|id| id.to_string()).collect();
+    ids.sort_unstable();
+    let common = |pair: &[String]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    ids.windows(2).map(|pair| common(pair) + 1).max().unwrap_or(0).clamp(SHORT_ID, 32)
 }
 
 /// Formats an outcome in a few words: `exited 0`, `trapped unreachable`, `timed out`.
@@ -137,6 +150,14 @@ fn field_value(name: &str, value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distinct_digits_tell_ids_apart() {
+        let id = |text: &str| format!("{text:0<32}").parse::<JobId>().unwrap();
+        assert_eq!(distinct_digits([]), 12);
+        assert_eq!(distinct_digits([id("1"), id("2")]), 12);
+        assert_eq!(distinct_digits([id("abcdabcdabcdab1"), id("2"), id("abcdabcdabcdab2")]), 15);
+    }
 
     #[test]
     fn duration_is_formatted_in_fitting_unit() {

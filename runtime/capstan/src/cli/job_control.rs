@@ -96,7 +96,7 @@ async fn kill(client: &Client, id: JobId) -> Result<(), ClientError> {
 
 /// Applies `operation` to each job. Prints each job for which it succeeds, in the form in which the user named it, and reports each failure.
 /// Returns the exit code of the last failure.
-async fn for_each_job(
+pub(super) async fn for_each_job(
     client: &Client,
     texts: &[String],
     operation: impl AsyncFn(JobId) -> Result<(), CliError>,

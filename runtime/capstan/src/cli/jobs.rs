@@ -15,6 +15,8 @@ use super::job_id::{self, JobIdError};
 
 /// The maximum number of jobs per request.
 const PAGE_SIZE: usize = 500;
+/// The states of jobs that have not ended.
+pub(super) const UNFINISHED: &str = "scheduled,waiting,queued,running,retrying";
 
 /// The fields of a job that tables show.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,12 +51,16 @@ impl JobRecord {
 
     /// Returns the exit code of a job that has ended, `None` before.
     pub(super) fn exit_code(&self) -> Option<u8> {
-        self.exit_code.filter(|_| self.state == "done")
+        self.exit_code.filter(|_| has_ended(&self.state))
     }
 
     /// Returns the state of the job, or its outcome once it has ended.
     pub(super) fn status(&self) -> String {
-        self.outcome.as_ref().map_or_else(|| self.state.clone(), format::outcome)
+        match &self.outcome {
+            Some(outcome) if self.state == "dead" => format!("dead, {}", format::outcome(outcome)),
+            Some(outcome) if has_ended(&self.state) => format::outcome(outcome),
+            _ => self.state.clone(),
+        }
     }
 
     /// Returns how long before `now` the job was created: `5 minutes ago`.
@@ -63,12 +69,30 @@ impl JobRecord {
     }
 }
 
+/// Returns whether a job in `state` has ended.
+pub(super) fn has_ended(state: &str) -> bool {
+    matches!(state, "done" | "dead")
+}
+
 /// Returns the jobs that match `filter`, newest first, at most `limit` of them.
 ///
 /// # Errors
 /// [`ClientError`]
 pub(super) async fn list(
     client: &Client,
+    filter: &[(&str, String)],
+    limit: Option<usize>,
+) -> Result<Vec<Value>, ClientError> {
+    list_at(client, "/jobs", filter, limit).await
+}
+
+/// Does the same for a list at another path.
+///
+/// # Errors
+/// [`ClientError`]
+pub(super) async fn list_at(
+    client: &Client,
+    path: &str,
     filter: &[(&str, String)],
     limit: Option<usize>,
 ) -> Result<Vec<Value>, ClientError> {
@@ -81,7 +105,7 @@ pub(super) async fn list(
         let mut query = filter.to_vec();
         query.push(("limit", page_size.to_string()));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let response = client.call(Method::GET, &with_query("/jobs", query)).await?;
+        let response = client.call(Method::GET, &with_query(path, query)).await?;
         let page: Page = serde_json::from_value(response).map_err(|error| client.unexpected_response(&error))?;
         jobs.extend(page.jobs.into_iter().take(page_size));
         cursor = page.cursor;
@@ -91,20 +115,35 @@ pub(super) async fn list(
     }
 }
 
-/// Finds the jobs that `texts` name, each by its id or a prefix of it. Requests the list of jobs only if a text is a prefix.
+/// Finds the jobs that `texts` name, each by its id or a prefix of it, for which it asks the daemon.
 ///
 /// The result has one entry per text, in order, so that one wrong text does not affect the others.
 ///
 /// # Errors
-/// [`ClientError`] if the list cannot be read.
+/// [`ClientError`] if the daemon cannot be asked.
 pub(super) async fn resolve(client: &Client, texts: &[String]) -> Result<Vec<Result<JobId, JobIdError>>, ClientError> {
-    let mut known = Vec::new();
-    if texts.iter().any(|text| job_id::is_prefix(text)) {
-        for job in list(client, &[], None).await? {
-            known.push(JobRecord::from_json(client, &job)?.id);
-        }
+    let mut found = Vec::new();
+    for text in texts {
+        found.push(match job_id::parse(text) {
+            Ok(job_id::Text::Whole(id)) => Ok(id),
+            Ok(job_id::Text::Prefix) => find_by_prefix(client, text).await?,
+            Err(error) => Err(error),
+        });
     }
-    Ok(texts.iter().map(|text| job_id::find(text, &known)).collect())
+    Ok(found)
+}
+
+async fn find_by_prefix(client: &Client, prefix: &str) -> Result<Result<JobId, JobIdError>, ClientError> {
+    match client.call(Method::GET, &format!("/jobs/{prefix}")).await {
+        Ok(job) => Ok(Ok(JobRecord::from_json(client, &job)?.id)),
+        Err(ClientError::Rejected { code, .. }) if code == "unknown_job" => {
+            Ok(Err(JobIdError::Unknown(prefix.to_owned())))
+        }
+        Err(ClientError::Rejected { code, message, .. }) if code == "ambiguous_job" => {
+            Ok(Err(JobIdError::Ambiguous(message)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Finds the job that `text` names, by its id or a prefix of it.

@@ -29,6 +29,9 @@ pub(super) struct Logs {
     /// Print the time before each line [default: off]
     #[arg(short, long)]
     timestamps: bool,
+    /// Print the output of this attempt of the job [default: the last attempt, and with -f those that follow]
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
     /// Print only stdout [default: stdout and stderr]
     #[arg(long)]
     stdout: bool,
@@ -72,6 +75,7 @@ impl Logs {
         ];
         query.extend(self.tail.as_ref().map(|lines| ("tail", lines.clone())));
         query.extend(self.since.map(|since| ("since", since.to_string())));
+        query.extend(self.attempt.map(|attempt| ("attempt", attempt.to_string())));
         query
     }
 }

@@ -1,6 +1,5 @@
 //! `capstan ps`: lists jobs.
 
-use std::collections::HashSet;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientError};
 use super::error::CliError;
+use super::job_filter::JobFilterArgs;
 use super::jobs::{self, JobRecord};
 use super::{format, output};
 
@@ -22,9 +22,11 @@ pub(super) struct Ps {
     /// Also list jobs that have ended [default: only running and waiting jobs]
     #[arg(short, long)]
     all: bool,
-    /// List only jobs of this handler [default: all handlers]
-    #[arg(long, value_name = "NAME")]
-    handler: Option<String>,
+    /// Only jobs in these states, separated by commas: scheduled, waiting, queued, running, retrying, done, dead [default: see -a]
+    #[arg(long, value_name = "STATES", conflicts_with = "all")]
+    state: Option<String>,
+    #[command(flatten)]
+    filter: JobFilterArgs,
     /// Maximum number of jobs, newest first [default: no limit]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -58,37 +60,20 @@ impl Ps {
     }
 
     async fn list(&self, client: &Client) -> Result<Vec<Value>, ClientError> {
-        let filter: Vec<_> = self.handler.iter().map(|name| ("handler", name.clone())).collect();
-        if self.all {
-            return jobs::list(client, &filter, self.limit).await;
-        }
-        let mut lists = Vec::new();
-        // In the order in which a job passes through the states. A job that starts between the two requests is listed twice, and not missed.
-        for state in ["queued", "running"] {
-            let mut filter = filter.clone();
-            filter.push(("state", state.to_owned()));
-            lists.push(jobs::list(client, &filter, self.limit).await?);
-        }
-        let mut jobs = merge(lists);
-        jobs.truncate(self.limit.unwrap_or(usize::MAX));
-        Ok(jobs)
+        let mut filter = self.filter.query();
+        let unfinished = (!self.all).then(|| jobs::UNFINISHED.to_owned());
+        filter.extend(self.state.clone().or(unfinished).map(|states| ("state", states)));
+        jobs::list(client, &filter, self.limit).await
     }
 }
 
-/// Merges lists of jobs, newest first. A job that occurs in several lists is taken from the last of them.
-fn merge(lists: Vec<Vec<Value>>) -> Vec<Value> {
-    let mut seen = HashSet::new();
-    let mut jobs: Vec<_> = lists.into_iter().rev().flatten().filter(|job| seen.insert(job["id"].to_string())).collect();
-    jobs.sort_by_key(|job| std::cmp::Reverse(job["created"].as_str().and_then(|time| time.parse::<Timestamp>().ok())));
-    jobs
-}
-
 /// Formats jobs as a table. It has a column for errors only if a job has failed.
-fn table(jobs: &[JobRecord], now: Timestamp) -> String {
+pub(super) fn table(jobs: &[JobRecord], now: Timestamp) -> String {
+    let digits = format::distinct_digits(jobs.iter().map(|job| job.id));
     let columns = if jobs.iter().any(|job| job.error.is_some()) { HEADER.len() } else { HEADER.len() - 1 };
     let rows = jobs.iter().map(|job| {
         let mut row = vec![
-            format::short_id(job.id),
+            format::first_digits(job.id, digits),
             job.handler.clone(),
             job.status(),
             job.age(now),
@@ -136,15 +121,5 @@ mod tests {
         let rows: Vec<_> = table.lines().collect();
         assert!(rows[0].ends_with("PEAK MEMORY  ERROR") && rows[1].ends_with("0 B          no such file"), "{table}");
         assert!(rows[2].ends_with("xxx…"), "{table}");
-    }
-
-    #[test]
-    fn job_in_two_lists_is_listed_once_with_its_latest_state() {
-        let job = |id: &str, state: &str, created: &str| json!({"id": id, "state": state, "created": created});
-        let queued = vec![job("c", "queued", "2026-01-01T00:00:03.5Z"), job("b", "queued", "2026-01-01T00:00:02Z")];
-        let running = vec![job("b", "running", "2026-01-01T00:00:02Z"), job("a", "running", "2026-01-01T00:00:01Z")];
-        let jobs = merge(vec![queued, running]);
-        let listed: Vec<_> = jobs.iter().map(|job| (job["id"].as_str(), job["state"].as_str())).collect();
-        assert_eq!(listed, [(Some("c"), Some("queued")), (Some("b"), Some("running")), (Some("a"), Some("running"))]);
     }
 }

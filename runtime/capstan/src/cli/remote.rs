@@ -153,10 +153,29 @@ async fn receive(client: &Client, request: Request<Body>, job: &mut Option<Strin
 /// [`CliError::Stdin`], [`CliError::Startup`].
 pub(super) fn body_with_stdin(json: &Value, stdin: GuestStdin, stdin_error: StdinError) -> Result<Body, CliError> {
     let line = Bytes::from(format!("{json}\n"));
-    let Some(file) = stdin.into_file()? else { return Ok(full_body(line)) };
+    let Some(pieces) = stdin_pieces(stdin, stdin_error)? else { return Ok(full_body(line)) };
+    let pieces = stream::once(std::future::ready(Ok(line))).chain(pieces);
+    Ok(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync())
+}
+
+/// Returns a body of what `input` has, which is read as it is sent.
+///
+/// # Errors
+/// [`CliError::Stdin`], [`CliError::Startup`].
+pub(super) fn body_of(input: GuestStdin, error: StdinError) -> Result<Body, CliError> {
+    let Some(pieces) = stdin_pieces(input, error)? else { return Ok(full_body(Bytes::new())) };
+    Ok(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync())
+}
+
+/// Returns the pieces of `stdin`, or `None` if there is none.
+fn stdin_pieces(
+    stdin: GuestStdin,
+    stdin_error: StdinError,
+) -> Result<Option<impl stream::Stream<Item = io::Result<Bytes>> + Send + 'static>, CliError> {
+    let Some(file) = stdin.into_file()? else { return Ok(None) };
     let (sink, source) = pipe(stream_threads::CAPACITY);
     let reader = CopyThread::read(file, sink).map_err(CliError::Startup)?;
-    let pieces = stream::try_unfold((source, reader, stdin_error), |(mut source, mut reader, stdin_error)| async {
+    Ok(Some(stream::try_unfold((source, reader, stdin_error), |(mut source, mut reader, stdin_error)| async {
         let bytes = source.read_bytes().await;
         if !bytes.is_empty() {
             return Ok(Some((bytes, (source, reader, stdin_error))));
@@ -170,9 +189,7 @@ pub(super) fn body_with_stdin(json: &Value, stdin: GuestStdin, stdin_error: Stdi
                 Err(io::Error::from(kind))
             }
         }
-    });
-    let pieces = stream::once(std::future::ready(Ok(line))).chain(pieces);
-    Ok(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync())
+    })))
 }
 
 /// Returns what a run is requested with.

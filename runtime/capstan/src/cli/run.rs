@@ -17,6 +17,7 @@ use super::local::LocalCompile;
 use super::paths::DirArg;
 use super::policy_args::PolicyArgs;
 use super::program::Target;
+use super::queue_args::QueueArgs;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
 use super::{cache, local, output, paths, remote, submit};
@@ -75,6 +76,8 @@ pub(super) struct Run {
     /// The file tells a timeout from a guest that itself exits with 124. Not with -d.
     #[arg(long, value_name = "FILE")]
     outcome: Option<PathBuf>,
+    #[command(flatten)]
+    queue: QueueArgs,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Handler of the daemon or program file to run, then the arguments of the guest
@@ -157,7 +160,7 @@ impl Run {
         }
         let target = Target::parse(&self.words[0], true)?;
         let stdin = if self.interactive { None } else { Some(GuestStdin::for_job(self.stdin.as_deref())?) };
-        submit::submit(client, target, &self.job_spec(environment)?, stdin).await
+        submit::submit(client, target, &self.job_spec(environment)?, &self.queue, stdin).await
     }
 
     fn job_spec(&self, environment: &Environment) -> Result<JobSpec, CliError> {

@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::program::Target;
+use super::queue_args::QueueArgs;
 use super::remote::{RUN_MEDIA_TYPE, StdinError};
 use super::stdin::GuestStdin;
 use super::{exit_code, output, remote};
@@ -28,13 +29,24 @@ pub(super) async fn submit(
     client: &Client,
     target: Target,
     spec: &JobSpec,
+    queue: &QueueArgs,
     stdin: Option<GuestStdin>,
 ) -> Result<ExitCode, CliError> {
     let id = match target {
-        Target::Handler(name) => post(client, &name, spec, stdin).await?,
+        Target::Handler(name) => {
+            let mut json = job_json(&name, spec, stdin.is_none());
+            json.as_object_mut().expect("it is an object").extend(queue.to_json());
+            post(client, &json, stdin).await?
+        }
+        Target::File(_) if !queue.is_empty() => return Err(CliError::FileIsNotDurable),
         Target::File(file) => {
             let mut interrupt = Interrupt::listen()?;
-            let submit = async |name: &str, _: &mut Interrupt| post(client, name, spec, stdin).await;
+            let submit = async |name: &str, _: &mut Interrupt| {
+                let mut json = job_json(name, spec, stdin.is_none());
+                // Its handler is removed at once, so it could not run after a restart.
+                json["durable"] = false.into();
+                post(client, &json, stdin).await
+            };
             match remote::with_temporary_handler(client, &file, spec, &mut interrupt, submit).await? {
                 Ok(id) => id,
                 Err(_) => return Ok(ExitCode::from(exit_code::KILLED)),
@@ -45,14 +57,13 @@ pub(super) async fn submit(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn post(client: &Client, name: &str, spec: &JobSpec, stdin: Option<GuestStdin>) -> Result<JobId, CliError> {
+async fn post(client: &Client, json: &Value, stdin: Option<GuestStdin>) -> Result<JobId, CliError> {
     #[derive(Deserialize)]
     struct Submitted {
         id: JobId,
     }
     let stdin_error = StdinError::default();
-    let json = job_json(name, spec, stdin.is_none());
-    let body = remote::body_with_stdin(&json, stdin.unwrap_or(GuestStdin::Empty), stdin_error.clone())?;
+    let body = remote::body_with_stdin(json, stdin.unwrap_or(GuestStdin::Empty), stdin_error.clone())?;
     let request = request(Method::POST, "/jobs").header(CONTENT_TYPE, RUN_MEDIA_TYPE).body(body);
     let response = client.upload(request.expect("the path is fixed")).await.map_err(CliError::from);
     let response = remote::or_stdin_error(response, &stdin_error)?;

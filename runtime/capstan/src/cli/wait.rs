@@ -25,6 +25,9 @@ pub(super) struct Wait {
     /// The jobs continue, and the exit code is 125.
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     timeout: Option<Duration>,
+    /// Return when the first of the jobs has ended [default: when all have]
+    #[arg(long)]
+    any: bool,
     /// Ids of the jobs, or at least the first 4 digits of each
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
@@ -37,33 +40,38 @@ impl Wait {
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let deadline = self.timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        let ids = jobs::resolve(client, &self.jobs).await?;
+        if self.any {
+            let ids = ids.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let waits = ids.into_iter().map(|id| Box::pin(wait_for_end(client, id, deadline)));
+            return report(futures_util::future::select_all(waits).await.0);
+        }
         let mut last = ExitCode::SUCCESS;
-        for id in jobs::resolve(client, &self.jobs).await? {
-            let result = match id {
+        for id in ids {
+            last = report(match id {
                 Ok(id) => wait_for_end(client, id, deadline).await,
                 Err(error) => Err(error.into()),
-            };
-            last = match result {
-                Ok(record) => {
-                    let code = record.exit_code().expect("a job that has ended has an exit code");
-                    if let Some(error) = &record.error {
-                        output::print_error(format_args!(
-                            "{} {}: {error}",
-                            record.handler,
-                            format::short_id(record.id)
-                        ));
-                    }
-                    output::print(format!("{code}\n").as_bytes())?;
-                    ExitCode::from(code)
-                }
-                Err(error) => {
-                    output::print_error(&error);
-                    ExitCode::from(error.exit_code())
-                }
-            };
+            })?;
         }
         Ok(last)
     }
+}
+
+/// Prints the exit code of a job that has ended, or why it could not be waited for. Returns the exit code.
+fn report(result: Result<JobRecord, CliError>) -> Result<ExitCode, CliError> {
+    let record = match result {
+        Ok(record) => record,
+        Err(error) => {
+            output::print_error(&error);
+            return Ok(ExitCode::from(error.exit_code()));
+        }
+    };
+    let code = record.exit_code().expect("a job that has ended has an exit code");
+    if let Some(error) = &record.error {
+        output::print_error(format_args!("{} {}: {error}", record.handler, format::short_id(record.id)));
+    }
+    output::print(format!("{code}\n").as_bytes())?;
+    Ok(ExitCode::from(code))
 }
 
 /// Waits until a job has ended and returns its record.
@@ -86,7 +94,7 @@ pub(super) async fn wait_for_end(
         if record.exit_code().is_some() {
             return Ok(record);
         }
-        if job["state"] == "done" {
+        if job["state"].as_str().is_some_and(jobs::has_ended) {
             return Err(client.unexpected_response(&"it reports a job that has ended without an exit code").into());
         }
         match (deadline, remaining) {

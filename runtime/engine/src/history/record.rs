@@ -38,8 +38,8 @@ pub struct Filter {
     pub handler: Option<String>,
     /// The token of an outcome's kind.
     pub outcome: Option<String>,
-    /// The token of a state.
-    pub state: Option<String>,
+    /// The tokens of states. Empty matches all.
+    pub states: Vec<&'static str>,
     /// Matches jobs that were created at this time or later.
     pub since: Option<Timestamp>,
     /// Matches jobs that were created before this time.
@@ -132,7 +132,7 @@ impl Filter {
         if self.until.is_some_and(|until| record.spec.created >= until) {
             return false;
         }
-        if self.outcome.is_none() && self.state.is_none() && self.error.is_none() {
+        if self.outcome.is_none() && self.states.is_empty() && self.error.is_none() {
             return true;
         }
         let state = record.state();
@@ -145,7 +145,7 @@ impl Filter {
         {
             return false;
         }
-        self.state.as_ref().is_none_or(|expected| expected == state.token())
+        (self.states.is_empty() || self.states.contains(&state.token()))
             && self.outcome.as_ref().is_none_or(|expected| Some(expected.as_str()) == outcome)
     }
 }

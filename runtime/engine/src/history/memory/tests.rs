@@ -158,8 +158,8 @@ async fn filter_matches_handler_state_outcome_and_time() {
     let done = ended(&engine, "exits", &[]).await;
     let running = started(&engine, "waits");
     let list = |filter: Filter| ids(&history.list(&filter, None, 10));
-    assert_eq!(list(Filter { state: Some("running".into()), ..Filter::default() }), [running.id()]);
-    assert_eq!(list(Filter { state: Some("done".into()), ..Filter::default() }), [done]);
+    assert_eq!(list(Filter { states: vec!["running"], ..Filter::default() }), [running.id()]);
+    assert_eq!(list(Filter { states: vec!["done"], ..Filter::default() }), [done]);
     assert_eq!(list(Filter { outcome: Some("exited".into()), ..Filter::default() }), [done]);
     assert_eq!(list(Filter { outcome: Some("trapped".into()), ..Filter::default() }), []);
     assert_eq!(list(Filter { handler: Some("waits".into()), ..Filter::default() }), [running.id()]);
