@@ -143,6 +143,7 @@ pub(super) async fn retry(state: Arc<ApiState>, request: Request) -> Result<Resp
     Parameters::parse(&request, &[], &[])?;
     let (id, plan) = match find(&state, &request).await? {
         FoundJob::InMemory(record) => return Err(Error::not_durable(record.spec.id)),
+        FoundJob::Durable(job) if job.details.was_synchronous() => return Err(Error::not_durable(job.details.job.id)),
         FoundJob::Durable(job) => (job.details.job.id, job.details.job.plan),
     };
     let edited = PlanEdit::read(&state, request).await?.apply(plan)?;

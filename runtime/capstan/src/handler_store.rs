@@ -10,7 +10,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use capstan_core::env::Env;
-use capstan_core::manifest::Manifest;
+use capstan_core::manifest::{HistoryMode, Manifest};
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
 use capstan_core::rate::Rate;
@@ -211,6 +211,10 @@ impl Handler for Program {
 
     fn rate(&self) -> Option<Rate> {
         self.record.manifest.rate
+    }
+
+    fn history(&self) -> HistoryMode {
+        self.record.manifest.history
     }
 
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture {

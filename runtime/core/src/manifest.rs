@@ -33,15 +33,37 @@ pub struct Manifest {
     /// How many of its durable jobs may start within a time, such as `"10/s"`. Further jobs wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// Where its synchronous runs are recorded. Default: in memory.
+    #[serde(skip_serializing_if = "HistoryMode::is_default")]
+    pub history: HistoryMode,
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
+}
+
+/// Where synchronous runs of a handler are recorded. Durable jobs are always recorded durably.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryMode {
+    /// On the disk, a moment after the run has ended. A crash may lose the last ones.
+    Durable,
+    /// In memory, until the daemon stops.
+    #[default]
+    Memory,
+    /// Nowhere, except for runs with an idempotency key.
+    Off,
 }
 
 /// A manifest is not valid. The text says where and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ManifestError(String);
+
+impl HistoryMode {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 impl Manifest {
     /// Parses a manifest from TOML.
@@ -98,6 +120,7 @@ mod tests {
             "retry = 3",
             "rate = \"0/s\"",
             "rate = 5",
+            "history = \"always\"",
             "[retry]\nattempts = 0",
             "[retry]\njitter = 2.0",
             "[retry]\non = [\"exploded\"]",

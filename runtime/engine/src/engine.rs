@@ -38,6 +38,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use capstan_core::policy::Ceiling;
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,9 +52,11 @@ pub use self::shutdown_hooks::{ShutdownReport, ShutdownStarted, Unfinished};
 use crate::events::{self, Events};
 use crate::handler::HandlerName;
 use crate::history::{HistoryLimits, HistoryStore, MemoryHistory};
-use crate::job::Job;
+use crate::job::{Job, JobId};
+use crate::job_store::JobIds;
 use crate::metrics::RunMetrics;
 use crate::registry::Registry;
+use crate::run_recorder::RunRecorder;
 
 /// The number of jobs that may wait for a slot, by default.
 pub const DEFAULT_QUEUE: usize = 1000;
@@ -99,6 +102,9 @@ struct Inner {
     admission: Admission,
     events: Events,
     history: Arc<dyn HistoryStore>,
+    /// Records synchronous runs durably. Set once.
+    run_recorder: OnceLock<RunRecorder>,
+    job_ids: JobIds,
     /// Cancelled once new jobs are rejected.
     stopping: CancellationToken,
     started: AtomicU64,
@@ -130,6 +136,8 @@ impl Engine {
             admission: Admission::new(config.runs, config.queue),
             events,
             history,
+            run_recorder: OnceLock::new(),
+            job_ids: JobIds::default(),
             stopping: CancellationToken::new(),
             started: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -204,6 +212,16 @@ impl Engine {
     pub async fn wait_until_drained(&self) {
         self.0.stopping.cancelled().await;
         self.wait_until_idle().await;
+    }
+
+    /// Sets what records synchronous runs durably. Only the first call has an effect.
+    pub(crate) fn set_run_recorder(&self, recorder: RunRecorder) {
+        let _ = self.0.run_recorder.set(recorder);
+    }
+
+    /// Returns an id that sorts after those of earlier jobs, as durable records need it.
+    pub(crate) fn sortable_id(&self) -> JobId {
+        self.0.job_ids.create(Timestamp::now())
     }
 
     /// Returns what is cancelled once new jobs are rejected.

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use capstan_core::env::Env;
+use capstan_core::manifest::HistoryMode;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::rate::Rate;
@@ -58,6 +59,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// Returns how many of its durable jobs may start within a time, if its manifest limits them.
     fn rate(&self) -> Option<Rate> {
         None
+    }
+
+    /// Returns where its synchronous runs are recorded.
+    fn history(&self) -> HistoryMode {
+        HistoryMode::Memory
     }
 
     /// Starts one run.

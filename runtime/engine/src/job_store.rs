@@ -42,7 +42,9 @@ pub use self::lost::after_lost_run;
 pub use self::memory::MemoryJobStore;
 pub use self::output::{OutputChunk, OutputPage, OutputPiece};
 pub use self::query::{JobDetails, JobFilter, JobPage, QueueStatus};
-pub use self::record::{ArrayIndex, AttemptRecord, End, JobRecord, NewJob, Plan, State, SubmitKey, Submitted};
+pub use self::record::{
+    ArrayIndex, AttemptRecord, End, JobRecord, NewJob, Plan, SYNCHRONOUS, State, SubmitKey, Submitted,
+};
 pub use self::schedule::{Firing, ScheduleRecord};
 pub use self::store::JobStore;
 pub use self::tables::Tables;

@@ -51,4 +51,5 @@ mod notified;
 pub mod output_log;
 pub mod queue;
 pub mod registry;
+mod run_recorder;
 pub mod tasks;

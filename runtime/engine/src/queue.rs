@@ -14,6 +14,7 @@
 //! - `output` sends what a run prints to the store;
 //! - `capacity` tells the store which handlers and keys have room, `rate_limit` counts for it, `waiting` says why a job waits;
 //! - `running` knows the attempts of this process, `stdin_in_memory` what they hold;
+//! - `run_history` records synchronous runs whose handler asks for it;
 //! - `housekeeping` keeps leases, and removes what retention does not keep.
 //!
 //! # Nothing is told before it is true
@@ -27,6 +28,7 @@ mod housekeeping;
 mod inputs;
 mod output;
 mod rate_limit;
+mod run_history;
 mod running;
 mod stdin_in_memory;
 mod throughput;
@@ -123,6 +125,7 @@ impl Queue {
     pub fn start(&self) {
         self.0.engine.spawn(self.clone().run_worker());
         self.0.engine.spawn(self.clone().keep_house());
+        self.0.engine.spawn(self.run_history());
     }
 
     /// Returns the store of its jobs.

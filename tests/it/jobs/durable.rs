@@ -188,3 +188,34 @@ async fn cancelled_job_does_not_run_after_a_crash() {
         assert_eq!(inspect(&client, &id).await["outcome"], json!({"kind": "cancelled", "by": "client"}));
     }
 }
+
+#[tokio::test]
+async fn manifest_decides_where_synchronous_runs_are_recorded() {
+    let daemon = Setup::new(CAPSTAN).start();
+    let client = daemon.client();
+    for mode in ["durable", "memory", "off"] {
+        let manifest = format!("history = \"{mode}\"\n");
+        crate::handlers::push_with_manifest(&client, mode, guests::run::PRINT_THEN_EXIT, &manifest).await;
+    }
+    let mut ids = Vec::new();
+    for mode in ["durable", "memory", "off"] {
+        let run = client.run(mode).arg("7").send().await;
+        ids.push(run.header("capstan-job").unwrap().to_owned());
+    }
+    let durable = eventually("the run to be on the disk", async || {
+        let job = inspect(&client, &ids[0]).await;
+        (job["durable"] == true).then_some(job)
+    })
+    .await;
+    assert_eq!((&durable["exit_code"], &durable["logged"]), (&json!(7), &json!(false)));
+    assert_eq!(inspect(&client, &ids[1]).await["durable"], false);
+    client.get(&format!("/v1/jobs/{}", ids[2])).send().await.error(404, "unknown_job");
+    let listed = client.get("/v1/jobs").send().await.json()["jobs"].clone();
+    let listed: Vec<_> = listed.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(listed, [ids[1].clone(), ids[0].clone()]);
+    client.get(&format!("/v1/jobs/{}/logs", ids[0])).send().await.error(404, "no_logs");
+    client.post(&format!("/v1/jobs/{}/retry", ids[0])).send().await.error(409, "not_durable");
+    let (_daemon, client) = killed_and_restarted(daemon).await;
+    assert_eq!(inspect(&client, &ids[0]).await, durable);
+    client.get(&format!("/v1/jobs/{}", ids[1])).send().await.error(404, "unknown_job");
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use capstan_core::env::Env;
+use capstan_core::manifest::HistoryMode;
 use capstan_core::mount::{GuestPathError, check_guest_paths};
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::{Denied, Grants, SCRATCH};
@@ -186,7 +187,11 @@ impl JobBuilder {
         }
         let parent = tree.parent().map(|parent| parent.spec());
         let spec = JobSpec {
-            id: self.attempt.as_ref().map_or_else(JobId::random, |attempt| attempt.job),
+            id: match &self.attempt {
+                Some(attempt) => attempt.job,
+                None if self.resolved.handler().history() == HistoryMode::Durable => self.engine.sortable_id(),
+                None => JobId::random(),
+            },
             handler: name.clone(),
             handler_info: self.resolved.info().clone(),
             args: self.args,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use capstan_core::manifest::HistoryMode;
 use capstan_core::outcome::Outcome;
 use futures_util::FutureExt as _;
 
@@ -129,6 +130,9 @@ impl Engine {
             if is_recorded(job) {
                 self.0.history.record_end(job, &end);
             }
+            if let Some(recorder) = self.0.run_recorder.get().filter(|_| is_recorded_durably(job)) {
+                recorder.record(job, &end);
+            }
             job.set_done(end);
         };
         match event {
@@ -142,10 +146,17 @@ fn is_work(job: &Job) -> bool {
     job.resolved().role() == Role::Work
 }
 
-/// Returns whether the history records a job: all work, and everything with a log, which a client will request later. Durable jobs have a
-/// history of their own.
+/// Returns whether the history records a job: all work, unless the manifest switches that off, and everything that a client will request later.
+/// Durable jobs have a history of their own.
 fn is_recorded(job: &Job) -> bool {
-    job.recorder().is_none() && (is_work(job) || job.log().is_some())
+    let is_requested = job.log().is_some() || job.spec().key.is_some();
+    let is_recorded_work = || is_work(job) && job.resolved().handler().history() != HistoryMode::Off;
+    job.recorder().is_none() && (is_requested || is_recorded_work())
+}
+
+/// Returns whether the record of a synchronous run is to survive the daemon.
+fn is_recorded_durably(job: &Job) -> bool {
+    is_work(job) && job.log().is_none() && job.resolved().handler().history() == HistoryMode::Durable
 }
 
 /// Runs the handler of `job` and stops it at its deadline. The timer is on the control side, where no guest can delay it.

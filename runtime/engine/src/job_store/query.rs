@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::record::{AttemptRecord, JobRecord, State};
+use super::record::{AttemptRecord, JobRecord, SYNCHRONOUS, State};
 use crate::handler::HandlerName;
 use crate::job::JobId;
 
@@ -55,6 +55,13 @@ pub struct QueueStatus {
     pub retrying: u64,
     /// When the job that has been queued for longest was submitted.
     pub oldest: Option<Timestamp>,
+}
+
+impl JobDetails {
+    /// Returns whether the job was a run that needed no queue. What it got and what it printed is not stored.
+    pub fn was_synchronous(&self) -> bool {
+        self.attempts.first().is_some_and(|attempt| attempt.worker == SYNCHRONOUS)
+    }
 }
 
 impl QueueStatus {

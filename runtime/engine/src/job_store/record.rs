@@ -34,6 +34,9 @@ pub struct Plan {
     pub digest: Option<String>,
 }
 
+/// The worker of a run that needed no queue, as its attempt shows it.
+pub const SYNCHRONOUS: &str = "synchronous";
+
 /// A job to be submitted.
 #[derive(Clone, Debug)]
 pub struct NewJob {
