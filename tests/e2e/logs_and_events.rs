@@ -46,7 +46,7 @@ async fn logs_print_each_stream_to_its_own_stream() {
 
 #[tokio::test]
 async fn logs_report_output_that_was_not_kept() {
-    let daemon = Setup::new(CAPSTAN).config("[policy]\nstdout = \"4MiB\"").start();
+    let daemon = Setup::new(CAPSTAN).config("[policy]\nstdout = \"4MiB\"\n[jobs]\noutput = \"1MiB\"").start();
     daemon.client().push("flood", guests::limits::FLOOD_STDOUT).await;
     let id = submit(&daemon, &["flood"]).await;
     command_for(&daemon).args(["wait", &id]).run().await.assert_exit_code(137);

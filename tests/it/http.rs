@@ -142,11 +142,14 @@ async fn streamed_json_ends_with_a_complete_line_at_shutdown() {
     client.push("sleep", guests::limits::SLEEP_FOR_EVER).await;
     let events = client.get("/v1/events").query("since", "0").open().await;
     let job = client.post("/v1/jobs").body(r#"{"handler":"sleep"}"#).send().await.json();
-    let waiting = client.post(&format!("/v1/jobs/{}/wait", job["id"].as_str().unwrap())).open().await;
+    let id = job["id"].as_str().unwrap();
+    crate::jobs::durable::until_state(&client, id, "running").await;
+    let waiting = client.post(&format!("/v1/jobs/{id}/wait")).open().await;
     daemon.signal(Signal::TERM);
     let (events, waiting) = (events.finish().await, waiting.finish().await);
     assert!(!events.cut && !waiting.cut, "{events:?} {waiting:?}");
-    assert_eq!(waiting.json()["outcome"]["kind"], "cancelled", "{waiting:?}");
+    let waited = waiting.json();
+    assert_eq!((&waited["state"], &waited["attempts"][0]["outcome"]["by"]), (&"retrying".into(), &"shutdown".into()));
     let kinds: Vec<_> = events.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
     assert!(events.text().ends_with('\n') && kinds.len() >= 4, "{kinds:?}");
     assert_eq!(kinds.last().unwrap()["job"], job["id"], "the end of the last job must be the last event: {kinds:?}");

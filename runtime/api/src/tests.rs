@@ -12,6 +12,8 @@ use capstan_core::policy::Ceiling;
 use capstan_engine::engine;
 use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Call, Native};
+use capstan_engine::job_store::MemoryJobStore;
+use capstan_engine::queue::{Queue, QueueConfig};
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::StartupPhase;
 use capstan_listen::listenbuffer::{Gate, StartupPolicy};
@@ -68,6 +70,8 @@ impl TestServer {
             allowed_hosts: Arc::default(),
         };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
+        let store = std::sync::Arc::new(MemoryJobStore::default());
+        api.set_queue(Queue::new(engine.clone(), store, QueueConfig::default()), &[7; 32]);
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();
         server.spawn(serve(api.clone(), listeners, stopped));

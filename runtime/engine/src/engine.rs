@@ -229,9 +229,9 @@ impl Engine {
         &self.0.stopping
     }
 
-    /// Waits for a slot, and takes others that are free: at most `limit` in all. Cancel-safe.
-    pub(crate) async fn reserve_slots(&self, limit: usize) -> Vec<ReservedSlot> {
-        self.0.admission.reserve(limit).await
+    /// Waits for a slot. Cancel-safe.
+    pub(crate) async fn reserve_slot(&self) -> ReservedSlot {
+        self.0.admission.reserve().await
     }
 
     /// Returns how many durable jobs of `handler`, or of it and `key`, may be claimed if so many may run.

@@ -139,7 +139,7 @@ async fn follower_that_does_not_read_is_disconnected() {
     let mut daemon = Setup::new(CAPSTAN).config(config).env("CAPSTAN_LOG", "capstan=debug").start();
     let client = daemon.client();
     client.push("flood", guests::limits::FLOOD_STDOUT).await;
-    let reply = client.post("/v1/jobs").body(r#"{"handler":"flood"}"#).send().await;
+    let reply = client.post("/v1/jobs").body(r#"{"handler":"flood","durable":false}"#).send().await;
     let job = reply.json()["id"].as_str().unwrap().to_owned();
     let mut follower = Raw::connect(&daemon).await;
     follower.write(&format!("GET /v1/jobs/{job}/logs?follow=1 HTTP/1.1\r\nHost: {{host}}\r\n\r\n")).await;

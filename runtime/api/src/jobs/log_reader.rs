@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use capstan_core::outcome::OutputStream;
+use capstan_engine::engine::Engine;
 use capstan_engine::history::Record;
 use capstan_engine::job::{JobEnd, JobId, JobState};
 use capstan_engine::job_store::{End, JobDetails, JobStore, JobStoreError, JobWatch, Lease, OutputChunk, OutputPiece};
@@ -56,6 +57,8 @@ pub(super) struct StoredReader {
     pieces: VecDeque<Piece>,
     /// Whether reading has failed. The client sees that the output is cut.
     has_failed: bool,
+    engine: Engine,
+    engine_has_drained: bool,
 }
 
 impl LogReader {
@@ -76,7 +79,7 @@ impl LogReader {
             FoundJob::Durable(job) if job.details.was_synchronous() => Err(Error::no_logs(job.details.job.id)),
             FoundJob::Durable(job) => {
                 let store = state.queue()?.store().clone();
-                StoredReader::new(store, &job.details, selection).await.map(Self::Stored)
+                StoredReader::new(store, state.engine.clone(), &job.details, selection).await.map(Self::Stored)
             }
         }
     }
@@ -122,7 +125,12 @@ impl LogReader {
 }
 
 impl StoredReader {
-    async fn new(store: Arc<dyn JobStore>, details: &JobDetails, selection: &LogSelection) -> Result<Self, Error> {
+    async fn new(
+        store: Arc<dyn JobStore>,
+        engine: Engine,
+        details: &JobDetails,
+        selection: &LogSelection,
+    ) -> Result<Self, Error> {
         let (job, last) = (details.job.id, details.job.attempt);
         let attempt = selection.attempt.unwrap_or(last);
         if attempt > last || selection.attempt == Some(0) {
@@ -130,8 +138,18 @@ impl StoredReader {
         }
         let watch = store.watchers().job(job);
         let reads_later_attempts = selection.attempt.is_none();
-        let (pieces, has_failed) = (VecDeque::new(), false);
-        let mut reader = Self { store, watch, job, attempt, reads_later_attempts, position: 0, pieces, has_failed };
+        let mut reader = Self {
+            store,
+            watch,
+            job,
+            attempt,
+            reads_later_attempts,
+            position: 0,
+            pieces: VecDeque::new(),
+            has_failed: false,
+            engine,
+            engine_has_drained: false,
+        };
         if let Some(since) = selection.since {
             reader.position = reader.store.output_position(reader.lease(), since).await?.unwrap_or(0);
         }
@@ -196,7 +214,14 @@ impl StoredReader {
             if is_over {
                 return None;
             }
-            self.watch.changed().await;
+            if self.engine_has_drained {
+                return None;
+            }
+            tokio::select! {
+                () = self.watch.changed() => {}
+                // The job goes on after the next start of the daemon. What its run has printed so far is read once more.
+                () = self.engine.wait_until_drained() => self.engine_has_drained = true,
+            }
         }
     }
 

@@ -11,7 +11,6 @@ use capstan_engine::queue::WaitReason;
 use super::super::error::Error;
 use super::super::request::Request;
 use super::super::state::ApiState;
-use super::view::JobView;
 
 /// The least digits of a prefix that names a job.
 const MIN_PREFIX: usize = 4;
@@ -71,13 +70,6 @@ impl FoundJob {
         match self {
             Self::InMemory(record) => record.has_ended(),
             Self::Durable(job) => job.details.job.state.has_ended(),
-        }
-    }
-
-    pub(super) fn view(&self) -> JobView<'_> {
-        match self {
-            Self::InMemory(record) => JobView::of_record(record),
-            Self::Durable(job) => JobView::of_durable(job),
         }
     }
 

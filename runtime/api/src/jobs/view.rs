@@ -14,7 +14,7 @@ use capstan_engine::queue::WaitReason;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::lookup::DurableJob;
+use super::lookup::{DurableJob, FoundJob};
 
 /// A job as JSON. What is not known yet is null.
 #[derive(Debug, Serialize)]
@@ -86,9 +86,19 @@ struct QueueView<'a> {
     waits_for: Option<&'a WaitReason>,
 }
 
+impl FoundJob {
+    /// Returns the job as JSON.
+    pub(in super::super) fn view(&self) -> JobView<'_> {
+        match self {
+            Self::InMemory(record) => JobView::of_record(record),
+            Self::Durable(job) => JobView::of_durable(job),
+        }
+    }
+}
+
 impl<'a> JobView<'a> {
     /// Returns the view of a job in memory.
-    pub(super) fn of_record(record: &'a Record) -> Self {
+    fn of_record(record: &'a Record) -> Self {
         let state = record.state();
         let token = state.token();
         let end = match state {
@@ -121,7 +131,7 @@ impl<'a> JobView<'a> {
     }
 
     /// Returns the view of a durable job.
-    pub(super) fn of_durable(found: &'a DurableJob) -> Self {
+    fn of_durable(found: &'a DurableJob) -> Self {
         let job = &found.details.job;
         let attempts: Vec<_> =
             found.details.attempts.iter().map(|attempt| RunView::of_attempt(attempt, found)).collect();

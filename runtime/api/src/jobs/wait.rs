@@ -56,9 +56,12 @@ async fn wait_for_end(state: &ApiState, found: &mut FoundJob, timeout: Option<Du
         }
         FoundJob::Durable(durable) => {
             tokio::select! {
-                () = wait_for_durable(state, durable) => {}
+                () = wait_for_durable(state, durable) => return,
                 () = timed_out => {}
+                // The job goes on after the next start of the daemon.
+                () = state.engine.wait_until_drained() => {}
             }
+            read_again(state, durable).await;
         }
     }
 }
@@ -67,17 +70,18 @@ async fn wait_for_end(state: &ApiState, found: &mut FoundJob, timeout: Option<Du
 async fn wait_for_durable(state: &ApiState, durable: &mut DurableJob) {
     let Ok(queue) = state.queue() else { return };
     let mut watch = queue.store().watchers().job(durable.details.job.id);
-    loop {
-        match queue.store().job(durable.details.job.id).await {
-            Ok(Some(details)) => match DurableJob::new(state, details) {
-                Ok(read) => *durable = read,
-                Err(_) => return,
-            },
-            Ok(None) | Err(_) => return,
-        }
-        if durable.details.job.state.has_ended() {
-            return;
-        }
+    while read_again(state, durable).await && !durable.details.job.state.has_ended() {
         watch.changed().await;
     }
+}
+
+/// Reads the job again. Returns whether that was possible.
+async fn read_again(state: &ApiState, durable: &mut DurableJob) -> bool {
+    let Ok(queue) = state.queue() else { return false };
+    let Ok(Some(details)) = queue.store().job(durable.details.job.id).await else { return false };
+    match DurableJob::new(state, details) {
+        Ok(read) => *durable = read,
+        Err(_) => return false,
+    }
+    true
 }

@@ -82,11 +82,13 @@ async fn screen(client: &Client, lines: usize) -> Result<String, ClientError> {
     let jobs = jobs::list(client, &[("state", jobs::UNFINISHED.to_owned())], Some(lines.min(500))).await?;
     let records = jobs.iter().map(|job| JobRecord::from_json(client, job)).collect::<Result<Vec<_>, _>>()?;
     let number = |name: &str| info["jobs"][name].as_u64().unwrap_or(0);
+    let of_queue = |queue: &serde_json::Value| queue["queued"].as_u64().unwrap_or(0);
+    let queued: u64 = queues["queues"].as_array().into_iter().flatten().map(of_queue).sum();
     let head = format!(
         "capstan top - {}  running {}  waiting {}  started {}\n",
         now.strftime("%H:%M:%S"),
         number("running"),
-        number("queued"),
+        queued + number("queued"),
         number("total"),
     );
     Ok(format!("{head}\n{}\n{}", queue::table(&queues), ps::table(&records, now)))

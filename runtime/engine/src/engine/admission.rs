@@ -61,11 +61,9 @@ impl Admission {
             .map_err(|_| StartError::Busy { runs: self.max_runs, queue: self.max_queued })
     }
 
-    /// Waits for a slot, and takes others that are free: at most `limit` in all. Cancel-safe.
-    pub(super) async fn reserve(&self, limit: usize) -> Vec<ReservedSlot> {
-        let first = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let others = std::iter::from_fn(|| self.slots.clone().try_acquire_owned().ok());
-        std::iter::once(first).chain(others.take(limit.saturating_sub(1))).map(ReservedSlot).collect()
+    /// Waits for a slot. Cancel-safe.
+    pub(super) async fn reserve(&self) -> ReservedSlot {
+        ReservedSlot(self.slots.clone().acquire_owned().await.expect("the semaphore is never closed"))
     }
 
     /// Gives `slot` to `job`, or gives it back if concurrency limits do not allow the job to run now.

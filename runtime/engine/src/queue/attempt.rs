@@ -1,7 +1,6 @@
 //! An attempt of a durable job: a job of the engine whose output and end are recorded in the store.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,15 +12,12 @@ use capstan_core::usage::UsageReport;
 use jiff::Timestamp;
 
 use super::Queue;
-use super::output::AttemptOutput;
+use super::output::{AttemptOutput, PAUSE_WHEN_FULL};
 use super::stdin_in_memory::HeldStdin;
 use crate::engine::ReservedSlot;
 use crate::job::{Attempt, AttemptRecorder, Job, JobEnd, JobOptions};
 use crate::job_store::{AttemptError, Claimed, End, Finish, JobRecord, JobStoreError, Lease, Now, Then};
 use capstan_core::retry::{Decision, RunCount};
-
-/// How long to wait before a record is tried again on a full disk.
-pub(super) const PAUSE_WHEN_FULL: Duration = Duration::from_secs(1);
 
 /// Records one attempt.
 #[derive(Debug)]

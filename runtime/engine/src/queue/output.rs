@@ -19,7 +19,6 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Queue;
-use super::attempt::PAUSE_WHEN_FULL;
 use crate::job_store::{AttemptError, JobStoreError, Lease, OutputChunk};
 use crate::notified;
 
@@ -29,6 +28,8 @@ const MAX_WAITING: usize = 256 << 10;
 const ENOUGH: usize = 64 << 10;
 /// How long less than that is collected.
 const COLLECT_FOR: Duration = Duration::from_millis(25);
+/// How long to wait before something is tried again on a full disk.
+pub(super) const PAUSE_WHEN_FULL: Duration = Duration::from_secs(1);
 /// The bytes of the longest chunk.
 const MAX_CHUNK: usize = 16 << 10;
 /// Bytes that are written to one stream within this time form one chunk.

@@ -31,17 +31,19 @@ impl Queue {
     async fn claim_for_ever(&self) {
         loop {
             self.0.stdin_in_memory.wait_below(MAX_STDIN).await;
-            let slots = self.0.engine.reserve_slots(MAX_CLAIM).await;
-            match self.claim(slots.len()).await {
+            // One slot is held while jobs are claimed. The others may be taken meanwhile, and then a job waits for its slot.
+            let slot = self.0.engine.reserve_slot().await;
+            let limit = (1 + self.0.engine.counts().free).min(MAX_CLAIM);
+            match self.claim(limit).await {
                 Ok(claimed) => {
-                    let took_all = claimed.len() == slots.len();
-                    self.start_all(claimed, slots);
+                    let took_all = claimed.len() == limit;
+                    self.start_all(claimed, slot);
                     if !took_all {
                         self.wait_for_more().await;
                     }
                 }
                 Err(error) => {
-                    drop(slots);
+                    drop(slot);
                     tracing::error!("cannot take jobs from the queue: {error}");
                     tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
                 }
@@ -57,14 +59,22 @@ impl Queue {
         self.note(self.0.store.claim(Now::read(), request).await)
     }
 
-    /// Starts each claimed job in a slot. Gives back the slots that are left.
-    fn start_all(&self, claimed: Vec<Claimed>, slots: Vec<ReservedSlot>) {
-        for (claimed, slot) in claimed.into_iter().zip(slots) {
+    /// Starts each claimed job, the first one in `slot`. Each has a task, because a short run ends while it is started.
+    fn start_all(&self, claimed: Vec<Claimed>, slot: ReservedSlot) {
+        let mut slot = Some(slot);
+        for claimed in claimed {
             let handler = claimed.job.handler.as_str();
             if let Some(rate) = self.0.engine.resolve(handler).ok().and_then(|resolved| resolved.handler().rate()) {
                 self.0.rate_limits.take(handler, rate, Instant::now());
             }
-            self.start_attempt(claimed, slot);
+            let (queue, slot) = (self.clone(), slot.take());
+            self.0.engine.spawn(async move {
+                let slot = match slot {
+                    Some(slot) => slot,
+                    None => queue.0.engine.reserve_slot().await,
+                };
+                queue.start_attempt(claimed, slot);
+            });
         }
     }
 

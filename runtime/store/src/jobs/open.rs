@@ -80,7 +80,7 @@ impl SqliteJobStore {
         let lost_attempts = recover_all(&db, &mut memory, now)?;
         let watchers = Watchers::default();
         let writer = Writer::start(db, memory, options.limits, watchers.clone())?;
-        let readers = Readers::new(dir.clone());
+        let readers = Readers::open(dir.clone())?;
         let report = OpenReport { lost_attempts, copy_before_migration, short_segments, ignored_log_frames };
         let segments = segments_dir;
         Ok((Self { writer, readers, watchers, dir, segments, _lock: lock }, report))

@@ -24,8 +24,11 @@ struct Inner {
 }
 
 impl Readers {
-    pub(super) fn new(dir: Arc<Dir>) -> Self {
-        Self(Arc::new(Inner { dir, permits: Arc::new(Semaphore::new(MAX_READERS)), idle: Mutex::default() }))
+    /// Opens the connections, so that the store has all of its files from the start.
+    pub(super) fn open(dir: Arc<Dir>) -> Result<Self, JobStoreError> {
+        let opened = (0..MAX_READERS).map(|_| open_reader(&dir)).collect::<Result<_, _>>()?;
+        let (permits, idle) = (Arc::new(Semaphore::new(MAX_READERS)), Mutex::new(opened));
+        Ok(Self(Arc::new(Inner { dir, permits, idle })))
     }
 
     /// Runs `work` with a connection, on a thread for blocking calls. All that it reads is of the same moment.
