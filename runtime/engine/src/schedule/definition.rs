@@ -73,6 +73,11 @@ impl ScheduleDefinition {
         serde_path_to_error::deserialize(json).map_err(|error| ScheduleError::Structure(error.to_string()))
     }
 
+    /// Returns the definition as JSON, with its defaults.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("the keys of all maps in a definition are texts")
+    }
+
     fn times(&self) -> Result<Times, ScheduleError> {
         let set = [("cron", self.cron.is_some()), ("every", self.every.is_some()), ("at", self.at.is_some())];
         let mut set = set.into_iter().filter_map(|(field, is_set)| is_set.then_some(field));
@@ -109,6 +114,15 @@ impl Schedule {
     /// Returns the definition.
     pub fn definition(&self) -> &ScheduleDefinition {
         &self.definition
+    }
+
+    /// Returns whether `other` has the same times.
+    pub fn has_times_of(&self, other: &Self) -> bool {
+        let times = |schedule: &Self| {
+            let definition = &schedule.definition;
+            (definition.cron.clone(), definition.every, definition.at, definition.time_zone.clone())
+        };
+        times(self) == times(other)
     }
 
     /// Returns the first time after `time`, or `None` if there is none.
