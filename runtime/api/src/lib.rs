@@ -57,6 +57,7 @@ mod jobs;
 mod metrics;
 mod policy;
 mod run;
+mod schedules;
 mod system;
 
 #[cfg(any(test, fuzzing))]

@@ -22,9 +22,8 @@ use tokio::sync::{Mutex, Notify};
 pub use self::clock::Clock;
 use self::entries::{Entries, Entry, Locked};
 pub use self::error::SchedulerError;
-pub use self::status::{ScheduleStatus, UPCOMING};
-use crate::job::JobId;
-use crate::job_store::{JobStore, NewJob, Now, ScheduleRecord, StoreLimits};
+pub use self::status::{PutSchedule, ScheduleStatus, UPCOMING};
+use crate::job_store::{JobStore, NewJob, Now, ScheduleRecord, StoreLimits, Submitted};
 use crate::queue::Queue;
 use crate::schedule::{Schedule, ScheduleDefinition, ScheduleError, check_name};
 
@@ -99,7 +98,7 @@ impl Scheduler {
     /// - [`SchedulerError::Invalid`] for a malformed name or definition, and for one that never fires again
     /// - [`SchedulerError::Refused`] if the store would refuse its jobs
     /// - [`SchedulerError::Store`]
-    pub async fn put(&self, name: &str, definition: ScheduleDefinition) -> Result<ScheduleStatus, SchedulerError> {
+    pub async fn put(&self, name: &str, definition: ScheduleDefinition) -> Result<PutSchedule, SchedulerError> {
         check_name(name)?;
         let schedule = Arc::new(Schedule::new(definition)?);
         let now = self.now();
@@ -122,10 +121,10 @@ impl Scheduler {
         self.queue.note(self.store().put_schedule(record.clone()).await)?;
         let entry = Entry { record, schedule: Ok(schedule), unfinished: None };
         let status = ScheduleStatus::of(&entry);
-        locked.entries.insert(name.to_owned(), entry);
+        let is_new = locked.entries.insert(name.to_owned(), entry).is_none();
         locked.keep();
         self.changed.notify_one();
-        Ok(status)
+        Ok(PutSchedule { status, is_new })
     }
 
     /// Removes a schedule. Its jobs stay.
@@ -173,7 +172,7 @@ impl Scheduler {
     /// - [`SchedulerError::Invalid`] if its definition cannot be read
     /// - [`SchedulerError::Refused`] if the store refuses the job
     /// - [`SchedulerError::Store`]
-    pub async fn run_now(&self, name: &str, caller: Option<Caller>) -> Result<JobId, SchedulerError> {
+    pub async fn run_now(&self, name: &str, caller: Option<Caller>) -> Result<Submitted, SchedulerError> {
         let mut locked = self.lock().await?;
         let now = self.now();
         let job = match locked.entries.get(name).map(|entry| entry.schedule.as_ref()) {
@@ -197,7 +196,7 @@ impl Scheduler {
             entry.unfinished.iter_mut().for_each(|jobs| jobs.push(new.job));
         }
         locked.keep();
-        Ok(submitted.map_err(SchedulerError::Refused)?.job)
+        submitted.map_err(SchedulerError::Refused)
     }
 
     /// Returns all schedules by name, each with its next times.

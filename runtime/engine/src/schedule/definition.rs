@@ -65,6 +65,18 @@ pub struct Schedule {
 }
 
 impl ScheduleDefinition {
+    /// Reads a definition from the text of JSON.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Structure`] names the field, what is wrong with it, and where.
+    pub fn from_slice(text: &[u8]) -> Result<Self, ScheduleError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let definition = serde_path_to_error::deserialize(&mut deserializer);
+        let definition = definition.map_err(|error| ScheduleError::Structure(error.to_string()))?;
+        deserializer.end().map_err(|error| ScheduleError::Structure(error.to_string()))?;
+        Ok(definition)
+    }
+
     /// Reads a definition from JSON.
     ///
     /// # Errors

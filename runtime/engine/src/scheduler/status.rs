@@ -23,6 +23,14 @@ pub struct ScheduleStatus {
     pub error: Option<ScheduleError>,
 }
 
+/// The result of a [`put`](super::Scheduler::put).
+#[derive(Clone, Debug, PartialEq)]
+pub struct PutSchedule {
+    pub status: ScheduleStatus,
+    /// Whether there was no schedule with the name.
+    pub is_new: bool,
+}
+
 impl ScheduleStatus {
     pub(super) fn of(entry: &Entry) -> Self {
         let record = &entry.record;

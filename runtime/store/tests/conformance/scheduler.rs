@@ -49,7 +49,7 @@ async fn schedule_survives_restarts_and_skips_while_its_job_has_not_ended() {
         "every": "1h", "overlap": "skip", "job": {"handler": "a", "stdin": "x", "labels": {"team": "b"}},
     });
     let definition = ScheduleDefinition::from_json(&definition).unwrap();
-    let put = start(&data, hours(0)).put(NAME, definition).await.unwrap();
+    let put = start(&data, hours(0)).put(NAME, definition).await.unwrap().status;
     let first = run_at(&data, hours(1)).await;
     assert_eq!((first.last, &first.definition), (Some(put.upcoming[0]), &put.definition));
     let second = run_at(&data, hours(2)).await;

@@ -77,6 +77,15 @@ fn malformed_definition_is_refused_with_the_field() {
         assert!(error.len() < 400, "{json}: {error}");
     }
     ScheduleDefinition::from_json(&json!("daily")).expect_err("a text is no definition");
+    for (text, expected) in [
+        (r#"{"every": "1h", "every": "2h"}"#, "duplicate field `every` at line 1"),
+        (r#"{"every": "often"}"#, "every: \"often\" is not a duration"),
+        (r#"{"every": "1h", "job": {"handler": "a"}} {}"#, "trailing characters"),
+        (r#"{"every": "1h""#, "EOF"),
+    ] {
+        let error = ScheduleDefinition::from_slice(text.as_bytes()).expect_err(text).to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ async fn run_now_submits_a_job_whatever_the_times_are() {
         world.scheduler.run_now("yearly", None).await.unwrap(),
         world.scheduler.run_now("yearly", None).await.unwrap(),
     );
-    assert_eq!(world.jobs().await.iter().map(|job| job.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(world.jobs().await.iter().map(|job| job.id).collect::<Vec<_>>(), [first.job, second.job]);
     assert_eq!(world.fired().await[0], super::world::START);
     assert_eq!(world.scheduler.inspect("yearly").await.unwrap().last, None);
     // Its jobs count when the schedule fires.

@@ -63,7 +63,7 @@ impl World {
     }
 
     pub(super) async fn put(&self, name: &str, json: Value) -> ScheduleStatus {
-        self.scheduler.put(name, definition(json)).await.unwrap()
+        self.scheduler.put(name, definition(json)).await.unwrap().status
     }
 
     /// Returns all jobs, the first one first.
