@@ -1,7 +1,7 @@
 //! `capstan schedule`.
 
 use capstan_tests::{eventually, guests};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{command_for, serving};
 
@@ -20,7 +20,7 @@ async fn schedule_is_put_shown_and_removed() {
     assert_eq!(call(&["pause", "nightly"]).await.assert_exit_code(0).text(), "nightly\n");
     assert!(call(&["ls"]).await.assert_exit_code(0).text().contains("paused"));
     assert_eq!(call(&["resume", "nightly"]).await.assert_exit_code(0).text(), times);
-    let json: Value = serde_json::from_str(&call(&["ls", "--json"]).await.assert_exit_code(0).text()).unwrap();
+    let json = call(&["ls", "--json"]).await.assert_exit_code(0).json();
     assert_eq!(json["schedules"][0]["definition"]["cron"], "30 2 * * *");
     assert_eq!(call(&["rm", "nightly", "none"]).await.assert_exit_code(125).text(), "nightly\n");
     assert_eq!(call(&["inspect", "nightly"]).await.assert_exit_code(125).text(), "");

@@ -30,6 +30,12 @@ use crate::schedule::{Schedule, ScheduleDefinition, ScheduleError, check_name};
 /// How often the scheduler looks at the wall clock at least, if any schedule has a next time.
 pub const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
+/// The most schedules.
+pub const MAX_SCHEDULES: usize = 10_000;
+
+/// The most bytes that the definitions of all schedules have, as JSON. They are in memory.
+pub const MAX_DEFINITIONS: usize = 64 << 20;
+
 /// Keeps schedules and submits their jobs.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -97,6 +103,7 @@ impl Scheduler {
     /// # Errors
     /// - [`SchedulerError::Invalid`] for a malformed name or definition, and for one that never fires again
     /// - [`SchedulerError::Refused`] if the store would refuse its jobs
+    /// - [`SchedulerError::TooMany`] if there is no room for it
     /// - [`SchedulerError::Store`]
     pub async fn put(&self, name: &str, definition: ScheduleDefinition) -> Result<PutSchedule, SchedulerError> {
         check_name(name)?;
@@ -118,8 +125,12 @@ impl Scheduler {
             next: next.filter(|_| !is_paused),
             last,
         };
+        if let Err(error) = check_room(&locked.entries, &record) {
+            locked.keep();
+            return Err(error);
+        }
         self.queue.note(self.store().put_schedule(record.clone()).await)?;
-        let entry = Entry { record, schedule: Ok(schedule), unfinished: None };
+        let entry = Entry::new(record, Ok(schedule));
         let status = ScheduleStatus::of(&entry);
         let is_new = locked.entries.insert(name.to_owned(), entry).is_none();
         locked.keep();
@@ -273,6 +284,14 @@ impl Scheduler {
     fn now(&self) -> Now {
         self.clock.now()
     }
+}
+
+/// Checks that there is room for `new`, which may replace a schedule.
+fn check_room(entries: &Entries, new: &ScheduleRecord) -> Result<(), SchedulerError> {
+    let others = || entries.values().filter(|entry| entry.record.name != new.name);
+    let size = others().map(|entry| entry.size).sum::<usize>() + entries::size(new);
+    let has_room = others().count() < MAX_SCHEDULES && size <= MAX_DEFINITIONS;
+    if has_room { Ok(()) } else { Err(SchedulerError::TooMany) }
 }
 
 /// Returns the first time of `schedule` after `now`, and after its last one in case the clock was set back.

@@ -123,6 +123,7 @@ impl From<SchedulerError> for Error {
         match error {
             SchedulerError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown_schedule", error.to_string()),
             SchedulerError::Invalid(error) => error.into(),
+            SchedulerError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_schedules", error.to_string()),
             SchedulerError::Refused(error) => error.into(),
             SchedulerError::Store(error) => error.into(),
         }

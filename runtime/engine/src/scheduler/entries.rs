@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) schedule: Result<Arc<Schedule>, ScheduleError>,
     /// Jobs of the schedule, all that have not ended among them. `None` if they are not known.
     pub(super) unfinished: Option<Vec<JobId>>,
+    /// Bytes of the definition as JSON.
+    pub(super) size: usize,
 }
 
 /// The schedules while somebody uses them. Unless it is [kept](Self::keep), the next user reads them from the store: a call that failed or was
@@ -33,12 +35,16 @@ pub(super) struct Locked<'a> {
 }
 
 impl Entry {
-    fn new(record: ScheduleRecord) -> Self {
+    pub(super) fn new(record: ScheduleRecord, schedule: Result<Arc<Schedule>, ScheduleError>) -> Self {
+        Self { size: size(&record), record, schedule, unfinished: None }
+    }
+
+    fn read(record: ScheduleRecord) -> Self {
         let schedule = ScheduleDefinition::from_json(&record.definition).and_then(Schedule::new).map(Arc::new);
         if let Err(error) = &schedule {
             tracing::error!(schedule = record.name, "cannot read a schedule, which does not fire: {error}");
         }
-        Self { record, schedule, unfinished: None }
+        Self::new(record, schedule)
     }
 
     /// Returns the next time if it has come already, and `schedule` has the same times.
@@ -64,6 +70,11 @@ impl Entry {
     }
 }
 
+/// Returns the bytes of a definition as JSON.
+pub(super) fn size(record: &ScheduleRecord) -> usize {
+    record.definition.to_string().len()
+}
+
 impl<'a> Locked<'a> {
     /// Takes the schedules out of `slot`, or reads them from `store`.
     pub(super) async fn new(
@@ -74,7 +85,7 @@ impl<'a> Locked<'a> {
             Some(entries) => entries,
             None => {
                 let records = store.schedules().await?.into_iter();
-                records.map(|record| (record.name.clone(), Entry::new(record))).collect()
+                records.map(|record| (record.name.clone(), Entry::read(record))).collect()
             }
         };
         Ok(Self { entries, slot })

@@ -13,6 +13,12 @@ pub enum SchedulerError {
     /// The store does not take the jobs of the schedule.
     #[error("cannot submit a job of the schedule: {0}")]
     Refused(SubmitError),
+    #[error(
+        "there is no room for another schedule: the limits are {} schedules, and {} bytes of definitions; remove some",
+        super::MAX_SCHEDULES,
+        super::MAX_DEFINITIONS
+    )]
+    TooMany,
     #[error(transparent)]
     Store(#[from] JobStoreError),
 }

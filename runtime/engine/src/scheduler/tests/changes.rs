@@ -119,3 +119,22 @@ async fn invalid_schedule_is_refused_and_changes_nothing() {
     let stored = world.store.schedules().await.unwrap();
     assert_eq!((stored.len(), &stored[0].definition["cron"]), (1, &json!("@hourly")));
 }
+
+#[tokio::test]
+async fn schedules_beyond_the_limits_are_refused() {
+    let world = World::new();
+    let stdin = "x".repeat(6 << 20);
+    let large = json!({"every": "1h", "job": {"handler": "report", "stdin": stdin}});
+    for number in 0..10 {
+        world.put(&number.to_string(), large.clone()).await;
+    }
+    let put = async |name: &str, json| world.scheduler.put(name, definition(json)).await;
+    assert_eq!(put("more", large.clone()).await.unwrap_err(), SchedulerError::TooMany);
+    assert!(!put("0", large).await.unwrap().is_new, "what replaces another needs no room of its own");
+    for number in 10..MAX_SCHEDULES {
+        world.put(&number.to_string(), json!({"every": "1h"})).await;
+    }
+    assert_eq!(put("more", json!({"every": "1h"})).await.unwrap_err(), SchedulerError::TooMany);
+    world.scheduler.remove("0").await.unwrap();
+    assert!(put("more", json!({"every": "1h"})).await.unwrap().is_new);
+}

@@ -69,7 +69,10 @@ impl World {
     /// Returns all jobs, the first one first.
     pub(super) async fn jobs(&self) -> Vec<JobRecord> {
         let jobs = self.store.query(JobFilter::default(), None, 1000).await.unwrap().jobs;
-        jobs.into_iter().rev().map(|details| details.job).collect()
+        let mut jobs: Vec<_> = jobs.into_iter().rev().map(|details| details.job).collect();
+        // Ids that two schedulers create within a millisecond are in no order.
+        jobs.sort_by_key(|job| job.submitted);
+        jobs
     }
 
     /// Returns the times for which jobs were submitted.
