@@ -19,6 +19,7 @@ mod path_calls;
 mod prebuilt;
 mod program_name;
 mod run_flags;
+mod schedules;
 mod schema;
 mod stdin;
 mod store_commands;

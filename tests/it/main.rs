@@ -27,6 +27,7 @@ mod oracle;
 mod parity;
 mod policy;
 mod run;
+mod schedules;
 mod startup;
 mod tidy;
 mod tls;

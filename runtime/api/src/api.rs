@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use capstan_engine::engine::Engine;
 use capstan_engine::handler_store::HandlerStore;
 use capstan_engine::queue::Queue;
+use capstan_engine::scheduler::Scheduler;
 use capstan_listen::listenbuffer::Gate;
 use capstan_listen::listener::Backlog;
 
@@ -42,6 +43,11 @@ impl Api {
     /// Sets the queue of durable jobs, and the key of the cursors in its lists. Call this once, before the gate opens.
     pub fn set_queue(&self, queue: Queue, cursor_key: &[u8; 32]) {
         self.state.set_queue(queue, cursor_key);
+    }
+
+    /// Sets the scheduler. Call this once, before the gate opens.
+    pub fn set_scheduler(&self, scheduler: Arc<Scheduler>) {
+        self.state.set_scheduler(scheduler);
     }
 
     pub(crate) fn set_backlogs(&self, backlogs: Vec<Backlog>) {

@@ -36,6 +36,7 @@ pub(super) use self::bulk::cancel_many;
 pub(super) use self::list::list;
 pub(super) use self::logs::logs;
 use self::lookup::{FoundJob, find, find_by_id, unfinished_job};
+pub(super) use self::new_job::check_labels;
 use self::new_job::{new_jobs, reject_queue_options};
 use self::plan_edit::PlanEdit;
 use self::request::{JobRequest, StdinSource};
@@ -112,7 +113,8 @@ fn submission_in_memory(status: StatusCode, job: JobId, job_state: &JobState) ->
     submission(status, job, &json!({"id": job, "durable": false, "state": job_state.token()}))
 }
 
-fn submission(status: StatusCode, job: JobId, json: &serde_json::Value) -> Response<Body> {
+/// Returns the response to a submission.
+pub(super) fn submission(status: StatusCode, job: JobId, json: &serde_json::Value) -> Response<Body> {
     let mut response = body::json(status, json);
     let location = HeaderValue::from_str(&format!("/v1/jobs/{job}")).expect("an id is hexadecimal");
     response.headers_mut().insert(LOCATION, location);

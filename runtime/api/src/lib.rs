@@ -7,7 +7,7 @@
 //!    ([`allowed_hosts`], [`cors`]) and holds early requests in the [`startup_queue`].
 //! 3. [`router`] finds the API function in its one table of routes, calls it, and counts the response.
 //! 4. The API function reads the request ([`request`], [`query`], [`request_body`]) and calls the engine. The functions are in [`system`],
-//!    [`metrics`], [`handlers`], [`policy`], [`run`], [`jobs`], [`events`] and [`debug`].
+//!    [`metrics`], [`handlers`], [`policy`], [`run`], [`jobs`], [`schedules`], [`events`] and [`debug`].
 //! 5. [`body`] builds the response. [`disconnect`] streams one that follows a run and notices when the client disconnects. A failure
 //!    becomes a status and a code in [`error`].
 
@@ -57,6 +57,7 @@ mod jobs;
 mod metrics;
 mod policy;
 mod run;
+mod schedules;
 mod system;
 
 #[cfg(any(test, fuzzing))]

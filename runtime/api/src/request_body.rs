@@ -59,9 +59,14 @@ pub(super) async fn read_to_end(body: Incoming, limit: u64, limits: &HttpLimits)
 /// # Errors
 /// [`Error`], 400, with what is wrong and where.
 pub(super) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body.strip_prefix(BOM).unwrap_or(body)).map_err(|error| {
+    serde_json::from_slice(without_bom(body)).map_err(|error| {
         Error::bad_request(format!("cannot parse the body: {}", policy::with_suggestion(&error.to_string())))
     })
+}
+
+/// Returns a body without the byte order mark that it may begin with.
+pub(super) fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BOM).unwrap_or(body)
 }
 
 /// Streams the data of a body. The stream ends with a [`BodyError`] where the body exceeds `limit` bytes or is too slow.

@@ -14,7 +14,7 @@ use super::error::Error;
 use super::request::Request;
 use super::request_counts::RequestCounts;
 use super::state::ApiState;
-use super::{dead_letters, debug, events, handlers, jobs, metrics, policy, queues, run, system};
+use super::{dead_letters, debug, events, handlers, jobs, metrics, policy, queues, run, schedules, system};
 
 /// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
@@ -68,6 +68,13 @@ static ROUTES: &[Route] = &[
     route(Method::GET, "/queues/{handler}", |state, request| Box::pin(queues::inspect(state, request))),
     route(Method::POST, "/queues/{handler}/pause", |state, request| Box::pin(queues::pause(state, request))),
     route(Method::POST, "/queues/{handler}/resume", |state, request| Box::pin(queues::resume(state, request))),
+    route(Method::GET, "/schedules", |state, request| Box::pin(schedules::list(state, request))),
+    route(Method::GET, "/schedules/{name}", |state, request| Box::pin(schedules::inspect(state, request))),
+    route(Method::PUT, "/schedules/{name}", |state, request| Box::pin(schedules::put(state, request))),
+    route(Method::DELETE, "/schedules/{name}", |state, request| Box::pin(schedules::remove(state, request))),
+    route(Method::POST, "/schedules/{name}/run", |state, request| Box::pin(schedules::run(state, request))),
+    route(Method::POST, "/schedules/{name}/pause", |state, request| Box::pin(schedules::pause(state, request))),
+    route(Method::POST, "/schedules/{name}/resume", |state, request| Box::pin(schedules::resume(state, request))),
     route(Method::GET, "/events", |state, request| Box::pin(events::events(state, request))),
 ];
 

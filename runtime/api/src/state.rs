@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use capstan_engine::engine::Engine;
 use capstan_engine::handler_store::HandlerStore;
 use capstan_engine::queue::Queue;
+use capstan_engine::scheduler::Scheduler;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, StartupPolicy};
 
@@ -31,6 +32,8 @@ pub(crate) struct ApiState {
     handler_store: OnceLock<Arc<dyn HandlerStore>>,
     /// Set before the gate opens.
     queue: OnceLock<(Queue, Cursors)>,
+    /// Set before the gate opens.
+    scheduler: OnceLock<Arc<Scheduler>>,
 }
 
 /// What the operator configures of the API.
@@ -63,6 +66,7 @@ impl ApiState {
             settings,
             handler_store: OnceLock::new(),
             queue: OnceLock::new(),
+            scheduler: OnceLock::new(),
         }
     }
 
@@ -92,6 +96,22 @@ impl ApiState {
         self.queue
             .get()
             .map(|(queue, _)| queue)
+            .ok_or_else(|| Error::starting("the job store is not open yet; try again"))
+    }
+
+    /// Sets the scheduler. Later calls have no effect.
+    pub(crate) fn set_scheduler(&self, scheduler: Arc<Scheduler>) {
+        let _ = self.scheduler.set(scheduler);
+    }
+
+    /// Returns the scheduler.
+    ///
+    /// # Errors
+    /// [`Error`], 503 `starting`, until the scheduler is set.
+    pub(crate) fn scheduler(&self) -> Result<&Scheduler, Error> {
+        self.scheduler
+            .get()
+            .map(AsRef::as_ref)
             .ok_or_else(|| Error::starting("the job store is not open yet; try again"))
     }
 

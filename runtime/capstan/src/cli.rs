@@ -7,7 +7,7 @@
 //! - talking to it: [`client`], [`upload`], [`frames`];
 //! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`],
 //!   [`program`], [`run`], [`remote`], [`local`], [`run_report`];
-//! - background jobs: [`submit`], [`submit_batch`], [`queue_args`], [`jobs`], [`job_id`], [`job_filter`], [`ps`], [`top`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`retry`], [`dead_letters`], [`queue`], [`stats`],
+//! - background jobs: [`submit`], [`submit_batch`], [`queue_args`], [`jobs`], [`job_id`], [`job_filter`], [`ps`], [`top`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`retry`], [`dead_letters`], [`queue`], [`schedule`], [`stats`],
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];
 //! - the store of durable jobs, without a daemon: [`store`];
@@ -61,6 +61,7 @@ mod remote;
 mod retry;
 mod run;
 mod run_report;
+mod schedule;
 mod schema;
 mod stats;
 mod stdin;
@@ -131,6 +132,9 @@ impl Cli {
             Command::Retry(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::DeadLetters(ClientCommand { host, args }) => {
                 block_on(args.run(&host.client(global, environment)?))?
+            }
+            Command::Schedule(ClientCommand { host, args }) => {
+                block_on(args.run(&host.client(global, environment)?, environment))?
             }
             Command::Queue(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Submit(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,

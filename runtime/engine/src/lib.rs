@@ -26,6 +26,7 @@
 //! | the engine | [`engine`]: build, start and shut down |
 //! | interfaces to others | [`handler_store`]: how the API pushes programs; [`job_store`]: how jobs survive the daemon |
 //! | durable jobs | [`queue`]: runs what the store keeps |
+//! | times | [`schedule`], then [`scheduler`], which submits jobs to the queue again and again |
 //!
 //! Two traits point downwards where data points upwards, so that no file knows a higher layer:
 //! - A job must start itself, but does not know the engine. It holds a `StartJob`, which the engine implements.
@@ -52,4 +53,6 @@ pub mod output_log;
 pub mod queue;
 pub mod registry;
 mod run_recorder;
+pub mod schedule;
+pub mod scheduler;
 pub mod tasks;

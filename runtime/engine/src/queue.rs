@@ -133,6 +133,11 @@ impl Queue {
         &self.0.store
     }
 
+    /// Returns the engine that runs its jobs.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
     /// Returns the configuration.
     pub fn config(&self) -> &QueueConfig {
         &self.0.config
@@ -212,7 +217,7 @@ impl Queue {
     }
 
     /// Notes a failure that nothing but a restart repairs.
-    fn note<T>(&self, result: Result<T, JobStoreError>) -> Result<T, JobStoreError> {
+    pub(crate) fn note<T>(&self, result: Result<T, JobStoreError>) -> Result<T, JobStoreError> {
         if let Err(error @ JobStoreError::Stopped(_)) = &result {
             let _ = self.0.failure.set(error.clone());
         }

@@ -10,6 +10,8 @@ use capstan_engine::history::RemoveError;
 use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
 use capstan_engine::job_store::{ChangeError, JobStoreError, SubmitError};
 use capstan_engine::registry::RegistryError;
+use capstan_engine::schedule::ScheduleError;
+use capstan_engine::scheduler::SchedulerError;
 use hyper::StatusCode;
 
 use super::Error;
@@ -113,6 +115,28 @@ impl From<ChangeError> for Error {
             ChangeError::Ended(job) => Self::job_ended(job),
             ChangeError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SchedulerError> for Error {
+    fn from(error: SchedulerError) -> Self {
+        match error {
+            SchedulerError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown_schedule", error.to_string()),
+            SchedulerError::Invalid(error) => error.into(),
+            SchedulerError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_schedules", error.to_string()),
+            SchedulerError::Refused(error) => error.into(),
+            SchedulerError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScheduleError> for Error {
+    fn from(error: ScheduleError) -> Self {
+        let (status, code) = match error {
+            ScheduleError::Name(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_schedule"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Turns a request into jobs for the queue.
 
+use std::collections::BTreeMap;
+
 use capstan_core::caller::Caller;
 use capstan_engine::job::{Job, JobOptions};
 use capstan_engine::job_store::{After, ArrayIndex, Dependency, NewJob, Now, Plan, Requirement, SubmitKey};
 use capstan_engine::queue::Queue;
+use capstan_engine::schedule::RESERVED_LABELS;
 use hyper::StatusCode;
 
 use super::super::error::Error;
@@ -13,8 +16,6 @@ use super::request::{JobRequest, QueueRequest, StdinSource};
 
 /// The most jobs of an array.
 const MAX_COUNT: u32 = 10_000;
-/// Labels with this prefix belong to the daemon.
-const RESERVED_LABELS: &str = "capstan.";
 /// The variables that tell a job of an array its place.
 const INDEX: &str = "CAPSTAN_ARRAY_INDEX";
 const COUNT: &str = "CAPSTAN_ARRAY_COUNT";
@@ -30,7 +31,7 @@ pub(in super::super) fn new_jobs(
     caller: &Caller,
 ) -> Result<Vec<NewJob>, Error> {
     let now = Now::read();
-    check_labels(&request.queue)?;
+    check_labels(&request.queue.labels)?;
     let model = build_model(state, &request, caller)?;
     let JobRequest { line, stdin, policy, key, concurrency_key, is_durable: _, queue: requested } = request;
     let StdinSource::Inline(stdin) = stdin else { unreachable!("a job with a later stdin is not durable") };
@@ -117,13 +118,17 @@ fn build_model(state: &ApiState, request: &JobRequest, caller: &Caller) -> Resul
     Ok(model)
 }
 
-fn check_labels(requested: &QueueRequest) -> Result<(), Error> {
+/// Checks the names of labels.
+///
+/// # Errors
+/// [`Error`], 400, for the first one that is reserved or no name.
+pub(in super::super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Error> {
     let is_name = |name: &str| {
         !name.is_empty()
             && name.len() <= 63
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/'))
     };
-    match requested.labels.keys().find(|name| !is_name(name) || name.starts_with(RESERVED_LABELS)) {
+    match labels.keys().find(|name| !is_name(name) || name.starts_with(RESERVED_LABELS)) {
         Some(name) if name.starts_with(RESERVED_LABELS) => {
             Err(Error::bad_request(format!("the label {name:?} is reserved: labels that start with {RESERVED_LABELS}")))
         }

@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use super::tls::TlsArgs;
 use super::{
     attach, cache, check, commands, daemon, dead_letters, events, handlers, info, inspect, job_control, logs, ps, push,
-    queue, retry, run, schema, stats, store, submit_batch, top, version, wait,
+    queue, retry, run, schedule, schema, stats, store, submit_batch, top, version, wait,
 };
 
 /// Run WebAssembly programs as jobs, each in a fresh sandbox
@@ -171,6 +171,15 @@ Examples:
   capstan queue show resize      why each job of a handler waits
   capstan queue pause resize     nothing more starts until it is resumed")]
     Queue(ClientCommand<queue::QueueCommand>),
+    /// Show and change schedules, which submit jobs again and again
+    #[command(after_help = "\
+Examples:
+  capstan schedule                                                     all schedules
+  capstan schedule put nightly --cron '30 2 * * *' report --all        each night at 2:30 UTC
+  capstan schedule inspect nightly                                     its definition and next times
+  capstan schedule pause nightly                                       no more jobs until it is resumed
+  capstan schedule run nightly                                         one job now")]
+    Schedule(ClientCommand<schedule::ScheduleCommand>),
     /// Submit many jobs, one JSON object on each line of a file
     #[command(after_help = "\
 Example:

@@ -36,6 +36,8 @@ pub(super) enum CliError {
     WasmText { file: String, reason: String },
     #[error("{file} is not a valid manifest: {reason}")]
     Manifest { file: String, reason: String },
+    #[error("{file} is not a definition of a schedule: {reason}")]
+    Definition { file: String, reason: String },
     #[error("the handler has no name: a program from stdin needs NAME=-, or a manifest with a `name`")]
     NoHandlerName,
     #[error("argument {0} of the command line is not UTF-8: names and arguments of guests must be UTF-8")]

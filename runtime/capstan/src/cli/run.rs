@@ -173,13 +173,20 @@ impl Run {
     }
 }
 
-fn guest_args(words: &[OsString]) -> Result<Vec<String>, CliError> {
+/// Returns the arguments of a guest.
+///
+/// # Errors
+/// [`CliError::ArgNotUtf8`]
+pub(super) fn guest_args(words: &[OsString]) -> Result<Vec<String>, CliError> {
     let numbered = words.iter().enumerate();
     numbered.map(|(index, word)| word.to_str().map(str::to_owned).ok_or(CliError::ArgNotUtf8(index + 1))).collect()
 }
 
 /// Returns the variables of `--env`. One without a value takes that of `caller`, and is left out if it is not set there.
-fn guest_env(args: &[String], caller: &Environment) -> Result<Env, CliError> {
+///
+/// # Errors
+/// [`CliError`]
+pub(super) fn guest_env(args: &[String], caller: &Environment) -> Result<Env, CliError> {
     let mut env = Env::new();
     for arg in args {
         if arg.contains('=') {

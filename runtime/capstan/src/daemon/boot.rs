@@ -16,6 +16,7 @@ use capstan_engine::events::Events;
 use capstan_engine::history::MemoryHistory;
 use capstan_engine::job_store::JobStoreError;
 use capstan_engine::queue::Queue;
+use capstan_engine::scheduler::Scheduler;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, GateState, StartupPhase};
 use capstan_listen::listener::InheritedSockets;
@@ -195,12 +196,15 @@ impl Boot {
         }
         let (stored, opened) = tokio::try_join!(self.restore_handlers(), self.open_queue())?;
         self.state.api.set_queue(opened.queue.clone(), &opened.cursor_key);
+        let scheduler = Arc::new(Scheduler::new(opened.queue.clone(), self.settings.job_limits.clone()));
+        self.state.api.set_scheduler(scheduler.clone());
         self.queue.set(opened.queue.clone()).expect("the daemon starts only once");
         self.state.sandbox.set(stored.handlers.sandbox().clone()).expect("the daemon starts only once");
         self.state.api.set_handler_store(Arc::new(stored.handlers.clone()));
         self.stored.set(stored).expect("the daemon starts only once");
         set_phase(&self.state.gate, &self.notifier, StartupPhase::Opening);
         opened.queue.start();
+        scheduler.start();
         self.open_gate().await?;
         self.notifier.ready();
         print_line("ready");

@@ -13,6 +13,7 @@ mod model;
 mod output;
 mod queries;
 mod retention;
+mod scheduler;
 mod schedules;
 mod submits;
 mod work;

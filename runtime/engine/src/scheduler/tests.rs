@@ -1,0 +1,5 @@
+mod changes;
+mod firing;
+mod overlap;
+mod running;
+mod world;
