@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use capstan_tests::{Client, Daemon, eventually, guests};
 use serde_json::Value;
 
-/// The tolerated growth in memory: pool slots that stay warm, and the reserve of the allocator.
-const EXTRA_MEMORY: u64 = 64 << 20;
+/// The tolerated growth in memory: pool slots that stay warm, pages that the job store caches, and the reserve of the allocator.
+const EXTRA_MEMORY: u64 = 96 << 20;
 /// The tolerated number of additional threads: threads for blocking calls exit after some seconds.
 const EXTRA_THREADS: usize = 4;
 /// The tolerated number of additional open files: connections that are being closed.

@@ -249,6 +249,11 @@ impl Engine {
         self.0.tasks.spawn(task);
     }
 
+    /// Spawns a task that shutdown waits for, on the caller's runtime.
+    pub(crate) fn spawn_change(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.changes.spawn(task);
+    }
+
     /// Spawns a task of the engine on `runtime`.
     pub(crate) fn spawn_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn_on(task, runtime);

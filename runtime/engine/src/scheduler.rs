@@ -10,6 +10,7 @@ mod clock;
 mod entries;
 mod error;
 mod fire;
+mod limits;
 mod status;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, Notify};
 pub use self::clock::Clock;
 use self::entries::{Entries, Entry, Locked};
 pub use self::error::SchedulerError;
+pub use self::limits::{MAX_DEFINITIONS, MAX_SCHEDULES};
 pub use self::status::{PutSchedule, ScheduleStatus, UPCOMING};
 use crate::job_store::{JobStore, NewJob, Now, ScheduleRecord, StoreLimits, Submitted};
 use crate::queue::Queue;
@@ -29,12 +31,6 @@ use crate::schedule::{Schedule, ScheduleDefinition, ScheduleError, check_name};
 
 /// How often the scheduler looks at the wall clock at least, if any schedule has a next time.
 pub const CLOCK_CHECK: Duration = Duration::from_secs(5);
-
-/// The most schedules.
-pub const MAX_SCHEDULES: usize = 10_000;
-
-/// The most bytes that the definitions of all schedules have, as JSON. They are in memory.
-pub const MAX_DEFINITIONS: usize = 64 << 20;
 
 /// Keeps schedules and submits their jobs.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ impl Queue {
             let env = plan.env.clone();
             return recorder.start(stdin, &env, slot);
         }
-        self.0.engine.spawn(async move {
+        self.0.engine.spawn_change(async move {
             match recorder.queue.inputs(&recorder.record.plan, stdin).await {
                 Ok((stdin, env)) => recorder.start(stdin, &env, slot),
                 Err(error) => recorder.refuse(error.to_string()),
@@ -61,7 +61,7 @@ impl Recorder {
         self.queue.0.running.insert(self.lease, &job);
         if engine.start_reserved(&job, slot).is_err() {
             // The engine shuts down. The attempt counts as one that shutdown has ended, and the job is queued again.
-            engine.spawn(async move { self.record_end(&shut_down(job.usage())).await });
+            engine.spawn_change(async move { self.record_end(&shut_down(job.usage())).await });
         }
     }
 
@@ -85,7 +85,7 @@ impl Recorder {
         let error = Some(outcome.to_string().into());
         let end = JobEnd { outcome, error, at: Timestamp::now(), usage: UsageReport::default() };
         let engine = self.queue.0.engine.clone();
-        engine.spawn(async move { self.record_end(&end).await });
+        engine.spawn_change(async move { self.record_end(&end).await });
     }
 
     /// Returns what follows `outcome`.

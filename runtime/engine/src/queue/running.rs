@@ -1,6 +1,6 @@
 //! [`Running`]: the attempts that this process runs, and cancellations that came before their run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use capstan_core::outcome::CancelledBy;
@@ -14,24 +14,33 @@ pub(super) struct Running(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Attempts that were claimed and have no run yet.
+    claimed: HashSet<Lease>,
     runs: HashMap<JobId, (Lease, Job)>,
     /// Jobs that were claimed and cancelled before their run was added.
     cancelled: HashMap<JobId, CancelledBy>,
 }
 
 impl Running {
+    /// Adds an attempt that was claimed.
+    pub(super) fn claim(&self, lease: Lease) {
+        self.lock().claimed.insert(lease);
+    }
+
     /// Adds the run of an attempt, and cancels it if its job was cancelled meanwhile.
     pub(super) fn insert(&self, lease: Lease, job: &Job) {
         let mut state = self.lock();
+        state.claimed.remove(&lease);
         state.runs.insert(lease.job, (lease, job.clone()));
         if let Some(by) = state.cancelled.remove(&lease.job) {
             job.cancel(by);
         }
     }
 
-    /// Removes the run of an attempt.
+    /// Removes an attempt, and its run if there is one.
     pub(super) fn remove(&self, lease: Lease) {
         let mut state = self.lock();
+        state.claimed.remove(&lease);
         state.cancelled.remove(&lease.job);
         let removed = state.runs.remove(&lease.job);
         drop(state);
@@ -63,9 +72,10 @@ impl Running {
         self.lock().runs.get(&job).map(|(_, job)| job.clone())
     }
 
-    /// Returns the leases of all runs.
+    /// Returns the leases of all attempts.
     pub(super) fn leases(&self) -> Vec<Lease> {
-        self.lock().runs.values().map(|(lease, _)| *lease).collect()
+        let state = self.lock();
+        state.runs.values().map(|(lease, _)| *lease).chain(state.claimed.iter().copied()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -25,30 +25,35 @@ impl Queue {
     /// Runs jobs until the engine shuts down.
     pub(super) async fn run_worker(self) {
         let stopping = self.0.engine.stopping().clone();
-        stopping.run_until_cancelled(self.claim_for_ever()).await;
-    }
-
-    async fn claim_for_ever(&self) {
-        loop {
-            self.0.stdin_in_memory.wait_below(MAX_STDIN).await;
-            // One slot is held while jobs are claimed. The others may be taken meanwhile, and then a job waits for its slot.
-            let slot = self.0.engine.reserve_slot().await;
-            let limit = (1 + self.0.engine.counts().free).min(MAX_CLAIM);
-            match self.claim(limit).await {
-                Ok(claimed) => {
-                    let took_all = claimed.len() == limit;
-                    self.start_all(claimed, slot);
-                    if !took_all {
-                        self.wait_for_more().await;
-                    }
-                }
+        // A claim is never given up half-way: its jobs would count as lost.
+        while let Some(slot) = stopping.run_until_cancelled(self.wait_for_room()).await {
+            let queue = self.clone();
+            let claim = async move { queue.claim_and_start(slot).await };
+            match self.0.engine.run_to_completion(claim).await {
+                Ok(true) => {}
+                Ok(false) => _ = stopping.run_until_cancelled(self.wait_for_more()).await,
                 Err(error) => {
-                    drop(slot);
                     tracing::error!("cannot take jobs from the queue: {error}");
-                    tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                    stopping.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_FAILURE)).await;
                 }
             }
         }
+    }
+
+    /// Claims a job for each free slot, of which `slot` is one, and starts them. Returns whether there may be more to claim.
+    async fn claim_and_start(&self, slot: ReservedSlot) -> Result<bool, JobStoreError> {
+        let limit = (1 + self.0.engine.counts().free).min(MAX_CLAIM);
+        let claimed = self.claim(limit).await?;
+        let took_all = claimed.len() == limit;
+        self.start_all(claimed, slot);
+        Ok(took_all)
+    }
+
+    /// Waits until a job may run, and returns a slot for it. One slot is held while jobs are claimed. Others may be taken meanwhile, and then
+    /// a job waits for its slot.
+    async fn wait_for_room(&self) -> ReservedSlot {
+        self.0.stdin_in_memory.wait_below(MAX_STDIN).await;
+        self.0.engine.reserve_slot().await
     }
 
     async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, JobStoreError> {
@@ -67,8 +72,9 @@ impl Queue {
             if let Some(rate) = self.0.engine.resolve(handler).ok().and_then(|resolved| resolved.handler().rate()) {
                 self.0.rate_limits.take(handler, rate, Instant::now());
             }
+            self.0.running.claim(claimed.lease);
             let (queue, slot) = (self.clone(), slot.take());
-            self.0.engine.spawn(async move {
+            self.0.engine.spawn_change(async move {
                 let slot = match slot {
                     Some(slot) => slot,
                     None => queue.0.engine.reserve_slot().await,

@@ -1,5 +1,6 @@
 //! [`SchedulerError`]: why a schedule was not changed or run.
 
+use super::limits::{MAX_DEFINITIONS, MAX_SCHEDULES};
 use crate::job_store::{JobStoreError, SubmitError};
 use crate::schedule::ScheduleError;
 
@@ -15,8 +16,8 @@ pub enum SchedulerError {
     Refused(SubmitError),
     #[error(
         "there is no room for another schedule: the limits are {} schedules, and {} bytes of definitions; remove some",
-        super::MAX_SCHEDULES,
-        super::MAX_DEFINITIONS
+        MAX_SCHEDULES,
+        MAX_DEFINITIONS
     )]
     TooMany,
     #[error(transparent)]

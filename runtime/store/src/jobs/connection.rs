@@ -50,7 +50,7 @@ pub(super) fn open_writer(dir: &Dir, synchronous: Synchronous) -> Result<Connect
     db.pragma_update(None, "synchronous", level).map_err(&opening)?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(&opening)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20).map_err(&opening)?;
-    configure(&db, 32 << 10)?;
+    configure(&db, 16 << 10)?;
     Ok(db)
 }
 
@@ -72,7 +72,7 @@ fn open_to_read(dir: &Dir, name: &str) -> Result<Connection, JobStoreError> {
     let opening = failed("open jobs.db");
     let db = Connection::open_with_flags(path_in(dir, name), flags).map_err(&opening)?;
     db.pragma_update(None, "query_only", true).map_err(&opening)?;
-    configure(&db, 4 << 10)?;
+    configure(&db, 2 << 10)?;
     Ok(db)
 }
 
