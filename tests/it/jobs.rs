@@ -5,7 +5,7 @@ mod attach;
 mod cancellation;
 mod completion_order;
 mod concurrency;
-mod durable;
+pub(crate) mod durable;
 mod events;
 mod history;
 mod logs;

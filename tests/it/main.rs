@@ -30,6 +30,7 @@ mod run;
 mod startup;
 mod tidy;
 mod tls;
+mod webhooks;
 
 use capstan_tests::{Client, Daemon, Setup, guests};
 
