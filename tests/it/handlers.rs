@@ -58,9 +58,14 @@ async fn handler_list_is_sorted_and_contains_builtins() {
     let reply = client.get("/v1/handlers").send().await;
     let listed = names(&reply);
     assert!(listed.is_sorted(), "{listed:?}");
-    for (name, service) in
-        [("commands", false), ("version", false), ("info", false), ("serveapi", true), ("acceptconnections", true)]
-    {
+    for (name, service) in [
+        ("commands", false),
+        ("version", false),
+        ("info", false),
+        ("serveapi", true),
+        ("acceptconnections", true),
+        ("webhook", true),
+    ] {
         let json = reply.json();
         let builtin = json["handlers"].as_array().unwrap().iter().find(|handler| handler["name"] == name);
         let builtin = builtin.unwrap_or_else(|| panic!("no {name} in {listed:?}"));

@@ -31,6 +31,7 @@ mod schedules;
 mod startup;
 mod tidy;
 mod tls;
+mod webhooks;
 
 use capstan_tests::{Client, Daemon, Setup, guests};
 

@@ -143,12 +143,16 @@ pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Res
 /// `POST /jobs/{id}/retry`: queues a durable job that has ended, as if no run counted. The body may replace what its runs get.
 pub(super) async fn retry(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     Parameters::parse(&request, &[], &[])?;
-    let (id, plan) = match find(&state, &request).await? {
+    let (id, handler, plan) = match find(&state, &request).await? {
         FoundJob::InMemory(record) => return Err(Error::not_durable(record.spec.id)),
         FoundJob::Durable(job) if job.details.was_synchronous() => return Err(Error::not_durable(job.details.job.id)),
-        FoundJob::Durable(job) => (job.details.job.id, job.details.job.plan),
+        FoundJob::Durable(job) => (job.details.job.id, job.details.job.handler, job.details.job.plan),
     };
     let edited = PlanEdit::read(&state, request).await?.apply(plan)?;
+    // What the daemon has submitted runs as the daemon has said, or not at all.
+    if edited.is_some() && state.engine.resolve(handler.as_str()).is_ok_and(|found| found.handler().is_reserved()) {
+        return Err(Error::service(handler.as_str()));
+    }
     state.queue()?.requeue(id, edited).await?;
     Ok(submission(StatusCode::ACCEPTED, id, &json!({"id": id, "durable": true, "state": "queued"})))
 }

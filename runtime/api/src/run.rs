@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::JobBuilder;
-use capstan_engine::handler::Role;
 use capstan_engine::job::{IdempotencyKey, Job, JobOptions};
 use hyper::header::ACCEPT;
 use hyper::{Response, Version};
@@ -86,5 +85,5 @@ fn start(job: JobBuilder) -> Result<Job, Error> {
 /// # Errors
 /// [`Error`], 403 `service`.
 pub(super) fn reject_service(job: &Job) -> Result<(), Error> {
-    if job.resolved().handler().role() == Role::Service { Err(Error::service(job.name())) } else { Ok(()) }
+    if job.resolved().handler().is_reserved() { Err(Error::service(job.name())) } else { Ok(()) }
 }

@@ -1,7 +1,8 @@
 //! The handlers that are part of the daemon, and run as jobs like all others.
 //!
 //! `serveapi` binds the listeners and serves the API until the daemon stops, and `acceptconnections` opens the gate. Only the daemon starts
-//! these two. Everybody may run the others, which print information about the daemon.
+//! these two. `webhook` delivers to a webhook, and only the queue starts it. Everybody may run the others, which print information about the
+//! daemon.
 
 mod metrics;
 mod output;
@@ -17,6 +18,7 @@ use capstan_engine::handler::{Call, Handler, Native};
 
 use self::output::print;
 pub(crate) use self::state::{DaemonInfo, DaemonState};
+use crate::webhooks;
 
 /// The future of a builtin's run.
 type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -64,6 +66,15 @@ pub(crate) fn all(state: &Arc<DaemonState>) -> Vec<(&'static str, Arc<dyn Handle
                 "Opens the gate to the API",
                 with(|state, _| Box::pin(services::accept_connections(state))),
             ),
+        ),
+        (
+            webhooks::HANDLER,
+            Native::work(
+                "Delivers the end of a job to a webhook",
+                with(|state, call| Box::pin(webhooks::deliver(state.webhooks.clone(), call))),
+            )
+            .with_usage("webhook NAME")
+            .reserved(),
         ),
     ]
 }

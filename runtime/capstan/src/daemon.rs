@@ -10,7 +10,7 @@
 //! - [`flags`], [`settings`]: the configuration;
 //! - [`environment`], [`data_dirs`], [`files`], [`procfs`]: access to the system;
 //! - [`confinement`]: gives up the rights that the configuration does not need;
-//! - [`boot`], [`lock`], [`ceiling`]: the start;
+//! - [`boot`], [`lock`], [`ceiling`], [`webhooks`]: the start;
 //! - [`log`], [`notify`], [`watchdog`]: reports to the operator and the service manager;
 //! - [`signals`], [`reload`]: SIGTERM, SIGINT and SIGHUP.
 
@@ -29,6 +29,7 @@ mod reload;
 mod settings;
 mod signals;
 mod watchdog;
+mod webhooks;
 
 use std::process::ExitCode;
 use std::time::Duration;

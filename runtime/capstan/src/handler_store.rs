@@ -56,6 +56,10 @@ impl LocalHandlerStore {
         let mut restored = Vec::new();
         for (name, record) in self.0.programs.load_all()? {
             match (HandlerName::new(&name), record) {
+                // A later version may have a builtin of this name.
+                (Ok(name), Ok(_)) if self.0.engine.resolve(name.as_str()).is_ok() => {
+                    tracing::warn!(%name, "a stored handler is skipped, because a builtin has its name; push it under another name");
+                }
                 (Ok(name), Ok(record)) => {
                     let created = record.created;
                     restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));

@@ -66,8 +66,10 @@ pub struct Rules {
     pub paths: Vec<Rule>,
     /// TCP ports that it may bind. 0 stands for ports that the kernel chooses.
     pub ports: BTreeSet<u16>,
-    /// Whether it may open TCP connections.
+    /// Whether it may open TCP connections to any port.
     pub allows_tcp_connect: bool,
+    /// TCP ports that it may connect to in any case.
+    pub connect_ports: BTreeSet<u16>,
     /// Whether it may connect to abstract unix sockets of other processes.
     pub allows_abstract_sockets: bool,
 }
@@ -118,6 +120,9 @@ fn enforce(rules: &Rules) -> Result<RestrictionStatus, RulesetError> {
     }
     for port in &rules.ports {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
+    }
+    for port in rules.connect_ports.iter().filter(|_| !rules.allows_tcp_connect) {
+        ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     ruleset.restrict_self()
 }

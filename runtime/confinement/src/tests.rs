@@ -102,6 +102,17 @@ fn restricted_thread_can_use_tcp_only_as_allowed() {
     }
 }
 
+#[test]
+fn restricted_thread_connects_to_the_listed_ports_only() {
+    let (listed, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (listed, other) = (listed.local_addr().unwrap(), other.local_addr().unwrap());
+    let connect_ports = [listed.port()].into();
+    run_restricted(Rules { connect_ports, ..Rules::default() }, move |level| {
+        assert!(!is_denied(TcpStream::connect(listed)));
+        assert_eq!(is_denied(TcpStream::connect(other)), level >= 4);
+    });
+}
+
 /// The variable that tells the test below that it runs in the process to be killed.
 const FILTERED: &str = "CAPSTAN_TEST_FILTERED";
 

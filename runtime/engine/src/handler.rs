@@ -66,6 +66,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         HistoryMode::Memory
     }
 
+    /// Returns whether only the daemon itself may start its jobs. The default is true for [`Role::Service`].
+    fn is_reserved(&self) -> bool {
+        self.role() == Role::Service
+    }
+
     /// Starts one run.
     fn run(self: Arc<Self>, call: Call) -> HandlerFuture;
 }

@@ -19,6 +19,7 @@
 mod claim;
 mod dependency;
 mod error;
+mod follow_up;
 mod id;
 mod limits;
 mod lost;
@@ -36,6 +37,7 @@ mod watch;
 pub use self::claim::{Capacity, ClaimRequest, Claimed, Exclusions, Finish, FinishedRun, Lease, Now, Then};
 pub use self::dependency::{After, AfterMode, Dependency, Readiness, Requirement, refused_by};
 pub use self::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
+pub use self::follow_up::FollowUps;
 pub use self::id::{JobIds, lowest_at};
 pub use self::limits::{Retention, RetentionRule, StoreLimits};
 pub use self::lost::after_lost_run;

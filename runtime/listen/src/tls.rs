@@ -11,7 +11,7 @@
 //! - [`handshake_limit`]: the limit on concurrent handshakes;
 //! - [`stream`]: the connection after the handshake;
 //! - [`identity`]: the identity of the client;
-//! - [`client`]: the side of the command.
+//! - [`client`]: the side that connects: the command, and webhooks.
 //!
 //! This module knows nothing of HTTP and opens no files: the caller passes a function that reads them. It supports TLS 1.2 and 1.3, with
 //! rustls on top of ring. Sessions are never resumed: every connection presents its certificate, so that a revocation or a replacement takes

@@ -149,6 +149,17 @@ async fn damaged_record_removes_only_its_handler() {
 }
 
 #[tokio::test]
+async fn stored_handler_with_the_name_of_a_builtin_is_skipped() {
+    let daemon = daemon_with_two_handlers().await;
+    fs::rename(folder(&daemon, "handlers/hello"), folder(&daemon, "handlers/webhook")).unwrap();
+    let daemon = restart_after_crash(daemon);
+    daemon.until_logged(&["because a builtin has its name"]).await;
+    let webhook = daemon.client().get("/v1/handlers/webhook").send().await.json();
+    assert_eq!(webhook["source"], "builtin");
+    assert_eq!(pushed_handlers(&daemon).await.len(), 1);
+}
+
+#[tokio::test]
 async fn concurrent_pushes_to_one_name_leave_the_same_program_in_memory_and_on_disk() {
     let mut daemon = Daemon::start(CAPSTAN);
     for _ in 0..5 {

@@ -10,6 +10,8 @@ use capstan_listen::listener::{self, InheritedSockets};
 use capstan_listen::tls;
 use capstan_sandbox::{CompileLimits, Sandbox};
 
+use crate::webhooks::Webhooks;
+
 /// The parts of the daemon that builtins use.
 #[derive(Debug)]
 pub(crate) struct DaemonState {
@@ -27,6 +29,7 @@ pub(crate) struct DaemonState {
     pub(crate) held_at_opening: OnceLock<Option<usize>>,
     /// The confinement of compilers. Set before the gate opens.
     pub(crate) confined_compiler: OnceLock<ConfinementReport>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) info: DaemonInfo,
 }
 

@@ -41,6 +41,7 @@ fn daemon(directory: &Path) -> Arc<DaemonState> {
         held_at_opening: OnceLock::new(),
         sandbox: OnceLock::new(),
         confined_compiler: OnceLock::new(),
+        webhooks: Arc::default(),
         info: DaemonInfo {
             data: directory.display().to_string(),
             runs: 1,

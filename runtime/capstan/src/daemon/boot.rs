@@ -32,6 +32,7 @@ use super::confinement::Confinement;
 use super::lock::Lock;
 use super::notify::Notifier;
 use super::settings::Settings;
+use super::webhooks::webhooks;
 use super::{files, log, procfs};
 use crate::builtins::{self, DaemonInfo, DaemonState};
 use crate::handler_store::LocalHandlerStore;
@@ -84,6 +85,7 @@ impl Boot {
         let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         warn_of_system_limits(&settings);
         let mut ceiling = ceiling(&settings)?;
+        let webhooks = Arc::new(webhooks(&settings)?);
         let scratch = capstan_sandbox::scratch_folder(&data);
         ceiling.scratch_folder = Some(scratch.map_err(|source| BootError::Scratch { path: path.clone(), source })?);
         let config = engine::Config { ceiling, runs: settings.runs, queue: settings.queue };
@@ -111,6 +113,7 @@ impl Boot {
             held_at_opening: OnceLock::new(),
             sandbox: OnceLock::new(),
             confined_compiler: OnceLock::new(),
+            webhooks,
             info: DaemonInfo {
                 data: path.display().to_string(),
                 runs: settings.runs,
@@ -243,8 +246,9 @@ impl Boot {
         let path = self.settings.data.clone();
         let data = self.data.try_clone().map_err(|source| BootError::Data { path, source })?;
         let (settings, engine) = (self.settings.clone(), self.engine().clone());
+        let webhooks = self.state.webhooks.clone();
         // This blocks, so it runs on another thread.
-        let opened = tokio::task::spawn_blocking(move || open_queue(&data, &settings, engine)).await;
+        let opened = tokio::task::spawn_blocking(move || open_queue(&data, &settings, engine, webhooks)).await;
         opened.map_err(|error| builtin_error("initialise", &error))?
     }
 

@@ -38,6 +38,13 @@ pub(super) fn credentials_directory() -> Option<PathBuf> {
     variable("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
+/// Returns the files and directories that replace the certificates of the distribution: `SSL_CERT_FILE`, `SSL_CERT_DIR`.
+pub(super) fn certificates() -> Vec<PathBuf> {
+    let directories = nonempty("SSL_CERT_DIR");
+    let directories = directories.iter().flat_map(std::env::split_paths);
+    nonempty("SSL_CERT_FILE").map(PathBuf::from).into_iter().chain(directories).collect()
+}
+
 /// What a service manager such as systemd passes to the daemon.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceManager {

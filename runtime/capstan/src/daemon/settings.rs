@@ -4,6 +4,7 @@ mod error;
 mod file;
 mod http;
 mod jobs;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -29,6 +30,7 @@ pub(super) use self::error::SettingsError;
 use self::error::check_range;
 use self::file::{CompileTable, File, LimitsTable, ListenTable};
 pub(super) use self::file::{MountTable, SecretTable};
+pub(super) use self::webhooks::WebhookSettings;
 use super::data_dirs::DataDirs;
 use super::flags::Flags;
 use super::{environment, files, procfs};
@@ -95,6 +97,8 @@ pub(super) struct Settings {
     pub(super) jobs: QueueConfig,
     /// How much the store of durable jobs takes.
     pub(super) job_limits: StoreLimits,
+    /// The services that are called when durable jobs end, by name. Default: none.
+    pub(super) webhooks: BTreeMap<String, WebhookSettings>,
     /// The number of events that are stored for later readers. Default: [`events::DEFAULT_CAPACITY`].
     pub(super) events: usize,
     /// The limits on HTTP clients.
@@ -167,6 +171,8 @@ impl Settings {
         let stack = check_range("limits.stack", stack, &STACK)?;
         let history = file.history.limits()?;
         let (jobs, job_limits) = (file.jobs.queue()?, file.jobs.limits());
+        let webhooks = webhooks::check(file.webhooks);
+        let webhooks = webhooks.map_err(|(name, source)| SettingsError::Webhook { name, source })?;
         let events = file.events.keep.unwrap_or(events::DEFAULT_CAPACITY);
         let events = check_range("events.keep", events, &(1..=MAX_EVENTS))?;
         let (http, allowed_hosts) = (file.http.limits()?, file.http.allowed_hosts()?);
@@ -197,6 +203,7 @@ impl Settings {
             history,
             jobs,
             job_limits,
+            webhooks,
             events,
             http,
             allowed_hosts,
@@ -225,6 +232,7 @@ impl Settings {
             history,
             jobs,
             job_limits,
+            webhooks,
             events,
             http,
             allowed_hosts,
@@ -254,6 +262,7 @@ impl Settings {
             ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
             ("[history]", *history != next.history),
             ("[jobs]", *jobs != next.jobs || *job_limits != next.job_limits),
+            ("[webhooks]", *webhooks != next.webhooks),
             ("[events]", *events != next.events),
             ("confine", *confine != next.confine),
             ("[http]", *http != next.http || *allowed_hosts != next.allowed_hosts),

@@ -13,6 +13,7 @@ pub struct Native {
     description: &'static str,
     usage: Option<&'static str>,
     role: Role,
+    is_reserved: bool,
     run: Box<dyn Fn(Call) -> HandlerFuture + Send + Sync>,
 }
 
@@ -49,7 +50,8 @@ impl Native {
         F: Fn(Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
-        Arc::new(Self { description, usage: None, role, run: Box::new(move |call| Box::pin(run(call))) })
+        let is_reserved = role == Role::Service;
+        Arc::new(Self { description, usage: None, role, is_reserved, run: Box::new(move |call| Box::pin(run(call))) })
     }
 
     /// Sets the line that shows how the handler is called.
@@ -59,6 +61,16 @@ impl Native {
     #[must_use]
     pub fn with_usage(mut self: Arc<Self>, usage: &'static str) -> Arc<Self> {
         Arc::get_mut(&mut self).expect("the handler was just made and is not shared").usage = Some(usage);
+        self
+    }
+
+    /// Makes it a handler whose jobs only the daemon itself may start.
+    ///
+    /// # Panics
+    /// Panics if the handler is shared already.
+    #[must_use]
+    pub fn reserved(mut self: Arc<Self>) -> Arc<Self> {
+        Arc::get_mut(&mut self).expect("the handler was just made and is not shared").is_reserved = true;
         self
     }
 }
@@ -71,6 +83,10 @@ impl Handler for Native {
 
     fn role(&self) -> Role {
         self.role
+    }
+
+    fn is_reserved(&self) -> bool {
+        self.is_reserved
     }
 
     fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {

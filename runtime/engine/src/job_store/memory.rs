@@ -4,7 +4,7 @@ mod attempt_output;
 mod output;
 mod tables;
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use self::tables::MemoryTables;
 use super::claim::{ClaimRequest, Claimed, Finish, FinishedRun, Lease, Now};
 use super::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
+use super::follow_up::FollowUps;
 use super::limits::{Retention, StoreLimits};
 use super::output::{OutputChunk, OutputPage};
 use super::query::{JobDetails, JobFilter, JobPage, QueueStatus};
@@ -30,6 +31,7 @@ pub struct MemoryJobStore {
     limits: StoreLimits,
     state: Mutex<MemoryState>,
     watchers: Watchers,
+    follow_ups: Option<Arc<dyn FollowUps>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,11 +47,18 @@ impl MemoryJobStore {
         Self { limits, ..Self::default() }
     }
 
+    /// Makes `follow_ups` decide which jobs follow the end of a job.
+    #[must_use]
+    pub fn with_follow_ups(self, follow_ups: Arc<dyn FollowUps>) -> Self {
+        Self { follow_ups: Some(follow_ups), ..self }
+    }
+
     /// Makes a change, and then tells those who watch.
     fn change<T>(&self, change: impl FnOnce(&mut MemoryState, &mut Effects) -> T) -> T {
-        let mut effects = Effects::default();
+        let mut effects = Effects::followed_by(self.follow_ups.clone());
         let mut state = self.lock();
         let result = change(&mut state, &mut effects);
+        rules::submit_follow_ups(&mut state.tables, &mut effects).expect("operations in memory do not fail");
         state.leases.apply(&mut effects);
         drop(state);
         self.watchers.notify(&effects.changes);

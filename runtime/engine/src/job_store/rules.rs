@@ -7,6 +7,7 @@ mod end;
 mod expiry;
 mod finish;
 mod fire;
+mod follow_up;
 mod retention;
 mod submit;
 
@@ -16,5 +17,6 @@ pub use self::effects::{Effects, Leases};
 pub use self::expiry::{expire, recover};
 pub use self::finish::{finish, record_finished};
 pub use self::fire::fire;
+pub use self::follow_up::submit_follow_ups;
 pub use self::retention::remove_expired;
 pub use self::submit::submit;

@@ -147,7 +147,7 @@ impl Serialize for ResolvedHandler {
             source: self.source,
             info: &self.info,
             created: format!("{:.9}", self.created),
-            service: self.role() == Role::Service,
+            service: self.handler().is_reserved(),
             totals: self.totals.report(),
         };
         listed.serialize(serializer)

@@ -1,14 +1,14 @@
-//! `Client`: the command's side of TLS, and explanations of its errors that say what to do.
+//! `Client`: the side of TLS that connects, and explanations of its errors that say what to do.
 
 use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::client::{Resumption, WantsClientCert};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
-use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, InvalidMessage, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -20,7 +20,7 @@ use super::pem;
 use super::protocol::{ALPN_HTTP1, VERSIONS, crypto_provider};
 use super::usage::Usage;
 
-/// TLS to daemons whose certificates were issued by one of the named CAs.
+/// TLS to servers whose certificates were issued by one of the named CAs.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);
 
@@ -32,21 +32,30 @@ impl Client {
     pub fn load(files: &Files, read: impl Fn(&Path) -> io::Result<FileContent>) -> Result<Self, MaterialError> {
         let files = files.load(read)?;
         let ca = files.ca.as_ref().ok_or(FilesError::NoCa)?;
-        let config = ClientConfig::builder_with_provider(crypto_provider()).with_protocol_versions(VERSIONS);
-        let config = config.expect("the provider supports both versions").with_root_certificates(pem::root_store(ca)?);
-        let mut config = match &files.cert_and_key {
+        let config = trusting(pem::root_store(ca)?);
+        Ok(Self::new(match &files.cert_and_key {
             None => config.with_no_client_auth(),
             Some((cert, key)) => {
                 let own = OwnCertificate::parse(cert, key, Usage::Client)?;
                 config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified_key)))
             }
-        };
-        config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
-        config.resumption = Resumption::disabled();
-        Ok(Self(Arc::new(config)))
+        }))
     }
 
-    /// Does the handshake on `stream`. The daemon's certificate must be valid for `host`. There is no timeout.
+    /// Creates a client that trusts the CAs in `roots`, without those that cannot be used. Returns `None` if none is left.
+    pub fn with_roots(roots: impl IntoIterator<Item = CertificateDer<'static>>) -> Option<Self> {
+        let mut store = RootCertStore::empty();
+        let (used, _) = store.add_parsable_certificates(roots);
+        (used > 0).then(|| Self::new(trusting(store).with_no_client_auth()))
+    }
+
+    fn new(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+        config.resumption = Resumption::disabled();
+        Self(Arc::new(config))
+    }
+
+    /// Does the handshake on `stream`. The server's certificate must be valid for `host`. There is no timeout.
     ///
     /// # Errors
     /// An error that [`explain`] explains.
@@ -54,6 +63,11 @@ impl Client {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(self.0.clone()).connect(name, stream).await
     }
+}
+
+fn trusting(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let config = ClientConfig::builder_with_provider(crypto_provider()).with_protocol_versions(VERSIONS);
+    config.expect("the provider supports both versions").with_root_certificates(roots)
 }
 
 /// Explains the TLS error among the causes of `error`, as the rest of a sentence about the daemon. Returns `None` if there is none.

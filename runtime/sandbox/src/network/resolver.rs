@@ -30,6 +30,14 @@ impl Resolver {
     pub fn new(resolve: impl Resolve) -> Self {
         Self(Arc::new(resolve))
     }
+
+    /// Returns the addresses of `name`.
+    ///
+    /// # Errors
+    /// The error of the resolver.
+    pub async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self.0.resolve(name).await
+    }
 }
 
 impl Default for Resolver {

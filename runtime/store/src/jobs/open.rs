@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use capstan_engine::job_store::rules::{Effects, recover};
-use capstan_engine::job_store::{JobStoreError, Now, StoreLimits, Watchers};
+use capstan_engine::job_store::rules::{Effects, recover, submit_follow_ups};
+use capstan_engine::job_store::{FollowUps, JobStoreError, Now, StoreLimits, Watchers};
 use rusqlite::Connection;
 
 use super::connection::{FILE, Synchronous, open_writer};
@@ -41,6 +41,8 @@ pub struct SqliteJobStore {
 pub struct SqliteOptions {
     pub limits: StoreLimits,
     pub synchronous: Synchronous,
+    /// Decides which jobs follow the end of a job. `None`, the default, is none.
+    pub follow_ups: Option<Arc<dyn FollowUps>>,
 }
 
 /// What the opening of a store found.
@@ -77,9 +79,9 @@ impl SqliteJobStore {
         dir.open(".").and_then(|dir| dir.sync_all()).map_err(file_failed("sync the directory of the store"))?;
         let (segments, short_segments) = Segments::open(segments_dir.clone(), &db, options.synchronous)?;
         let mut memory = MemoryState::load(&db, segments)?;
-        let lost_attempts = recover_all(&db, &mut memory, now)?;
+        let lost_attempts = recover_all(&db, &mut memory, options.follow_ups.as_ref(), now)?;
         let watchers = Watchers::default();
-        let writer = Writer::start(db, memory, options.limits, watchers.clone())?;
+        let writer = Writer::start(db, memory, options.limits, watchers.clone(), options.follow_ups)?;
         let readers = Readers::open(dir.clone())?;
         let report = OpenReport { lost_attempts, copy_before_migration, short_segments, ignored_log_frames };
         let segments = segments_dir;
@@ -103,12 +105,20 @@ pub(super) fn open_dir(parent: &Dir, name: &str) -> Result<Dir, JobStoreError> {
 }
 
 /// Ends all attempts that the last process ran.
-fn recover_all(db: &Connection, memory: &mut MemoryState, now: Now) -> Result<u64, JobStoreError> {
+fn recover_all(
+    db: &Connection,
+    memory: &mut MemoryState,
+    follow_ups: Option<&Arc<dyn FollowUps>>,
+    now: Now,
+) -> Result<u64, JobStoreError> {
     let mut total = 0;
     loop {
         let transaction = db.unchecked_transaction().map_err(failed("recover jobs"))?;
         // Nobody watches the store yet, and no lease is held.
-        let found = recover(&mut SqliteTables { db: &transaction, memory }, &mut Effects::default(), now)?;
+        let (mut tables, mut effects) =
+            (SqliteTables { db: &transaction, memory }, Effects::followed_by(follow_ups.cloned()));
+        let found = recover(&mut tables, &mut effects, now)?;
+        submit_follow_ups(&mut tables, &mut effects)?;
         transaction.commit().map_err(failed("recover jobs"))?;
         total += found as u64;
         if found == 0 {

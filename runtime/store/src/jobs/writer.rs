@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use capstan_engine::job_store::rules::{Effects, Leases, Turns};
-use capstan_engine::job_store::{JobStoreError, StoreLimits, Watchers};
+use capstan_engine::job_store::rules::{Effects, Leases, Turns, submit_follow_ups};
+use capstan_engine::job_store::{FollowUps, JobStoreError, StoreLimits, Watchers};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -53,6 +53,7 @@ struct WriterThread {
     turns: Turns,
     limits: StoreLimits,
     watchers: Watchers,
+    follow_ups: Option<Arc<dyn FollowUps>>,
     commits: Arc<AtomicU64>,
     /// Why no change is possible any more.
     stopped: Option<Arc<str>>,
@@ -65,11 +66,13 @@ impl Writer {
         memory: MemoryState,
         limits: StoreLimits,
         watchers: Watchers,
+        follow_ups: Option<Arc<dyn FollowUps>>,
     ) -> Result<Self, JobStoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (leases, turns, stopped, commits) =
             (Leases::default(), Turns::default(), None, Arc::<AtomicU64>::default());
-        let state = WriterThread { db, memory, leases, turns, limits, watchers, commits: commits.clone(), stopped };
+        let state =
+            WriterThread { db, memory, leases, turns, limits, watchers, follow_ups, commits: commits.clone(), stopped };
         let thread = std::thread::Builder::new().name("job store".into()).spawn(move || state.run(receiver));
         let thread = thread.map_err(|error| JobStoreError::io("start the thread that writes", error))?;
         Ok(Self { commits, sender: Some(sender), thread: Some(thread) })
@@ -80,14 +83,18 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Makes a change and returns its result once it is committed.
+    /// Makes a change, with the jobs that follow the ends in it, and returns its result once it is committed.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Write<'_>) -> Result<T, JobStoreError> + Send + 'static,
     ) -> Result<T, JobStoreError> {
         let (sender, receiver) = oneshot::channel();
         let work: Work = Box::new(move |write| {
-            let result = write.and_then(work);
+            let result = write.and_then(|write| {
+                let result = work(write)?;
+                submit_follow_ups(&mut write.tables, write.effects)?;
+                Ok(result)
+            });
             let own = result.as_ref().map(|_| ()).map_err(Clone::clone);
             // A caller that is gone needs no answer.
             (own, Box::new(move |commit| drop(sender.send(commit.and(result)))))
@@ -155,7 +162,7 @@ impl WriterThread {
 
     /// Makes one change. If it fails, undoes it alone.
     fn run_one(&mut self, work: Work, group: &mut Effects) -> (Result<(), JobStoreError>, Answer) {
-        let mut effects = Effects::default();
+        let mut effects = Effects::followed_by(self.follow_ups.clone());
         let begun = self.savepoint("SAVEPOINT change");
         let Self { db, memory, leases, turns, limits, .. } = self;
         let tables = SqliteTables { db, memory };

@@ -8,6 +8,7 @@
 
 mod changes;
 mod claims;
+mod follow_ups;
 mod graphs;
 mod model;
 mod output;
@@ -25,7 +26,8 @@ macro_rules! conformance {
             $(mod $suite {
                 $(#[tokio::test]
                 async fn $case() {
-                    let store = capstan_engine::job_store::MemoryJobStore::new(crate::work::limits());
+                    let store = capstan_engine::job_store::MemoryJobStore::new(crate::work::limits())
+                        .with_follow_ups(crate::follow_ups::rule());
                     crate::$suite::$case(&crate::work::Work::new(&store)).await;
                 })*
             })*
@@ -83,6 +85,11 @@ conformance! {
         dependency_that_has_ended_counts
         removed_dependency_still_counts
         waiting_job_keeps_its_not_before;
+    follow_ups:
+        each_end_submits_its_follow_up
+        end_without_a_run_submits_its_follow_up
+        run_that_is_retried_submits_nothing
+        follow_up_is_no_subject_to_limits_on_sizes;
     output:
         output_is_read_from_any_position
         large_output_is_read_back_whole

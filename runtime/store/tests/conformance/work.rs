@@ -40,7 +40,8 @@ impl TempData {
     }
 
     pub(crate) fn open(&self, now: Now) -> SqliteJobStore {
-        let options = SqliteOptions { limits: limits(), ..SqliteOptions::default() };
+        let options =
+            SqliteOptions { limits: limits(), follow_ups: Some(crate::follow_ups::rule()), ..SqliteOptions::default() };
         SqliteJobStore::open(&self.dir, options, now).unwrap().0
     }
 }

@@ -12,6 +12,7 @@ use capstan_store::StoreError;
 
 use crate::daemon::ceiling::CeilingError;
 use crate::daemon::lock::LockError;
+use crate::daemon::webhooks::WebhookError;
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub(in crate::daemon) enum BootError {
     Scratch { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Ceiling(#[from] CeilingError),
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     #[error("TLS: {0}")]
     Tls(#[from] MaterialError),
     #[error(transparent)]
@@ -56,6 +59,7 @@ impl BootError {
             | Self::Lock { .. }
             | Self::Scratch { .. }
             | Self::Ceiling(_)
+            | Self::Webhook(_)
             | Self::Tls(_)
             | Self::Sandbox(_)
             | Self::Store { .. }

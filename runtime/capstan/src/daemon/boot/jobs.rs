@@ -11,6 +11,7 @@ use capstan_store::jobs::{OpenReport, SqliteJobStore, SqliteOptions};
 
 use super::BootError;
 use crate::daemon::settings::Settings;
+use crate::webhooks::Webhooks;
 
 /// The queue, and the key of the cursors in its lists.
 #[derive(Debug)]
@@ -23,9 +24,15 @@ pub(super) struct OpenedQueue {
 ///
 /// # Errors
 /// [`BootError`]
-pub(super) fn open_queue(data: &Dir, settings: &Settings, engine: Engine) -> Result<OpenedQueue, BootError> {
+pub(super) fn open_queue(
+    data: &Dir,
+    settings: &Settings,
+    engine: Engine,
+    webhooks: Arc<Webhooks>,
+) -> Result<OpenedQueue, BootError> {
     let path = &settings.data;
-    let options = SqliteOptions { limits: settings.job_limits.clone(), ..SqliteOptions::default() };
+    let options =
+        SqliteOptions { limits: settings.job_limits.clone(), follow_ups: Some(webhooks), ..SqliteOptions::default() };
     let opened = SqliteJobStore::open(data, options, Now::read());
     let (store, report) = opened.map_err(|source| BootError::Jobs { path: path.clone(), source })?;
     log_report(&report, path);

@@ -11,11 +11,14 @@ use capstan_core::mount;
 use capstan_listen::listener::{Address, Host};
 
 use crate::daemon::files::{self, SecretSource};
-use crate::daemon::settings::{MountTable, SecretTable, Settings};
+use crate::daemon::settings::{MountTable, SecretTable, Settings, WebhookSettings};
 use crate::daemon::{environment, procfs};
 
 /// Files of the kernel about this process and the machine's processors, which the tokio runtimes and the profilers read.
 const KERNEL_PATHS: [&str; 3] = ["/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup"];
+
+/// The port of name servers.
+const DNS: u16 = 53;
 
 /// Returns the rules for what jobs may be granted. A reload can change these settings.
 pub(super) fn job_rules(settings: &Settings) -> Rules {
@@ -59,6 +62,9 @@ pub(super) fn daemon_rules(settings: &Settings, config: Option<&Path>) -> Rules 
     if let Some(path) = config {
         allowlist.file("the configuration", path);
     }
+    for (name, webhook) in &settings.webhooks {
+        allowlist.webhook(name, webhook);
+    }
     allowlist.0
 }
 
@@ -101,15 +107,44 @@ impl Allowlist {
     }
 
     fn secret(&mut self, name: &str, table: &SecretTable) {
-        let what = format!("secret {name}");
-        match table.source() {
-            Some(SecretSource::File(path)) => self.file(&what, &path),
-            Some(SecretSource::Credential(name)) => {
+        if let Some(source) = table.source() {
+            self.secret_source(&format!("secret {name}"), &source);
+        }
+    }
+
+    fn secret_source(&mut self, what: &str, source: &SecretSource) {
+        match source {
+            SecretSource::File(path) => self.file(what, path),
+            SecretSource::Credential(name) => {
                 if let Some(directory) = environment::credentials_directory() {
-                    self.file(&what, &directory.join(name));
+                    self.file(what, &directory.join(name));
                 }
             }
-            Some(SecretSource::Variable(_)) | None => {}
+            SecretSource::Variable(_) => {}
+        }
+    }
+
+    /// Allows connecting to the receiver, looking up its name, and reading its key and the certificates that it may have.
+    fn webhook(&mut self, name: &str, webhook: &WebhookSettings) {
+        let what = format!("webhook {name}");
+        self.secret_source(&what, &webhook.secret);
+        let endpoint = &webhook.config.endpoint;
+        self.0.connect_ports.insert(endpoint.port);
+        if endpoint.host.parse::<IpAddr>().is_err() {
+            self.name_service(&what);
+            // An answer that is too long for a datagram is asked for again over TCP.
+            self.0.connect_ports.insert(DNS);
+        }
+        match &webhook.tls_ca {
+            Some(path) => self.file(&what, path),
+            None if endpoint.is_https => {
+                self.add(&what, Path::new("/etc"), Access::READ);
+                for path in environment::certificates() {
+                    self.add(&what, &path, Access::READ);
+                    self.file(&what, &path);
+                }
+            }
+            None => {}
         }
     }
 

@@ -9,6 +9,8 @@ use capstan_listen::listenbuffer::UnknownStartupPolicy;
 use capstan_listen::listener::{AddressError, Host, PermissionsError};
 use capstan_listen::tls;
 
+use super::webhooks::WebhookTableError;
+
 /// What is wrong with the flags or the configuration file.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::daemon) enum SettingsError {
@@ -44,6 +46,8 @@ pub(in crate::daemon) enum SettingsError {
     SecretSource(String),
     #[error("{key} = {value} is out of range; set it to a value from {min} to {max}")]
     OutOfRange { key: String, value: String, min: String, max: String },
+    #[error("webhooks.{name}: {source}")]
+    Webhook { name: String, source: WebhookTableError },
     #[error("[http]: {0}")]
     AllowedHosts(#[from] AllowedHostsError),
 }

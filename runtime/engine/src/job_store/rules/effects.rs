@@ -1,10 +1,14 @@
 //! [`Effects`]: what follows once a transaction is committed. [`Leases`]: until when the leases of this process last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::super::claim::Lease;
-use super::super::record::JobRecord;
+use super::super::follow_up::FollowUps;
+use super::super::record::{JobRecord, NewJob};
 use super::super::watch::Change;
 
 /// What follows once a transaction is committed.
@@ -13,6 +17,9 @@ pub struct Effects {
     pub changes: Vec<Change>,
     started: Vec<(Lease, Instant)>,
     ended: Vec<Lease>,
+    follow_ups: Option<Arc<dyn FollowUps>>,
+    /// The jobs that follow ends, each with the time of the end. Empty at the end of a change.
+    new_jobs: VecDeque<(Timestamp, NewJob)>,
 }
 
 /// Until when the leases of this process last, by the monotonic clock.
@@ -20,6 +27,11 @@ pub struct Effects {
 pub struct Leases(HashMap<Lease, Instant>);
 
 impl Effects {
+    /// Returns the effects of a change, for ends that `follow_ups` decides about.
+    pub fn followed_by(follow_ups: Option<Arc<dyn FollowUps>>) -> Self {
+        Self { follow_ups, ..Self::default() }
+    }
+
     /// Adds what follows from a later change of the same transaction.
     pub fn append(&mut self, later: Self) {
         self.changes.extend(later.changes);
@@ -29,6 +41,14 @@ impl Effects {
 
     pub(super) fn changed(&mut self, job: &JobRecord) {
         self.changes.push(Change::of(job));
+        if let (Some(end), Some(follow_ups)) = (&job.end, &self.follow_ups) {
+            self.new_jobs.extend(follow_ups.follow_ups(job).into_iter().map(|new| (end.at, new)));
+        }
+    }
+
+    /// Returns the next job that follows an end, with the time of the end.
+    pub(super) fn take_follow_up(&mut self) -> Option<(Timestamp, NewJob)> {
+        self.new_jobs.pop_front()
     }
 
     pub(super) fn started(&mut self, lease: Lease, until: Instant) {

@@ -1,5 +1,7 @@
 //! [`submit`]: adds a job.
 
+use jiff::Timestamp;
+
 use super::super::claim::Now;
 use super::super::dependency::{Readiness, refused_by};
 use super::super::error::{JobStoreError, SubmitError};
@@ -19,7 +21,17 @@ pub fn submit(
     now: Now,
     job: &NewJob,
 ) -> Result<Result<Submitted, SubmitError>, JobStoreError> {
-    let now = now.wall;
+    submit_at(tables, effects, limits, now.wall, job)
+}
+
+/// Does what [`submit`] does, without the monotonic clock.
+pub(super) fn submit_at(
+    tables: &mut impl Tables,
+    effects: &mut Effects,
+    limits: &StoreLimits,
+    now: Timestamp,
+    job: &NewJob,
+) -> Result<Result<Submitted, SubmitError>, JobStoreError> {
     if let Err(error) = limits.check(job) {
         return Ok(Err(error));
     }
