@@ -97,6 +97,11 @@ impl Receiver {
         within("a request of a webhook", self.received.recv()).await.expect("the receiver runs")
     }
 
+    /// Returns how many further requests have arrived.
+    pub(crate) fn count(&mut self) -> usize {
+        std::iter::from_fn(|| self.received.try_recv().ok()).count()
+    }
+
     /// Checks that no further request has arrived.
     pub(crate) fn assert_no_more(&mut self) {
         let more = self.received.try_recv();

@@ -99,6 +99,23 @@ async fn hanging_receiver_is_given_up_after_the_timeout() {
 }
 
 #[tokio::test]
+async fn hanging_receiver_leaves_slots_to_jobs() {
+    let mut receiver = Receiver::start([const { Answer::Hang }; 64]);
+    let toml = format!("{}[limits]\nruns = 10\n", section(receiver.address, "timeout = \"10m\"\n"));
+    let (_daemon, client) = serving(&toml).await;
+    let mut jobs = Vec::new();
+    for _ in 0..40 {
+        jobs.push(submit_print(&client, "0").await);
+    }
+    for job in &jobs {
+        until_state(&client, job, "done").await;
+    }
+    assert_eq!(deliveries(&client).await.len(), jobs.len());
+    let most = 8;
+    assert!((1..=most).contains(&receiver.count()));
+}
+
+#[tokio::test]
 async fn redirect_is_a_failure_and_is_not_followed() {
     let mut elsewhere = Receiver::start([]);
     let mut receiver = Receiver::start([Answer::Redirect(format!("http://{}/", elsewhere.address))]);

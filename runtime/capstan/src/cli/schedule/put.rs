@@ -32,7 +32,7 @@ pub(super) struct Put {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["time_zone", "overlap", "catch_up", "jitter", "env", "stdin", "priority", "label", "retry", "concurrency_key", "words"])]
     file: Option<PathBuf>,
     /// Time zone of --cron, as in Europe/Berlin [default: UTC]
-    #[arg(long, value_name = "ZONE", requires = "cron")]
+    #[arg(long, value_name = "ZONE", conflicts_with_all = ["every", "at"])]
     time_zone: Option<String>,
     /// If earlier jobs of the schedule have not ended: `allow` another, `skip` this time, `queue` the job behind them, or `replace` them [default: allow]
     #[arg(long, value_name = "ACTION")]
