@@ -4,6 +4,7 @@ mod error;
 mod file;
 mod http;
 mod jobs;
+mod source;
 mod webhooks;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::Queue;
 use super::capacity::EngineCapacity;
-use crate::engine::ReservedSlot;
 use crate::job_store::{ClaimRequest, Claimed, JobStoreError, Now};
 
 /// How long a lease lasts. Housekeeping extends it long before.
@@ -26,9 +25,9 @@ impl Queue {
     pub(super) async fn run_worker(self) {
         let stopping = self.0.engine.stopping().clone();
         // A claim is never given up half-way: its jobs would count as lost.
-        while let Some(slot) = stopping.run_until_cancelled(self.wait_for_room()).await {
+        while stopping.run_until_cancelled(self.wait_for_room()).await.is_some() {
             let queue = self.clone();
-            let claim = async move { queue.claim_and_start(slot).await };
+            let claim = async move { queue.claim_and_start().await };
             match self.0.engine.run_to_completion(claim).await {
                 Ok(true) => {}
                 Ok(false) => _ = stopping.run_until_cancelled(self.wait_for_more()).await,
@@ -40,20 +39,22 @@ impl Queue {
         }
     }
 
-    /// Claims a job for each free slot, of which `slot` is one, and starts them. Returns whether there may be more to claim.
-    async fn claim_and_start(&self, slot: ReservedSlot) -> Result<bool, JobStoreError> {
-        let limit = (1 + self.0.engine.counts().free).min(MAX_CLAIM);
+    /// Claims a job for each free slot, and starts them. Returns whether there may be more to claim.
+    async fn claim_and_start(&self) -> Result<bool, JobStoreError> {
+        let limit = self.0.engine.counts().free.clamp(1, MAX_CLAIM);
         let claimed = self.claim(limit).await?;
         let took_all = claimed.len() == limit;
-        self.start_all(claimed, slot);
+        self.start_all(claimed);
         Ok(took_all)
     }
 
-    /// Waits until a job may run, and returns a slot for it. One slot is held while jobs are claimed. Others may be taken meanwhile, and then
-    /// a job waits for its slot.
-    async fn wait_for_room(&self) -> ReservedSlot {
+    /// Waits until a job may run. No slot is held while jobs are claimed, because a synchronous run could need it. So a job may have to wait
+    /// for a slot after all, which it then does like any other.
+    async fn wait_for_room(&self) {
         self.0.stdin_in_memory.wait_below(MAX_STDIN).await;
-        self.0.engine.reserve_slot().await
+        if self.0.engine.counts().free == 0 {
+            drop(self.0.engine.reserve_slot().await);
+        }
     }
 
     async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, JobStoreError> {
@@ -64,21 +65,17 @@ impl Queue {
         self.note(self.0.store.claim(Now::read(), request).await)
     }
 
-    /// Starts each claimed job, the first one in `slot`. Each has a task, because a short run ends while it is started.
-    fn start_all(&self, claimed: Vec<Claimed>, slot: ReservedSlot) {
-        let mut slot = Some(slot);
+    /// Starts each claimed job once it has a slot. Each has a task, because a short run ends while it is started.
+    fn start_all(&self, claimed: Vec<Claimed>) {
         for claimed in claimed {
             let handler = claimed.job.handler.as_str();
             if let Some(rate) = self.0.engine.resolve(handler).ok().and_then(|resolved| resolved.handler().rate()) {
                 self.0.rate_limits.take(handler, rate, Instant::now());
             }
             self.0.running.claim(claimed.lease);
-            let (queue, slot) = (self.clone(), slot.take());
+            let queue = self.clone();
             self.0.engine.spawn_change(async move {
-                let slot = match slot {
-                    Some(slot) => slot,
-                    None => queue.0.engine.reserve_slot().await,
-                };
+                let slot = queue.0.engine.reserve_slot().await;
                 queue.start_attempt(claimed, slot);
             });
         }

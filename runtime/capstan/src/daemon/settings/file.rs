@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::error::{SettingsError, check_range};
 use super::http::HttpTable;
 use super::jobs::JobsTable;
+use super::source::SourceTable;
 use super::webhooks::WebhookTable;
 use crate::daemon::files::SecretSource;
 
@@ -138,15 +139,6 @@ pub(in crate::daemon) struct SecretTable {
     pub(in crate::daemon) handlers: Vec<String>,
 }
 
-/// Where a secret that no job gets is read.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct SourceTable {
-    file: Option<PathBuf>,
-    env: Option<String>,
-    credential: Option<String>,
-}
-
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CompileTable {
@@ -182,18 +174,6 @@ impl SecretTable {
     pub(in crate::daemon) fn source(&self) -> Option<SecretSource> {
         let Self { file, env, credential, handlers: _ } = self.clone();
         SourceTable { file, env, credential }.source()
-    }
-}
-
-impl SourceTable {
-    /// Returns the source of the secret. Returns `None` unless there is exactly one.
-    pub(super) fn source(self) -> Option<SecretSource> {
-        match (self.file, self.env, self.credential) {
-            (Some(path), None, None) => Some(SecretSource::File(path)),
-            (None, Some(name), None) => Some(SecretSource::Variable(name)),
-            (None, None, Some(name)) if !name.contains('/') => Some(SecretSource::Credential(name)),
-            _ => None,
-        }
     }
 }
 

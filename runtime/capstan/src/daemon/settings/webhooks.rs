@@ -11,7 +11,7 @@ use capstan_engine::handler::{HandlerName, InvalidName};
 use capstan_engine::job_store::Requirement;
 use serde::Deserialize;
 
-use super::file::SourceTable;
+use super::source::SourceTable;
 use crate::daemon::files::SecretSource;
 use crate::webhooks::{ALL_HANDLERS, HANDLER, InvalidUrl, WebhookConfig, retry_policy};
 
