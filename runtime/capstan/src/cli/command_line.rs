@@ -116,7 +116,8 @@ Example:
     Ps(ClientCommand<ps::Ps>),
     /// Print the output of a job, stdout to stdout and stderr to stderr
     ///
-    /// The daemon keeps the newest 1 MiB of the output of a background job. The exit code is 0, whatever the outcome of the job.
+    /// The daemon keeps the newest 16 MiB of the output of a background job, unless its configuration says otherwise. The exit code is 0,
+    /// whatever the outcome of the job.
     #[command(after_help = "\
 Examples:
   capstan logs 6f05a8fe                            the output so far

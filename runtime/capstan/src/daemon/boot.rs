@@ -26,7 +26,7 @@ use capstan_store::{Artifacts, Programs};
 use tokio::io::AsyncReadExt as _;
 
 pub(super) use self::error::BootError;
-use self::jobs::{OpenedQueue, open_queue};
+use self::jobs::open_queue;
 use super::ceiling::ceiling;
 use super::confinement::Confinement;
 use super::lock::Lock;
@@ -60,6 +60,8 @@ pub(super) struct Boot {
 struct Stored {
     handlers: LocalHandlerStore,
     artifacts: Artifacts,
+    /// The key of the cursors in lists of jobs.
+    cursor_key: [u8; 32],
 }
 
 impl Boot {
@@ -165,7 +167,7 @@ impl Boot {
 
     /// Removes unused files from the data directory, after the start. Dropping the future does not stop it.
     pub(super) async fn clean_up(&self) {
-        if let Some(Stored { handlers, artifacts }) = self.stored.get() {
+        if let Some(Stored { handlers, artifacts, .. }) = self.stored.get() {
             handlers.clean_up(artifacts.clone()).await;
         }
     }
@@ -197,16 +199,16 @@ impl Boot {
         for address in self.listen().await?.lines() {
             print_line(&format!("listening on {address}"));
         }
-        let (stored, opened) = tokio::try_join!(self.restore_handlers(), self.open_queue())?;
-        self.state.api.set_queue(opened.queue.clone(), &opened.cursor_key);
-        let scheduler = Arc::new(Scheduler::new(opened.queue.clone(), self.settings.job_limits.clone()));
+        let (stored, queue) = tokio::try_join!(self.restore_handlers(), self.open_queue())?;
+        self.state.api.set_queue(queue.clone(), &stored.cursor_key);
+        let scheduler = Arc::new(Scheduler::new(queue.clone(), self.settings.job_limits.clone()));
         self.state.api.set_scheduler(scheduler.clone());
-        self.queue.set(opened.queue.clone()).expect("the daemon starts only once");
+        self.queue.set(queue.clone()).expect("the daemon starts only once");
         self.state.sandbox.set(stored.handlers.sandbox().clone()).expect("the daemon starts only once");
         self.state.api.set_handler_store(Arc::new(stored.handlers.clone()));
         self.stored.set(stored).expect("the daemon starts only once");
         set_phase(&self.state.gate, &self.notifier, StartupPhase::Opening);
-        opened.queue.start();
+        queue.start();
         scheduler.start();
         self.open_gate().await?;
         self.notifier.ready();
@@ -242,7 +244,7 @@ impl Boot {
     }
 
     /// Opens the store of durable jobs.
-    async fn open_queue(&self) -> Result<OpenedQueue, BootError> {
+    async fn open_queue(&self) -> Result<Queue, BootError> {
         let path = self.settings.data.clone();
         let data = self.data.try_clone().map_err(|source| BootError::Data { path, source })?;
         let (settings, engine) = (self.settings.clone(), self.engine().clone());
@@ -276,13 +278,15 @@ impl Boot {
         let built = tokio::task::spawn_blocking(move || {
             set_phase(&gate, &notifier, StartupPhase::Loading);
             let artifacts = Artifacts::open(&data).map_err(&store_error)?;
+            // Not with the store of jobs at the same time: both keys come from the one that this has created.
+            let cursor_key = capstan_store::cursor_key(&data).map_err(&store_error)?;
             config.artifacts = Some(artifacts.clone());
             let sandbox = Sandbox::new(config)?;
             set_phase(&gate, &notifier, StartupPhase::Installing);
             let handlers = LocalHandlerStore::new(engine, sandbox, Programs::open(&data).map_err(store_error)?);
             let count = handlers.restore().map_err(|source| BootError::Handlers { path, source })?;
             tracing::info!(handlers = count, "restored the stored handlers");
-            Ok(Stored { handlers, artifacts })
+            Ok(Stored { handlers, artifacts, cursor_key })
         });
         let (built, confined) = tokio::join!(built, self.check_compiler());
         confined?;

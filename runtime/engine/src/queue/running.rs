@@ -4,13 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use capstan_core::outcome::CancelledBy;
+use tokio::sync::Notify;
 
 use crate::job::{Job, JobId};
 use crate::job_store::Lease;
+use crate::notified;
 
 /// The attempts that this process runs.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<State>);
+pub(super) struct Running {
+    state: Mutex<State>,
+    /// Notified when an attempt that was claimed has a run, or never will.
+    started: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -35,6 +41,13 @@ impl Running {
         if let Some(by) = state.cancelled.remove(&lease.job) {
             job.cancel(by);
         }
+        drop(state);
+        self.started.notify_waiters();
+    }
+
+    /// Waits until each attempt that was claimed has a run or has ended. Cancel-safe.
+    pub(super) async fn wait_until_started(&self) {
+        notified::wait_for(&self.started, || self.lock().claimed.is_empty().then_some(())).await;
     }
 
     /// Removes an attempt, and its run if there is one.
@@ -45,6 +58,7 @@ impl Running {
         let removed = state.runs.remove(&lease.job);
         drop(state);
         drop(removed);
+        self.started.notify_waiters();
     }
 
     /// Cancels the run of `job`, now or once it is added. Returns whether there is one.
@@ -79,6 +93,6 @@ impl Running {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic while the lock is held")
+        self.state.lock().expect("no panic while the lock is held")
     }
 }

@@ -49,10 +49,14 @@ impl Queue {
     }
 
     /// Waits until a job may run. No slot is held while jobs are claimed, because a synchronous run could need it. So a job may have to wait
-    /// for a slot after all, which it then does like any other.
+    /// for a slot after all, which it then does like any other. Nothing more is claimed meanwhile.
     async fn wait_for_room(&self) {
         self.0.stdin_in_memory.wait_below(MAX_STDIN).await;
-        if self.0.engine.counts().free == 0 {
+        loop {
+            self.0.running.wait_until_started().await;
+            if self.0.engine.counts().free > 0 {
+                return;
+            }
             drop(self.0.engine.reserve_slot().await);
         }
     }

@@ -13,13 +13,6 @@ use super::BootError;
 use crate::daemon::settings::Settings;
 use crate::webhooks::Webhooks;
 
-/// The queue, and the key of the cursors in its lists.
-#[derive(Debug)]
-pub(super) struct OpenedQueue {
-    pub(super) queue: Queue,
-    pub(super) cursor_key: [u8; 32],
-}
-
 /// Opens the store below `data`, and repairs what a crash has left. Blocks on the disk.
 ///
 /// # Errors
@@ -29,17 +22,15 @@ pub(super) fn open_queue(
     settings: &Settings,
     engine: Engine,
     webhooks: Arc<Webhooks>,
-) -> Result<OpenedQueue, BootError> {
+) -> Result<Queue, BootError> {
     let path = &settings.data;
     let options =
         SqliteOptions { limits: settings.job_limits.clone(), follow_ups: Some(webhooks), ..SqliteOptions::default() };
     let opened = SqliteJobStore::open(data, options, Now::read());
     let (store, report) = opened.map_err(|source| BootError::Jobs { path: path.clone(), source })?;
     log_report(&report, path);
-    let cursor_key =
-        capstan_store::cursor_key(data).map_err(|source| BootError::Store { path: path.clone(), source })?;
     let store: Arc<dyn JobStore> = Arc::new(store);
-    Ok(OpenedQueue { queue: Queue::new(engine, store, settings.jobs.clone()), cursor_key })
+    Ok(Queue::new(engine, store, settings.jobs.clone()))
 }
 
 fn log_report(report: &OpenReport, path: &Path) {
