@@ -10,7 +10,7 @@
 //! (`readers`). What is not in the database is written and synced before the commit that names it, so that the database alone says what is
 //! valid.
 //!
-//! [`check`], [`backup`], [`restore`] and [`vacuum`] work on the files, without a [`SqliteJobStore`]; the first two also while another process
+//! [`check()`], [`backup()`], [`restore`] and [`vacuum()`] work on the files, without a [`SqliteJobStore`]; the first two also while another process
 //! has it open (`segment_lock`).
 
 mod backup;

@@ -25,7 +25,7 @@ pub(super) struct DeadLetters {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List them [default]
+    /// List them; the default
     Ls(List),
     /// Run them again, as if no run counted
     Requeue(Change),

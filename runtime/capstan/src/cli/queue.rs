@@ -26,7 +26,7 @@ pub(super) struct QueueCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the queues that have jobs or are paused [default]
+    /// List the queues that have jobs or are paused; the default
     Ls {
         /// Print the queues as JSON [default: a table]
         #[arg(long)]
