@@ -35,7 +35,9 @@ pub(super) struct DurableJob {
 
 impl DurableJob {
     pub(super) fn new(state: &ApiState, details: JobDetails) -> Result<Self, Error> {
-        let run = state.queue()?.running_job(details.job.id);
+        // A run is still known for a moment after its end is on the disk.
+        let is_running = details.job.state == State::Running;
+        let run = state.queue()?.running_job(details.job.id).filter(|_| is_running);
         let policy = match &run {
             Some(run) => Some(run.spec().policy.clone()),
             None => state.engine.policy_of(details.job.handler.as_str(), &details.job.plan.policy),
