@@ -171,7 +171,8 @@ async fn upgrade_with_an_empty_chunked_body_is_accepted() {
 #[tokio::test]
 async fn times_are_accepted_in_every_form() {
     let (_daemon, client) = serving("hello", guests::run::HELLO).await;
-    client.post("/v1/jobs").body(json!({"handler": "hello"}).to_string()).send().await;
+    let id = crate::jobs::api::submit(&client, &json!({"handler": "hello"})).await;
+    crate::jobs::api::wait_for_end(&client, &id).await;
     for (since, count) in [("1000000000", 1), ("9999999999", 0), ("1000000000.5", 1), ("90", 1), ("1h", 1)] {
         let jobs = client.get("/v1/jobs").query("since", since).send().await.json();
         assert_eq!(jobs["jobs"].as_array().unwrap().len(), count, "{since}");
