@@ -1,7 +1,6 @@
 //! Schedules over HTTP, with the real clock: no test waits for more than the shortest interval, one second.
 
 use capstan_tests::{Client, Reply, eventually, guests};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::jobs::api::{output_of, wait_for_end};
@@ -46,18 +45,13 @@ async fn schedule_submits_jobs_again_and_again() {
 
 #[tokio::test]
 async fn schedule_survives_a_crash_and_makes_up_for_missed_times() {
-    let (mut daemon, client) = serving("cat", guests::run::CAT).await;
+    let (daemon, client) = serving("cat", guests::run::CAT).await;
     assert_eq!(put(&client, "often", &json!({"every": "1s", "job": {"handler": "cat"}})).await.status, 201);
     assert_eq!(put(&client, "paused", &json!({"every": "1s", "job": {"handler": "cat"}})).await.status, 201);
     assert_eq!(client.post("/v1/schedules/paused/pause").send().await.status, 200);
     let before = until_jobs(&client, "often", 1).await.len();
     let paused = jobs_of(&client, "paused").await.len();
-    daemon.signal(Signal::KILL);
-    daemon.wait_exit().await;
-    let setup = daemon.setup();
-    drop(daemon);
-    let daemon = setup.start();
-    let client = daemon.client();
+    let (_daemon, client) = daemon.kill_and_restart().await;
     until_jobs(&client, "often", before + 1).await;
     let schedule = client.get("/v1/schedules/paused").send().await.json();
     assert_eq!((&schedule["paused"], &schedule["next"]), (&json!(true), &json!([])));

@@ -8,12 +8,11 @@ mod tls;
 use std::net::SocketAddr;
 
 use capstan_tests::{Client, Daemon, Setup, eventually, guests};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use self::receiver::{KEY, Received, Receiver};
 use crate::CAPSTAN;
-use crate::jobs::api::{output_of, submit};
+use crate::jobs::api::{inspect, output_of, submit};
 use crate::jobs::durable::until_state;
 
 /// The variable that has the key.
@@ -46,10 +45,6 @@ async fn submit_print(client: &Client, code: &str) -> String {
     submit(client, &json!({"handler": "print", "args": [code], "labels": {"team": "a"}})).await
 }
 
-async fn inspect(client: &Client, id: &str) -> Value {
-    client.get(&format!("/v1/jobs/{id}")).send().await.json()
-}
-
 /// Returns the deliveries, the latest first.
 async fn deliveries(client: &Client) -> Vec<Value> {
     client.get("/v1/jobs?handler=webhook").send().await.json()["jobs"].as_array().unwrap().clone()
@@ -65,16 +60,6 @@ async fn until_failed(client: &Client, times: usize) -> Value {
         deliveries(client).await.pop().filter(|delivery| failed(delivery) >= times)
     })
     .await
-}
-
-async fn killed_and_restarted(mut daemon: Daemon) -> (Daemon, Client) {
-    daemon.signal(Signal::KILL);
-    daemon.wait_exit().await;
-    let setup = daemon.setup();
-    drop(daemon);
-    let daemon = setup.start();
-    let client = daemon.client();
-    (daemon, client)
 }
 
 /// Compares a request with the job that it is about, as the API shows it.
@@ -162,7 +147,7 @@ async fn job_that_is_lost_with_the_daemon_is_delivered() {
     client.push("print", guests::limits::SLEEP_FOR_EVER.to_vec()).await;
     let job = submit(&client, &json!({"handler": "print", "retry": {"lost": 0}})).await;
     until_state(&client, &job, "running").await;
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     let received = receiver.next().await;
     assert_tells_of(&received, &client, &job).await;
     assert_eq!(

@@ -342,6 +342,17 @@ impl Daemon {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
+    /// Kills the daemon and starts it again with the same data.
+    pub async fn kill_and_restart(mut self) -> (Self, Client) {
+        self.signal(Signal::KILL);
+        self.wait_exit().await;
+        let setup = self.setup();
+        drop(self);
+        let daemon = setup.start();
+        let client = daemon.client();
+        (daemon, client)
+    }
+
     /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

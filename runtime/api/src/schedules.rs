@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 use super::body::{self, Body};
 use super::error::Error;
 use super::idempotency_key;
-use super::jobs::{check_labels, submission};
+use super::jobs::{build_model, check_labels, submission};
 use super::query::Parameters;
 use super::request::Request;
 use super::request_body;
-use super::run::reject_service;
 use super::state::ApiState;
 
 /// Bytes of the longest definition. The scheduler has all definitions in memory.
@@ -96,8 +95,7 @@ fn check_job(state: &ApiState, definition: &ScheduleDefinition) -> Result<(), Er
         concurrency_key: job.concurrency_key.clone(),
         ..JobOptions::default()
     };
-    let builder = state.engine.job(job.handler.as_str())?.args(job.args.iter().cloned());
-    reject_service(&builder.env(&job.env).options(options).build()?)
+    build_model(state, job.handler.as_str(), &job.args, &job.env, options).map(drop)
 }
 
 fn view(status: &ScheduleStatus) -> Value {

@@ -11,7 +11,7 @@
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];
 //! - the store of durable jobs, without a daemon: [`store`];
-//! - one request and its response: [`push`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`];
+//! - one request and its response: [`push`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`], [`removal`];
 //! - output: [`output`], [`mod@format`], [`error`], [`exit_code`].
 //!
 //! The exit code is that of the run (see [`Outcome::exit_code`](capstan_core::outcome::Outcome::exit_code)), 127 for an unknown handler, and
@@ -58,6 +58,7 @@ mod queue;
 mod queue_args;
 mod random;
 mod remote;
+mod removal;
 mod retry;
 mod run;
 mod run_report;

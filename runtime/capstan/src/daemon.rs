@@ -10,7 +10,7 @@
 //! - [`flags`], [`settings`]: the configuration;
 //! - [`environment`], [`data_dirs`], [`files`], [`procfs`]: access to the system;
 //! - [`confinement`]: gives up the rights that the configuration does not need;
-//! - [`boot`], [`lock`], [`ceiling`], [`webhooks`]: the start;
+//! - [`boot`], [`ceiling`], [`webhooks`]: the start;
 //! - [`log`], [`notify`], [`watchdog`]: reports to the operator and the service manager;
 //! - [`signals`], [`reload`]: SIGTERM, SIGINT and SIGHUP.
 
@@ -21,7 +21,6 @@ mod data_dirs;
 mod environment;
 mod files;
 mod flags;
-mod lock;
 mod log;
 mod notify;
 mod procfs;

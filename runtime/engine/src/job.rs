@@ -23,6 +23,7 @@ mod run_inputs;
 mod spec;
 mod start_error;
 mod state;
+mod stdin_base64;
 mod stop;
 mod tree;
 
@@ -47,6 +48,7 @@ pub(crate) use self::run_inputs::{JobStreams, RunInputs};
 pub use self::spec::{JobOptions, JobSpec};
 pub use self::start_error::StartError;
 pub use self::state::{JobEnd, JobState};
+pub use self::stdin_base64::stdin_from_base64;
 pub use self::stop::Stop;
 pub(crate) use self::tree::{JobTree, LentSlot, TreeNode};
 pub use self::tree::{MAX_DEPTH, Parent};

@@ -19,7 +19,7 @@
 //! | descriptions of handlers | `handler/info` ([`HandlerInfo`](handler::HandlerInfo), [`Role`](handler::Role)) |
 //! | descriptions of jobs | `job/spec` ([`JobSpec`](job::JobSpec)), `job/state` ([`JobEnd`](job::JobEnd)), `job/idempotency_key`, `job/command_line` |
 //! | descriptions of events | `events/kind` |
-//! | mechanisms without jobs | `job/stop`, `job/tree` ([`Parent`](job::Parent)), [`output_log`], [`events`], [`metrics`], [`tasks`] |
+//! | mechanisms without jobs | `job/stop`, `job/tree` ([`Parent`](job::Parent)), [`recorded_stream`], [`output_log`], [`events`], [`metrics`], [`tasks`] |
 //! | handlers | [`handler`] (the trait, [`Call`](handler::Call), [`Native`](handler::Native)), then [`registry`] |
 //! | jobs | [`job`]: the state machine and the streams of a [`Job`](job::Job), bound to a resolved handler |
 //! | what keeps jobs | [`history`], `engine/admission`, `engine/concurrency`, `engine/in_flight` |
@@ -51,6 +51,7 @@ pub mod metrics;
 mod notified;
 pub mod output_log;
 pub mod queue;
+pub mod recorded_stream;
 pub mod registry;
 mod run_recorder;
 pub mod schedule;

@@ -5,20 +5,17 @@
 
 mod chunks;
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use capstan_core::outcome::OutputStream;
-use capstan_core::secret::{Redaction, Redactor};
+use capstan_core::secret::Redaction;
 use jiff::Timestamp;
-use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 
 use self::chunks::{Chunks, MAX_CHUNK};
 use crate::budget::ByteBudget;
+use crate::recorded_stream::{RecordedStream, Recording};
 
 /// The bytes that the output of one job takes at most.
 pub const LOG_SIZE: usize = 1 << 20;
@@ -46,13 +43,7 @@ struct State {
 }
 
 /// Writes one stream to a log. When all writers are dropped, the log is complete.
-#[derive(Debug)]
-pub struct Writer {
-    log: OutputLog,
-    stream: OutputStream,
-    /// Removes secrets, if there are any.
-    redactor: Option<Redactor>,
-}
+pub type Writer = RecordedStream<OutputLog>;
 
 /// A position in a log.
 #[derive(Debug)]
@@ -94,15 +85,17 @@ impl OutputLog {
 
     /// Returns a writer for `stream`.
     pub fn writer(&self, stream: OutputStream) -> Writer {
-        self.lock().writers += 1;
-        Writer { log: self.clone(), stream, redactor: None }
+        self.new_writer(stream, None)
     }
 
     /// Returns a writer for `stream` that removes secrets.
     pub(crate) fn redacting_writer(&self, stream: OutputStream, redaction: &Redaction) -> Writer {
-        let mut writer = self.writer(stream);
-        writer.redactor = (!redaction.is_empty()).then(|| redaction.redactor());
-        writer
+        self.new_writer(stream, Some(redaction))
+    }
+
+    fn new_writer(&self, stream: OutputStream, redaction: Option<&Redaction>) -> Writer {
+        self.lock().writers += 1;
+        RecordedStream::new(self.clone(), stream, redaction)
     }
 
     /// Returns a follower that reads from the beginning.
@@ -129,29 +122,6 @@ impl OutputLog {
         if std::mem::replace(&mut state.is_charged, false) {
             self.0.budget.subtract(state.chunks.size());
         }
-    }
-
-    fn write(&self, stream: OutputStream, mut bytes: &[u8]) {
-        let now = Timestamp::now();
-        let mut state = self.lock();
-        let size_before = state.chunks.size();
-        while !bytes.is_empty() {
-            let (chunk, rest) = bytes.split_at(bytes.len().min(MAX_CHUNK));
-            state.chunks.append(stream, now, chunk);
-            bytes = rest;
-        }
-        let full_size = state.chunks.size();
-        if state.is_charged {
-            self.0.budget.add(full_size - size_before);
-        }
-        while self.is_too_large(&state) {
-            state.chunks.drop_oldest();
-        }
-        if state.is_charged {
-            self.0.budget.subtract(full_size - state.chunks.size());
-        }
-        drop(state);
-        self.notify();
     }
 
     fn is_too_large(&self, state: &State) -> bool {
@@ -208,35 +178,33 @@ impl Follower {
     }
 }
 
-impl AsyncWrite for Writer {
-    fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.redactor {
-            None => self.log.write(self.stream, bytes),
-            Some(redactor) => {
-                let redacted = redactor.redact(bytes);
-                self.log.write(self.stream, &redacted);
-            }
+impl Recording for OutputLog {
+    fn write(&self, stream: OutputStream, mut bytes: &[u8]) {
+        let now = Timestamp::now();
+        let mut state = self.lock();
+        let size_before = state.chunks.size();
+        while !bytes.is_empty() {
+            let (chunk, rest) = bytes.split_at(bytes.len().min(MAX_CHUNK));
+            state.chunks.append(stream, now, chunk);
+            bytes = rest;
         }
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Some(redactor) = &mut self.redactor {
-            let rest = redactor.finish();
-            self.log.write(self.stream, &rest);
+        let full_size = state.chunks.size();
+        if state.is_charged {
+            self.0.budget.add(full_size - size_before);
         }
-        self.log.lock().writers -= 1;
-        self.log.notify();
+        while self.is_too_large(&state) {
+            state.chunks.drop_oldest();
+        }
+        if state.is_charged {
+            self.0.budget.subtract(full_size - state.chunks.size());
+        }
+        drop(state);
+        self.notify();
+    }
+
+    fn end_stream(&self) {
+        self.lock().writers -= 1;
+        self.notify();
     }
 }
 

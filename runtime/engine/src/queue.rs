@@ -50,8 +50,8 @@ use crate::engine::Engine;
 use crate::events::EventKind;
 use crate::job::{Job, JobId};
 use crate::job_store::{
-    Change, ChangeError, ChangedState, JobIds, JobStore, JobStoreError, NewJob, Now, Plan, Retention, State,
-    SubmitError, Submitted,
+    Change, ChangeError, ChangedState, JobStore, JobStoreError, NewJob, Now, Plan, Retention, State, SubmitError,
+    Submitted,
 };
 
 /// A handle to the queue. Clones are the same queue.
@@ -74,7 +74,6 @@ struct Inner {
     engine: Engine,
     store: Arc<dyn JobStore>,
     config: QueueConfig,
-    ids: JobIds,
     running: Running,
     stdin_in_memory: StdinInMemory,
     rate_limits: RateLimits,
@@ -112,7 +111,6 @@ impl Queue {
             engine,
             store,
             config,
-            ids: JobIds::default(),
             running: Running::default(),
             stdin_in_memory: StdinInMemory::default(),
             rate_limits: RateLimits::default(),
@@ -145,7 +143,7 @@ impl Queue {
 
     /// Returns an id for a new job.
     pub fn new_id(&self) -> JobId {
-        self.0.ids.create(Now::read().wall)
+        self.0.engine.sortable_id()
     }
 
     /// Returns the run of a durable job, if it is in progress.

@@ -15,7 +15,7 @@ use capstan_confinement::Mode;
 use capstan_core::metrics::StaticFamily;
 use capstan_engine::handler::Kind;
 use capstan_engine::tasks::Tasks;
-use capstan_store::{Artifacts, CacheLock, ProgramSummary, blocking};
+use capstan_store::{Artifacts, LockFile, ProgramSummary, blocking};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -176,7 +176,7 @@ impl Compiler {
 
     /// Locks the code of `key` in a cache that several processes use. Without a lock, for example in a directory that is read-only, the program
     /// is compiled all the same. Cancel-safe.
-    async fn lock(&self, key: &Key) -> Option<CacheLock> {
+    async fn lock(&self, key: &Key) -> Option<LockFile> {
         let store = self.store.as_ref().filter(|store| store.is_cache())?;
         loop {
             match store.try_lock(&key.digest, &key.fingerprint) {

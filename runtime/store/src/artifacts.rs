@@ -13,8 +13,9 @@ use cap_std::fs::Dir;
 use capstan_engine::handler_store::StoreError;
 
 use super::atomic_dir::{AtomicDir, Durability};
-use super::code_cache::{CacheLock, CachedCode, CodeCache};
+use super::code_cache::{CachedCode, CodeCache};
 use super::digest::hex_of;
+use super::lock_file::LockFile;
 use super::program_files::{FileIdentity, ProgramFiles, ProgramSummary};
 use super::seal::{KEY_SIZE, Key, Seal};
 
@@ -108,7 +109,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// The error of the file system.
-    pub fn try_lock(&self, digest: &str, fingerprint: &str) -> io::Result<Option<CacheLock>> {
+    pub fn try_lock(&self, digest: &str, fingerprint: &str) -> io::Result<Option<LockFile>> {
         CodeCache::try_lock(self.dir.dir(), &file_name(digest, fingerprint))
     }
 

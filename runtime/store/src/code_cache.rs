@@ -4,11 +4,11 @@ use std::fs::FileTimes;
 use std::io;
 use std::time::SystemTime;
 
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::Dir;
 use capstan_engine::handler_store::StoreError;
-use rustix::fs::FlockOperation;
 
 use super::atomic_dir::AtomicDir;
+use super::lock_file::LockFile;
 use super::program_files::ProgramFiles;
 
 /// How many files locks are spread over. They stay, and are empty.
@@ -34,10 +34,6 @@ pub struct CachedCode {
     /// When the code was used last.
     pub used: SystemTime,
 }
-
-/// The lock of one program in a cache. Dropping it unlocks the program.
-#[derive(Debug)]
-pub struct CacheLock(#[expect(dead_code, reason = "held for its drop, which unlocks the file")] File);
 
 impl CachedCode {
     pub(super) fn file_name(&self) -> String {
@@ -85,15 +81,9 @@ impl CodeCache {
     }
 
     /// Tries to lock the code `name`. Returns `None` if another process has locked it.
-    pub(super) fn try_lock(dir: &Dir, name: &str) -> io::Result<Option<CacheLock>> {
+    pub(super) fn try_lock(dir: &Dir, name: &str) -> io::Result<Option<LockFile>> {
         let sum = name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        let options = OpenOptions::new().write(true).create(true).mode(0o600).to_owned();
-        let file = dir.open_with(format!(".lock-{}", sum % LOCK_FILES), &options)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(CacheLock(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        LockFile::try_take(dir, &format!(".lock-{}", sum % LOCK_FILES))
     }
 }
 

@@ -30,6 +30,7 @@ pub mod fuzz_targets;
 mod handler_index;
 mod handler_record;
 pub mod jobs;
+mod lock_file;
 mod program_files;
 mod programs;
 mod seal;
@@ -38,8 +39,9 @@ pub use capstan_engine::handler_store::StoreError;
 
 pub use self::artifacts::{Artifacts, cursor_key};
 pub use self::atomic_dir::check_data_dir;
-pub use self::code_cache::{CacheLock, CachedCode};
+pub use self::code_cache::CachedCode;
 pub use self::handler_record::HandlerRecord;
+pub use self::lock_file::{LockError, LockFile, lock_data_dir};
 pub use self::program_files::{FileIdentity, ProgramSummary};
 pub use self::programs::{NamedRecord, Programs};
 

@@ -36,8 +36,13 @@ pub(crate) async fn output_of(client: &Client, id: &str) -> String {
     reply.text().to_owned()
 }
 
+/// Returns a job as the API shows it.
+pub(crate) async fn inspect(client: &Client, id: &str) -> Value {
+    client.get(&format!("/v1/jobs/{id}")).send().await.json()
+}
+
 pub(crate) async fn state_of(client: &Client, id: &str) -> String {
-    let job = client.get(&format!("/v1/jobs/{id}")).send().await.json();
+    let job = inspect(client, id).await;
     job["state"].as_str().unwrap_or_else(|| panic!("no state in {job}")).to_owned()
 }
 

@@ -1,29 +1,14 @@
 //! Durable jobs: what survives the daemon.
 
-use capstan_tests::{Client, Daemon, Setup, eventually, guests};
+use capstan_tests::{Client, Setup, eventually, guests};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::jobs::api::{output_of, state_of, submit, wait_for_end};
+use crate::jobs::api::{inspect, output_of, state_of, submit, wait_for_end};
 use crate::{CAPSTAN, configured, serving};
-
-async fn inspect(client: &Client, id: &str) -> Value {
-    client.get(&format!("/v1/jobs/{id}")).send().await.json()
-}
 
 pub(crate) async fn until_state(client: &Client, id: &str, state: &str) {
     eventually(&format!("job {id} to be {state}"), async || (state_of(client, id).await == state).then_some(())).await;
-}
-
-/// Kills the daemon and starts it again with the same data.
-async fn killed_and_restarted(mut daemon: Daemon) -> (Daemon, Client) {
-    daemon.signal(Signal::KILL);
-    daemon.wait_exit().await;
-    let setup = daemon.setup();
-    drop(daemon);
-    let daemon = setup.start();
-    let client = daemon.client();
-    (daemon, client)
 }
 
 #[tokio::test]
@@ -32,7 +17,7 @@ async fn ended_job_is_the_same_after_a_crash() {
     let job = json!({"handler": "print", "args": ["7"], "labels": {"team": "a"}, "key": "k"});
     let id = submit(&client, &job).await;
     let before = wait_for_end(&client, &id).await;
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     assert_eq!(inspect(&client, &id).await, before);
     assert_eq!(output_of(&client, &id).await, "started\nended\n");
     let followed = client.get(&format!("/v1/jobs/{id}/logs?follow=1")).send().await;
@@ -50,7 +35,7 @@ async fn queued_and_running_jobs_run_after_a_crash() {
     let interrupted = submit(&client, &json!({"handler": "sleep", "retry": {"lost": 1, "base": "100ms"}})).await;
     until_state(&client, &interrupted, "running").await;
     let queued = submit(&client, &json!({"handler": "hello"})).await;
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     assert_eq!(wait_for_end(&client, &queued).await["exit_code"], 0);
     until_state(&client, &interrupted, "running").await;
     let job = inspect(&client, &interrupted).await;
@@ -82,7 +67,7 @@ async fn clients_that_wait_resume_after_a_crash() {
     let blocker = submit(&client, &json!({"handler": "sleep"})).await;
     until_state(&client, &blocker, "running").await;
     let id = submit(&client, &json!({"handler": "cat", "stdin": "late"})).await;
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     let follower = client.get(&format!("/v1/jobs/{id}/logs?follow=1")).open().await;
     let waiter = client.post(&format!("/v1/jobs/{id}/wait")).open().await;
     client.post(&format!("/v1/jobs/{blocker}/cancel")).send().await;
@@ -183,7 +168,7 @@ async fn cancelled_job_does_not_run_after_a_crash() {
         assert_eq!(client.post(&format!("/v1/jobs/{id}/cancel")).send().await.status, 202);
         wait_for_end(&client, id).await;
     }
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     for id in [queued, running] {
         assert_eq!(inspect(&client, &id).await["outcome"], json!({"kind": "cancelled", "by": "client"}));
     }
@@ -215,7 +200,7 @@ async fn manifest_decides_where_synchronous_runs_are_recorded() {
     assert_eq!(listed, [ids[1].clone(), ids[0].clone()]);
     client.get(&format!("/v1/jobs/{}/logs", ids[0])).send().await.error(404, "no_logs");
     client.post(&format!("/v1/jobs/{}/retry", ids[0])).send().await.error(409, "not_durable");
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     assert_eq!(inspect(&client, &ids[0]).await, durable);
     client.get(&format!("/v1/jobs/{}", ids[1])).send().await.error(404, "unknown_job");
 }

@@ -3,13 +3,9 @@
 use capstan_tests::{Client, eventually, guests};
 use serde_json::{Value, json};
 
-use crate::jobs::api::{output_of, post, state_of, submit, wait_for_end};
+use crate::jobs::api::{inspect, output_of, post, state_of, submit, wait_for_end};
 use crate::jobs::durable::until_state;
 use crate::{configured, serving};
-
-async fn inspect(client: &Client, id: &str) -> Value {
-    client.get(&format!("/v1/jobs/{id}")).send().await.json()
-}
 
 /// Starts a job that keeps the only slot until it is cancelled.
 async fn block(client: &Client) -> String {

@@ -6,8 +6,8 @@ use capstan_tests::eventually;
 use serde_json::json;
 
 use super::receiver::{Answer, Receiver, refusing};
-use super::{assert_tells_of, deliveries, inspect, killed_and_restarted, section, serving, submit_print, until_failed};
-use crate::jobs::api::output_of;
+use super::{assert_tells_of, deliveries, section, serving, submit_print, until_failed};
+use crate::jobs::api::{inspect, output_of};
 use crate::jobs::durable::until_state;
 
 #[tokio::test]
@@ -58,12 +58,12 @@ async fn delivery_survives_a_killed_daemon_and_a_receiver_that_is_down() {
     let job = submit_print(&client, "7").await;
     until_state(&client, &job, "done").await;
     assert_eq!(deliveries(&client).await[0]["state"], "queued", "it was submitted with the end");
-    let (daemon, client) = killed_and_restarted(daemon).await;
+    let (daemon, client) = daemon.kill_and_restart().await;
     client.post("/v1/queues/webhook/resume").send().await;
     let failed = until_failed(&client, 1).await;
     let error = failed["attempts"][0]["error"].as_str().unwrap();
     assert!(error.starts_with(&format!("webhook audit: cannot connect to {address}: ")), "{error}");
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     until_failed(&client, 2).await;
     let mut receiver = Receiver::listen(socket, [], None);
     let received = receiver.next().await;
@@ -135,7 +135,7 @@ async fn delivery_of_a_webhook_that_was_removed_becomes_a_dead_letter() {
     submit_print(&client, "0").await;
     until_failed(&client, 1).await;
     fs::write(daemon.setup().folder().join("capstan.toml"), "").unwrap();
-    let (_daemon, client) = killed_and_restarted(daemon).await;
+    let (_daemon, client) = daemon.kill_and_restart().await;
     let dead = eventually("a dead letter", async || {
         deliveries(&client).await.pop().filter(|delivery| delivery["state"] == "dead")
     })

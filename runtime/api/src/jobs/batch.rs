@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::caller::Caller;
-use capstan_engine::job_store::NewJob;
+use capstan_engine::job_store::{NewJob, Submitted};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use hyper::body::Frame;
@@ -66,8 +66,13 @@ struct Batch {
     line: u64,
 }
 
-/// A line, and the jobs that it submits or why it does not.
-type Parsed = (u64, Result<Vec<NewJob>, Error>);
+/// Lines that are submitted together.
+#[derive(Default)]
+struct Group {
+    /// The number of each line, and how many of `jobs` it submits or why it submits none.
+    lines: Vec<(u64, Result<usize, Error>)>,
+    jobs: Vec<NewJob>,
+}
 
 /// The client is gone, or nothing more can be read.
 struct Stopped;
@@ -95,28 +100,29 @@ impl Batch {
 
     /// Submits the complete lines in `text`, and leaves the rest there.
     async fn submit_lines(&mut self, text: &mut BytesMut) -> Result<(), Stopped> {
-        let mut parsed: Vec<Parsed> = Vec::new();
-        let mut count = 0;
+        let mut group = Group::default();
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
             let line = text.split_to(end + 1).freeze();
             if line.trim_ascii().is_empty() {
                 continue;
             }
             if self.line == MAX_LINES {
-                self.submit_parsed(parsed).await?;
+                self.submit_group(group).await?;
                 self.fail(Error::too_large(MAX_LINES));
                 return Err(Stopped);
             }
             self.line += 1;
-            let jobs = self.parse(&line);
-            count += jobs.as_ref().map_or(0, Vec::len);
-            parsed.push((self.line, jobs));
-            if count >= MAX_TOGETHER {
-                self.submit_parsed(std::mem::take(&mut parsed)).await?;
-                count = 0;
+            let parsed = self.parse(&line).map(|jobs| {
+                let count = jobs.len();
+                group.jobs.extend(jobs);
+                count
+            });
+            group.lines.push((self.line, parsed));
+            if group.jobs.len() >= MAX_TOGETHER {
+                self.submit_group(std::mem::take(&mut group)).await?;
             }
         }
-        self.submit_parsed(parsed).await
+        self.submit_group(group).await
     }
 
     fn parse(&self, line: &[u8]) -> Result<Vec<NewJob>, Error> {
@@ -127,38 +133,28 @@ impl Batch {
         new_jobs(&self.state, self.state.queue()?, requested, &self.caller)
     }
 
-    async fn submit_parsed(&self, parsed: Vec<Parsed>) -> Result<(), Stopped> {
-        if parsed.is_empty() {
+    async fn submit_group(&self, Group { lines, jobs }: Group) -> Result<(), Stopped> {
+        if lines.is_empty() {
             return Ok(());
         }
-        let jobs: Vec<_> = parsed.iter().filter_map(|(_, jobs)| jobs.as_ref().ok()).flatten().cloned().collect();
         let queue = self.state.queue().map_err(|_| Stopped)?;
         let results = match queue.submit(jobs).await {
             Ok(results) => results,
             Err(error) => {
-                for (line, _) in parsed {
+                for (line, _) in lines {
                     self.answer(line, Err(error.clone().into()))?;
                 }
                 return Err(Stopped);
             }
         };
         let mut results = results.into_iter();
-        for (line, jobs) in parsed {
-            let answer = match jobs {
-                Err(error) => Err(error),
-                Ok(jobs) => {
-                    let of_line = results.by_ref().take(jobs.len()).collect::<Result<Vec<_>, _>>();
-                    of_line.map_err(Error::from).map(|submitted| {
-                        let first = submitted[0];
-                        let mut json = json!({"id": first.job, "state": first.state.token(), "new": first.is_new});
-                        if submitted.len() > 1 {
-                            json["count"] = json!(submitted.len());
-                        }
-                        json
-                    })
-                }
-            };
-            self.answer(line, answer)?;
+        for (line, count) in lines {
+            let submitted = count.and_then(|count| {
+                // All results of the line are taken, also if the first is an error.
+                let of_line: Vec<_> = results.by_ref().take(count).collect();
+                Ok(of_line.into_iter().collect::<Result<Vec<_>, _>>()?)
+            });
+            self.answer(line, submitted.map(|submitted| submitted_line(&submitted)))?;
         }
         Ok(())
     }
@@ -174,4 +170,14 @@ impl Batch {
         // It fails only where the client has disconnected.
         let _ = self.answer(self.line + 1, Err(error));
     }
+}
+
+/// Returns the answer to a line whose jobs were submitted.
+fn submitted_line(submitted: &[Submitted]) -> Value {
+    let first = submitted[0];
+    let mut json = json!({"id": first.job, "state": first.state.token(), "new": first.is_new});
+    if submitted.len() > 1 {
+        json["count"] = json!(submitted.len());
+    }
+    json
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::super::error::Error;
 use super::super::state::ApiState;
+use super::last_lines::LastLines;
 use super::lookup::FoundJob;
 
 /// Bytes that are read from the store at once.
@@ -165,7 +166,7 @@ impl StoredReader {
 
     /// Reads what there is now and keeps the last `lines` lines of it.
     async fn skip_to_last_lines(&mut self, lines: u64, streams: &[OutputStream]) -> Result<(), JobStoreError> {
-        let mut kept = LastLines { lines, pieces: VecDeque::new(), count: 0 };
+        let mut kept = LastLines::new(lines);
         while let Some(piece) = self.read_one().await? {
             if !matches!(&piece, Piece::Output { stream, .. } if !streams.contains(stream)) {
                 kept.push(piece);
@@ -263,59 +264,5 @@ fn piece(piece: OutputPiece) -> Piece {
     match piece {
         OutputPiece::Chunk(OutputChunk { stream, at, bytes }) => Piece::Output { stream, at, bytes },
         OutputPiece::Gap(missed) => Piece::Gap { missed },
-    }
-}
-
-/// Keeps the last lines of what it is given.
-struct LastLines {
-    lines: u64,
-    pieces: VecDeque<Piece>,
-    /// The line breaks in `pieces`.
-    count: u64,
-}
-
-impl LastLines {
-    fn push(&mut self, piece: Piece) {
-        self.count += breaks(&piece);
-        self.pieces.push_back(piece);
-        while let Some(first) = self.pieces.front()
-            && self.count - breaks(first) > self.lines
-        {
-            self.count -= breaks(first);
-            self.pieces.pop_front();
-        }
-    }
-
-    /// Returns the pieces, the first one cut to where the last lines start.
-    fn into_pieces(mut self) -> VecDeque<Piece> {
-        if self.lines == 0 {
-            return VecDeque::new();
-        }
-        let ends_with_break = matches!(self.pieces.back(), Some(Piece::Output { bytes, .. }) if bytes.ends_with(b"\n"));
-        let wanted = self.lines + u64::from(ends_with_break) - 1;
-        while self.count > wanted {
-            let Some(first) = self.pieces.front_mut() else { break };
-            let in_first = breaks(first);
-            if self.count - in_first > wanted || in_first == 0 {
-                self.count -= in_first;
-                self.pieces.pop_front();
-                continue;
-            }
-            let Piece::Output { bytes, .. } = first else { break };
-            let end = bytes.iter().position(|byte| *byte == b'\n').expect("it has a line break");
-            *bytes = bytes.slice(end + 1..);
-            self.count -= 1;
-            if bytes.is_empty() {
-                self.pieces.pop_front();
-            }
-        }
-        self.pieces
-    }
-}
-
-fn breaks(piece: &Piece) -> u64 {
-    match piece {
-        Piece::Output { bytes, .. } => bytes.iter().filter(|byte| **byte == b'\n').count() as u64,
-        Piece::Gap { .. } => 0,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use capstan_core::caller::Caller;
+use capstan_core::env::Env;
 use capstan_engine::job::{Job, JobOptions};
 use capstan_engine::job_store::{After, ArrayIndex, Dependency, NewJob, Now, Plan, Requirement, SubmitKey};
 use capstan_engine::queue::Queue;
@@ -32,7 +33,13 @@ pub(in super::super) fn new_jobs(
 ) -> Result<Vec<NewJob>, Error> {
     let now = Now::read();
     check_labels(&request.queue.labels)?;
-    let model = build_model(state, &request, caller)?;
+    let options = JobOptions {
+        policy: request.policy.clone(),
+        caller: Some(caller.clone()),
+        concurrency_key: request.concurrency_key.clone(),
+        ..JobOptions::default()
+    };
+    let model = build_model(state, &request.line.handler, &request.line.args, &request.line.env, options)?;
     let JobRequest { line, stdin, policy, key, concurrency_key, is_durable: _, queue: requested } = request;
     let StdinSource::Inline(stdin) = stdin else { unreachable!("a job with a later stdin is not durable") };
     let (not_before, start_deadline) = (
@@ -104,16 +111,19 @@ fn array(queue: &Queue, first: &NewJob, count: u32) -> Result<Vec<NewJob>, Error
     (0..count).map(job).collect()
 }
 
-/// Builds the job as it would run now, and drops it: its handler, policy and arguments are checked before it is queued.
-fn build_model(state: &ApiState, request: &JobRequest, caller: &Caller) -> Result<Job, Error> {
-    let options = JobOptions {
-        policy: request.policy.clone(),
-        caller: Some(caller.clone()),
-        concurrency_key: request.concurrency_key.clone(),
-        ..JobOptions::default()
-    };
-    let builder = state.engine.job(&request.line.handler)?.args(request.line.args.iter().cloned());
-    let model = builder.env(&request.line.env).options(options).build()?;
+/// Builds a job as it would run now. Dropped, it has shown that its handler, policy and arguments are right before it is queued.
+///
+/// # Errors
+/// [`Error`]: whatever keeps the job from running that is known now.
+pub(in super::super) fn build_model(
+    state: &ApiState,
+    handler: &str,
+    args: &[String],
+    env: &Env,
+    options: JobOptions,
+) -> Result<Job, Error> {
+    let builder = state.engine.job(handler)?.args(args.iter().cloned());
+    let model = builder.env(env).options(options).build()?;
     reject_service(&model)?;
     Ok(model)
 }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use capstan_core::env::Env;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::retry::RetryPolicy;
-use capstan_engine::job::{CommandLine, IdempotencyKey, JobId};
+use capstan_engine::job::{CommandLine, IdempotencyKey, JobId, stdin_from_base64};
 use capstan_engine::job_store::{After, AfterMode, Dependency};
 use futures_util::StreamExt as _;
 use hyper::header::CONTENT_TYPE;
@@ -186,11 +184,8 @@ impl JobJson {
             (None, None, false) => StdinSource::Inline(Bytes::new()),
             (Some(text), None, false) => StdinSource::Inline(text.into()),
             (None, Some(encoded), false) => StdinSource::Inline(
-                STANDARD
-                    // `base64` of most systems breaks lines.
-                    .decode(encoded.replace(['\n', '\r'], ""))
-                    .map_err(|error| Error::bad_request(format!("cannot decode stdin_base64: {error}")))?
-                    .into(),
+                stdin_from_base64(&encoded)
+                    .map_err(|error| Error::bad_request(format!("cannot decode stdin_base64: {error}")))?,
             ),
             _ => return Err(Error::bad_request("use only one of stdin, stdin_base64 and stdin_later")),
         })

@@ -7,10 +7,10 @@ use hyper::Method;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::client::{Client, ClientError, URL_ENCODE_SET};
 use super::error::CliError;
+use super::removal::remove_all;
 use super::{format, output};
 
 /// The maximum number of characters of a description in the list. `inspect` shows all of it.
@@ -85,7 +85,7 @@ impl Handlers {
                 output::print_fields(&handler, self.json)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Rm { names } => remove_all(client, &names, self.json).await,
+            Command::Rm { names } => remove_all(client, &names, path, self.json).await,
         }
     }
 }
@@ -96,26 +96,6 @@ impl Handlers {
 /// [`ClientError`]
 pub(super) async fn remove(client: &Client, name: &str) -> Result<(), ClientError> {
     client.call(Method::DELETE, &path(name)).await.map(drop)
-}
-
-/// Removes handlers and reports those that cannot be removed. Returns the exit code of the last failure.
-async fn remove_all(client: &Client, names: &[String], json: bool) -> Result<ExitCode, CliError> {
-    let (mut removed, mut exit_code) = (Vec::new(), ExitCode::SUCCESS);
-    for name in names {
-        match remove(client, name).await.map_err(CliError::Client) {
-            Ok(()) => removed.push(name),
-            Err(error) => {
-                output::print_error(&error);
-                exit_code = ExitCode::from(error.exit_code());
-            }
-        }
-    }
-    if json {
-        output::print_json(&json!({"removed": removed}))?;
-    } else {
-        removed.iter().try_for_each(|name| output::print(format!("{name}\n").as_bytes()))?;
-    }
-    Ok(exit_code)
 }
 
 fn path(name: &str) -> String {
@@ -141,6 +121,8 @@ impl Handler {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -8,12 +8,13 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::put::Put;
 use super::client::{Client, URL_ENCODE_SET};
 use super::environment::Environment;
 use super::error::CliError;
+use super::removal::remove_all;
 use super::{format, output};
 
 const HEADER: [&str; 6] = ["NAME", "TIMES", "HANDLER", "STATE", "NEXT", "LAST"];
@@ -84,7 +85,7 @@ impl ScheduleCommand {
             Action::Inspect { name } => {
                 output::print_fields(&client.call(Method::GET, &path(&name, "")).await?, json)?;
             }
-            Action::Rm { names } => return remove_all(client, &names, json).await,
+            Action::Rm { names } => return remove_all(client, &names, |name| path(name, ""), json).await,
             Action::Pause { name } => {
                 let schedule = client.call(Method::POST, &path(&name, "/pause")).await?;
                 if json { output::print_json(&schedule)? } else { output::print(format!("{name}\n").as_bytes())? }
@@ -100,26 +101,6 @@ impl ScheduleCommand {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Removes schedules and reports those that cannot be removed. Returns the exit code of the last failure.
-async fn remove_all(client: &Client, names: &[String], json: bool) -> Result<ExitCode, CliError> {
-    let (mut removed, mut exit_code) = (Vec::new(), ExitCode::SUCCESS);
-    for name in names {
-        match client.call(Method::DELETE, &path(name, "")).await.map_err(CliError::Client) {
-            Ok(_) => removed.push(name),
-            Err(error) => {
-                output::print_error(&error);
-                exit_code = ExitCode::from(error.exit_code());
-            }
-        }
-    }
-    if json {
-        output::print_json(&json!({"removed": removed}))?;
-    } else {
-        removed.iter().try_for_each(|name| output::print(format!("{name}\n").as_bytes()))?;
-    }
-    Ok(exit_code)
 }
 
 fn path(name: &str, action: &str) -> String {
@@ -176,6 +157,8 @@ fn whole_seconds(time: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

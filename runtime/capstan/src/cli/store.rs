@@ -1,7 +1,6 @@
 //! `capstan store`: checks, backs up, restores and vacuums the store of durable jobs. Works on the files of the data directory, without a
 //! daemon.
 
-mod data_lock;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -9,11 +8,10 @@ use std::process::ExitCode;
 
 use cap_std::fs::Dir;
 use capstan_engine::job_store::{JobStoreError, Now};
-use capstan_store::check_data_dir;
 use capstan_store::jobs::{self, MaintenanceError};
+use capstan_store::{LockError, LockFile, check_data_dir, lock_data_dir};
 use clap::{Args, Subcommand};
 
-use self::data_lock::DataLock;
 use super::environment::Environment;
 use super::error::CliError;
 use super::io_error::describe_store;
@@ -134,9 +132,15 @@ impl Place {
     }
 
     /// Makes sure that this user owns the data directory, and that no daemon starts in it until the lock is dropped.
-    fn lock(&self) -> Result<DataLock, CliError> {
+    fn lock(&self) -> Result<LockFile, CliError> {
         check_data_dir(&self.dir).map_err(|error| data_dir_error(&self.path, describe_store(&error)))?;
-        DataLock::take(&self.dir).map_err(|error| data_dir_error(&self.path, error.to_string()))
+        lock_data_dir(&self.dir).map_err(|error| {
+            let reason = match error {
+                LockError::Held(pid) => format!("a daemon (pid {pid}) uses it; stop that daemon first"),
+                LockError::Io(_) => error.to_string(),
+            };
+            data_dir_error(&self.path, reason)
+        })
     }
 
     fn error(&self) -> impl FnOnce(MaintenanceError) -> CliError {

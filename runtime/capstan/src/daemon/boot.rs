@@ -29,7 +29,6 @@ pub(super) use self::error::BootError;
 use self::jobs::open_queue;
 use super::ceiling::ceiling;
 use super::confinement::Confinement;
-use super::lock::Lock;
 use super::notify::Notifier;
 use super::settings::Settings;
 use super::webhooks::webhooks;
@@ -84,7 +83,8 @@ impl Boot {
         let path = &settings.data;
         let data = files::open_data(path).map_err(|source| BootError::Data { path: path.clone(), source })?;
         capstan_store::check_data_dir(&data).map_err(|source| BootError::Store { path: path.clone(), source })?;
-        let lock = Lock::take(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
+        let lock =
+            capstan_store::lock_data_dir(&data).map_err(|source| BootError::Lock { path: path.clone(), source })?;
         warn_of_system_limits(&settings);
         let mut ceiling = ceiling(&settings)?;
         let webhooks = Arc::new(webhooks(&settings)?);

@@ -3,24 +3,22 @@
 //! A run that prints faster than the disk writes waits, as it would for a file. Small output is collected for a moment, so that a line does
 //! not cost a sync of its own.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use capstan_core::outcome::{Outcome, OutputStream};
-use capstan_core::secret::{Redaction, Redactor};
+use capstan_core::secret::Redaction;
 use capstan_core::stream::Sink;
 use jiff::{SignedDuration, Timestamp};
-use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Queue;
 use crate::job_store::{AttemptError, JobStoreError, Lease, OutputChunk};
 use crate::notified;
+use crate::recorded_stream::{RecordedStream, Recording};
 
 /// Bytes that may wait for the disk. Then the run waits.
 const MAX_WAITING: usize = 256 << 10;
@@ -62,14 +60,6 @@ struct State {
     waiting: Vec<Waker>,
 }
 
-/// Writes one stream.
-#[derive(Debug)]
-struct Writer {
-    output: AttemptOutput,
-    stream: OutputStream,
-    redactor: Option<Redactor>,
-}
-
 impl AttemptOutput {
     /// Returns the output of the attempt that has `lease`. Must be called on the control runtime.
     pub(super) fn new(queue: Queue, lease: Lease) -> Self {
@@ -85,8 +75,7 @@ impl AttemptOutput {
 
     /// Returns a sink for `stream` that removes secrets.
     pub(super) fn sink(&self, stream: OutputStream, redaction: &Redaction) -> Sink {
-        let redactor = (!redaction.is_empty()).then(|| redaction.redactor());
-        Sink::new(Writer { output: self.clone(), stream, redactor })
+        Sink::new(RecordedStream::new(self.clone(), stream, Some(redaction)))
     }
 
     /// Waits until everything that was written is in the store, or lost. Nothing may be written after this call.
@@ -94,25 +83,6 @@ impl AttemptOutput {
         self.lock().is_closed = true;
         self.0.written.notify_one();
         notified::wait_for(&self.0.idle, || (!self.lock().is_sending).then_some(())).await;
-    }
-
-    fn append(&self, stream: OutputStream, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let mut state = self.lock();
-        if state.is_lost {
-            return;
-        }
-        state.push(stream, bytes);
-        if !std::mem::replace(&mut state.is_sending, true) {
-            drop(state);
-            let output = self.clone();
-            self.0.queue.0.engine.spawn_on(&self.0.control, async move { output.send_all().await });
-        } else if state.size >= ENOUGH {
-            drop(state);
-            self.0.written.notify_one();
-        }
     }
 
     /// Sends what is written until nothing is left for a moment.
@@ -182,6 +152,36 @@ impl AttemptOutput {
     }
 }
 
+impl Recording for AttemptOutput {
+    fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.size < MAX_WAITING {
+            return Poll::Ready(());
+        }
+        state.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn write(&self, stream: OutputStream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        if state.is_lost {
+            return;
+        }
+        state.push(stream, bytes);
+        if !std::mem::replace(&mut state.is_sending, true) {
+            drop(state);
+            let output = self.clone();
+            self.0.queue.0.engine.spawn_on(&self.0.control, async move { output.send_all().await });
+        } else if state.size >= ENOUGH {
+            drop(state);
+            self.0.written.notify_one();
+        }
+    }
+}
+
 impl State {
     fn push(&mut self, stream: OutputStream, mut bytes: &[u8]) {
         self.size += bytes.len();
@@ -201,40 +201,6 @@ impl State {
             let (part, rest) = bytes.split_at(bytes.len().min(MAX_CHUNK - chunk.len()));
             chunk.extend_from_slice(part);
             bytes = rest;
-        }
-    }
-}
-
-impl AsyncWrite for Writer {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.output.lock();
-        if state.size >= MAX_WAITING {
-            state.waiting.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        drop(state);
-        let Self { output, stream, redactor } = &mut *self;
-        match redactor {
-            None => output.append(*stream, bytes),
-            Some(redactor) => output.append(*stream, &Bytes::from(redactor.redact(bytes))),
-        }
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Some(redactor) = &mut self.redactor {
-            let rest = redactor.finish();
-            self.output.append(self.stream, &rest);
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use capstan_core::env::Env;
 use capstan_core::policy::PolicyRequest;
@@ -13,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ScheduleError;
 use crate::handler::HandlerName;
-use crate::job::JobId;
+use crate::job::{JobId, stdin_from_base64};
 use crate::job_store::{NewJob, Plan};
 
 /// The start of the labels that only Capstan sets.
@@ -83,11 +81,9 @@ impl ScheduledJob {
         match (&self.stdin, &self.stdin_base64) {
             (None, None) => Ok(Bytes::new()),
             (Some(text), None) => Ok(text.clone().into()),
-            // `base64` of most systems breaks lines.
-            (None, Some(encoded)) => match STANDARD.decode(encoded.replace(['\n', '\r'], "")) {
-                Ok(bytes) => Ok(bytes.into()),
-                Err(error) => Err(ScheduleError::Base64(error.to_string())),
-            },
+            (None, Some(encoded)) => {
+                stdin_from_base64(encoded).map_err(|error| ScheduleError::Base64(error.to_string()))
+            }
             (Some(_), Some(_)) => Err(ScheduleError::SeveralStdins),
         }
     }

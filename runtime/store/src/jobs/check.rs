@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 
 use super::connection::{FILE, open_unchanged};
 use super::failure::{failed, file_failed};
-use super::lock::Lock;
+use super::lock;
 use super::maintenance::{MaintenanceError, open_store, present_version};
 use super::open::{SEGMENTS, SqliteJobStore, open_dir};
 use super::rows::{self, get, length};
@@ -122,7 +122,7 @@ fn ignored_frames(dir: &Dir) -> Result<u64, JobStoreError> {
     if count()? == 0 {
         return Ok(0);
     }
-    match Lock::take(dir) {
+    match lock::take(dir) {
         Ok(_lock) => count(),
         Err(_in_use) => Ok(0),
     }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::connection::{FILE, Synchronous, open_writer};
 use super::failure::{failed, file_failed};
-use super::lock::Lock;
+use super::lock;
 use super::memory_state::MemoryState;
 use super::readers::Readers;
 use super::schema::{MIGRATIONS, migrate};
@@ -18,6 +18,7 @@ use super::segments::{Segments, ShortSegment};
 use super::tables::SqliteTables;
 use super::wal;
 use super::writer::Writer;
+use crate::lock_file::LockFile;
 
 /// The directory of the store below the data directory.
 pub(super) const DIR: &str = "jobs";
@@ -33,7 +34,7 @@ pub struct SqliteJobStore {
     pub(super) watchers: Watchers,
     pub(super) dir: Arc<Dir>,
     pub(super) segments: Arc<Dir>,
-    _lock: Lock,
+    _lock: LockFile,
 }
 
 /// How a store is opened.
@@ -69,7 +70,7 @@ impl SqliteJobStore {
     /// [`JobStoreError`] if another process has it open, its schema is newer, it is damaged, or it cannot be read and written.
     pub fn open(data: &Dir, options: SqliteOptions, now: Now) -> Result<(Self, OpenReport), JobStoreError> {
         let dir = Arc::new(open_dir(data, DIR)?);
-        let lock = Lock::take(&dir)?;
+        let lock = lock::take(&dir)?;
         let segments_dir = Arc::new(open_dir(&dir, SEGMENTS)?);
         let log = format!("{FILE}-wal");
         let ignored_log_frames =

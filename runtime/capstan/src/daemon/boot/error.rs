@@ -8,10 +8,9 @@ use capstan_engine::handler_store::HandlerStoreError;
 use capstan_engine::job_store::JobStoreError;
 use capstan_listen::tls::MaterialError;
 use capstan_sandbox::{LoadError, SandboxError};
-use capstan_store::StoreError;
+use capstan_store::{LockError, StoreError};
 
 use crate::daemon::ceiling::CeilingError;
-use crate::daemon::lock::LockError;
 use crate::daemon::webhooks::WebhookError;
 
 /// Why the daemon did not start.
@@ -19,7 +18,7 @@ use crate::daemon::webhooks::WebhookError;
 pub(in crate::daemon) enum BootError {
     #[error("cannot open data directory {}: {source}; make it accessible to the daemon's user, or name another with --data", path.display())]
     Data { path: PathBuf, source: io::Error },
-    #[error("data directory {}: {source}", path.display())]
+    #[error("data directory {}: {}", path.display(), lock_reason(source))]
     Lock { path: PathBuf, source: LockError },
     /// The message of the job `serveapi`, and its exit code.
     #[error("{reason}")]
@@ -69,5 +68,14 @@ impl BootError {
             | Self::Builtin { .. }
             | Self::Deadline { .. } => 1,
         }
+    }
+}
+
+fn lock_reason(error: &LockError) -> String {
+    match error {
+        LockError::Held(pid) => {
+            format!("another daemon (pid {pid}) uses it; stop that daemon, or choose another directory with --data")
+        }
+        LockError::Io(_) => error.to_string(),
     }
 }
