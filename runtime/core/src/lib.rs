@@ -10,6 +10,7 @@
 //! | [`env`](mod@env), [`stream`], [`mount`], [`secret`] | the input and output of a job |
 //! | [`limits`], [`determinism`], [`feature`], [`policy`], [`manifest`] | what a run may use and touch |
 //! | [`retry`], [`rate`] | which runs of durable jobs are repeated, and how many start within a time |
+//! | [`schedule`] | what a schedule does in special cases |
 //! | [`outcome`], [`usage`], [`metrics`] | how a run ended and what it used |
 //! | [`caller`] | who sent a request |
 //! | [`units`] | how people write sizes and durations |
@@ -28,6 +29,7 @@ pub mod outcome;
 pub mod policy;
 pub mod rate;
 pub mod retry;
+pub mod schedule;
 pub mod secret;
 pub mod stream;
 pub mod units;

@@ -1,10 +1,15 @@
 //! [`Manifest`]: the description of a handler in its `job.toml`.
 
+mod error;
+mod schedule;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::error::ManifestError;
+pub use self::schedule::ManifestSchedule;
 use crate::env::Env;
 use crate::policy::{self, PolicyRequest};
 use crate::rate::Rate;
@@ -36,6 +41,9 @@ pub struct Manifest {
     /// Where its synchronous runs are recorded. Default: in memory.
     #[serde(skip_serializing_if = "HistoryMode::is_default")]
     pub history: HistoryMode,
+    /// Schedules that submit durable jobs of it. They come and go with the manifest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<ManifestSchedule>,
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
@@ -53,11 +61,6 @@ pub enum HistoryMode {
     /// Nowhere, except for runs with an idempotency key.
     Off,
 }
-
-/// A manifest is not valid. The text says where and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ManifestError(String);
 
 impl HistoryMode {
     fn is_default(&self) -> bool {
@@ -82,6 +85,11 @@ impl Manifest {
         }
         if let Some(error) = manifest.retry.as_ref().and_then(|retry| retry.check().err()) {
             return Err(ManifestError(error.to_string()));
+        }
+        for (index, schedule) in manifest.schedule.iter().enumerate() {
+            if let Some(error) = schedule.retry.as_ref().and_then(|retry| retry.check().err()) {
+                return Err(ManifestError::of_schedule(text, index, &["retry"], &error.to_string()));
+            }
         }
         Ok(manifest)
     }
@@ -129,5 +137,35 @@ mod tests {
             assert!(Manifest::parse(text).is_err(), "{text}");
         }
         assert!(Manifest::parse("nmae = \"x\"").unwrap_err().to_string().contains("nmae"));
+    }
+
+    #[test]
+    fn parse_manifest_reads_schedules() {
+        let text = "[[schedule]]\ncron = \"@daily\"\ntimezone = \"Europe/Berlin\"\nargs = [\"a\"]\n\
+                    [[schedule]]\nname = \"launch\"\nat = 2030-01-31T12:00:00Z\noverlap = \"skip\"\n\
+                    [[schedule]]\nname = \"poll\"\nevery = \"90s\"\nat = \"2030-01-31T12:00:00Z\"\n";
+        let manifest = Manifest::parse(text).unwrap();
+        let [daily, launch, poll] = &manifest.schedule[..] else { panic!("{manifest:?}") };
+        assert_eq!((daily.name.as_deref(), daily.time_zone.as_deref()), (None, Some("Europe/Berlin")));
+        assert_eq!((launch.at, launch.overlap), (poll.at, crate::schedule::Overlap::Skip));
+        assert_eq!(poll.every, Some(std::time::Duration::from_secs(90)));
+        // The record of a handler has its manifest as JSON.
+        let json = serde_json::to_value(&manifest).unwrap();
+        assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
+    }
+
+    #[test]
+    fn parse_manifest_names_what_is_wrong_with_a_schedule() {
+        for (text, part) in [
+            ("[[schedule]]\ncorn = \"@daily\"", "did you mean `cron`"),
+            ("[[schedule]]\nat = \"soon\"", "is not a time"),
+            ("[[schedule]]\nat = 2030-01-31", "is not a time"),
+            ("[[schedule]]\nevery = \"soon\"", "soon"),
+            ("[[schedule]]\noverlap = \"forbid\"", "forbid"),
+            ("[schedule]\ncron = \"@daily\"", "sequence"),
+        ] {
+            let error = Manifest::parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 }

@@ -118,6 +118,8 @@ pub enum CancelledBy {
     Shutdown,
     /// The parent job, because it ended or was stopped.
     Parent,
+    /// The schedule of the job, because it replaces the job with the next one.
+    Schedule,
 }
 
 impl Outcome {
@@ -270,6 +272,7 @@ impl fmt::Display for CancelledBy {
             Self::Operator => "operator",
             Self::Shutdown => "shutdown",
             Self::Parent => "parent",
+            Self::Schedule => "schedule",
         })
     }
 }
@@ -309,6 +312,11 @@ mod tests {
         assert_json_and_exit_code(
             &Outcome::Cancelled { by: CancelledBy::Parent },
             r#"{"kind":"cancelled","by":"parent"}"#,
+            137,
+        );
+        assert_json_and_exit_code(
+            &Outcome::Cancelled { by: CancelledBy::Schedule },
+            r#"{"kind":"cancelled","by":"schedule"}"#,
             137,
         );
         assert_json_and_exit_code(&Outcome::CpuSpent { limit: 1.0 }, r#"{"kind":"cpu_spent","limit":1.0}"#, 137);

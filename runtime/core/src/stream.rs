@@ -5,13 +5,14 @@
 //!
 //! In reading order:
 //!
-//! - [`pipe`](fn@pipe), [`Sink`] and [`Source`] are the basic streams;
+//! - [`pipe`](fn@pipe), [`Sink`] and [`Source`] are the basic streams; [`EarlyEnd`] ends one for its reader;
 //! - [`FanOut`] copies one stream to many readers, [`SharedSink`] lets many writers use one sink;
 //! - [`OutputTarget`] collects the sinks of a job's output before the job starts;
 //! - [`Tail`] and [`LineCapture`] keep the end of a stream;
 //! - [`decode`] parses the output of a job.
 
 pub mod decode;
+mod early_end;
 mod fanout;
 mod line_capture;
 mod output_target;
@@ -19,6 +20,7 @@ mod pipe;
 mod shared_sink;
 mod tail;
 
+pub use self::early_end::EarlyEnd;
 pub use self::fanout::{Evicted, FanOut, ForwardError, LagPolicy, Piece, SinkError, Tap};
 pub use self::line_capture::LineCapture;
 pub use self::output_target::OutputTarget;

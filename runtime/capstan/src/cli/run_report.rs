@@ -145,6 +145,7 @@ fn cancelled_by(by: CancelledBy) -> &'static str {
         CancelledBy::Operator => "operator",
         CancelledBy::Shutdown => "daemon, which is shutting down",
         CancelledBy::Parent => "job that started it",
+        CancelledBy::Schedule => "schedule, which replaces it with the next job",
     }
 }
 

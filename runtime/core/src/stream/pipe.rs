@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::shared::Shared;
+use super::early_end::EarlyEnd;
 
 /// Default capacity of a pipe in bytes. A writer waits while the pipe is full, and from then on until half of it was read.
 pub const PIPE_CAPACITY: usize = 256 * 1024;
@@ -24,7 +25,11 @@ pub struct Sink(SinkKind);
 
 /// The end of a stream that is read from.
 #[derive(Debug)]
-pub struct Source(SourceKind);
+pub struct Source {
+    kind: SourceKind,
+    /// What ends the stream for the reader.
+    early_end: Option<EarlyEnd>,
+}
 
 enum SinkKind {
     Pipe(PipeSink),
@@ -49,7 +54,7 @@ struct PipeSource(Shared);
 /// Creates a pipe that holds at most `capacity` bytes, or one byte if that is 0.
 pub fn pipe(capacity: usize) -> (Sink, Source) {
     let shared = Shared::new(capacity);
-    (Sink(SinkKind::Pipe(PipeSink(shared.clone()))), Source(SourceKind::Pipe(PipeSource(shared))))
+    (Sink(SinkKind::Pipe(PipeSink(shared.clone()))), Source::new(SourceKind::Pipe(PipeSource(shared))))
 }
 
 impl Sink {
@@ -116,15 +121,51 @@ impl Source {
 
     /// Creates a source with these bytes.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(SourceKind::Memory(bytes.into()))
+        Self::new(SourceKind::Memory(bytes.into()))
+    }
+
+    fn new(kind: SourceKind) -> Self {
+        Self { kind, early_end: None }
+    }
+
+    /// Returns what ends the stream before its content does, or `None` if it has no content. What is not read by then is gone, and the writer of a
+    /// pipe finds it broken. Only the last call has an effect.
+    pub fn early_end(&mut self) -> Option<EarlyEnd> {
+        let is_empty = matches!(&self.kind, SourceKind::Memory(bytes) if bytes.is_empty());
+        self.early_end = (!is_empty).then(EarlyEnd::default);
+        self.early_end.clone()
+    }
+
+    /// Returns whether the stream was ended early.
+    pub fn has_ended_early(&self) -> bool {
+        self.early_end.as_ref().is_some_and(EarlyEnd::has_ended)
+    }
+
+    /// Returns `at_end` if the stream was ended early, and otherwise what `poll` does.
+    fn poll_until_early_end<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        at_end: T,
+        poll: impl FnOnce(&mut SourceKind, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if !self.has_ended_early() {
+            let polled = poll(&mut self.kind, cx);
+            let ends_now = || self.early_end.as_ref().is_some_and(|end| end.check_or_wake(cx));
+            if polled.is_ready() || !ends_now() {
+                return polled;
+            }
+        }
+        // Frees what was not read, and breaks the pipe.
+        self.kind = SourceKind::Memory(Bytes::new());
+        Poll::Ready(at_end)
     }
 
     /// Takes the next bytes as they are, without a copy, in whatever number. There are none at the end of the stream.
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        match &mut self.0 {
+        self.poll_until_early_end(cx, Bytes::new(), |kind, cx| match kind {
             SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_take(cx),
             SourceKind::Memory(bytes) => Poll::Ready(bytes.split_to(bytes.len().min(MAX_PIECE))),
-        }
+        })
     }
 
     /// Waits for the next bytes and takes them, without a copy, in whatever number. There are none at the end of the stream. Cancel-safe.
@@ -134,7 +175,7 @@ impl Source {
 
     /// Becomes ready when the writer of a pipe waits until more of it is read. Only the last task that polls it is woken.
     pub fn poll_writer_waiting(&self, cx: &Context<'_>) -> Poll<()> {
-        match &self.0 {
+        match &self.kind {
             SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_writer_waiting(cx),
             SourceKind::Memory(_) => Poll::Pending,
         }
@@ -151,7 +192,7 @@ impl Source {
     }
 
     fn poll_copy_pieces(&mut self, cx: &mut Context<'_>, max: usize, mut put: impl FnMut(&[u8])) -> Poll<usize> {
-        match &mut self.0 {
+        self.poll_until_early_end(cx, 0, |kind, cx| match kind {
             _ if max == 0 => Poll::Ready(0),
             SourceKind::Pipe(PipeSource(pipe)) => pipe.poll_copy_to(cx, max, put),
             SourceKind::Memory(bytes) => {
@@ -159,7 +200,7 @@ impl Source {
                 put(&piece);
                 Poll::Ready(piece.len())
             }
-        }
+        })
     }
 }
 
@@ -248,6 +289,21 @@ mod tests {
         let (mut sink, source) = pipe(4);
         drop(source);
         assert_eq!(sink.write(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn early_end_wakes_the_reader_and_breaks_the_pipe() {
+        let (mut sink, mut source) = pipe(4);
+        let end = source.early_end().unwrap();
+        let (read, ()) = tokio::join!(source.read_bytes(), async { end.end() });
+        assert!(read.is_empty() && source.has_ended_early());
+        assert_eq!(sink.write(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let mut source = Source::from_bytes("hello");
+        let end = source.early_end().unwrap();
+        source.read_exact(&mut [0; 2]).await.unwrap();
+        end.end();
+        assert_eq!(source.read(&mut [0; 4]).await.unwrap(), 0);
+        assert!(Source::empty().early_end().is_none());
     }
 
     #[tokio::test]
