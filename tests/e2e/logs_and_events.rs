@@ -1,6 +1,6 @@
 //! Subcommands that follow live data: `logs` and `events`.
 
-use capstan_tests::{Daemon, Setup, guests};
+use capstan_tests::{Daemon, Setup, eventually, guests};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -88,6 +88,44 @@ async fn events_prints_live_and_past_events() {
     let events: Vec<Value> = past.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!((&events[0]["job"], &events[0]["exit_code"]), (&id.into(), &3.into()));
+}
+
+#[tokio::test]
+async fn events_goes_on_after_the_daemon_has_restarted() {
+    let mut daemon = serving("exit", guests::run::EXIT).await;
+    let mut live =
+        command_for(&daemon).args(["events", "--filter", "event=job.end", "--filter", "event=daemon.stop"]).spawn();
+    // It has no other sign that it is connected.
+    eventually("the command to read events", async || {
+        let page = daemon.client().get("/metrics").send().await;
+        page.text().contains("capstan_event_subscribers 1").then_some(())
+    })
+    .await;
+    submit(&daemon, &["exit", "3"]).await;
+    live.read_until("exited 3").await;
+    // An orderly stop loses nothing.
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_exit().await.code(), Some(0));
+    live.read_until("daemon.stop").await;
+    let daemon = daemon.setup().start();
+    submit(&daemon, &["exit", "4"]).await;
+    live.read_until("exited 4").await;
+    // After a crash, it says that something may be missing.
+    let (daemon, _client) = daemon.kill_and_restart().await;
+    submit(&daemon, &["exit", "5"]).await;
+    live.read_until("exited 5").await;
+    live.signal(Signal::INT);
+    let finished = live.finish().await;
+    let text = finished.text();
+    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
+    assert!(
+        place("exited 4") < place("may be missing here") && place("may be missing here") < place("exited 5"),
+        "{text}"
+    );
+    for part in ["exited 3", "exited 4", "exited 5", "may be missing"] {
+        assert_eq!(text.matches(part).count(), 1, "{part}: {text}");
+    }
+    assert!(finished.stderr.contains("waiting for it to start again"), "{}", finished.stderr);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! `capstan schedule`.
 
-use capstan_tests::{eventually, guests};
+use capstan_tests::{Daemon, eventually, guests};
 use serde_json::json;
 
-use crate::{command_for, serving};
+use crate::{CAPSTAN, command_for, serving};
 
 #[tokio::test]
 async fn schedule_is_put_shown_and_removed() {
@@ -42,6 +42,27 @@ async fn schedule_of_a_file_submits_its_job() {
     command_for(&daemon).args(["wait", id.trim()]).run().await.assert_exit_code(0);
     let logs = command_for(&daemon).args(["logs", id.trim()]).run().await.assert_exit_code(0);
     assert_eq!(logs.text(), "tick\n");
+}
+
+#[tokio::test]
+async fn schedule_of_a_manifest_comes_with_a_push_and_is_shown_as_such() {
+    let daemon = Daemon::start(CAPSTAN);
+    let push = async |manifest: &str| {
+        let command = command_for(&daemon).file("cat.wasm", guests::run::CAT).file("job.toml", manifest.as_bytes());
+        command.args(["push", "cat.wasm", "--manifest", "job.toml"]).run().await
+    };
+    push("[[schedule]]\ncron = \"30 2 * * *\"\n").await.assert_exit_code(0);
+    let schedule = async |args: &[&str]| command_for(&daemon).args(["schedule"]).args(args).run().await;
+    schedule(&["put", "other", "--every", "1h", "cat"]).await.assert_exit_code(0);
+    let table = schedule(&[]).await.assert_exit_code(0).text().to_owned();
+    let words = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!((words(0)[3], words(1)[7], words(2)[4]), ("FROM", "manifest", "request"), "{table}");
+    for args in [&["rm", "cat"][..], &["put", "cat", "--every", "1h", "cat"]] {
+        let refused = schedule(args).await.assert_exit_code(125);
+        assert!(refused.stderr.contains("comes from the manifest of the handler \"cat\""), "{}", refused.stderr);
+    }
+    let wrong = push("name = \"cat\"\n[[schedule]]\ncron = \"0 0 31 2 *\"\n").await.assert_exit_code(125);
+    assert!(wrong.stderr.contains("line 3: in [[schedule]]: cron is"), "{}", wrong.stderr);
 }
 
 #[tokio::test]

@@ -113,11 +113,11 @@ fn flip_bit(path: &Path, at: u64) {
 async fn check_reports_what_an_intact_store_has() {
     let site = Site::filled().await;
     let text = site.store(&["check"]).await.assert_exit_code(0);
-    assert_eq!(text.text(), "schema version 1, 4 jobs, 4 attempts, 4 chunks of output\nnothing is damaged\n");
+    assert_eq!(text.text(), "schema version 2, 4 jobs, 4 attempts, 4 chunks of output\nnothing is damaged\n");
     let store = site.open();
     let json = site.store(&["check", "--json"]).await.assert_exit_code(0).json();
     let expected = serde_json::json!({
-        "version": 1, "jobs": 4, "attempts": 4, "chunks": 4, "problems": [], "more_problems": 0,
+        "version": 2, "jobs": 4, "attempts": 4, "chunks": 4, "problems": [], "more_problems": 0,
     });
     assert_eq!(json, expected, "a store in use is checked too");
     site.run_job(&store, SMALL).await;
@@ -292,7 +292,7 @@ async fn store_that_is_missing_or_has_another_schema_is_named() {
     // `user_version` in the header of the database.
     let database = OpenOptions::new().write(true).open(site.path("data/jobs/jobs.db")).unwrap();
     for (version, message) in
-        [(99_u32, "has version 99, and this capstan knows versions up to 1"), (0, "is older than")]
+        [(99_u32, "has version 99, and this capstan knows versions up to 2"), (0, "is older than")]
     {
         database.write_all_at(&version.to_be_bytes(), 60).unwrap();
         all("data", message).await;
@@ -316,7 +316,7 @@ async fn data_directory_is_by_default_that_of_the_daemon() {
             "{checked:?}"
         );
     } else {
-        assert!(checked.assert_exit_code(0).text().starts_with("schema version 1, 4 jobs"));
+        assert!(checked.assert_exit_code(0).text().starts_with("schema version 2, 4 jobs"));
     }
 }
 

@@ -192,10 +192,14 @@ pub(crate) async fn push_multipart(daemon: &Daemon, parts: &[(&str, &[u8])]) -> 
 }
 
 pub(crate) async fn push_with_manifest(client: &Client, handler: &str, module: &[u8], manifest: &str) {
+    let reply = try_push_with_manifest(client, handler, module, manifest).await;
+    assert!([200, 201].contains(&reply.status), "{reply:?}");
+}
+
+pub(crate) async fn try_push_with_manifest(client: &Client, handler: &str, module: &[u8], manifest: &str) -> Reply {
     let body = multipart(&[("module", module), ("manifest", manifest.as_bytes())]);
     let call = client.put(&format!("/v1/handlers/{handler}"), body);
-    let reply = call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await;
-    assert!([200, 201].contains(&reply.status), "{reply:?}");
+    call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
 }
 
 #[tokio::test]

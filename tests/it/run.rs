@@ -53,6 +53,14 @@ async fn cat() {
 }
 
 #[tokio::test]
+async fn farewell() {
+    let (_daemon, client) = serving("farewell", guests::run::FAREWELL).await;
+    let reply = client.run("farewell").arg("3").body("ab").send().await;
+    reply.assert_outcome("exited", 3);
+    assert_eq!(reply.text(), "started\nfarewell\n");
+}
+
+#[tokio::test]
 async fn run_without_body_has_empty_stdin() {
     let (_daemon, client) = serving("cat", guests::run::CAT).await;
     let reply = client.run("cat").send().await;

@@ -1,5 +1,7 @@
 //! Schedules over HTTP, with the real clock: no test waits for more than the shortest interval, one second.
 
+mod manifest;
+
 use capstan_tests::{Client, Reply, eventually, guests};
 use serde_json::{Value, json};
 
@@ -84,7 +86,8 @@ async fn replace_stops_the_run_before() {
     assert_eq!(put(&client, "often", &definition).await.status, 201);
     eventually("a cancelled job and one that runs", async || {
         let jobs = jobs_of(&client, "often").await;
-        let is_cancelled = |job: &Value| job["outcome"]["kind"] == "cancelled" && !job["started"].is_null();
+        let by_schedule = json!({"kind": "cancelled", "by": "schedule"});
+        let is_cancelled = |job: &Value| job["outcome"] == by_schedule && !job["started"].is_null();
         (jobs.iter().any(is_cancelled) && jobs.iter().any(|job| job["state"] == "running")).then_some(())
     })
     .await;

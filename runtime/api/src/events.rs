@@ -18,6 +18,7 @@ use serde_json::json;
 use super::body::{self, Body};
 use super::disconnect::{Client, FrameSender};
 use super::error::Error;
+use super::headers;
 use super::query::Parameters;
 use super::request::Request;
 use super::state::ApiState;
@@ -65,12 +66,14 @@ pub(super) async fn events(state: Arc<ApiState>, request: Request) -> Result<Res
         _ => None,
     };
     let is_sse = request.header_lists(&ACCEPT, SSE);
+    let position = subscription.position();
     let (frames, body) = Client::new(&request).channel_response();
     let selection = Selection { filter, since, until, is_sse };
     let sending = send_events(state.engine.clone(), subscription, selection, frames);
     state.tasks.spawn("api", "follower of events", sending);
     let mut response = body::response(StatusCode::OK, if is_sse { SSE } else { NDJSON }, body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(headers::EVENTS_AFTER, position.into());
     timeouts::set_response_kind(&mut response, ResponseKind::Stream);
     Ok(response)
 }
@@ -86,7 +89,8 @@ fn last_event_id(request: &Request) -> Result<Option<u64>, Error> {
 
 /// Subscribes to the events after `number`.
 ///
-/// A number that does not exist yet is from an earlier daemon: the client has received nothing from this one, and gets all events.
+/// A number that does not exist yet is from a daemon with another data directory: the client has received nothing from this one, and gets all
+/// events.
 fn resume(events: &Events, number: u64) -> Subscription {
     events.after(if number > events.last() { 0 } else { number })
 }
@@ -189,6 +193,10 @@ impl Selection {
             Item::Event(event) if !self.filter.matches(event) => None,
             Item::Event(event) => Some(self.encode_event(event)),
             Item::Gap { missed } => Some(self.encode_line("", &body::json_line(&json!({"gap": missed})))),
+            Item::Restart { missed, at } => {
+                let json = json!({"gap": missed, "restarted": at.to_string()});
+                Some(self.encode_line("", &body::json_line(&json)))
+            }
         }
     }
 

@@ -11,6 +11,9 @@ pub(super) const OUTCOME: HeaderName = HeaderName::from_static("capstan-outcome"
 /// The header or trailer with the exit code that a shell would see.
 pub(super) const EXIT_CODE: HeaderName = HeaderName::from_static("capstan-exit-code");
 
+/// The header with the number of the event after which a stream of events starts.
+pub(super) const EVENTS_AFTER: HeaderName = HeaderName::from_static("capstan-events-after");
+
 /// The value of `Upgrade` for a WebSocket.
 pub(super) const WEBSOCKET: &str = "websocket";
 /// The one version of the WebSocket protocol that is supported.

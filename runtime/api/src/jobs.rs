@@ -146,7 +146,7 @@ pub(super) async fn retry(state: Arc<ApiState>, request: Request) -> Result<Resp
     Parameters::parse(&request, &[], &[])?;
     let (id, handler, plan) = match find(&state, &request).await? {
         FoundJob::InMemory(record) => return Err(Error::not_durable(record.spec.id)),
-        FoundJob::Durable(job) if job.details.was_synchronous() => return Err(Error::not_durable(job.details.job.id)),
+        FoundJob::Durable(job) if job.details.job.is_synchronous => return Err(Error::not_durable(job.details.job.id)),
         FoundJob::Durable(job) => (job.details.job.id, job.details.job.handler, job.details.job.plan),
     };
     let edited = PlanEdit::read(&state, request).await?.apply(plan)?;
@@ -170,7 +170,7 @@ pub(super) async fn kill(state: Arc<ApiState>, request: Request) -> Result<Respo
     stop(state, request, Duration::ZERO).await
 }
 
-/// Cancels the job in the path. Its run, if it is in progress, may end on its own within `grace`.
+/// Cancels the job in the path. Its run, if it is in progress, finds the end of its stdin, and may end on its own within `grace`.
 async fn stop(state: Arc<ApiState>, request: Request, grace: Duration) -> Result<Response<Body>, Error> {
     let found = find(&state, &request).await?;
     if found.has_ended() {
@@ -178,10 +178,16 @@ async fn stop(state: Arc<ApiState>, request: Request, grace: Duration) -> Result
     }
     let (id, is_durable) = (found.id(), matches!(found, FoundJob::Durable(_)));
     match found.run().cloned() {
-        Some(run) if !grace.is_zero() => {
+        // A job that has not started has nothing to finish.
+        Some(run) if !grace.is_zero() && run.started().is_some() => {
             let permit = state.slots.grace_period()?;
             // Held by the job too, because the task learns of its end later than other waiters.
             run.hold_until_end(permit.clone());
+            if is_durable {
+                state.queue()?.request_cancellation(id, CancelledBy::Client).await?;
+            }
+            // This is how the guest learns of it.
+            run.end_stdin();
             let owner = state.clone();
             state.tasks.spawn("api", "cancellation after a grace period", async move {
                 let _permit = permit;

@@ -103,6 +103,7 @@ fn view(status: &ScheduleStatus) -> Value {
     json!({
         "name": status.name,
         "paused": status.is_paused,
+        "manifest": status.owner,
         "last": status.last.as_ref().map(time),
         "next": status.upcoming.iter().map(time).collect::<Vec<_>>(),
         "error": status.error.as_ref().map(ToString::to_string),

@@ -78,7 +78,7 @@ fn parse_manifest(manifest: &Bytes) -> Result<Manifest, Error> {
     }
     let text = std::str::from_utf8(manifest)
         .map_err(|error| Error::bad_request(format!("the manifest is not UTF-8: {error}")))?;
-    Ok(Manifest::parse(text)?)
+    Ok(capstan_engine::schedule::parse_manifest(text)?)
 }
 
 fn form_error(error: &multer::Error) -> Error {

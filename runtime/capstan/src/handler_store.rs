@@ -4,13 +4,14 @@
 //! the daemon, only the names are restored: a stored handler loads its program at its first call, so a daemon with a thousand handlers is
 //! ready as fast as one with none.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use capstan_core::env::Env;
-use capstan_core::manifest::{HistoryMode, Manifest};
+use capstan_core::manifest::{HistoryMode, Manifest, ManifestSchedule};
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
 use capstan_core::rate::Rate;
@@ -19,6 +20,8 @@ use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, HandlerName};
 use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
 use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
+use capstan_engine::schedule::{ManifestSchedules, manifest_schedules};
+use capstan_engine::scheduler::Scheduler;
 use capstan_sandbox::{Metering, Sandbox};
 use capstan_store::{Artifacts, HandlerRecord, ProgramSummary, Programs, blocking};
 use jiff::Timestamp;
@@ -33,6 +36,10 @@ struct Inner {
     engine: Engine,
     sandbox: Sandbox,
     programs: Programs,
+    /// Has the schedules of manifests. Set once.
+    scheduler: OnceLock<Arc<Scheduler>>,
+    /// Stored handlers whose records could not be read at the start.
+    unreadable: OnceLock<BTreeSet<String>>,
     /// Locked from the check of a precondition until the registry has changed, which includes writing the files.
     change: Mutex<()>,
 }
@@ -40,7 +47,46 @@ struct Inner {
 impl LocalHandlerStore {
     /// Creates a store that puts the handlers of `engine` into `programs`.
     pub fn new(engine: Engine, sandbox: Sandbox, programs: Programs) -> Self {
-        Self(Arc::new(Inner { engine, sandbox, programs, change: Mutex::new(()) }))
+        let (scheduler, unreadable) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { engine, sandbox, programs, scheduler, unreadable, change: Mutex::new(()) }))
+    }
+
+    /// Sets the scheduler, and brings its schedules in line with the manifests. Call it once, after [`restore`](Self::restore) and before the
+    /// gate opens. A failure of the store is logged: the next start or push does what is left.
+    pub async fn reconcile_schedules(&self, scheduler: &Arc<Scheduler>) {
+        let schedules = |handler: Arc<ResolvedHandler>| {
+            let schedules = handler.handler().schedules();
+            match manifest_schedules(handler.name(), schedules) {
+                Ok(found) => Some((handler.name().clone(), found)).filter(|_| !schedules.is_empty()),
+                Err(error) => {
+                    tracing::warn!(handler = %handler.name(), "its schedules are not installed: {error}");
+                    None
+                }
+            }
+        };
+        let manifests = self.0.engine.handlers().into_iter().filter_map(schedules).collect();
+        let unreadable = self.0.unreadable.get_or_init(BTreeSet::new);
+        if let Err(error) = scheduler.reconcile(manifests, unreadable).await {
+            tracing::error!("cannot bring the schedules in line with the manifests of their handlers: {error}");
+        }
+        let _ = self.0.scheduler.set(scheduler.clone());
+    }
+
+    fn scheduler(&self) -> &Scheduler {
+        self.0.scheduler.get().expect("it is set before the gate opens")
+    }
+
+    /// Returns the schedules of a manifest, which the operator must allow to run.
+    fn allowed_schedules(
+        &self,
+        name: &HandlerName,
+        manifest: &Manifest,
+    ) -> Result<ManifestSchedules, HandlerStoreError> {
+        let ceiling = self.0.engine.ceiling();
+        for schedule in &manifest.schedule {
+            ceiling.evaluate(name.as_str(), &manifest.policy, &schedule.policy).into_policy()?;
+        }
+        Ok(manifest_schedules(name, &manifest.schedule)?)
     }
 
     /// Returns the sandbox that runs the programs.
@@ -53,7 +99,7 @@ impl LocalHandlerStore {
     /// # Errors
     /// [`HandlerStoreError::Store`] if the directory cannot be read. A damaged record is logged and skipped.
     pub fn restore(&self) -> Result<usize, HandlerStoreError> {
-        let mut restored = Vec::new();
+        let (mut restored, mut unreadable) = (Vec::new(), BTreeSet::new());
         for (name, record) in self.0.programs.load_all()? {
             match (HandlerName::new(&name), record) {
                 // A later version may have a builtin of this name.
@@ -65,9 +111,13 @@ impl LocalHandlerStore {
                     restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
                 }
                 (Err(error), _) => tracing::warn!(name, %error, "a stored handler is skipped"),
-                (_, Err(error)) => tracing::warn!(name, %error, "a stored handler is skipped"),
+                (_, Err(error)) => {
+                    tracing::warn!(name, %error, "a stored handler is skipped");
+                    unreadable.insert(name);
+                }
             }
         }
+        let _ = self.0.unreadable.set(unreadable);
         let count = restored.len();
         self.0.engine.restore(restored)?;
         Ok(count)
@@ -100,6 +150,7 @@ impl HandlerStore for LocalHandlerStore {
         let evaluation = self.0.engine.ceiling().evaluate(name.as_str(), &manifest.policy, &PolicyRequest::EMPTY);
         let findings = evaluation.findings.clone();
         let policy = evaluation.into_policy()?;
+        let schedules = self.allowed_schedules(&name, &manifest)?;
         let metering = Metering::for_limit(policy.limits.fuel);
         let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
         let record = Box::new(HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() });
@@ -108,12 +159,18 @@ impl HandlerStore for LocalHandlerStore {
         let change = async move {
             let _change = store.0.change.lock().await;
             store.0.engine.check_put(&name, &only_if)?;
+            let schedules = store.scheduler().change_manifest(&name, schedules).await?;
             let programs = store.0.programs.clone();
             let (stored_name, stored) = (name.clone(), record.clone());
-            blocking(move || programs.put(stored_name.as_str(), &stored, &wasm)).await?;
+            if let Err(error) = blocking(move || programs.put(stored_name.as_str(), &stored, &wasm)).await {
+                schedules.undo().await;
+                return Err(error.into());
+            }
             let created = record.created;
             let program = Program::new(&store, record, Some((metering, loaded)));
-            Ok((store.0.engine.put(name, program, created, &only_if)?, findings))
+            let put = store.0.engine.put(name, program, created, &only_if)?;
+            schedules.finish().await?;
+            Ok((put, findings))
         };
         self.0.engine.run_to_completion(change).await
     }
@@ -128,9 +185,15 @@ impl HandlerStore for LocalHandlerStore {
                 return Err(RegistryError::Unknown(name).into());
             }
             engine.check_put(resolved.name(), &only_if)?;
+            let schedules = store.scheduler().change_manifest(resolved.name(), ManifestSchedules::new()).await?;
             let (programs, removed) = (store.0.programs.clone(), name.clone());
-            blocking(move || programs.remove(&removed)).await?;
-            Ok(engine.remove(&name, &only_if)?)
+            if let Err(error) = blocking(move || programs.remove(&removed)).await {
+                schedules.undo().await;
+                return Err(error.into());
+            }
+            let removed = engine.remove(&name, &only_if)?;
+            schedules.finish().await?;
+            Ok(removed)
         };
         self.0.engine.run_to_completion(change).await
     }
@@ -215,6 +278,10 @@ impl Handler for Program {
 
     fn rate(&self) -> Option<Rate> {
         self.record.manifest.rate
+    }
+
+    fn schedules(&self) -> &[ManifestSchedule] {
+        &self.record.manifest.schedule
     }
 
     fn history(&self) -> HistoryMode {

@@ -3,11 +3,16 @@
 //! Events are numbered without gaps, and the last of them stay in a ring. A [`Subscription`] is a position in that ring. It reads stored and
 //! new events in the same way, so that nothing is lost or repeated in between. Publishing never waits: a subscriber that reads too slowly
 //! gets a gap with the number of events that it missed.
+//!
+//! Numbers go on after a restart: a queue reserves them in the store of its jobs, see [`Queue::continue_event_numbers`]. Events of earlier processes
+//! are not kept, so a subscriber who asks for them learns that some are missing.
+//!
+//! [`Queue::continue_event_numbers`]: crate::queue::Queue::continue_event_numbers
 
 mod filter;
 mod kind;
+mod ring;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +21,9 @@ use tokio::sync::Notify;
 
 pub use self::filter::{Filter, FilterError};
 pub use self::kind::{Event, EventKind};
+pub use self::ring::Item;
+use self::ring::Ring;
+use crate::job_store::EventNumbers;
 use crate::notified;
 
 /// The number of events that are stored for later subscribers, by default.
@@ -27,25 +35,16 @@ pub struct Events(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    capacity: usize,
-    ring: Mutex<VecDeque<Event>>,
+    ring: Mutex<Ring>,
     /// The number of the last event, or 0 before the first.
     last: AtomicU64,
     /// Notified of each event.
     published: Notify,
+    /// Notified when more numbers must be reserved.
+    few_numbers: Notify,
     subscribers: AtomicUsize,
     /// The number of gaps that subscribers have read.
     gaps: AtomicU64,
-}
-
-/// What a subscriber reads.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Item {
-    Event(Arc<Event>),
-    /// Events that were dropped before they were read.
-    Gap {
-        missed: u64,
-    },
 }
 
 /// A position in the order of events.
@@ -58,12 +57,11 @@ pub struct Subscription {
 impl Events {
     /// Returns a publisher that stores the last `capacity` events.
     pub fn new(capacity: usize) -> Self {
-        let ring = Mutex::new(VecDeque::with_capacity(capacity.min(DEFAULT_CAPACITY)));
         Self(Arc::new(Inner {
-            capacity: capacity.max(1),
-            ring,
+            ring: Mutex::new(Ring::new(capacity, DEFAULT_CAPACITY)),
             last: AtomicU64::new(0),
             published: Notify::new(),
+            few_numbers: Notify::new(),
             subscribers: AtomicUsize::new(0),
             gaps: AtomicU64::new(0),
         }))
@@ -80,15 +78,18 @@ impl Events {
     /// `also` runs under the lock of the events. It must not wait, and must not read or publish events.
     pub(crate) fn publish_with(&self, kind: EventKind, also: impl FnOnce()) -> u64 {
         let mut ring = self.lock();
-        let seq = self.last() + 1;
-        if ring.len() == self.0.capacity {
-            ring.pop_front();
+        if ring.is_closed {
+            also();
+            return self.last();
         }
-        // If the clock is set back, the times of events still increase.
-        let at = ring.back().map_or(Timestamp::MIN, |last| last.at).max(Timestamp::now());
-        ring.push_back(Event { seq, at, kind });
+        let seq = self.last() + 1;
+        ring.push(seq, kind);
         self.0.last.store(seq, Ordering::Release);
         also();
+        if seq >= ring.reserve_at {
+            ring.reserve_at = u64::MAX;
+            self.0.few_numbers.notify_one();
+        }
         drop(ring);
         if self.subscribers() > 0 {
             self.0.published.notify_waiters();
@@ -96,9 +97,44 @@ impl Events {
         seq
     }
 
-    /// Returns the number of the last event, or 0 before the first.
+    /// Makes `first` the number of the first event, also of those that were published already. Nobody may have subscribed yet. `earlier` are the
+    /// numbers of the process before this one.
+    pub(crate) fn start_at(&self, first: u64, earlier: Option<EventNumbers>) {
+        let mut ring = self.lock();
+        let last = ring.start_at(first, earlier);
+        self.0.last.store(last, Ordering::Release);
+    }
+
+    /// Asks for more numbers from the event with the number `seq` on.
+    pub(crate) fn reserve_at(&self, seq: u64) {
+        let mut ring = self.lock();
+        if self.last() >= seq {
+            self.0.few_numbers.notify_one();
+        } else {
+            ring.reserve_at = seq;
+        }
+    }
+
+    /// Waits until more numbers must be reserved. Cancel-safe.
+    pub(crate) async fn wait_for_reservation(&self) {
+        self.0.few_numbers.notified().await;
+    }
+
+    /// Publishes no more events. Returns the number of the last one.
+    pub(crate) fn close(&self) -> u64 {
+        self.lock().is_closed = true;
+        self.last()
+    }
+
+    /// Returns the number of the last event; before the first of this process, that of the last one before it, or 0.
     pub fn last(&self) -> u64 {
         self.0.last.load(Ordering::Acquire)
+    }
+
+    /// Returns how many events this process has published.
+    pub fn count(&self) -> u64 {
+        let ring = self.lock();
+        self.last() + 1 - ring.first()
     }
 
     /// Returns how many gaps subscribers have read.
@@ -113,22 +149,19 @@ impl Events {
 
     /// Subscribes to all events after the one numbered `seq`.
     pub fn after(&self, seq: u64) -> Subscription {
+        self.subscribe(seq.saturating_add(1))
+    }
+
+    fn subscribe(&self, next: u64) -> Subscription {
         self.0.subscribers.fetch_add(1, Ordering::SeqCst);
-        Subscription { events: self.clone(), next: seq.saturating_add(1) }
+        Subscription { events: self.clone(), next }
     }
 
     /// Subscribes to all events at `time` or later. If even the oldest stored event is that late, the events dropped before it are a gap,
     /// because they may have been late enough too.
     pub fn since(&self, time: Timestamp) -> Subscription {
-        let ring = self.lock();
-        let earlier = ring.partition_point(|event| event.at < time);
-        let seq = match ring.get(earlier) {
-            Some(_) if earlier == 0 => 0,
-            Some(event) => event.seq - 1,
-            None => self.last(),
-        };
-        drop(ring);
-        self.after(seq)
+        let next = self.lock().since(time, self.last());
+        self.subscribe(next)
     }
 
     /// Subscribes to all events from now on.
@@ -136,32 +169,24 @@ impl Events {
         self.after(self.last())
     }
 
-    fn get(&self, seq: u64) -> Option<Item> {
-        let ring = self.lock();
-        let first = ring.front()?.seq;
-        if seq < first {
-            return Some(Item::Gap { missed: first - seq });
-        }
-        let index = usize::try_from(seq - first).ok()?;
-        ring.get(index).cloned().map(|event| Item::Event(Arc::new(event)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn lock(&self) -> MutexGuard<'_, Ring> {
         self.0.ring.lock().expect("no panic while the lock is held")
     }
 }
 
 impl Subscription {
+    /// Returns the number of the event after which it continues.
+    pub fn position(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
     /// Returns the next item, or `None` if everything was read.
     pub fn try_next(&mut self) -> Option<Item> {
-        let item = self.events.get(self.next)?;
-        self.next += match &item {
-            Item::Event(_) => 1,
-            Item::Gap { missed } => {
-                self.events.0.gaps.fetch_add(1, Ordering::Relaxed);
-                *missed
-            }
-        };
+        let (item, next) = self.events.lock().get(self.next)?;
+        self.next = next;
+        if !matches!(item, Item::Event(_)) {
+            self.events.0.gaps.fetch_add(1, Ordering::Relaxed);
+        }
         Some(item)
     }
 
@@ -190,7 +215,7 @@ mod tests {
         std::iter::from_fn(|| subscription.try_next())
             .map(|item| match item {
                 Item::Event(event) => event.seq,
-                Item::Gap { missed } => panic!("a gap of {missed}"),
+                gap => panic!("{gap:?}"),
             })
             .collect()
     }
@@ -242,6 +267,52 @@ mod tests {
         assert_eq!(seqs(&mut future), [3]);
     }
 
+    #[test]
+    fn numbers_go_on_after_a_restart_and_subscribers_learn_what_is_missing() {
+        let clean = EventNumbers { first: 11, reserved: 20, last: Some(20) };
+        let killed = EventNumbers { last: None, ..clean };
+        for (earlier, after, missed) in [
+            (clean, 12, Some(Some(8))),
+            (clean, 19, Some(Some(1))),
+            (clean, 20, None),
+            (clean, 5, Some(None)),
+            (clean, 0, Some(None)),
+            (killed, 12, Some(None)),
+            (killed, 20, None),
+        ] {
+            let events = Events::new(10);
+            events.publish(removed(1));
+            events.start_at(earlier.next(), Some(earlier));
+            assert_eq!(events.publish(removed(2)), 22);
+            let mut subscription = events.after(after);
+            if let Some(missed) = missed {
+                let Some(Item::Restart { missed: found, .. }) = subscription.try_next() else { panic!("no notice") };
+                assert_eq!(found, missed, "{earlier:?} {after}");
+            }
+            assert_eq!(seqs(&mut subscription), [21, 22]);
+            let mut all = events.since(Timestamp::UNIX_EPOCH);
+            assert!(matches!(all.try_next(), Some(Item::Restart { missed: None, .. })));
+            assert_eq!(seqs(&mut all), [21, 22]);
+            assert_eq!((events.close(), events.count()), (22, 2));
+            assert_eq!((events.publish(removed(3)), events.last()), (22, 22));
+        }
+        // Without any event since, the notice comes too.
+        let events = Events::new(10);
+        events.start_at(21, Some(killed));
+        assert!(matches!(events.after(7).try_next(), Some(Item::Restart { missed: None, .. })));
+        assert_eq!((events.live().try_next(), events.last()), (None, 20));
+    }
+
+    #[tokio::test]
+    async fn numbers_are_asked_for_before_they_are_used_up() {
+        let events = Events::new(10);
+        events.reserve_at(2);
+        events.publish(removed(1));
+        let (_, ()) = tokio::join!(async { events.publish(removed(2)) }, events.wait_for_reservation());
+        events.reserve_at(2);
+        events.wait_for_reservation().await;
+    }
+
     #[tokio::test]
     async fn next_waits_for_next_event() {
         let events = Events::new(10);
@@ -275,14 +346,8 @@ mod tests {
         for name in 0..1_000_000 {
             events.publish(removed(name));
         }
-        let ring = events.0.ring.lock().unwrap();
-        assert!(
-            ring.len() == 1000 && ring.capacity() < 10_000,
-            "{} events in the room of {}",
-            ring.len(),
-            ring.capacity()
-        );
-        drop(ring);
+        let (kept, room) = events.0.ring.lock().unwrap().sizes();
+        assert!(kept == 1000 && room < 10_000, "{kept} events in the room of {room}");
         assert_eq!(events.subscribers(), 100);
         for subscription in &mut stuck {
             assert_eq!(subscription.try_next(), Some(Item::Gap { missed: 999_000 }));

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use capstan_core::env::Env;
-use capstan_core::manifest::HistoryMode;
+use capstan_core::manifest::{HistoryMode, ManifestSchedule};
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::rate::Rate;
@@ -64,6 +64,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// Returns where its synchronous runs are recorded.
     fn history(&self) -> HistoryMode {
         HistoryMode::Memory
+    }
+
+    /// Returns the schedules of its manifest.
+    fn schedules(&self) -> &[ManifestSchedule] {
+        &[]
     }
 
     /// Returns whether only the daemon itself may start its jobs. The default is true for [`Role::Service`].

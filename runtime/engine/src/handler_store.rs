@@ -17,13 +17,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::handler::HandlerName;
 use crate::registry::{Precondition, PutResult, RegistryError, ResolvedHandler};
+use crate::schedule::ScheduleError;
+use crate::scheduler::SchedulerError;
 
 /// Stores pushed handlers.
 ///
 /// Each call either takes effect as a whole or changes nothing, also when its future is dropped.
 #[async_trait]
 pub trait HandlerStore: fmt::Debug + Send + Sync {
-    /// Compiles and stores `wasm` and registers it as `name`. Also returns what its manifest asks for and does not get.
+    /// Compiles and stores `wasm` and registers it as `name`, with the schedules of its manifest. Also returns what its manifest asks for and does
+    /// not get.
     ///
     /// # Errors
     /// [`HandlerStoreError`] says whether the program, the name, the policy or the disk is at fault.
@@ -35,10 +38,10 @@ pub trait HandlerStore: fmt::Debug + Send + Sync {
         precondition: &Precondition,
     ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError>;
 
-    /// Removes the handler `name`. Running jobs finish.
+    /// Removes the handler `name` and the schedules of its manifest. Running jobs finish.
     ///
     /// # Errors
-    /// [`HandlerStoreError::Registry`], [`HandlerStoreError::Store`].
+    /// [`HandlerStoreError::Registry`], [`HandlerStoreError::Store`], [`HandlerStoreError::Schedules`].
     async fn remove(&self, name: &str, precondition: &Precondition) -> Result<Arc<ResolvedHandler>, HandlerStoreError>;
 
     /// Returns the program of `handler` as it was pushed, or `None` if it is native.
@@ -48,7 +51,8 @@ pub trait HandlerStore: fmt::Debug + Send + Sync {
     async fn wasm(&self, handler: &ResolvedHandler) -> Result<Option<Bytes>, StoreError>;
 }
 
-/// Why a handler was not pushed or removed. Nothing has changed.
+/// Why a handler was not pushed or removed. Nothing has changed, unless the store of jobs fails after the handler has changed: then schedules
+/// that go with it are removed at the next start.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerStoreError {
     #[error(transparent)]
@@ -59,6 +63,15 @@ pub enum HandlerStoreError {
     Denied(#[from] Denied),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The schedules of the manifest cannot be installed.
+    #[error("cannot install the schedules of the manifest: {0}")]
+    Schedules(#[from] SchedulerError),
+}
+
+impl From<ScheduleError> for HandlerStoreError {
+    fn from(error: ScheduleError) -> Self {
+        Self::Schedules(error.into())
+    }
 }
 
 /// Why a program was not loaded. Nothing has changed.

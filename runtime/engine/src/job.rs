@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use capstan_core::limits::Limits;
 use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
 use capstan_core::secret::Redaction;
-use capstan_core::stream::{FanOut, Sink, SinkError};
+use capstan_core::stream::{EarlyEnd, FanOut, Sink, SinkError};
 use capstan_core::usage::{Sampler, Usage, UsageReport};
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -91,6 +91,8 @@ struct Inner {
     fan_outs: Vec<(OutputStream, FanOut)>,
     /// The other end of a stdin that is fed after the start. Whoever takes it feeds it.
     stdin: Mutex<Option<Sink>>,
+    /// Ends stdin for the run. `None` if it is empty.
+    stdin_end: Option<EarlyEnd>,
     usage: Arc<Usage>,
     stop: Stop,
     tree: JobTree,
@@ -118,7 +120,7 @@ enum Phase {
 impl Job {
     /// Returns a job in state [`JobState::Created`].
     pub(crate) fn new(parts: JobParts) -> Self {
-        let JobParts { spec, starter, handler, log, stdin, tree, redaction, inputs, recorder } = parts;
+        let JobParts { spec, starter, handler, log, stdin, tree, redaction, mut inputs, recorder } = parts;
         Self(Arc::new(Inner {
             spec: Arc::new(spec),
             starter,
@@ -126,6 +128,7 @@ impl Job {
             log,
             fan_outs: inputs.streams.fan_outs(),
             stdin: Mutex::new(stdin),
+            stdin_end: inputs.streams.stdin.early_end(),
             usage: Arc::default(),
             stop: tree.parent().map_or_else(Stop::default, |parent| parent.stop().child()),
             tree,
@@ -226,10 +229,18 @@ impl Job {
         self.lock_stdin().take()
     }
 
+    /// Ends stdin for the run, as a notice that it is to end: whoever reads finds the end of the stream, whatever was not read yet.
+    pub fn end_stdin(&self) {
+        if let Some(end) = &self.0.stdin_end {
+            end.end();
+        }
+        drop(self.take_stdin());
+    }
+
     /// Returns a stdin that was taken, so that another caller can take it.
     pub fn return_stdin(&self, sink: Sink) {
         *self.lock_stdin() = Some(sink);
-        if self.has_ended() {
+        if self.has_ended() || self.0.stdin_end.as_ref().is_some_and(EarlyEnd::has_ended) {
             drop(self.take_stdin());
         }
     }

@@ -19,6 +19,7 @@
 mod claim;
 mod dependency;
 mod error;
+mod event_numbers;
 mod follow_up;
 mod id;
 mod limits;
@@ -37,6 +38,7 @@ mod watch;
 pub use self::claim::{Capacity, ClaimRequest, Claimed, Exclusions, Finish, FinishedRun, Lease, Now, Then};
 pub use self::dependency::{After, AfterMode, Dependency, Readiness, Requirement, refused_by};
 pub use self::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
+pub use self::event_numbers::EventNumbers;
 pub use self::follow_up::FollowUps;
 pub use self::id::{JobIds, lowest_at};
 pub use self::limits::{Retention, RetentionRule, StoreLimits};
@@ -44,9 +46,7 @@ pub use self::lost::after_lost_run;
 pub use self::memory::MemoryJobStore;
 pub use self::output::{OutputChunk, OutputPage, OutputPiece};
 pub use self::query::{JobDetails, JobFilter, JobPage, QueueStatus};
-pub use self::record::{
-    ArrayIndex, AttemptRecord, End, JobRecord, NewJob, Plan, SYNCHRONOUS, State, SubmitKey, Submitted,
-};
+pub use self::record::{ArrayIndex, AttemptRecord, End, JobRecord, NewJob, Plan, State, SubmitKey, Submitted};
 pub use self::schedule::{Firing, ScheduleRecord};
 pub use self::store::JobStore;
 pub use self::tables::Tables;

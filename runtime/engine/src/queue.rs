@@ -14,6 +14,7 @@
 //! - `output` sends what a run prints to the store;
 //! - `capacity` tells the store which handlers and keys have room, `rate_limit` counts for it, `waiting` says why a job waits;
 //! - `running` knows the attempts of this process, `stdin_in_memory` what they hold;
+//! - `event_numbers` numbers events so that a restart repeats no number;
 //! - `run_history` records synchronous runs whose handler asks for it;
 //! - `housekeeping` keeps leases, and removes what retention does not keep.
 //!
@@ -24,6 +25,7 @@
 
 mod attempt;
 mod capacity;
+mod event_numbers;
 mod housekeeping;
 mod inputs;
 mod output;
@@ -159,17 +161,26 @@ impl Queue {
         self.note(self.0.store.submit(Now::read(), jobs).await)
     }
 
-    /// Cancels a job. One that is not running ends at once. Of one that is running, the run is cancelled once `grace` has passed.
+    /// Cancels a job. One that is not running ends at once. Of one that is running, the run is cancelled.
     /// Returns the state that the job has when the call returns.
     ///
     /// # Errors
     /// [`ChangeError::Unknown`], [`ChangeError::Ended`].
     pub async fn cancel(&self, job: JobId, by: CancelledBy) -> Result<State, ChangeError> {
-        let state = self.0.store.cancel(Now::read(), job, by).await.inspect_err(|error| self.note_change(error))?;
+        let state = self.request_cancellation(job, by).await?;
         if state == State::Running {
             self.stop_run(job, by).await?;
         }
         Ok(state)
+    }
+
+    /// Records that a job is to be cancelled: it does not run again, whatever becomes of its run. One that is not running ends at once. The run
+    /// goes on until [`cancel`](Self::cancel).
+    ///
+    /// # Errors
+    /// [`ChangeError::Unknown`], [`ChangeError::Ended`].
+    pub async fn request_cancellation(&self, job: JobId, by: CancelledBy) -> Result<State, ChangeError> {
+        self.0.store.cancel(Now::read(), job, by).await.inspect_err(|error| self.note_change(error))
     }
 
     /// Stops the run of a job whose cancellation is recorded. It may be claimed, but not started.

@@ -30,17 +30,19 @@ mod definition;
 mod error;
 mod interval;
 mod job;
+mod manifest;
 mod name;
-mod overlap;
 mod times;
 
-pub use self::catch_up::{CatchUp, MAX_CAUGHT_UP, ON_TIME};
+pub use capstan_core::schedule::{CatchUp, Overlap};
+
+pub use self::catch_up::{MAX_CAUGHT_UP, ON_TIME};
 pub use self::definition::{MAX_JITTER, Schedule, ScheduleDefinition};
 pub use self::error::ScheduleError;
 pub use self::interval::{MAX_INTERVAL, MIN_INTERVAL};
-pub use self::job::{RESERVED_LABELS, SCHEDULE_LABEL, SCHEDULED_AT_LABEL, ScheduledJob};
+pub use self::job::{RESERVED_LABELS, SCHEDULE_LABEL, SCHEDULED_AT_LABEL, ScheduledJob, is_label_name};
+pub use self::manifest::{ManifestSchedules, manifest_schedules, parse_manifest};
 pub use self::name::{MAX_SCHEDULE_NAME, check_name};
-pub use self::overlap::Overlap;
 
 #[cfg(test)]
 mod tests;

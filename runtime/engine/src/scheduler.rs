@@ -11,6 +11,7 @@ mod entries;
 mod error;
 mod fire;
 mod limits;
+mod manifest;
 mod status;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use self::clock::Clock;
 use self::entries::{Entries, Entry, Locked};
 pub use self::error::SchedulerError;
 pub use self::limits::{MAX_DEFINITIONS, MAX_SCHEDULES};
+pub use self::manifest::ManifestChange;
 pub use self::status::{PutSchedule, ScheduleStatus, UPCOMING};
 use crate::job_store::{JobStore, NewJob, Now, ScheduleRecord, StoreLimits, Submitted};
 use crate::queue::Queue;
@@ -100,33 +102,19 @@ impl Scheduler {
     /// - [`SchedulerError::Invalid`] for a malformed name or definition, and for one that never fires again
     /// - [`SchedulerError::Refused`] if the store would refuse its jobs
     /// - [`SchedulerError::TooMany`] if there is no room for it
+    /// - [`SchedulerError::Conflict`] if it comes from a manifest
     /// - [`SchedulerError::Store`]
     pub async fn put(&self, name: &str, definition: ScheduleDefinition) -> Result<PutSchedule, SchedulerError> {
-        check_name(name)?;
-        let schedule = Arc::new(Schedule::new(definition)?);
-        let now = self.now();
-        self.limits.check(&self.new_job(&schedule, name, now.wall, None)).map_err(SchedulerError::Refused)?;
+        let schedule = Arc::new(self.check(name, definition)?);
         let mut locked = self.lock().await?;
-        let old = locked.entries.get(name);
-        let (last, is_paused) = old.map_or((None, false), |old| (old.record.last, old.record.is_paused));
-        let next = old.and_then(|old| old.pending(&schedule, now.wall)).or(first_time(&schedule, last, now.wall));
-        if next.is_none() && !old.is_some_and(|old| old.has_definition(&schedule)) {
-            locked.keep();
-            return Err(ScheduleError::Past.into());
-        }
-        let record = ScheduleRecord {
-            name: name.to_owned(),
-            definition: schedule.definition().to_json(),
-            is_paused,
-            next: next.filter(|_| !is_paused),
-            last,
+        let entry = match new_entry(&locked.entries, name, schedule, None, self.now().wall) {
+            Ok(entry) => entry,
+            Err(error) => {
+                locked.keep();
+                return Err(error);
+            }
         };
-        if let Err(error) = check_room(&locked.entries, &record) {
-            locked.keep();
-            return Err(error);
-        }
-        self.queue.note(self.store().put_schedule(record.clone()).await)?;
-        let entry = Entry::new(record, Ok(schedule));
+        self.queue.note(self.store().put_schedule(entry.record.clone()).await)?;
         let status = ScheduleStatus::of(&entry);
         let is_new = locked.entries.insert(name.to_owned(), entry).is_none();
         locked.keep();
@@ -137,12 +125,17 @@ impl Scheduler {
     /// Removes a schedule. Its jobs stay.
     ///
     /// # Errors
-    /// [`SchedulerError::Unknown`], [`SchedulerError::Store`]
+    /// [`SchedulerError::Unknown`], [`SchedulerError::Store`]; [`SchedulerError::Conflict`] if it comes from a manifest
     pub async fn remove(&self, name: &str) -> Result<(), SchedulerError> {
         let mut locked = self.lock().await?;
-        if !locked.entries.contains_key(name) {
+        let refused = match locked.entries.get(name) {
+            None => Some(SchedulerError::unknown(name)),
+            Some(entry) if entry.record.owner.is_some() => Some(SchedulerError::conflict(&entry.record)),
+            Some(_) => None,
+        };
+        if let Some(error) = refused {
             locked.keep();
-            return Err(SchedulerError::unknown(name));
+            return Err(error);
         }
         self.queue.note(self.store().remove_schedule(name).await)?;
         locked.entries.remove(name);
@@ -248,6 +241,15 @@ impl Scheduler {
         Ok(status)
     }
 
+    /// Checks a name and a definition by themselves.
+    fn check(&self, name: &str, definition: ScheduleDefinition) -> Result<Schedule, SchedulerError> {
+        check_name(name)?;
+        let schedule = Schedule::new(definition)?;
+        let job = self.new_job(&schedule, name, self.now().wall, None);
+        self.limits.check(&job).map_err(SchedulerError::Refused)?;
+        Ok(schedule)
+    }
+
     /// Takes the schedules, and reads them from the store first if they are not in memory.
     async fn lock(&self) -> Result<Locked<'_>, SchedulerError> {
         Ok(Locked::new(self.entries.lock().await, self.store()).await?)
@@ -280,6 +282,35 @@ impl Scheduler {
     fn now(&self) -> Now {
         self.clock.now()
     }
+}
+
+/// Returns the entry that gives the schedule `name` another definition, or creates it. `owner` is the handler whose manifest it comes from.
+fn new_entry(
+    entries: &Entries,
+    name: &str,
+    schedule: Arc<Schedule>,
+    owner: Option<String>,
+    now: Timestamp,
+) -> Result<Entry, SchedulerError> {
+    let old = entries.get(name);
+    if let Some(old) = old.filter(|old| old.record.owner != owner) {
+        return Err(SchedulerError::conflict(&old.record));
+    }
+    let (last, is_paused) = old.map_or((None, false), |old| (old.record.last, old.record.is_paused));
+    let next = old.and_then(|old| old.pending(&schedule, now)).or(first_time(&schedule, last, now));
+    if next.is_none() && !old.is_some_and(|old| old.has_definition(&schedule)) {
+        return Err(ScheduleError::Past.into());
+    }
+    let record = ScheduleRecord {
+        name: name.to_owned(),
+        definition: schedule.definition().to_json(),
+        is_paused,
+        next: next.filter(|_| !is_paused),
+        last,
+        owner,
+    };
+    check_room(entries, &record)?;
+    Ok(Entry::new(record, Ok(schedule)))
 }
 
 /// Checks that there is room for `new`, which may replace a schedule.

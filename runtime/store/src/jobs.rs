@@ -16,6 +16,7 @@
 mod backup;
 mod check;
 mod connection;
+mod event_numbers;
 mod failure;
 mod lock;
 mod maintenance;

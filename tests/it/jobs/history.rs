@@ -4,6 +4,7 @@ use capstan_tests::{Client, Raw, guests};
 use serde_json::{Value, json};
 
 use crate::jobs::api::{submit, wait_for_end};
+use crate::jobs::durable::until_state;
 use crate::{configured, serving};
 
 async fn list(client: &Client, query: &str) -> (Vec<String>, Option<String>) {
@@ -28,6 +29,7 @@ async fn jobs_are_listed_newest_first_with_pages_and_filters() {
     let run = client.run("exit").arg("3").send().await;
     let exit = run.header("capstan-job").unwrap().to_owned();
     let sleep = submit(&client, &json!({"handler": "sleep"})).await;
+    until_state(&client, &sleep, "running").await;
     for limit in [1, 3, 7, 8] {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -51,6 +53,8 @@ async fn jobs_are_listed_newest_first_with_pages_and_filters() {
         ("handler=none", &[]),
         ("since=1h", &all[..]),
         ("since=2100-01-01T00:00:00Z", &[]),
+        ("ended_since=1h", &all[1..]),
+        ("ended_since=2100-01-01T00:00:00Z", &[]),
     ] {
         assert_eq!(list(&client, query).await.0, expected, "{query}");
     }

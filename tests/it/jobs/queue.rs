@@ -186,6 +186,31 @@ async fn graph_passes_output_on_and_refuses_what_cannot_run() {
 }
 
 #[tokio::test]
+async fn array_that_meets_a_full_queue_is_refused_as_a_whole() {
+    let (_daemon, client) = configured("[jobs]\nqueue = 5", "cat", guests::run::CAT).await;
+    client.post("/v1/queues/cat/pause").send().await;
+    let listed = async || client.get("/v1/jobs?handler=cat").send().await.json()["jobs"].as_array().unwrap().len();
+    assert_eq!(post(&client, &json!({"handler": "cat", "count": 3})).await.status, 202);
+    let refused = post(&client, &json!({"handler": "cat", "count": 3, "key": "k"})).await;
+    refused.error(429, "queue_full");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(listed().await, 3, "nothing of it is stored");
+    // In a batch too, and the lines around it are submitted.
+    let lines = [json!({"handler": "cat"}), json!({"handler": "cat", "count": 2}), json!({"handler": "cat"})];
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let answers = client.post("/v1/jobs/batch").body(body).send().await;
+    let answers: Vec<Value> = answers.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&answers[1]["error"]["code"], answers[2]["id"].is_string()),
+        (&json!("queue_full"), true),
+        "{answers:?}"
+    );
+    assert_eq!(listed().await, 5);
+    assert_eq!(client.post("/v1/jobs/cancel?handler=cat").send().await.status, 202);
+    assert_eq!(post(&client, &json!({"handler": "cat", "count": 3, "key": "k"})).await.status, 202);
+}
+
+#[tokio::test]
 async fn jobs_of_an_array_know_their_index_and_are_cancelled_together() {
     let (_daemon, client) = serving("show", guests::run::ARGS_AND_ENV).await;
     let reply = post(&client, &json!({"handler": "show", "count": 3, "key": "array"})).await;

@@ -124,6 +124,7 @@ impl From<SchedulerError> for Error {
             SchedulerError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown_schedule", error.to_string()),
             SchedulerError::Invalid(error) => error.into(),
             SchedulerError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_schedules", error.to_string()),
+            SchedulerError::Conflict { .. } => Self::new(StatusCode::CONFLICT, "schedule_conflict", error.to_string()),
             SchedulerError::Refused(error) => error.into(),
             SchedulerError::Store(error) => error.into(),
         }
@@ -146,6 +147,7 @@ impl From<HandlerStoreError> for Error {
             HandlerStoreError::Load(error) => error.into(),
             HandlerStoreError::Registry(error) => error.into(),
             HandlerStoreError::Store(error) => error.into(),
+            HandlerStoreError::Schedules(error) => error.into(),
             HandlerStoreError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
         }
     }

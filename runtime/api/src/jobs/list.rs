@@ -26,8 +26,8 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// The parameters that select jobs.
-pub(in super::super) const FILTER_KEYS: [&str; 8] =
-    ["handler", "outcome", "state", "since", "until", "error", "array", "parent"];
+pub(in super::super) const FILTER_KEYS: [&str; 9] =
+    ["handler", "outcome", "state", "since", "until", "ended_since", "error", "array", "parent"];
 
 /// Returns one page, and the cursor of the next.
 pub(in super::super) async fn list(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
@@ -100,7 +100,7 @@ async fn page(state: &ApiState, filter: JobFilter, position: Position, limit: us
 
 /// Returns the filter of jobs in memory. `None` if it excludes them all.
 fn of_memory(filter: &JobFilter) -> Option<history::Filter> {
-    let JobFilter { handler, states, outcomes, labels, since, until, error, array, parent } = filter;
+    let JobFilter { handler, states, outcomes, labels, since, until, ended_since, error, array, parent } = filter;
     if !labels.is_empty() || array.is_some() || parent.is_some() {
         return None;
     }
@@ -115,6 +115,7 @@ fn of_memory(filter: &JobFilter) -> Option<history::Filter> {
         states: of_memory,
         since: *since,
         until: *until,
+        ended_since: *ended_since,
         error: error.clone(),
     })
 }
@@ -137,6 +138,7 @@ pub(in super::super) fn filter(parameters: &Parameters) -> Result<JobFilter, Err
         labels: labels(parameters)?,
         since: parameters.time("since")?,
         until: parameters.time("until")?,
+        ended_since: parameters.time("ended_since")?,
         error: parameters.get("error").map(str::to_owned),
         array: id("array")?,
         parent: id("parent")?,

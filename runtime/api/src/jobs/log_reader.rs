@@ -77,7 +77,7 @@ impl LogReader {
                 let follower = log.follow_last(selection.tail, selection.since, &selection.streams);
                 Ok(Self::InMemory(record, follower))
             }
-            FoundJob::Durable(job) if job.details.was_synchronous() => Err(Error::no_logs(job.details.job.id)),
+            FoundJob::Durable(job) if job.details.job.is_synchronous => Err(Error::no_logs(job.details.job.id)),
             FoundJob::Durable(job) => {
                 let store = state.queue()?.store().clone();
                 StoredReader::new(store, state.engine.clone(), &job.details, selection).await.map(Self::Stored)

@@ -7,7 +7,7 @@ use capstan_core::env::Env;
 use capstan_engine::job::{Job, JobOptions};
 use capstan_engine::job_store::{After, ArrayIndex, Dependency, NewJob, Now, Plan, Requirement, SubmitKey};
 use capstan_engine::queue::Queue;
-use capstan_engine::schedule::RESERVED_LABELS;
+use capstan_engine::schedule::{RESERVED_LABELS, is_label_name};
 use hyper::StatusCode;
 
 use super::super::error::Error;
@@ -133,12 +133,7 @@ pub(in super::super) fn build_model(
 /// # Errors
 /// [`Error`], 400, for the first one that is reserved or no name.
 pub(in super::super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Error> {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.len() <= 63
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/'))
-    };
-    match labels.keys().find(|name| !is_name(name) || name.starts_with(RESERVED_LABELS)) {
+    match labels.keys().find(|name| !is_label_name(name) || name.starts_with(RESERVED_LABELS)) {
         Some(name) if name.starts_with(RESERVED_LABELS) => {
             Err(Error::bad_request(format!("the label {name:?} is reserved: labels that start with {RESERVED_LABELS}")))
         }

@@ -149,7 +149,7 @@ impl<'a> JobView<'a> {
             concurrency_key: job.concurrency_key.as_deref(),
             state: state.token(),
             durable: true,
-            logged: !found.details.was_synchronous(),
+            logged: !found.details.job.is_synchronous,
             policy: found.policy.as_deref(),
             created: Some(job.submitted),
             latest_run: RunView { number: None, worker: None, output: None, ..latest.ended_as(job.end.as_ref()) },

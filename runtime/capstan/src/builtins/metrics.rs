@@ -44,11 +44,7 @@ pub(super) fn page(daemon: &DaemonState) -> String {
     page.register("draining", "1 while the daemon is stopping", gauge(usize::from(engine.is_shutting_down())));
 
     let events = engine.events();
-    page.register(
-        "events",
-        "Published events, which is also the number of the last one",
-        ConstCounter::new(events.last()),
-    );
+    page.register("events", "Published events since the start of the daemon", ConstCounter::new(events.count()));
     page.register("event_gaps", "Gaps that were reported to slow readers of events", ConstCounter::new(events.gaps()));
     page.register("event_subscribers", "Readers of events", gauge(events.subscribers()));
     page.register(

@@ -1,21 +1,20 @@
 //! `capstan events`: prints the events of the daemon as they happen.
 
+mod follow;
+
 use std::process::ExitCode;
 
-use bytes::BytesMut;
 use capstan_core::units;
 use capstan_engine::job::JobId;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::client::{Client, with_query};
+use self::follow::Follower;
+use super::client::Client;
 use super::error::CliError;
+use super::format;
 use super::time_arg::TimeArg;
-use super::{format, output};
-
-/// The maximum length of a line of the response, in bytes.
-const MAX_LINE: usize = 1 << 20;
 
 /// The command line of `capstan events`.
 #[derive(Debug, Args)]
@@ -41,49 +40,18 @@ pub(super) struct Events {
     json: bool,
 }
 
-/// Splits a text that arrives in pieces into lines.
-#[derive(Debug, Default)]
-struct LineBuffer(BytesMut);
-
 impl Events {
-    /// Prints events until the daemon stops, the user interrupts, or `--until` is reached.
+    /// Prints events until the user interrupts, or `--until` is reached. Connects again when the daemon has stopped or the connection breaks.
     ///
     /// # Errors
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
-        let mut query: Vec<_> = self.since.map(|since| ("since", since)).into_iter().collect();
-        query.extend(self.until.map(|until| ("until", until)));
+        let mut query: Vec<_> = self.until.map(|until| ("until", until)).into_iter().collect();
+        let ends = !query.is_empty();
         query.extend(self.filter.into_iter().map(|filter| ("filter", filter)));
-        let mut response = client.open_stream(&with_query("/events", query), "application/x-ndjson").await?;
-        let mut lines = LineBuffer::default();
-        while let Some(bytes) = response.chunk().await? {
-            lines.0.extend_from_slice(&bytes);
-            let mut text = String::new();
-            while let Some(line) = lines.next() {
-                let event: Value = serde_json::from_slice(&line).map_err(|error| client.unexpected_response(&error))?;
-                text += &if self.json { event.to_string() } else { event_line(&event) };
-                text.push('\n');
-            }
-            if lines.0.len() > MAX_LINE {
-                return Err(client.unexpected_response(&"it sent an event of more than 1 MiB").into());
-            }
-            output::print(text.as_bytes())?;
-        }
+        let format: fn(&Value) -> String = if self.json { ToString::to_string } else { event_line };
+        Follower::new(client, query, self.since, ends, format).run().await?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl LineBuffer {
-    /// Returns the next complete line that is not empty, without its line break.
-    fn next(&mut self) -> Option<BytesMut> {
-        loop {
-            let end = self.0.iter().position(|byte| *byte == b'\n')?;
-            let mut line = self.0.split_to(end + 1);
-            line.truncate(line.trim_ascii_end().len());
-            if !line.is_empty() {
-                return Some(line);
-            }
-        }
     }
 }
 
@@ -104,6 +72,15 @@ fn parse_filter(text: &str) -> Result<String, &'static str> {
 
 /// Formats an event as a line of text: time, event, handler, job, then the other fields.
 fn event_line(event: &Value) -> String {
+    if let Some(at) = event["restarted"].as_str() {
+        let what = match event["gap"].as_u64() {
+            Some(count) => format!("{count} events before that are missing here"),
+            None => "events before that may be missing here".to_owned(),
+        };
+        return format!(
+            "the daemon started at {at}; {what}: `capstan ps -a --ended-since TIME` lists jobs that have ended"
+        );
+    }
     if let Some(count) = event["gap"].as_u64() {
         return format!("{count} events are missing here: they came faster than they were read, or are no longer kept");
     }
@@ -171,20 +148,9 @@ mod tests {
         }
         let gap = event_line(&serde_json::json!({"gap": 7}));
         assert!(gap.starts_with("7 events are missing"), "{gap}");
-    }
-
-    #[test]
-    fn lines_are_found_however_text_is_split() {
-        let text = b"{\"a\":1}\n\r\n{}\r\n{\"b";
-        for size in 1..=text.len() {
-            let (mut lines, mut found) = (LineBuffer::default(), Vec::new());
-            for piece in text.chunks(size) {
-                lines.0.extend_from_slice(piece);
-                found.extend(std::iter::from_fn(|| lines.next()));
-            }
-            assert_eq!(found, [&b"{\"a\":1}"[..], b"{}"], "{size}");
-            assert_eq!(lines.0, &b"{\"b"[..]);
-        }
+        let restart = |gap: Value| event_line(&serde_json::json!({"gap": gap, "restarted": "2026-01-01T00:00:00Z"}));
+        assert!(restart(7.into()).starts_with("the daemon started at 2026-01-01T00:00:00Z; 7 events"));
+        assert!(restart(Value::Null).contains("may be missing"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::{jobs, output, wait};
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
     /// Time in which the jobs may still end by themselves: 5s, 500ms, or seconds [default: 0s]
+    ///
+    /// They notice it: their stdin ends at once.
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     grace: Option<Duration>,
     /// Ids of the jobs, or at least the first 4 digits of each. If one cannot be cancelled, the command continues with the others

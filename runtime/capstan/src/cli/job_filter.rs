@@ -23,6 +23,9 @@ pub(super) struct JobFilterArgs {
     /// Only jobs that were submitted since this time, or within this time: 2027-01-31T12:00:00Z, 10m [default: all jobs]
     #[arg(long, value_name = "TIME")]
     since: Option<TimeArg>,
+    /// Only jobs that have ended since this time, or within this time [default: all jobs]
+    #[arg(long, value_name = "TIME")]
+    ended_since: Option<TimeArg>,
 }
 
 impl JobFilterArgs {
@@ -39,6 +42,7 @@ impl JobFilterArgs {
         query.extend(self.outcome.clone().map(|outcome| ("outcome", outcome)));
         query.extend(self.error.clone().map(|error| ("error", error)));
         query.extend(self.since.map(|since| ("since", since.to_string())));
+        query.extend(self.ended_since.map(|since| ("ended_since", since.to_string())));
         query
     }
 }

@@ -17,7 +17,7 @@ use super::error::CliError;
 use super::removal::remove_all;
 use super::{format, output};
 
-const HEADER: [&str; 6] = ["NAME", "TIMES", "HANDLER", "STATE", "NEXT", "LAST"];
+const HEADER: [&str; 7] = ["NAME", "TIMES", "HANDLER", "FROM", "STATE", "NEXT", "LAST"];
 /// The maximum number of characters of an error in the table. `inspect` shows all of it.
 const MAX_ERROR: usize = 48;
 
@@ -140,10 +140,12 @@ fn row(schedule: &Value) -> Vec<String> {
         (None, Some(_)) => "active".to_owned(),
         (None, None) => "ended".to_owned(),
     };
+    let is_from_manifest = schedule["manifest"].is_string();
     vec![
         text(&schedule["name"]).unwrap_or_default(),
         cron.or(every).or(at).unwrap_or_else(|| "-".to_owned()),
         text(&definition["job"]["handler"]).unwrap_or_else(|| "-".to_owned()),
+        if is_from_manifest { "manifest" } else { "request" }.to_owned(),
         state,
         next_times(schedule).next().map_or_else(|| "-".to_owned(), whole_seconds),
         text(&schedule["last"]).map_or_else(|| "-".to_owned(), |time| whole_seconds(&time)),
@@ -165,19 +167,19 @@ mod tests {
     fn schedules_are_formatted_as_table() {
         let job = json!({"handler": "report"});
         let list = json!({"schedules": [
-            {"name": "nightly", "paused": false, "last": "2026-01-01T01:30:00Z", "next": ["2026-01-02T01:30:00Z"], "error": null,
+            {"name": "nightly", "manifest": "report", "paused": false, "last": "2026-01-01T01:30:00Z", "next": ["2026-01-02T01:30:00Z"], "error": null,
                 "definition": {"cron": "30 2 * * *", "time_zone": "Europe/Berlin", "job": job}},
-            {"name": "odd", "paused": false, "last": null, "next": [], "error": "cannot read the schedule", "definition": {"lunar": 1}},
+            {"name": "odd", "manifest": null, "paused": false, "last": null, "next": [], "error": "cannot read the schedule", "definition": {"lunar": 1}},
             {"name": "once", "paused": false, "last": "2026-01-01T01:30:00.5Z", "next": [], "error": null,
                 "definition": {"at": "2026-01-01T01:30:00.5Z", "job": job}},
             {"name": "poll", "paused": true, "last": null, "next": [], "error": null, "definition": {"every": 90.0, "job": job}},
         ]});
         let expected = [
-            "NAME     TIMES                       HANDLER  STATE                     NEXT                  LAST",
-            "nightly  30 2 * * * (Europe/Berlin)  report   active                    2026-01-02T01:30:00Z  2026-01-01T01:30:00Z",
-            "odd      -                           -        cannot read the schedule  -                     -",
-            "once     at 2026-01-01T01:30:00.5Z   report   ended                     -                     2026-01-01T01:30:00Z",
-            "poll     every 1m 30s                report   paused                    -                     -",
+            "NAME     TIMES                       HANDLER  FROM      STATE                     NEXT                  LAST",
+            "nightly  30 2 * * * (Europe/Berlin)  report   manifest  active                    2026-01-02T01:30:00Z  2026-01-01T01:30:00Z",
+            "odd      -                           -        request   cannot read the schedule  -                     -",
+            "once     at 2026-01-01T01:30:00.5Z   report   request   ended                     -                     2026-01-01T01:30:00Z",
+            "poll     every 1m 30s                report   request   paused                    -                     -",
         ];
         assert_eq!(table(&list).lines().collect::<Vec<_>>(), expected);
     }

@@ -200,8 +200,12 @@ impl Boot {
             print_line(&format!("listening on {address}"));
         }
         let (stored, queue) = tokio::try_join!(self.restore_handlers(), self.open_queue())?;
+        if let Err(error) = queue.continue_event_numbers().await {
+            tracing::error!("the numbers of events start again: {error}");
+        }
         self.state.api.set_queue(queue.clone(), &stored.cursor_key);
         let scheduler = Arc::new(Scheduler::new(queue.clone(), self.settings.job_limits.clone()));
+        stored.handlers.reconcile_schedules(&scheduler).await;
         self.state.api.set_scheduler(scheduler.clone());
         self.queue.set(queue.clone()).expect("the daemon starts only once");
         self.state.sandbox.set(stored.handlers.sandbox().clone()).expect("the daemon starts only once");

@@ -11,7 +11,7 @@ use crate::job::JobId;
 /// Something that happened in the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// The number of the event: 1 for the first after the start of the daemon, and one more for each that follows.
+    /// The number of the event: higher than that of any earlier one.
     pub seq: u64,
     /// When it happened. Always written with nine digits of the second, so that text sorts by time.
     #[serde(serialize_with = "serialize_time")]

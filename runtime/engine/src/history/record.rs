@@ -44,6 +44,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Matches jobs that were created before this time.
     pub until: Option<Timestamp>,
+    /// Matches jobs that have ended at this time or later.
+    pub ended_since: Option<Timestamp>,
     /// A part of the error, in any case of its ASCII letters.
     pub error: Option<String>,
 }
@@ -132,14 +134,18 @@ impl Filter {
         if self.until.is_some_and(|until| record.spec.created >= until) {
             return false;
         }
-        if self.outcome.is_none() && self.states.is_empty() && self.error.is_none() {
+        let needs_no_state = self.outcome.is_none() && self.states.is_empty() && self.error.is_none();
+        if needs_no_state && self.ended_since.is_none() {
             return true;
         }
         let state = record.state();
-        let (outcome, error) = match &state {
-            JobState::Done(end) => (Some(end.outcome.kind()), end.error.as_deref()),
-            JobState::Created | JobState::Queued | JobState::Running => (None, None),
+        let (outcome, error, ended) = match &state {
+            JobState::Done(end) => (Some(end.outcome.kind()), end.error.as_deref(), Some(end.at)),
+            JobState::Created | JobState::Queued | JobState::Running => (None, None, None),
         };
+        if self.ended_since.is_some_and(|since| ended.is_none_or(|ended| ended < since)) {
+            return false;
+        }
         if let Some(part) = &self.error
             && !error.is_some_and(|error| error.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
         {

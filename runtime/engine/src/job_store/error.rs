@@ -25,7 +25,7 @@ pub enum JobStoreError {
     Closed,
 }
 
-/// Why a job was not submitted. Other jobs of the same batch are not affected.
+/// Why a job was not submitted. Other jobs of the same batch are not affected, except those of its array.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     #[error("the idempotency key belongs to job {job}, which was submitted with another request; use another key")]

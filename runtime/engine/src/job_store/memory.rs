@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use self::tables::MemoryTables;
 use super::claim::{ClaimRequest, Claimed, Finish, FinishedRun, Lease, Now};
 use super::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
+use super::event_numbers::EventNumbers;
 use super::follow_up::FollowUps;
 use super::limits::{Retention, StoreLimits};
 use super::output::{OutputChunk, OutputPage};
@@ -39,6 +40,7 @@ struct MemoryState {
     tables: MemoryTables,
     leases: Leases,
     turns: Turns,
+    event_numbers: Option<EventNumbers>,
 }
 
 impl MemoryJobStore {
@@ -73,9 +75,7 @@ impl MemoryJobStore {
 #[async_trait]
 impl JobStore for MemoryJobStore {
     async fn submit(&self, now: Now, jobs: Vec<NewJob>) -> Result<Vec<Result<Submitted, SubmitError>>, JobStoreError> {
-        self.change(|state, effects| {
-            jobs.iter().map(|job| rules::submit(&mut state.tables, effects, &self.limits, now, job)).collect()
-        })
+        self.change(|state, effects| rules::submit_all(&mut state.tables, effects, &self.limits, now, &jobs))
     }
 
     async fn claim(&self, now: Now, request: ClaimRequest) -> Result<Vec<Claimed>, JobStoreError> {
@@ -178,6 +178,15 @@ impl JobStore for MemoryJobStore {
         self.change(|state, effects| {
             rules::fire(&mut state.tables, effects, &self.limits, now, (name, due, next), &jobs)
         })
+    }
+
+    async fn event_numbers(&self) -> Result<Option<EventNumbers>, JobStoreError> {
+        Ok(self.lock().event_numbers)
+    }
+
+    async fn put_event_numbers(&self, numbers: EventNumbers) -> Result<(), JobStoreError> {
+        self.lock().event_numbers = Some(numbers);
+        Ok(())
     }
 
     async fn remove_expired(&self, now: Now, retention: Retention) -> Result<u64, JobStoreError> {

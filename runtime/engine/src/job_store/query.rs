@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::record::{AttemptRecord, JobRecord, SYNCHRONOUS, State};
+use super::record::{AttemptRecord, JobRecord, State};
 use crate::handler::HandlerName;
 use crate::job::JobId;
 
@@ -21,6 +21,8 @@ pub struct JobFilter {
     pub since: Option<Timestamp>,
     /// Jobs that were submitted before this time.
     pub until: Option<Timestamp>,
+    /// Jobs that have ended at this time or later.
+    pub ended_since: Option<Timestamp>,
     /// A part of the error, in any case of its ASCII letters.
     pub error: Option<String>,
     pub array: Option<JobId>,
@@ -57,13 +59,6 @@ pub struct QueueStatus {
     pub oldest: Option<Timestamp>,
 }
 
-impl JobDetails {
-    /// Returns whether the job was a run that needed no queue. What it got and what it printed is not stored.
-    pub fn was_synchronous(&self) -> bool {
-        self.attempts.first().is_some_and(|attempt| attempt.worker == SYNCHRONOUS)
-    }
-}
-
 impl QueueStatus {
     /// Returns the status of a queue without jobs.
     pub fn empty(handler: HandlerName, is_paused: bool) -> Self {
@@ -94,6 +89,7 @@ impl JobFilter {
             && self.labels.iter().all(|(name, value)| job.labels.get(name) == Some(value))
             && self.since.is_none_or(|since| job.submitted >= since)
             && self.until.is_none_or(|until| job.submitted < until)
+            && self.ended_since.is_none_or(|since| job.end.as_ref().is_some_and(|end| end.at >= since))
             && self.error.as_ref().is_none_or(|part| error.contains(&part.to_ascii_lowercase()))
             && self.array.is_none_or(|array| job.array.is_some_and(|place| place.array == array))
             && self.parent.is_none_or(|parent| job.parent == Some(parent))

@@ -34,9 +34,6 @@ pub struct Plan {
     pub digest: Option<String>,
 }
 
-/// The worker of a run that needed no queue, as its attempt shows it.
-pub const SYNCHRONOUS: &str = "synchronous";
-
 /// A job to be submitted.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -146,6 +143,8 @@ pub struct JobRecord {
     pub cancel_requested: Option<CancelledBy>,
     /// How it ended, if it has.
     pub end: Option<End>,
+    /// Whether it was a run that needed no queue. What it got and what it printed is not stored then.
+    pub is_synchronous: bool,
 }
 
 /// How a job or an attempt ended.
@@ -247,6 +246,7 @@ impl JobRecord {
             runs: RunCount::default(),
             cancel_requested: None,
             end: None,
+            is_synchronous: false,
         }
     }
 }

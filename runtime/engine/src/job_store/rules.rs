@@ -19,4 +19,4 @@ pub use self::finish::{finish, record_finished};
 pub use self::fire::fire;
 pub use self::follow_up::submit_follow_ups;
 pub use self::retention::remove_expired;
-pub use self::submit::submit;
+pub use self::submit::{submit, submit_all};

@@ -15,6 +15,8 @@ pub struct ScheduleRecord {
     pub next: Option<Timestamp>,
     /// The time for which it fired last.
     pub last: Option<Timestamp>,
+    /// The handler whose manifest it comes from, or `None` if it comes from no manifest.
+    pub owner: Option<String>,
 }
 
 /// The result of a firing.

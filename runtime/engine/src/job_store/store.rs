@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::claim::{ClaimRequest, Claimed, Finish, FinishedRun, Lease, Now};
 use super::error::{AttemptError, ChangeError, JobStoreError, SubmitError};
+use super::event_numbers::EventNumbers;
 use super::limits::Retention;
 use super::output::{OutputChunk, OutputPage};
 use super::query::{JobDetails, JobFilter, JobPage, QueueStatus};
@@ -23,7 +24,8 @@ use crate::job::JobId;
 /// the caller does not learn which.
 #[async_trait]
 pub trait JobStore: fmt::Debug + Send + Sync {
-    /// Submits `jobs` in their order. Each result belongs to the job at its place; a job may depend on earlier ones.
+    /// Submits `jobs` in their order. Each result belongs to the job at its place; a job may depend on earlier ones. Of jobs of an array that
+    /// follow each other, either all are refused or none.
     ///
     /// # Errors
     /// [`JobStoreError`], after which none of the jobs is submitted.
@@ -164,6 +166,18 @@ pub trait JobStore: fmt::Debug + Send + Sync {
         next: Option<Timestamp>,
         jobs: Vec<NewJob>,
     ) -> Result<Firing, JobStoreError>;
+
+    /// Returns the numbers of events that were put last.
+    ///
+    /// # Errors
+    /// [`JobStoreError`]
+    async fn event_numbers(&self) -> Result<Option<EventNumbers>, JobStoreError>;
+
+    /// Records which numbers of events are used.
+    ///
+    /// # Errors
+    /// [`JobStoreError`]
+    async fn put_event_numbers(&self, numbers: EventNumbers) -> Result<(), JobStoreError>;
 
     /// Removes ended jobs that `retention` does not keep, and idempotency keys that have expired. Returns how many jobs it removed.
     ///

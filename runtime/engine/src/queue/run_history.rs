@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::Queue;
 use crate::job::{Job, JobEnd};
-use crate::job_store::{End, FinishedRun, NewJob, Now, Plan, SYNCHRONOUS};
+use crate::job_store::{End, FinishedRun, NewJob, Now, Plan};
 use crate::run_recorder::{EndedRun, RunRecorder};
 
 /// Runs in one change of the store.
@@ -69,7 +69,7 @@ fn finished_run(job: &Job, end: &Arc<JobEnd>) -> FinishedRun {
             concurrency_key: spec.concurrency_key.clone(),
             ..NewJob::new(spec.id, spec.handler.clone())
         },
-        worker: SYNCHRONOUS.to_owned(),
+        worker: "synchronous".to_owned(),
         started,
         end: End { outcome: end.outcome.clone(), error, at: end.at },
         usage: end.usage.clone(),

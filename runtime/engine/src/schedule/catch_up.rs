@@ -1,7 +1,7 @@
-//! [`CatchUp`]: which of the times that have passed a schedule fires for.
+//! Catching up: which of the times that have passed a schedule fires for.
 
+use capstan_core::schedule::CatchUp;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::times::Times;
 
@@ -10,21 +10,6 @@ pub const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// The most times that [`CatchUp::All`] makes up for: the last 100.
 pub const MAX_CAUGHT_UP: usize = 100;
-
-/// What happens to times that passed while the daemon was not running.
-///
-/// The default is what Kubernetes and Nomad do: after a downtime the job runs once, however many times were missed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CatchUp {
-    /// They are missed. A time that is at most [`ON_TIME`] ago still counts.
-    None,
-    /// The schedule fires for the last of them.
-    #[default]
-    Last,
-    /// The schedule fires for each of them, at most for the last [`MAX_CAUGHT_UP`]. [`Overlap`](super::Overlap) applies to each.
-    All,
-}
 
 /// Returns the times for which a schedule fires at `now`, the first one first. `due` is the first of those that have passed.
 ///

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use capstan_core::schedule::{CatchUp, Overlap};
 use capstan_core::units;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::catch_up::{self, CatchUp};
+use super::catch_up;
 use super::cron::CronTimes;
 use super::error::ScheduleError;
 use super::interval::{Interval, check_range};
 use super::job::ScheduledJob;
-use super::overlap::Overlap;
 use super::times::Times;
 use crate::job::JobId;
 use crate::job_store::NewJob;

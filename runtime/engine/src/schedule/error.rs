@@ -33,6 +33,44 @@ pub enum ScheduleError {
     Base64(String),
     #[error("the label {0:?} starts with `capstan.`, which is reserved; use another name")]
     ReservedLabel(String),
+    #[error("the label {0:?} is no name: use 1 to 63 letters, digits and . _ - /")]
+    Label(String),
+    #[error("argument {0} contains a NUL byte")]
+    ArgContainsNul(usize),
+    #[error("concurrency_key must have 1 to 255 printable ASCII characters")]
+    ConcurrencyKey,
     #[error("in the job, {0}")]
     Retry(#[from] RetryPolicyError),
+    /// Two schedules of a manifest have this name, or none.
+    #[error("{}", repeated(.0.as_deref()))]
+    Repeated(Option<String>),
+}
+
+impl ScheduleError {
+    /// Returns the field that is wrong, if it is one.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Name(_) => Some("name"),
+            Self::SeveralTimes(_, field) | Self::Range { field, .. } => Some(field),
+            Self::Cron { .. } | Self::NoSuchDate(_) => Some("cron"),
+            Self::Past => Some("at"),
+            Self::TimeZone(_) | Self::UnusedTimeZone => Some("time_zone"),
+            Self::SeveralStdins | Self::Base64(_) => Some("stdin_base64"),
+            Self::ReservedLabel(_) | Self::Label(_) => Some("labels"),
+            Self::ArgContainsNul(_) => Some("args"),
+            Self::ConcurrencyKey => Some("concurrency_key"),
+            Self::Retry(_) => Some("retry"),
+            Self::Repeated(Some(_)) => Some("name"),
+            Self::Structure(_) | Self::NoTimes | Self::Repeated(None) => None,
+        }
+    }
+}
+
+fn repeated(name: Option<&str>) -> String {
+    match name {
+        Some(name) => {
+            format!("two schedules have the name {name:?}; a schedule without a name has that of the handler")
+        }
+        None => "there are two schedules without a name, which would have that of the handler; name them".to_owned(),
+    }
 }

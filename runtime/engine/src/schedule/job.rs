@@ -78,6 +78,17 @@ impl ScheduledJob {
         if let Some(name) = self.labels.keys().find(|name| name.starts_with(RESERVED_LABELS)) {
             return Err(ScheduleError::ReservedLabel(name.clone()));
         }
+        if let Some(name) = self.labels.keys().find(|name| !is_label_name(name)) {
+            return Err(ScheduleError::Label(name.chars().take(80).collect()));
+        }
+        if let Some(index) = self.args.iter().position(|arg| arg.contains('\0')) {
+            return Err(ScheduleError::ArgContainsNul(index));
+        }
+        let is_printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        let is_key = |key: &String| (1..=255).contains(&key.len()) && key.bytes().all(is_printable);
+        if !self.concurrency_key.as_ref().is_none_or(is_key) {
+            return Err(ScheduleError::ConcurrencyKey);
+        }
         match (&self.stdin, &self.stdin_base64) {
             (None, None) => Ok(Bytes::new()),
             (Some(text), None) => Ok(text.clone().into()),
@@ -109,6 +120,12 @@ impl ScheduledJob {
             ..NewJob::new(id, self.handler.clone())
         }
     }
+}
+
+/// Returns whether a label may have this name: 1 to 63 letters, digits and `. _ - /`.
+pub fn is_label_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+    (1..=63).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 fn serialize_name<S: Serializer>(name: &HandlerName, serializer: S) -> Result<S::Ok, S::Error> {

@@ -136,7 +136,7 @@ impl Scheduler {
     /// Cancels jobs. Some may have ended meanwhile.
     async fn cancel_all(&self, jobs: &[JobId]) -> Result<(), JobStoreError> {
         for job in jobs {
-            match self.queue.cancel(*job, CancelledBy::Operator).await {
+            match self.queue.cancel(*job, CancelledBy::Schedule).await {
                 Ok(_) | Err(ChangeError::Unknown(_) | ChangeError::Ended(_) | ChangeError::NotEnded(_)) => {}
                 Err(ChangeError::Store(error)) => return Err(error),
             }

@@ -15,6 +15,8 @@ pub struct ScheduleStatus {
     /// The definition in JSON, with its defaults.
     pub definition: serde_json::Value,
     pub is_paused: bool,
+    /// The handler whose manifest it comes from.
+    pub owner: Option<String>,
     /// The time for which it fired last.
     pub last: Option<Timestamp>,
     /// Its next times, at most [`UPCOMING`], the first one first. Empty while it is paused, and if it does not fire again.
@@ -42,6 +44,7 @@ impl ScheduleStatus {
             name: record.name.clone(),
             definition: record.definition.clone(),
             is_paused: record.is_paused,
+            owner: record.owner.clone(),
             last: record.last,
             upcoming,
             error: entry.schedule.as_ref().err().cloned(),

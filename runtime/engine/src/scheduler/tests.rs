@@ -1,5 +1,6 @@
 mod changes;
 mod firing;
+mod manifest;
 mod overlap;
 mod running;
 mod world;

@@ -66,6 +66,10 @@ impl Stdin {
 impl Input {
     /// Becomes ready when the guest can read, or when the stream has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.source.has_ended_early() {
+            self.ready.clear();
+            self.has_ended = true;
+        }
         while self.ready.is_empty() && !self.has_ended {
             if self.has_fixed_chunks {
                 std::task::ready!(self.poll_gather(cx));

@@ -99,6 +99,9 @@ fn conditions(filter: &JobFilter, before: Option<JobId>) -> (String, Vec<Value>)
     if let Some(until) = filter.until {
         conditions.add("submitted < ?", [Value::Integer(micros(until))]);
     }
+    if let Some(since) = filter.ended_since {
+        conditions.add("ended >= ?", [Value::Integer(micros(since))]);
+    }
     if let Some(error) = &filter.error {
         // `instr` and `lower` know no wildcards, and change ASCII letters only.
         conditions.add("instr(lower(error), ?) > 0", [Value::Text(error.to_ascii_lowercase())]);
@@ -146,7 +149,7 @@ pub(super) fn queues(db: &Connection, memory: &MemoryState) -> Result<Vec<QueueS
 
 /// Returns all schedules, by name.
 pub(super) fn schedules(db: &Connection) -> Result<Vec<ScheduleRecord>> {
-    all(db, "SELECT name, definition, is_paused, next, last FROM schedules ORDER BY name", [], rows::schedule)
+    all(db, "SELECT name, definition, is_paused, next, last, owner FROM schedules ORDER BY name", [], rows::schedule)
 }
 
 /// Returns when the next job comes due or misses its start deadline.

@@ -19,7 +19,8 @@ use super::sealed;
 
 /// The columns that [`job`] reads.
 pub(super) const JOB: &str = "id, handler, lane, rank, state, submitted, not_before, start_deadline, due, attempt, \
-     ended_runs, lost_runs, cancel_requested, ended, outcome, error, parent, array_id, array_index, links, plan, checksum";
+     ended_runs, lost_runs, cancel_requested, ended, outcome, error, parent, array_id, array_index, links, plan, checksum, \
+     is_synchronous";
 
 /// The columns that [`attempt`] reads.
 pub(super) const ATTEMPT: &str = "number, worker, started, ended, outcome, error, usage, printed, checksum";
@@ -109,6 +110,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<JobRecord> {
         runs: RunCount { ended: get(row, 10)?, lost: get(row, 11)? },
         cancel_requested: cancel.map(|by| cancelled_by(&by)).transpose()?,
         end: end(row, 13)?,
+        is_synchronous: get(row, 22)?,
     };
     match get::<u32>(row, 21)? == checksum(&job)? {
         true => Ok(job),
@@ -165,7 +167,7 @@ pub(super) fn attempt_checksum(lease: Lease, ended: i64, outcome: &str, error: O
     sealed::checksum(context, usage.as_bytes())
 }
 
-/// Reads `name, definition, is_paused, next, last`.
+/// Reads `name, definition, is_paused, next, last, owner`.
 pub(super) fn schedule(row: &Row<'_>) -> Result<ScheduleRecord> {
     let definition: String = get(row, 1)?;
     Ok(ScheduleRecord {
@@ -174,6 +176,7 @@ pub(super) fn schedule(row: &Row<'_>) -> Result<ScheduleRecord> {
         is_paused: get(row, 2)?,
         next: optional_time(row, 3)?,
         last: optional_time(row, 4)?,
+        owner: get(row, 5)?,
     })
 }
 

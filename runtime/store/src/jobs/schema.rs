@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure::failed;
 
 /// The steps from one version of the schema to the next. A database has as many as its `user_version` says. Steps are only ever added.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Times are microseconds since 1970. `jobs.checksum` covers the columns that `links` and `plan` do not, `attempts.checksum` the
 /// end of an attempt. Numbers of states are the places in `State::ALL`. The index `queued` is the order in which jobs run.
@@ -98,6 +98,18 @@ CREATE TABLE output_of_jobs (
 CREATE TABLE output_of_handlers (handler TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// `schedules.owner` is the handler whose manifest a schedule comes from. `jobs.is_synchronous` is 1 for runs that needed no queue. The one row
+/// of `event_numbers` has the numbers of events that a daemon may use: from `first` to `reserved`. `last` is the last one that it has used, if it
+/// has stopped in order.
+const VERSION_2: &str = "
+ALTER TABLE schedules ADD COLUMN owner TEXT;
+ALTER TABLE jobs ADD COLUMN is_synchronous INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET is_synchronous = 1 WHERE number IN (SELECT job FROM attempts WHERE number = 1 AND worker = 'synchronous');
+CREATE TABLE event_numbers (
+    id INTEGER PRIMARY KEY CHECK (id = 0), first INTEGER NOT NULL, reserved INTEGER NOT NULL, last INTEGER
+) STRICT;
+";
+
 /// Returns the version of the schema of `db`; 0 for a new database.
 pub(super) fn version(db: &Connection) -> Result<usize, JobStoreError> {
     let version: i64 =
@@ -156,6 +168,30 @@ mod tests {
         let dir = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).unwrap();
         let db = super::super::connection::open_writer(&dir, Default::default()).unwrap();
         (temp, dir, db)
+    }
+
+    #[test]
+    fn second_version_knows_synchronous_runs_and_keeps_schedules() {
+        let (_temp, dir, mut db) = database();
+        migrate(&mut db, &dir, &MIGRATIONS[..1]).unwrap();
+        db.execute_batch(
+            "INSERT INTO jobs (number, id, handler, lane, rank, state, submitted, attempt, ended_runs, lost_runs, links, plan, checksum)
+                 VALUES (1, x'01', 'a', '', 0, 5, 0, 1, 1, 0, x'', x'', 0), (2, x'02', 'a', '', 0, 5, 0, 1, 1, 0, x'', x'', 0);
+             INSERT INTO attempts (job, number, worker, started, printed) VALUES (1, 1, 'synchronous', 0, 0), (2, 1, 'local', 0, 0);
+             INSERT INTO schedules (name, definition, is_paused) VALUES ('daily', '{}', 1);",
+        )
+        .unwrap();
+        assert_eq!(migrate(&mut db, &dir, MIGRATIONS).unwrap().as_deref(), Some("jobs.version-1.db"));
+        let is_synchronous = |number: i64| -> bool {
+            db.query_row("SELECT is_synchronous FROM jobs WHERE number = ?1", [number], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((is_synchronous(1), is_synchronous(2)), (true, false));
+        let schedule: (String, bool, Option<String>) = db
+            .query_row("SELECT name, is_paused, owner FROM schedules", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(schedule, ("daily".to_owned(), true, None));
     }
 
     const STEPS: [&str; 3] =

@@ -6,24 +6,23 @@ use async_trait::async_trait;
 use capstan_core::outcome::CancelledBy;
 use capstan_engine::job::JobId;
 use capstan_engine::job_store::{
-    AttemptError, Change, ChangeError, ClaimRequest, Claimed, Finish, FinishedRun, Firing, JobDetails, JobFilter,
-    JobPage, JobStore, JobStoreError, Lease, NewJob, Now, OutputChunk, OutputPage, Plan, QueueStatus, Retention,
-    ScheduleRecord, State, SubmitError, Submitted, Tables as _, Watchers, rules,
+    AttemptError, Change, ChangeError, ClaimRequest, Claimed, EventNumbers, Finish, FinishedRun, Firing, JobDetails,
+    JobFilter, JobPage, JobStore, JobStoreError, Lease, NewJob, Now, OutputChunk, OutputPage, Plan, QueueStatus,
+    Retention, ScheduleRecord, State, SubmitError, Submitted, Tables as _, Watchers, rules,
 };
 use jiff::Timestamp;
 
 use super::open::SqliteJobStore;
 use super::rows::get;
 use super::sql::{execute, first};
-use super::{output, read};
+use super::{event_numbers, output, read};
 
 #[async_trait]
 impl JobStore for SqliteJobStore {
     async fn submit(&self, now: Now, jobs: Vec<NewJob>) -> Result<Vec<Result<Submitted, SubmitError>>, JobStoreError> {
-        let change = self.writer.change(move |write| {
-            let mut submit = |job| rules::submit(&mut write.tables, write.effects, write.limits, now, job);
-            jobs.iter().map(&mut submit).collect()
-        });
+        let change = self
+            .writer
+            .change(move |write| rules::submit_all(&mut write.tables, write.effects, write.limits, now, &jobs));
         change.await
     }
 
@@ -165,6 +164,14 @@ impl JobStore for SqliteJobStore {
             rules::fire(&mut write.tables, write.effects, write.limits, now, (&name, due, next), &jobs)
         });
         change.await
+    }
+
+    async fn event_numbers(&self) -> Result<Option<EventNumbers>, JobStoreError> {
+        self.readers.read(event_numbers::read).await
+    }
+
+    async fn put_event_numbers(&self, numbers: EventNumbers) -> Result<(), JobStoreError> {
+        self.writer.change(move |write| event_numbers::write(write.tables.db, numbers)).await
     }
 
     async fn remove_expired(&self, now: Now, retention: Retention) -> Result<u64, JobStoreError> {

@@ -46,8 +46,9 @@ impl Tables for SqliteTables<'_> {
         execute(
             self.db,
             "INSERT INTO jobs (id, handler, lane, rank, state, submitted, not_before, start_deadline, due, attempt, \
-             ended_runs, lost_runs, ended, outcome, outcome_kind, error, parent, array_id, array_index, links, plan, checksum) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+             ended_runs, lost_runs, ended, outcome, outcome_kind, error, parent, array_id, array_index, links, plan, checksum, \
+             is_synchronous) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
             params![
                 id,
                 job.handler.as_str(),
@@ -71,6 +72,7 @@ impl Tables for SqliteTables<'_> {
                 context.seal(&links)?,
                 context.seal(&job.plan)?,
                 rows::checksum(job)?,
+                job.is_synchronous,
             ],
         )?;
         if !stdin.is_empty() {
@@ -279,16 +281,17 @@ impl Tables for SqliteTables<'_> {
     }
 
     fn schedule(&mut self, name: &str) -> Result<Option<ScheduleRecord>> {
-        let sql = "SELECT name, definition, is_paused, next, last FROM schedules WHERE name = ?1";
+        let sql = "SELECT name, definition, is_paused, next, last, owner FROM schedules WHERE name = ?1";
         first(self.db, sql, [name], rows::schedule)
     }
 
     fn put_schedule(&mut self, schedule: &ScheduleRecord) -> Result<()> {
-        let sql =
-            "INSERT OR REPLACE INTO schedules (name, definition, is_paused, next, last) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql = "INSERT OR REPLACE INTO schedules (name, definition, is_paused, next, last, owner) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let definition = json(&schedule.definition)?;
         let (next, last) = (schedule.next.map(micros), schedule.last.map(micros));
-        execute(self.db, sql, params![schedule.name, definition, schedule.is_paused, next, last]).map(drop)
+        execute(self.db, sql, params![schedule.name, definition, schedule.is_paused, next, last, schedule.owner])
+            .map(drop)
     }
 
     fn ended_handlers(&mut self) -> Result<Vec<String>> {

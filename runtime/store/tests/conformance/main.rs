@@ -55,6 +55,7 @@ conformance! {
         refused_job_does_not_stop_the_rest_of_a_batch
         oversized_job_is_refused_with_the_limit
         full_queue_refuses_jobs
+        array_that_does_not_fit_is_refused_as_a_whole
         submitted_job_is_read_back_unchanged;
     claims:
         claim_returns_jobs_with_plan_and_stdin
@@ -108,6 +109,7 @@ conformance! {
     schedules:
         schedule_fires_once_for_each_time
         paused_or_unknown_schedule_does_not_fire
+        event_numbers_are_those_that_were_put_last
         schedules_are_listed_replaced_and_removed;
     retention:
         old_jobs_are_removed

@@ -1,8 +1,8 @@
-//! Schedules.
+//! Schedules, and numbers of events.
 
 use std::time::Duration;
 
-use capstan_engine::job_store::{Firing, ScheduleRecord};
+use capstan_engine::job_store::{EventNumbers, Firing, ScheduleRecord};
 
 use crate::work::Work;
 
@@ -13,6 +13,7 @@ fn schedule(work: &Work<'_>, name: &str) -> ScheduleRecord {
         is_paused: false,
         next: Some(work.now().wall),
         last: None,
+        owner: None,
     }
 }
 
@@ -43,11 +44,21 @@ pub(crate) async fn paused_or_unknown_schedule_does_not_fire(work: &Work<'_>) {
     assert_eq!(work.claim_all().await, []);
 }
 
+pub(crate) async fn event_numbers_are_those_that_were_put_last(work: &Work<'_>) {
+    assert_eq!(work.store.event_numbers().await.unwrap(), None);
+    for last in [None, Some(7)] {
+        let numbers = EventNumbers { first: 5, reserved: 1 << 40, last };
+        work.store.put_event_numbers(numbers).await.unwrap();
+        assert_eq!(work.store.event_numbers().await.unwrap(), Some(numbers));
+    }
+}
+
 pub(crate) async fn schedules_are_listed_replaced_and_removed(work: &Work<'_>) {
     let (a, b) = (schedule(work, "a"), schedule(work, "b"));
     work.store.put_schedule(b.clone()).await.unwrap();
     work.store.put_schedule(a.clone()).await.unwrap();
-    let changed = ScheduleRecord { definition: serde_json::json!({"every": 5}), next: None, ..b };
+    let changed =
+        ScheduleRecord { definition: serde_json::json!({"every": 5}), next: None, owner: Some("report".into()), ..b };
     work.store.put_schedule(changed.clone()).await.unwrap();
     assert_eq!(work.store.schedules().await.unwrap(), [a, changed.clone()]);
     assert!(work.store.remove_schedule("a").await.unwrap());

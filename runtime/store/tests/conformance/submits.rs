@@ -5,7 +5,9 @@ use capstan_core::caller::Caller;
 use capstan_core::env::Env;
 use capstan_core::outcome::Outcome;
 use capstan_core::retry::RetryPolicy;
-use capstan_engine::job_store::{After, Dependency, NewJob, Plan, Requirement, State, SubmitError, SubmitKey, Then};
+use capstan_engine::job_store::{
+    After, ArrayIndex, Dependency, NewJob, Plan, Requirement, State, SubmitError, SubmitKey, Then,
+};
 
 use crate::work::Work;
 
@@ -84,6 +86,32 @@ pub(crate) async fn full_queue_refuses_jobs(work: &Work<'_>) {
         work.end(claimed.lease, Outcome::SUCCESS, Then::Done).await;
     }
     assert!(work.submit(limited()).await.is_new);
+}
+
+pub(crate) async fn array_that_does_not_fit_is_refused_as_a_whole(work: &Work<'_>) {
+    let array = |count: u32, key: &str| {
+        let mut jobs: Vec<_> = (0..count).map(|_| NewJob { queue_limit: Some(4), ..work.new_job("a") }).collect();
+        let first = jobs[0].id;
+        for (index, job) in (0..).zip(&mut jobs) {
+            job.array = Some(ArrayIndex { array: first, index });
+            job.key = keyed(work, &format!("{key}{index}"), 1).key;
+        }
+        jobs
+    };
+    let submit = async |jobs| work.store.submit(work.now(), jobs).await.unwrap();
+    // Two arrays in one call, of which the second does not fit.
+    let results = submit([array(3, "x"), array(2, "y")].concat()).await;
+    assert!(results[..3].iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(results[3..], [Err(SubmitError::QueueFull { limit: 4 }), Err(SubmitError::QueueFull { limit: 4 })]);
+    // Repeated, the first one is what it was, and needs no room.
+    let again = submit(array(3, "x")).await;
+    assert!(
+        again.iter().zip(&results).all(|(again, first)| again.as_ref().unwrap().job == first.as_ref().unwrap().job)
+    );
+    // A key that another request has taken is found before anything is stored.
+    work.submit(keyed(work, "z1", 2)).await;
+    assert!(submit(array(2, "z")).await.iter().all(|result| matches!(result, Err(SubmitError::KeyReused { .. }))));
+    assert_eq!(work.claim_all().await.len(), 4);
 }
 
 pub(crate) async fn submitted_job_is_read_back_unchanged(work: &Work<'_>) {

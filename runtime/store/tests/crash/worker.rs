@@ -111,7 +111,7 @@ impl Worker {
         let now = Now::read();
         let Some(schedule) = self.store.schedules().await?.pop() else {
             let (name, definition, next) = ("often".to_owned(), serde_json::Value::Null, Some(Timestamp::UNIX_EPOCH));
-            let schedule = ScheduleRecord { name, definition, is_paused: false, next, last: None };
+            let schedule = ScheduleRecord { name, definition, is_paused: false, next, last: None, owner: None };
             return self.store.put_schedule(schedule).await;
         };
         let due = schedule.next.unwrap();

@@ -147,10 +147,10 @@ async fn store_that_is_missing_or_has_another_schema_is_refused() {
         db.pragma_update(None, "user_version", version).unwrap();
     };
     set_version(99);
-    refused(MaintenanceError::NewerSchema { found: 99, known: 1 }).await;
+    refused(MaintenanceError::NewerSchema { found: 99, known: 2 }).await;
     set_version(0);
-    refused(MaintenanceError::OlderSchema { found: 0, known: 1 }).await;
-    set_version(1);
+    refused(MaintenanceError::OlderSchema { found: 0, known: 2 }).await;
+    set_version(2);
     assert_eq!(check(&filled.data).unwrap().jobs, 2);
 }
 

@@ -80,6 +80,6 @@ async fn check_of_a_store_in_use_reads_all_of_it() {
     filled.fill(&store, 10, 30_000).await;
     for report in [store.check().await.unwrap(), check(&filled.data).unwrap()] {
         assert_eq!((report.jobs, report.attempts, report.chunks), (10, 10, 5));
-        assert_eq!((report.version, report.problems, report.more_problems), (Some(1), vec![], 0));
+        assert_eq!((report.version, report.problems, report.more_problems), (Some(2), vec![], 0));
     }
 }

@@ -129,7 +129,7 @@ fn ended(engine: &Engine) -> Vec<JobId> {
             EventKind::JobEnd { job, .. } => Some(job),
             _ => None,
         },
-        Item::Gap { .. } => None,
+        Item::Gap { .. } | Item::Restart { .. } => None,
     };
     read.filter_map(end).collect()
 }

@@ -39,6 +39,7 @@ pub fn record_finished(
     run: &FinishedRun,
 ) -> Result<(), JobStoreError> {
     let mut job = JobRecord::submitted(&run.job, now.wall, true);
+    job.is_synchronous = true;
     job.start();
     job.finish(run.end.clone(), Then::Done);
     tables.insert_job(&job, &run.job.stdin, None)?;

@@ -122,6 +122,7 @@ async fn schedule_that_cannot_be_read_is_listed_and_stops_no_other() {
         is_paused: false,
         next: Some(time("2026-01-01T11:00:00Z")),
         last: None,
+        owner: None,
     };
     world.store.put_schedule(foreign).await.unwrap();
     world.put("hourly", json!({"cron": "@hourly"})).await;
