@@ -200,7 +200,7 @@ impl Settings {
             queue,
             stack,
             compile: compile_limits(&file.compile),
-            upload: file.compile.upload.unwrap_or(64 << 20),
+            upload: file.compile.upload.unwrap_or(256 << 20),
             history,
             jobs,
             job_limits,
