@@ -36,13 +36,13 @@ fn find_used(wasm: &[u8]) -> Result<Features, LoadError> {
         let missing = error.missing_wasm_feature().and_then(feature_of);
         // Each round adds a feature, so there is an end.
         if !missing.is_some_and(|missing| used.insert(missing)) {
-            return find_unnamed(wasm, used, &error);
+            return find_unnamed(wasm, &used, &error);
         }
     }
 }
 
 /// Returns the features that `wasm` uses, which are `used` and others. `error` is that of the validation with `used`, and names no feature.
-fn find_unnamed(wasm: &[u8], used: Features, error: &BinaryReaderError) -> Result<Features, LoadError> {
+fn find_unnamed(wasm: &[u8], used: &Features, error: &BinaryReaderError) -> Result<Features, LoadError> {
     let mut needed: Features = Feature::ALL.into();
     if validate(wasm, enabled_features(&needed)).is_err() {
         return Err(if validate(wasm, WasmFeatures::all()).is_ok() {
