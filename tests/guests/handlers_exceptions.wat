@@ -1,4 +1,4 @@
-;; Needs exceptions, which are off by default.
+;; Uses exceptions, which an operator can turn off.
 (module
   (tag $thrown (param i32))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Needs garbage-collected types, which are off by default.
+;; Uses garbage-collected types, which an operator can turn off.
 (module
   (type $pair (struct (field i32) (field i32)))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Needs two memories, which are off by default.
+;; Has two memories, which an operator can turn off.
 (module
   (memory (export "memory") 1)
   (memory 1)

@@ -1,4 +1,4 @@
-;; Needs threads, which are off by default.
+;; Has a memory that threads share.
 (module
   (memory (export "memory") 1 2 shared)
   (func (export "_start")

@@ -6,7 +6,7 @@ mod upload;
 use capstan_tests::{Client, Daemon, Reply, Setup, eventually, foreach_guest, guests};
 use serde_json::json;
 
-use crate::{CAPSTAN, oracle, serving};
+use crate::{CAPSTAN, configured, oracle, serving};
 
 foreach_guest!(handlers, tested);
 
@@ -252,6 +252,14 @@ async fn rejection_of(wasm: &[u8], code: &str) -> String {
     message
 }
 
+/// Pushes a program that uses `feature` to a daemon whose operator allows no features.
+async fn narrow_rejection_of(wasm: &[u8], feature: &str) {
+    let (mut daemon, client) = configured("[policy]\nfeatures = []", "steady", guests::run::HELLO).await;
+    let message = client.put("/v1/handlers/bad", wasm.to_vec()).send().await.error(422, "feature_disabled");
+    assert!(message.contains(&format!("features = [\"{feature}\"]")), "{message}");
+    oracle::still_answers(&mut daemon).await;
+}
+
 #[tokio::test]
 async fn no_start() {
     let message = rejection_of(guests::handlers::NO_START, "not_a_command").await;
@@ -292,27 +300,42 @@ async fn wrong_import_type() {
 
 #[tokio::test]
 async fn memory64() {
-    rejection_of(guests::handlers::MEMORY64, "feature_disabled").await;
+    narrow_rejection_of(guests::handlers::MEMORY64, "memory64").await;
 }
 
 #[tokio::test]
 async fn multi_memory() {
-    rejection_of(guests::handlers::MULTI_MEMORY, "feature_disabled").await;
+    narrow_rejection_of(guests::handlers::MULTI_MEMORY, "multi-memory").await;
 }
 
 #[tokio::test]
 async fn shared_memory() {
-    rejection_of(guests::handlers::SHARED_MEMORY, "feature_disabled").await;
+    let message = rejection_of(guests::handlers::SHARED_MEMORY, "feature_disabled").await;
+    assert!(message.contains("threads share") && message.contains("without -pthread"), "{message}");
+}
+
+#[tokio::test]
+async fn wasi_threads() {
+    let message = rejection_of(guests::handlers::WASI_THREADS, "feature_disabled").await;
+    assert!(message.contains("one thread") && message.contains("wasm32-wasip1 instead"), "{message}");
+}
+
+#[tokio::test]
+async fn legacy_exceptions() {
+    // A function with the body `try catch_all end`, which the text format no longer has.
+    let wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x08\x01\x06\0\x06\x40\x19\x0b\x0b";
+    let message = rejection_of(wasm, "feature_disabled").await;
+    assert!(message.contains("-wasm-use-legacy-eh=false"), "{message}");
 }
 
 #[tokio::test]
 async fn gc() {
-    rejection_of(guests::handlers::GC, "feature_disabled").await;
+    narrow_rejection_of(guests::handlers::GC, "gc").await;
 }
 
 #[tokio::test]
 async fn exceptions() {
-    rejection_of(guests::handlers::EXCEPTIONS, "feature_disabled").await;
+    narrow_rejection_of(guests::handlers::EXCEPTIONS, "exceptions").await;
 }
 
 #[tokio::test]

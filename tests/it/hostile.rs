@@ -2,6 +2,8 @@
 
 mod confinement;
 mod descriptors_exhausted;
+mod every_profile;
+mod profiles;
 mod uploads;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The integration tests: the real daemon with real guests, over its sockets, and the invariants of the source tree.
 //!
-//! The modules named `handlers`, `run`, `limits`, `disk`, `escapes`, `features` and `hostile` are suites: for each guest
+//! The modules named `handlers`, `run`, `limits`, `disk`, `escapes`, `features`, `hostile` and `profiles` are suites: for each guest
 //! `tests/guests/<suite>_<case>.wat` the module contains the test `<case>`, or the tests do not compile.
 
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]

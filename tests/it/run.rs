@@ -4,6 +4,7 @@ mod limits;
 mod sinks;
 mod stream;
 mod wasi;
+mod wasi_versions;
 
 use capstan_tests::{foreach_guest, guests};
 

@@ -18,6 +18,7 @@ mod cli;
 mod client;
 mod daemon;
 mod eventually;
+pub mod features;
 pub mod frames;
 pub mod guests;
 pub mod http2;

@@ -111,7 +111,10 @@ impl Error {
     }
 
     pub(crate) fn too_large(limit: u64) -> Self {
-        let message = format!("the body is larger than the limit of {limit} bytes");
+        let message = format!(
+            "the body is larger than the limit of {limit} bytes; for programs and stdin, the limit is `upload` under [compile] in the \
+             configuration of the daemon"
+        );
         Self { closes_connection: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 

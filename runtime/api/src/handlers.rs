@@ -54,7 +54,7 @@ pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Res
 pub(super) async fn wasm(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = state.engine.resolve(&request.handler_name()?)?;
     let native = || Error::not_found(format!("handler {} is native and has no program", resolved.name()));
-    let permit = state.slots.download().await?;
+    let permit = state.slots.download_of(resolved.info().size).await?;
     let wasm = state.handler_store()?.wasm(&resolved).await?.ok_or_else(native)?;
     // The program stays in memory until the client has read it, or disconnects.
     let body = body::full(with_permit(wasm, permit));

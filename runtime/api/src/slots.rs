@@ -13,6 +13,8 @@ use super::error::Error;
 const UPLOADS: usize = 16;
 /// Programs in memory at a time for clients that download them.
 const DOWNLOADS: usize = 16;
+/// Bytes that one of those slots stands for. A larger body or program takes several.
+const SLOT_SIZE: u64 = 64 << 20;
 /// How long a request waits for one of those slots.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of the blocks in which stdin of submitted jobs is counted, until the jobs have read it.
@@ -46,15 +48,23 @@ impl Slots {
     /// # Errors
     /// [`Error`], 429 `busy`, where no slot becomes free in time.
     pub(crate) async fn upload(&self) -> Result<OwnedSemaphorePermit, Error> {
-        acquire(&self.uploads, "large request bodies", UPLOADS).await
+        self.upload_of(SLOT_SIZE).await
     }
 
-    /// Waits up to 30 s for a slot to hold a program in memory for a client. Cancel-safe.
+    /// Waits up to 30 s for the slots to hold a request body of `bytes` in memory. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Slots::upload`].
+    pub(crate) async fn upload_of(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+        acquire(&self.uploads, slots_for(bytes, UPLOADS), "large request bodies", UPLOADS).await
+    }
+
+    /// Waits up to 30 s for the slots to hold a program of `bytes` in memory for a client. Cancel-safe.
     ///
     /// # Errors
     /// [`Error`], 429 `busy`, where no slot becomes free in time.
-    pub(crate) async fn download(&self) -> Result<OwnedSemaphorePermit, Error> {
-        acquire(&self.downloads, "program downloads", DOWNLOADS).await
+    pub(crate) async fn download_of(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+        acquire(&self.downloads, slots_for(bytes, DOWNLOADS), "program downloads", DOWNLOADS).await
     }
 
     /// Counts `stdin` as in memory until its last clone is dropped: a job may wait in the queue with it.
@@ -97,8 +107,14 @@ impl Drop for GracePeriodPermit {
     }
 }
 
-async fn acquire(slots: &Arc<Semaphore>, what: &str, limit: usize) -> Result<OwnedSemaphorePermit, Error> {
-    let permit = tokio::time::timeout(SLOT_TIMEOUT, slots.clone().acquire_owned()).await;
+/// Returns how many of `slots` a body of `bytes` takes: at least one, and at most all.
+fn slots_for(bytes: u64, slots: usize) -> u32 {
+    let slots = u32::try_from(slots).expect("a few");
+    u32::try_from(bytes.div_ceil(SLOT_SIZE)).unwrap_or(u32::MAX).clamp(1, slots)
+}
+
+async fn acquire(slots: &Arc<Semaphore>, count: u32, what: &str, limit: usize) -> Result<OwnedSemaphorePermit, Error> {
+    let permit = tokio::time::timeout(SLOT_TIMEOUT, slots.clone().acquire_many_owned(count)).await;
     let permit = permit.map_err(|_| {
         let waited = SLOT_TIMEOUT.as_secs();
         Error::busy(format!(

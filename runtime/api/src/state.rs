@@ -39,7 +39,7 @@ pub(crate) struct ApiState {
 /// What the operator configures of the API.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The most bytes of a program together with its manifest. Default 64 MiB.
+    /// The most bytes of a program together with its manifest. Default 256 MiB.
     pub max_upload: u64,
     /// The folder of the nameless files that hold output of runs which no client reads yet.
     pub spill_folder: PathBuf,

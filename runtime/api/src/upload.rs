@@ -38,7 +38,7 @@ impl Upload {
         if request.content_length().is_some_and(|length| length > limit) {
             return Err(Error::too_large(limit));
         }
-        let _permit = state.slots.upload().await?;
+        let _permit = state.slots.upload_of(request.content_length().unwrap_or(limit)).await?;
         let limits = &state.settings.http_limits;
         let content_type = request.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default();

@@ -11,6 +11,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use capstan_core::env::Env;
+use capstan_core::feature::Features;
 use capstan_core::manifest::{HistoryMode, Manifest, ManifestSchedule};
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
@@ -152,7 +153,7 @@ impl HandlerStore for LocalHandlerStore {
         let policy = evaluation.into_policy()?;
         let schedules = self.allowed_schedules(&name, &manifest)?;
         let metering = Metering::for_limit(policy.limits.fuel);
-        let loaded = self.0.sandbox.load(wasm.clone(), manifest.clone(), metering).await?;
+        let loaded = self.0.sandbox.load(wasm.clone(), with_features(&manifest, &policy.features), metering).await?;
         let record = Box::new(HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() });
         let (store, only_if) = (self.clone(), only_if.clone());
         // A task of its own: if the client disconnects, the file and the registry must still change together.
@@ -210,6 +211,8 @@ impl HandlerStore for LocalHandlerStore {
 #[derive(Debug)]
 struct Program {
     record: Box<HandlerRecord>,
+    /// The policy of the manifest, with the features that the program uses.
+    policy: PolicyRequest,
     sandbox: Sandbox,
     programs: Programs,
     unmetered: OnceCell<Arc<dyn Handler>>,
@@ -229,7 +232,8 @@ impl Program {
             Some((Metering::On, metered)) => (None, Some(metered)),
         };
         let (unmetered, metered) = (OnceCell::new_with(unmetered), OnceCell::new_with(metered));
-        Arc::new(Self { record, sandbox, programs, unmetered, metered })
+        let policy = PolicyRequest { features: Some(record.features().clone()), ..record.manifest.policy.clone() };
+        Arc::new(Self { record, policy, sandbox, programs, unmetered, metered })
     }
 
     /// Returns the cell of the program that is compiled with this metering.
@@ -247,13 +251,13 @@ impl Program {
             let (programs, ProgramSummary { digest, size, .. }) = (self.programs.clone(), summary.clone());
             // Where the code is stored, the program is not read.
             blocking(move || programs.check_size(&digest, size)).await?;
-            let manifest = self.record.manifest.clone();
-            if let Some(loaded) = self.sandbox.load_stored(summary.clone(), manifest, metering).await? {
+            let manifest = with_features(&self.record.manifest, self.record.features());
+            if let Some(loaded) = self.sandbox.load_stored(summary.clone(), manifest.clone(), metering).await? {
                 return Ok(loaded);
             }
             let programs = self.programs.clone();
             let wasm = blocking(move || programs.wasm(&summary.digest)).await?;
-            Ok(self.sandbox.load(wasm, self.record.manifest.clone(), metering).await?)
+            Ok(self.sandbox.load(wasm, manifest, metering).await?)
         };
         self.cell(metering).get_or_try_init(load).await
     }
@@ -265,7 +269,7 @@ impl Handler for Program {
     }
 
     fn policy_request(&self) -> &PolicyRequest {
-        &self.record.manifest.policy
+        &self.policy
     }
 
     fn env(&self) -> Env {
@@ -306,4 +310,11 @@ impl Handler for Program {
             }
         })
     }
+}
+
+/// Returns `manifest` for a program that may use `features`.
+fn with_features(manifest: &Manifest, features: &Features) -> Manifest {
+    let mut manifest = manifest.clone();
+    manifest.policy.features = Some(features.clone());
+    manifest
 }

@@ -1,7 +1,7 @@
-//! [`Feature`]: a WebAssembly feature that is off unless the operator allows it and a manifest requests it.
+//! [`Feature`]: a WebAssembly feature that a program may use only if the operator allows it.
 //!
-//! The features that mainstream toolchains emit are always on: multi-value, mutable globals, sign extension, saturating conversion, bulk
-//! memory, reference types, SIMD and relaxed SIMD, tail calls, extended constant expressions, and components.
+//! These features are always on, and no [`Feature`]: multi-value, mutable globals, sign extension, saturating conversion, bulk memory, `funcref`
+//! and typed function references, SIMD and relaxed SIMD, tail calls, extended constant expressions, and components.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,19 +24,49 @@ pub enum Feature {
     CustomPageSizes,
     /// 128-bit addition and multiplication.
     WideArithmetic,
+    /// Exceptions with `exnref`, as the final proposal has them.
+    Exceptions,
+    /// Garbage-collected structures and arrays, and references to them and to values of the host.
+    Gc,
+    /// Atomic instructions on memories that are not shared. Shared memories are no feature of Capstan.
+    Atomics,
+    /// Asynchronous functions, streams and futures of components.
+    ComponentAsync,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 4] = [Self::Memory64, Self::MultiMemory, Self::CustomPageSizes, Self::WideArithmetic];
+    pub const ALL: [Self; 8] = [
+        Self::Memory64,
+        Self::MultiMemory,
+        Self::CustomPageSizes,
+        Self::WideArithmetic,
+        Self::Exceptions,
+        Self::Gc,
+        Self::Atomics,
+        Self::ComponentAsync,
+    ];
 
-    /// Returns the name of the feature in a manifest.
+    /// Returns the features that are allowed unless the operator lists others: those that the line of wasmtime in use enables by default.
+    pub fn allowed_by_default() -> Features {
+        Self::ALL.into_iter().filter(|feature| feature.is_allowed_by_default()).collect()
+    }
+
+    fn is_allowed_by_default(self) -> bool {
+        !matches!(self, Self::CustomPageSizes | Self::WideArithmetic)
+    }
+
+    /// Returns the name of the feature in a manifest and in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory64 => "memory64",
             Self::MultiMemory => "multi-memory",
             Self::CustomPageSizes => "custom-page-sizes",
             Self::WideArithmetic => "wide-arithmetic",
+            Self::Exceptions => "exceptions",
+            Self::Gc => "gc",
+            Self::Atomics => "atomics",
+            Self::ComponentAsync => "component-async",
         }
     }
 }

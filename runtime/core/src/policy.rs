@@ -64,7 +64,7 @@ pub struct Policy {
     pub scratch: u64,
     /// The parts of the network that may be reached.
     pub network: Vec<Rule>,
-    /// Optional WebAssembly features with which its code was compiled.
+    /// WebAssembly features that its code may use.
     pub features: Features,
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use capstan_confinement::Mode;
+use capstan_core::feature::Features;
 use capstan_core::metrics::StaticFamily;
 use capstan_engine::handler::Kind;
 use capstan_engine::tasks::Tasks;
@@ -20,12 +21,13 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use self::child::confined_compiler;
-pub(super) use self::protocol::{CompileRequest, CompileResponse, ProgramInput};
+pub(super) use self::protocol::{CompileRequest, CompileResponse, CompiledCode, ProgramInput};
 use super::LoadError;
-use super::artifact::{Artifact, Receipt, filled_memory_file, memory_file};
+use super::artifact::{Artifact, filled_memory_file, memory_file};
 use super::compile_limits::CompileLimits;
 use super::config::Config;
-use super::engines::ProfileEngine;
+use super::engines::{ProfileEngine, ProfileEngines};
+use super::profile::Profile;
 
 /// How many children may compile at a time. Each uses one processor, and memory up to its limit.
 const MAX_CHILDREN: usize = 2;
@@ -70,17 +72,33 @@ pub struct CompileStats {
     pub results: StaticFamily<1, Counter>,
 }
 
+/// The code of a program, and the engine that runs it.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledProgram {
+    pub(super) engine: Arc<ProfileEngine>,
+    pub(super) artifact: Arc<Artifact>,
+}
+
+/// Which code of a program a load may return.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// The features that the program may use.
+    pub(super) allowed: &'a Features,
+    /// Whether the code counts fuel.
+    pub(super) is_metered: bool,
+}
+
 /// Identifies the code of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     /// The digest of the program.
     digest: String,
-    /// The fingerprint of the engine that runs the code.
+    /// The fingerprint of the engine that runs the code. Of a program whose features are not known yet, what is wanted.
     fingerprint: String,
 }
 
-/// The artifact that concurrent loads of the same program wait for.
-type PendingArtifact = OnceCell<Arc<Artifact>>;
+/// The code that concurrent loads of the same program wait for.
+type PendingArtifact = OnceCell<CompiledProgram>;
 
 impl Compiler {
     /// Creates the compiler. Removes stored code of the default profile whose fingerprint is not `fingerprint`.
@@ -110,51 +128,82 @@ impl Compiler {
         self.results.at(result as usize).inc();
     }
 
-    /// Returns the artifact of the program `wasm` for `engine`, either stored or compiled now.
+    /// Returns the code of the program `wasm`, either stored or compiled now. The program decides which of the `engines` runs it. The features in
+    /// `program` are not used.
     ///
-    /// Cancel-safe: if the future is dropped, another load that waits for the same artifact takes over.
+    /// Cancel-safe: if the future is dropped, another load that waits for the same code takes over.
+    ///
+    /// # Errors
+    /// [`LoadError`]
     pub(super) async fn artifact(
         &self,
-        engine: &ProfileEngine,
+        engines: &ProfileEngines,
         program: &ProgramSummary,
         wasm: &Bytes,
-    ) -> Result<Arc<Artifact>, LoadError> {
-        let (kind, key) = (program.kind, Key::new(program, engine));
+        wanted: Wanted<'_>,
+    ) -> Result<CompiledProgram, LoadError> {
+        let key = Key { digest: program.digest.clone(), fingerprint: wanted.to_string() };
         let pending = self.pending(&key);
-        let artifact = pending.get_or_try_init(|| async {
-            if let Some(artifact) = self.stored_artifact(&key, kind).await {
+        let compiled = pending.get_or_try_init(|| async {
+            if let Some(stored) = self.find_stored(engines, program, wanted).await {
                 self.count(CompileResult::Stored);
-                return Ok(Arc::new(artifact));
+                return Ok(stored);
             }
             let lock = self.lock(&key).await;
             // Another process may have compiled it until now.
             if lock.is_some()
-                && let Some(artifact) = self.stored_artifact(&key, kind).await
+                && let Some(stored) = self.find_stored(engines, program, wanted).await
             {
                 self.count(CompileResult::Stored);
-                return Ok(Arc::new(artifact));
+                return Ok(stored);
             }
-            let compiled = self.compile(engine, kind, wasm).await;
+            let compiled = self.compile(engines, program.kind, wasm, wanted).await;
             self.count(CompileResult::from_compiled(&compiled));
-            let artifact = compiled?;
-            self.store_code(&key, &artifact).await;
-            Ok(Arc::new(artifact))
+            let compiled = compiled?;
+            self.store_code(&Key::new(program, &compiled.engine), &compiled.artifact).await;
+            Ok(compiled)
         });
-        artifact.await.cloned()
+        compiled.await.cloned()
     }
 
-    /// Returns the artifact of `program` for `engine`, if it is stored.
+    /// Returns the code of `program` for `engine`, if it is stored.
     ///
     /// Cancel-safe, as [`Compiler::artifact`].
-    pub(super) async fn stored(&self, engine: &ProfileEngine, program: &ProgramSummary) -> Option<Arc<Artifact>> {
+    pub(super) async fn stored(
+        &self,
+        engine: &Arc<ProfileEngine>,
+        program: &ProgramSummary,
+    ) -> Option<CompiledProgram> {
         let key = Key::new(program, engine);
         let pending = self.pending(&key);
-        let artifact = pending.get_or_try_init(|| async {
+        let compiled = pending.get_or_try_init(|| async {
             let artifact = self.stored_artifact(&key, program.kind).await.ok_or(())?;
             self.count(CompileResult::Stored);
-            Ok::<_, ()>(Arc::new(artifact))
+            Ok::<_, ()>(CompiledProgram { engine: engine.clone(), artifact: Arc::new(artifact) })
         });
-        artifact.await.ok().cloned()
+        compiled.await.ok().cloned()
+    }
+
+    /// Returns stored code of `program`, whose features are not known, if there is any that is `wanted`.
+    async fn find_stored(
+        &self,
+        engines: &ProfileEngines,
+        program: &ProgramSummary,
+        wanted: Wanted<'_>,
+    ) -> Option<CompiledProgram> {
+        let (store, digest) = (self.store.clone()?, program.digest.clone());
+        for fingerprint in blocking(move || store.fingerprints(&digest)).await {
+            let profile = Profile::from_fingerprint(&fingerprint);
+            let Some(profile) = profile.filter(|profile| wanted.includes(profile)) else { continue };
+            let Ok(engine) = engines.get_or_create(profile) else { continue };
+            let key = Key { digest: program.digest.clone(), fingerprint };
+            if key.fingerprint == engine.fingerprint
+                && let Some(artifact) = self.stored_artifact(&key, program.kind).await
+            {
+                return Some(CompiledProgram { engine, artifact: Arc::new(artifact) });
+            }
+        }
+        None
     }
 
     /// Returns the cell that loads of `key` share.
@@ -207,24 +256,46 @@ impl Compiler {
         }
     }
 
-    /// Compiles `wasm` for `engine`, as soon as fewer than [`MAX_CHILDREN`] children are running.
+    /// Compiles `wasm` for the engine that it needs, as soon as fewer than [`MAX_CHILDREN`] children are running.
     ///
     /// Cancel-safe: dropping the future kills the child.
-    async fn compile(&self, engine: &ProfileEngine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
+    async fn compile(
+        &self,
+        engines: &ProfileEngines,
+        kind: Kind,
+        wasm: &[u8],
+        wanted: Wanted<'_>,
+    ) -> Result<CompiledProgram, LoadError> {
         let _permit = self.children.acquire().await.expect("the semaphore is never closed");
         let _listed = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
         let input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
         let code = memory_file("artifact").map_err(child::cannot_start)?;
-        let program = Some(ProgramInput {
-            kind,
-            profile: engine.profile.clone(),
-            // The slots of the default profile have this size. Any other program gets what its run may have.
-            max_memory: engine.profile.is_default().then_some(self.max_memory),
-        });
+        let (allowed, is_metered) = (wanted.allowed.clone(), wanted.is_metered);
+        let program = Some(ProgramInput { kind, allowed, is_metered, max_memory: self.max_memory });
         let request = CompileRequest { budget: self.limits.budget_for(wasm.len()), confine: self.confine, program };
         let output = code.try_clone().map_err(child::cannot_start)?;
-        let receipt: Receipt = child::run(&self.executable, &request, input, output).await?;
-        Artifact::from_child(code, kind, &receipt, &engine.fingerprint)
+        let CompiledCode { features, receipt } = child::run(&self.executable, &request, input, output).await?;
+        let engine = engines.get_or_create(Profile { features, is_metered });
+        let engine = engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+        let artifact = Artifact::from_child(code, kind, &receipt, &engine.fingerprint)?;
+        Ok(CompiledProgram { engine, artifact: Arc::new(artifact) })
+    }
+}
+
+impl Wanted<'_> {
+    /// Returns whether code of `profile` is wanted.
+    fn includes(self, profile: &Profile) -> bool {
+        profile.is_metered == self.is_metered && profile.features.is_subset(self.allowed)
+    }
+}
+
+impl std::fmt::Display for Wanted<'_> {
+    /// Writes what no fingerprint is.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { allowed, is_metered } = self;
+        write!(formatter, "at-most")?;
+        allowed.iter().try_for_each(|feature| write!(formatter, "+{feature}"))?;
+        if *is_metered { write!(formatter, "+fuel") } else { Ok(()) }
     }
 }
 
@@ -235,7 +306,7 @@ impl Key {
 }
 
 impl CompileResult {
-    fn from_compiled(compiled: &Result<Artifact, LoadError>) -> Self {
+    fn from_compiled(compiled: &Result<CompiledProgram, LoadError>) -> Self {
         match compiled {
             Ok(_) => Self::Compiled,
             Err(LoadError::CompileLimit(_)) => Self::OverLimit,

@@ -16,9 +16,9 @@ use wasmtime::OutOfMemory;
 
 use self::threads::ResidentMemory;
 use super::artifact::Receipt;
-use super::compile::{CompileRequest, CompileResponse, ProgramInput};
+use super::compile::{CompileRequest, CompileResponse, CompiledCode, ProgramInput};
 use super::compile_limits::CompileBudget;
-use super::profile;
+use super::profile::{self, Profile};
 use super::{LoadError, bulk_memory, complexity, interface};
 
 /// The nice value of the child: the kernel prefers the daemon. The daemon raises it for a child that takes long.
@@ -95,27 +95,27 @@ fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), Loa
 fn compile(program: &ProgramInput, budget: CompileBudget, is_parallel: bool) -> io::Result<CompileResponse> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm)?;
-    let compiled = complexity::check(&wasm, &program.profile.features)
-        .and_then(|()| interface::check(&wasm, program.kind, program.max_memory))
-        .and_then(|()| generate_code(program, &wasm, budget, is_parallel));
-    match compiled {
-        Ok((receipt, code)) => {
+    match check_and_compile(program, &wasm, budget, is_parallel) {
+        Ok((compiled, code)) => {
             io::stdout().write_all(&code)?;
             io::stdout().flush()?;
-            Ok(Ok(receipt))
+            Ok(Ok(compiled))
         }
         Err(error) => Ok(Err(error)),
     }
 }
 
-fn generate_code(
-    ProgramInput { kind, profile, .. }: &ProgramInput,
+fn check_and_compile(
+    ProgramInput { kind, allowed, is_metered, max_memory }: &ProgramInput,
     wasm: &[u8],
     budget: CompileBudget,
     is_parallel: bool,
-) -> Result<(Receipt, Vec<u8>), LoadError> {
+) -> Result<(CompiledCode, Vec<u8>), LoadError> {
+    let features = complexity::check(wasm, allowed)?;
+    let profile = Profile { features, is_metered: *is_metered };
+    interface::check(wasm, *kind, profile.is_default().then_some(*max_memory))?;
     let engine =
-        profile::compile_engine(profile, is_parallel).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
+        profile::compile_engine(&profile, is_parallel).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let wasm = bulk_memory::split(wasm).expect("the complexity check validated the program");
     let compiled = match kind {
         Kind::Component => engine.precompile_component(&wasm),
@@ -125,7 +125,8 @@ fn generate_code(
         true => budget.out_of_memory(),
         false => LoadError::Invalid { message: format!("{error:#}"), offset: None },
     })?;
-    Ok((Receipt::new(profile::fingerprint(&engine, profile), &code), code))
+    let receipt = Receipt::new(profile::fingerprint(&engine, &profile), &code);
+    Ok((CompiledCode { features: profile.features, receipt }, code))
 }
 
 /// Reports `message` on stderr in place of a response.

@@ -1,13 +1,13 @@
-//! The complexity check: rejects a program that is invalid, that uses features which are off, or that is larger in some respect than real
-//! programs are.
+//! The complexity check: rejects a program that is invalid, that uses features which are not allowed, or that is larger in some respect than
+//! real programs are.
 //!
 //! It runs before the compiler and reports where the fault is. The compiler validates too, but a bomb of a million empty functions is
 //! valid, and takes gigabytes to compile.
 
 use capstan_core::feature::{Feature, Features};
-use wasmparser::{BinaryReaderError, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{BinaryReaderError, Parser, Payload};
 
-use super::LoadError;
+use super::{LoadError, catch_clauses, features};
 
 /// Functions of a program, including its nested modules. CPython with its libraries has about 30,000.
 const MAX_FUNCTIONS: u64 = 200_000;
@@ -16,18 +16,12 @@ const MAX_FUNCTION_SIZE: usize = 1 << 20;
 /// Items of one section: types, imports, exports, globals, tables, memories, segments, modules or instances.
 const MAX_SECTION_ITEMS: u32 = 100_000;
 
-/// Checks the program `wasm`, whose manifest requests the features in `requested`.
+/// Checks the program `wasm`, which may use the features in `allowed`, and returns those that it uses.
 ///
 /// # Errors
 /// [`LoadError::Invalid`], [`LoadError::FeatureDisabled`] or [`LoadError::TooComplex`].
-pub(super) fn check(wasm: &[u8], requested: &Features) -> Result<(), LoadError> {
-    if let Err(error) = validate(wasm, enabled_features(requested)) {
-        // If the program is valid with all features, only the features are at fault.
-        return Err(match validate(wasm, WasmFeatures::all()) {
-            Ok(()) => LoadError::FeatureDisabled(explain_disabled(wasm, requested, &error)),
-            Err(_) => invalid(&error),
-        });
-    }
+pub(super) fn check(wasm: &[u8], allowed: &Features) -> Result<Features, LoadError> {
+    let used = features::detect(wasm, allowed)?;
     let mut functions = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(|error| invalid(&error))?;
@@ -40,7 +34,10 @@ pub(super) fn check(wasm: &[u8], requested: &Features) -> Result<(), LoadError> 
         }
         check_section(&payload, &mut functions)?;
     }
-    Ok(())
+    if used.contains(&Feature::Exceptions) {
+        catch_clauses::check(wasm)?;
+    }
+    Ok(used)
 }
 
 /// Returns the number of functions of the program `wasm`, including its nested modules. Counts those before the first fault of a program that is
@@ -52,49 +49,6 @@ pub fn function_count(wasm: &[u8]) -> u64 {
         _ => 0,
     });
     counts.sum()
-}
-
-fn validate(wasm: &[u8], features: WasmFeatures) -> Result<(), BinaryReaderError> {
-    Validator::new_with_features(features).validate_all(wasm).map(drop)
-}
-
-/// Explains which features `wasm` needs besides `requested`, and how to request them. `error` is that of the validation with `requested`;
-/// with all features, `wasm` is valid.
-fn explain_disabled(wasm: &[u8], requested: &Features, error: &BinaryReaderError) -> String {
-    let fault = format!("{} (at byte {:#x})", error.message(), error.offset());
-    let mut needed: Features = Feature::ALL.into();
-    if validate(wasm, enabled_features(&needed)).is_err() {
-        return format!("{fault}; a manifest cannot request this feature");
-    }
-    for feature in Feature::ALL {
-        let without: Features = needed.iter().copied().filter(|needed| *needed != feature).collect();
-        if !requested.contains(&feature) && validate(wasm, enabled_features(&without)).is_ok() {
-            needed = without;
-        }
-    }
-    let missing: Vec<_> = needed.difference(requested).map(ToString::to_string).collect();
-    let list: Vec<_> = needed.union(requested).map(|feature| format!("\"{feature}\"")).collect();
-    let (missing, list) = (missing.join(" and "), list.join(", "));
-    format!("{missing}: {fault}; if the operator allows it, write features = [{list}] under [policy] in its job.toml")
-}
-
-/// Returns all features that are on for a program whose manifest requests those in `requested`.
-fn enabled_features(requested: &Features) -> WasmFeatures {
-    let requested = requested.iter().map(|feature| match feature {
-        Feature::Memory64 => WasmFeatures::MEMORY64,
-        Feature::MultiMemory => WasmFeatures::MULTI_MEMORY,
-        Feature::CustomPageSizes => WasmFeatures::CUSTOM_PAGE_SIZES,
-        Feature::WideArithmetic => WasmFeatures::WIDE_ARITHMETIC,
-    });
-    let requested = requested.fold(WasmFeatures::empty(), |all, feature| all | feature);
-    let off = WasmFeatures::MEMORY64
-        | WasmFeatures::MULTI_MEMORY
-        | WasmFeatures::GC_TYPES
-        | WasmFeatures::EXCEPTIONS
-        | WasmFeatures::THREADS
-        | WasmFeatures::CM_ASYNC
-        | WasmFeatures::CUSTOM_PAGE_SIZES;
-    ((WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) & !off) | requested
 }
 
 /// Checks the number of items of a section, or the size of a function. Adds the functions of a section to `functions`.

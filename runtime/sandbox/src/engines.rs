@@ -27,6 +27,8 @@ pub(super) struct ProfileEngines {
     default: Arc<ProfileEngine>,
     /// Bytes of the stack of each guest.
     stack: usize,
+    /// Advances the epoch of every engine.
+    ticker: Arc<EpochTicker>,
     others: Mutex<BTreeMap<Profile, Arc<ProfileEngine>>>,
 }
 
@@ -40,8 +42,10 @@ impl ProfileEngine {
 
 impl ProfileEngines {
     /// Creates the set with `default` as the engine of the default profile. Guests of further engines get a stack of `stack` bytes.
-    pub(super) fn new(default: Engine, stack: usize) -> Self {
-        Self { default: ProfileEngine::new(Profile::default(), default), stack, others: Mutex::default() }
+    /// `ticker` advances the epoch of `default` already.
+    pub(super) fn new(default: Engine, stack: usize, ticker: Arc<EpochTicker>) -> Self {
+        let default = ProfileEngine::new(Profile::default(), default);
+        Self { default, stack, ticker, others: Mutex::default() }
     }
 
     /// Returns the engine of the default profile.
@@ -49,8 +53,8 @@ impl ProfileEngines {
         &self.default
     }
 
-    /// Returns the engine for `profile`. The first call for a profile creates it, and has `ticker` advance its epoch from then on.
-    pub(super) fn get_or_create(&self, profile: Profile, ticker: &EpochTicker) -> Result<Arc<ProfileEngine>> {
+    /// Returns the engine for `profile`. The first call for a profile creates it, and has its epoch advanced from then on.
+    pub(super) fn get_or_create(&self, profile: Profile) -> Result<Arc<ProfileEngine>> {
         if profile.is_default() {
             return Ok(self.default.clone());
         }
@@ -59,7 +63,7 @@ impl ProfileEngines {
             return Ok(engine.clone());
         }
         let engine = ProfileEngine::new(profile.clone(), profile::on_demand_engine(&profile, self.stack)?);
-        ticker.add_engine(&engine.engine);
+        self.ticker.add_engine(&engine.engine);
         others.insert(profile, engine.clone());
         Ok(engine)
     }

@@ -95,6 +95,11 @@ impl Host {
         let mut store = Store::new(engine, self);
         store.limiter(|host| &mut host.limiter);
         store.set_hostcall_fuel(hostcall);
+        let handles = store.data_mut().wasi.ctx().table.max_capacity();
+        if let Some(concurrent) = store.concurrent_resource_table() {
+            // Tasks, streams and futures of the guest.
+            concurrent.set_max_capacity(handles);
+        }
         store.epoch_deadline_async_yield_and_update(1);
         // The deadline of a new store has passed already. Two ticks give a slice of one to two milliseconds, since the first may come at
         // once.

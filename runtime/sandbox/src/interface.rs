@@ -165,8 +165,11 @@ impl Found {
                 for import in section.clone() {
                     let name = import?.name.name;
                     let interface = name.split('@').next().unwrap_or(name);
-                    if !INTERFACES.contains(&interface) {
-                        self.unknown_imports.push(name.escape_debug().to_string());
+                    let shown = name.escape_debug();
+                    if name.contains("@0.3") {
+                        self.unknown_imports.push(format!("{shown} (of WASI 0.3; build the program for WASI 0.2)"));
+                    } else if !INTERFACES.contains(&interface) {
+                        self.unknown_imports.push(shown.to_string());
                     }
                 }
             }

@@ -18,11 +18,13 @@ mod sandbox;
 // Load.
 mod artifact;
 mod bulk_memory;
+mod catch_clauses;
 mod compile;
 pub mod compile_child;
 mod compile_limits;
 mod complexity;
 mod engines;
+mod features;
 mod interface;
 mod kind;
 mod link;
@@ -33,6 +35,7 @@ mod program;
 
 // Run.
 mod epoch_ticker;
+mod exceptions;
 mod guest_profiler;
 mod guest_runtime;
 mod handles;

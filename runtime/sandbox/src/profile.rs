@@ -1,8 +1,8 @@
-//! [`Profile`]: which WebAssembly features a program may use, and whether its fuel is counted; and the `wasmtime::Engine` for each profile.
+//! [`Profile`]: which WebAssembly features a program uses, and whether its fuel is counted; and the `wasmtime::Engine` for each profile.
 //!
-//! The features of the default profile are those that mainstream toolchains emit, and components. GC, exceptions, threads and component
-//! async are off, because most security advisories of wasmtime are about them. A manifest may ask for the features in [`Feature`]. Each set
-//! of them has its own profile, with and without fuel.
+//! The default profile has the features that need nothing at run time. Every other feature is off in it, so that programs which do not use
+//! it pay nothing for it, and a fault in it cannot be reached by them. Each set of the features in [`Feature`] has its own profile, with and
+//! without fuel.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use capstan_core::feature::{Feature, Features};
 use serde::{Deserialize, Serialize};
 use wasmtime::{
-    Config as EngineConfig, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy,
+    Collector, Config as EngineConfig, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy,
     PoolingAllocationConfig, PoolingAllocatorMetrics, Result, Strategy,
 };
 
@@ -50,6 +50,10 @@ const MAPS_BESIDE_RUNS: usize = 4096;
 /// runs is not available twice.
 const ON_DEMAND_RESERVATION: u64 = 256 << 20;
 
+/// The garbage collector, as wasmtime chooses by itself. It also frees cycles, which that with reference counts does not, and it moves at most
+/// half of the heap. The other half is empty until then, and counts in the memory limit of the run.
+const COLLECTOR: Collector = Collector::Copying;
+
 /// The settings that change the compiled code of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Profile {
@@ -82,6 +86,23 @@ impl Profile {
         self.features.contains(&feature)
     }
 
+    /// Returns whether a program of this profile has a garbage-collected heap.
+    fn has_heap(&self) -> bool {
+        self.has(Feature::Gc) || self.has(Feature::Exceptions)
+    }
+
+    /// Returns the profile of the code with `fingerprint`, or `None` if this version has none of that name.
+    pub(super) fn from_fingerprint(fingerprint: &str) -> Option<Self> {
+        let mut profile = Self::default();
+        for name in fingerprint.split('+').skip(1) {
+            match name {
+                "fuel" => profile.is_metered = true,
+                feature => drop(profile.features.insert(feature.parse().ok()?)),
+            }
+        }
+        Some(profile)
+    }
+
     /// Returns the part of a fingerprint that identifies the profile: empty for the default, otherwise for example `+memory64+fuel`.
     fn suffix(&self) -> String {
         let mut suffix: String = self.features.iter().map(|feature| format!("+{feature}")).collect();
@@ -107,6 +128,13 @@ fn base_config(profile: &Profile, stack: usize) -> Result<EngineConfig> {
         .wasm_multi_memory(true)
         .wasm_custom_page_sizes(profile.has(Feature::CustomPageSizes))
         .wasm_wide_arithmetic(profile.has(Feature::WideArithmetic))
+        // Exceptions are objects of the garbage-collected heap. The complexity check decides whether the program may use others.
+        .gc_support(profile.has_heap())
+        .collector(COLLECTOR)
+        .wasm_exceptions(profile.has(Feature::Exceptions))
+        .wasm_threads(profile.has(Feature::Atomics))
+        .shared_memory(false)
+        .concurrency_support(profile.has(Feature::ComponentAsync))
         .consume_fuel(profile.is_metered)
         .relaxed_simd_deterministic(true)
         .epoch_interruption(true)
@@ -184,7 +212,7 @@ pub(super) fn compile_engine(profile: &Profile, is_parallel: bool) -> Result<Eng
 #[cfg(any(test, fuzzing))]
 pub(super) fn validating_engine(profile: &Profile) -> Result<Engine> {
     let mut config = base_config(profile, DEFAULT_STACK)?;
-    Engine::new(config.wasm_multi_memory(profile.has(Feature::MultiMemory)))
+    Engine::new(config.wasm_multi_memory(profile.has(Feature::MultiMemory)).gc_support(profile.has(Feature::Gc)))
 }
 
 /// Returns the fingerprint of the code that `engine` can run: the wasmtime version, a hash of configuration and target, and the profile.
@@ -192,4 +220,32 @@ pub(super) fn fingerprint(engine: &Engine, profile: &Profile) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{WASMTIME_VERSION}-{:016x}{}", hasher.finish(), profile.suffix())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profile_is_read_from_its_fingerprint() {
+        for features in [Features::new(), [Feature::Gc].into(), Feature::ALL.into()] {
+            for is_metered in [false, true] {
+                let profile = Profile { features: features.clone(), is_metered };
+                assert_eq!(Profile::from_fingerprint(&format!("48.0.8-0{}", profile.suffix())), Some(profile));
+            }
+        }
+        assert_eq!(Profile::from_fingerprint("48.0.8-0+telepathy"), None);
+    }
+
+    /// What programs pay for features that they do not use.
+    #[test]
+    fn default_profile_has_no_heap_and_no_concurrency() {
+        let engine = compile_engine(&Profile::default(), false).unwrap();
+        let module = |text: &str| wasmtime::Module::validate(&engine, &wat::parse_str(text).unwrap());
+        assert!(!engine.get_concurrency_support());
+        module("(module (func (param funcref)))").unwrap();
+        module("(module (tag))").unwrap_err();
+        module("(module (func (param externref)))").unwrap_err();
+        module("(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))").unwrap_err();
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use capstan_core::env::Env;
+use capstan_core::feature::Features;
 use capstan_core::manifest::Manifest;
 use capstan_core::policy::PolicyRequest;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
@@ -11,9 +12,8 @@ use capstan_store::ProgramSummary;
 use sha2::{Digest as _, Sha256};
 
 use super::LoadError;
-use super::artifact::Artifact;
-use super::compile::Compiler;
-use super::engines::ProfileEngine;
+use super::compile::{CompiledProgram, Compiler, Wanted};
+use super::engines::{ProfileEngine, ProfileEngines};
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
@@ -32,18 +32,21 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Compiles `wasm`, or takes its code from the artifact store, and links it. Its runs use `context`.
+    /// Compiles `wasm`, or takes its code from the artifact store, and links it with the engine that it needs. Its runs use `context`.
     pub(super) async fn load(
         compiler: &Compiler,
+        engines: &ProfileEngines,
         context: Arc<RunContext>,
-        engine: Arc<ProfileEngine>,
         wasm: Bytes,
         manifest: Manifest,
+        wanted: Wanted<'_>,
     ) -> Result<Self, LoadError> {
         let kind = kind::detect(&wasm)?;
-        let summary = ProgramSummary { digest: digest(&wasm), kind, size: wasm.len() as u64 };
-        let artifact = compiler.artifact(&engine, &summary, &wasm).await?;
-        Self::link(context, engine, &artifact, summary, manifest)
+        let size = wasm.len() as u64;
+        let mut summary = ProgramSummary { digest: digest(&wasm), kind, size, features: Features::new() };
+        let compiled = compiler.artifact(engines, &summary, &wasm, wanted).await?;
+        summary.features.clone_from(&compiled.engine.profile.features);
+        Self::link(context, compiled, summary, manifest)
     }
 
     /// Takes the code of the program `summary` from the artifact store and links it. Returns `None` if its code is not stored. Its runs use
@@ -55,20 +58,27 @@ impl Program {
         summary: ProgramSummary,
         manifest: Manifest,
     ) -> Result<Option<Self>, LoadError> {
-        let Some(artifact) = compiler.stored(&engine, &summary).await else { return Ok(None) };
-        Self::link(context, engine, &artifact, summary, manifest).map(Some)
+        let Some(compiled) = compiler.stored(&engine, &summary).await else { return Ok(None) };
+        Self::link(context, compiled, summary, manifest).map(Some)
     }
 
     fn link(
         context: Arc<RunContext>,
-        engine: Arc<ProfileEngine>,
-        artifact: &Artifact,
-        ProgramSummary { digest, kind, size }: ProgramSummary,
-        manifest: Manifest,
+        CompiledProgram { engine, artifact }: CompiledProgram,
+        ProgramSummary { digest, kind, size, features }: ProgramSummary,
+        mut manifest: Manifest,
     ) -> Result<Self, LoadError> {
-        let linked = LinkedProgram::new(engine, artifact)?;
-        let info =
-            HandlerInfo { kind, digest: Some(digest), size, description: manifest.description, usage: manifest.usage };
+        let linked = LinkedProgram::new(engine, &artifact)?;
+        // What a run may use follows from what the code uses.
+        manifest.policy.features = Some(features.clone());
+        let info = HandlerInfo {
+            kind,
+            digest: Some(digest),
+            size,
+            features: Some(features),
+            description: manifest.description,
+            usage: manifest.usage,
+        };
         let Manifest { policy, env, argv0, .. } = manifest;
         Ok(Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0 })
     }

@@ -8,6 +8,7 @@ use capstan_engine::handler::Call;
 use wasmtime::{Result, Store, Trap};
 
 use super::disk::{self, Disk};
+use super::exceptions;
 use super::guest_profiler::ProfiledRun;
 use super::host::Host;
 use super::link::{Code, LinkedProgram};
@@ -62,7 +63,10 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
             Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
                 Outcome::FuelSpent { limit: fuel.unwrap_or_default() }
             }
-            Err(error) => trap::outcome(&error, store.data().limiter()),
+            Err(error) => {
+                let uncaught = exceptions::describe_uncaught(&mut store, &error);
+                trap::outcome(&error, uncaught, store.data().limiter())
+            }
         };
         let outcome = trap::or_memory_limit(outcome, store.data().limiter());
         let outcome = trap::or_disk_cap(outcome, store.data());

@@ -1,5 +1,7 @@
 //! [`RunContext`]: what all runs of a sandbox share.
 
+use std::sync::Arc;
+
 use capstan_engine::tasks::TaskGuard;
 
 use super::epoch_ticker::EpochTicker;
@@ -11,7 +13,7 @@ use super::network::Resolver;
 pub(super) struct RunContext {
     pub(super) guest_runtime: GuestRuntime,
     pub(super) resolver: Resolver,
-    pub(super) ticker: EpochTicker,
+    pub(super) ticker: Arc<EpochTicker>,
     /// Whether runs can be profiled, which is so in debug mode.
     pub(super) can_profile: bool,
     /// Lists the ticker and the guest threads among the tasks of the daemon.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use capstan_core::feature::{Feature, Features};
 use capstan_core::manifest::Manifest;
 use capstan_engine::handler::Handler;
 use capstan_engine::handler_store::LoadError;
 use capstan_store::ProgramSummary;
 
-use crate::compile::{CompileStats, Compiler};
+use crate::compile::{CompileStats, Compiler, Wanted};
 use crate::config::Config;
-use crate::engines::{ProfileEngine, ProfileEngines};
+use crate::engines::ProfileEngines;
 use crate::epoch_ticker::EpochTicker;
 use crate::guest_runtime::GuestRuntime;
 use crate::profile::{self, Metering, Profile};
@@ -48,8 +49,8 @@ impl Sandbox {
         // longer than a short run. Backtraces of guests and of panics are not affected.
         wasmtime::error::disable_backtrace();
         let engine = profile::pooling_engine(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
-        let engines = ProfileEngines::new(engine.clone(), config.stack);
-        let ticker = EpochTicker::start(engine).map_err(SandboxError::Threads)?;
+        let ticker = Arc::new(EpochTicker::start(engine.clone()).map_err(SandboxError::Threads)?);
+        let engines = ProfileEngines::new(engine, config.stack, ticker.clone());
         let guest_runtime = GuestRuntime::start().map_err(SandboxError::Threads)?;
         let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
         let listed = [
@@ -72,8 +73,8 @@ impl Sandbox {
         profile::slots_used(&self.0.engines.default().engine)
     }
 
-    /// Loads the program `wasm` with the features that `manifest` asks for: compiles it in a child process, unless its code is stored,
-    /// and checks and links it.
+    /// Loads the program `wasm`, which may use the features that `manifest` names, or [`Feature::allowed_by_default`] if it names none: compiles it
+    /// in a child process, unless its code is stored, and checks and links it.
     ///
     /// Cancel-safe: dropping the future kills the child process, unless other loads wait for the same program.
     ///
@@ -85,13 +86,15 @@ impl Sandbox {
         manifest: Manifest,
         metering: Metering,
     ) -> Result<Arc<dyn Handler>, LoadError> {
-        let engine = self.engine(&manifest, metering)?;
-        let Inner { compiler, context, .. } = &*self.0;
-        let program = Program::load(compiler, context.clone(), engine, wasm, manifest).await?;
+        let Inner { engines, compiler, context } = &*self.0;
+        let allowed = allowed_features(&manifest);
+        let wanted = Wanted { allowed: &allowed, is_metered: metering == Metering::On };
+        let program = Program::load(compiler, engines, context.clone(), wasm, manifest, wanted).await?;
         Ok(Arc::new(program))
     }
 
-    /// Loads the program `summary`, as [`Sandbox::load`] does, if its code is stored. Returns `None` if it is not: then load the program itself.
+    /// Loads the program `summary`, as [`Sandbox::load`] does, if its code is stored and it may use its features. Returns `None` otherwise: then
+    /// load the program itself.
     ///
     /// Cancel-safe.
     ///
@@ -103,17 +106,18 @@ impl Sandbox {
         manifest: Manifest,
         metering: Metering,
     ) -> Result<Option<Arc<dyn Handler>>, LoadError> {
-        let engine = self.engine(&manifest, metering)?;
-        let Inner { compiler, context, .. } = &*self.0;
+        if !summary.features.is_subset(&allowed_features(&manifest)) {
+            return Ok(None);
+        }
+        let Inner { engines, compiler, context } = &*self.0;
+        let profile = Profile { features: summary.features.clone(), is_metered: metering == Metering::On };
+        let engine = engines.get_or_create(profile);
+        let engine = engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
         let program = Program::load_stored(compiler, context.clone(), engine, summary, manifest).await?;
         Ok(program.map(|program| Arc::new(program) as Arc<dyn Handler>))
     }
+}
 
-    /// Returns the engine for programs with the features that `manifest` asks for.
-    fn engine(&self, manifest: &Manifest, metering: Metering) -> Result<Arc<ProfileEngine>, LoadError> {
-        let features = manifest.policy.features.clone().unwrap_or_default();
-        let profile = Profile { features, is_metered: metering == Metering::On };
-        let engine = self.0.engines.get_or_create(profile, &self.0.context.ticker);
-        engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))
-    }
+fn allowed_features(manifest: &Manifest) -> Features {
+    manifest.policy.features.clone().unwrap_or_else(Feature::allowed_by_default)
 }

@@ -2,7 +2,7 @@
 
 use capstan_core::outcome::Outcome;
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Error, FrameInfo, PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{Error, FrameInfo, GcHeapOutOfMemory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::disk::Disk;
@@ -10,8 +10,8 @@ use super::host::Host;
 use super::limiter::Limiter;
 use super::stdio::CapReached;
 
-/// Returns the outcome of a run that ended with `error`.
-pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
+/// Returns the outcome of a run that ended with `error`. `uncaught` describes the exception, if it was one.
+pub(super) fn outcome(error: &Error, uncaught: Option<String>, limiter: &Limiter) -> Outcome {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Outcome::Exited { code: exit_code(*code) };
     }
@@ -26,10 +26,13 @@ pub(super) fn outcome(error: &Error, limiter: &Limiter) -> Outcome {
         return Outcome::MemoryDenied { limit };
     }
     let (trap, message) = match error.downcast_ref::<Trap>() {
+        _ if uncaught.is_some() => ("uncaught_exception", uncaught.unwrap_or_default()),
         Some(trap) => (trap_name(*trap), trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
         None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
             ("handles_exhausted", "all handles are in use".to_owned())
         }
+        // The heap has 32-bit addresses, whatever the memory limit is.
+        None if error.is::<GcHeapOutOfMemory<()>>() => ("heap_exhausted", error.root_cause().to_string()),
         None => ("host_call", error.root_cause().to_string()),
     };
     Outcome::Trapped { trap: trap.to_owned(), message, backtrace: backtrace(error) }
@@ -75,6 +78,12 @@ fn trap_name(trap: Trap) -> &'static str {
         Trap::IntegerDivisionByZero => "integer_division_by_zero",
         Trap::BadConversionToInteger => "bad_conversion_to_integer",
         Trap::UnreachableCodeReached => "unreachable",
+        Trap::NullReference => "null_reference",
+        Trap::ArrayOutOfBounds => "array_out_of_bounds",
+        Trap::AllocationTooLarge => "allocation_too_large",
+        Trap::CastFailure => "cast_failure",
+        Trap::AtomicWaitNonSharedMemory => "atomic_wait",
+        Trap::AsyncDeadlock => "deadlock",
         _ => "other",
     }
 }
@@ -127,7 +136,7 @@ mod tests {
     fn exit_code_outside_eight_bits_is_255() {
         let limiter = Limiter::new(0, std::sync::Arc::default());
         for (code, byte) in [(0, 0), (1, 1), (126, 126), (255, 255), (256, 255), (-1, 255)] {
-            assert_eq!(outcome(&I32Exit(code).into(), &limiter), Outcome::Exited { code: byte });
+            assert_eq!(outcome(&I32Exit(code).into(), None, &limiter), Outcome::Exited { code: byte });
         }
     }
 }

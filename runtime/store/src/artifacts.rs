@@ -99,6 +99,13 @@ impl Artifacts {
         is_valid
     }
 
+    /// Returns the fingerprints for which code of the program with `digest` is stored. The seals are not checked.
+    pub fn fingerprints(&self, digest: &str) -> Vec<String> {
+        let names = self.dir.names().unwrap_or_default();
+        let code = names.iter().filter_map(|name| name.strip_prefix(hex_of(digest))?.strip_prefix('.'));
+        code.map(str::to_owned).collect()
+    }
+
     /// Returns whether this is a cache, which several processes may use.
     pub fn is_cache(&self) -> bool {
         self.cache.is_some()
@@ -240,6 +247,8 @@ mod tests {
         let (temp, artifacts) = artifacts();
         artifacts.put("sha256:aa", "48-1", b"code").unwrap();
         assert_eq!(get(&artifacts, "sha256:aa", "48-1").as_deref(), Some(&b"code"[..]));
+        assert_eq!(artifacts.fingerprints("sha256:aa"), ["48-1"]);
+        assert_eq!(artifacts.fingerprints("sha256:a"), [""; 0]);
         assert_eq!(get(&artifacts, "sha256:bb", "48-1"), None);
         assert_eq!(get(&artifacts, "sha256:aa", "48-2"), None);
         artifacts.put("sha256:cc", "48-1", b"code").unwrap();

@@ -1,5 +1,6 @@
 //! [`HandlerRecord`]: what is stored of a handler besides its program.
 
+use capstan_core::feature::Features;
 use capstan_core::manifest::Manifest;
 use capstan_engine::handler::HandlerInfo;
 use jiff::Timestamp;
@@ -20,7 +21,19 @@ impl HandlerRecord {
     /// Returns what its program is.
     pub fn program(&self) -> ProgramSummary {
         let HandlerInfo { digest, kind, size, .. } = &self.info;
-        ProgramSummary { digest: digest.clone().unwrap_or_default(), kind: *kind, size: *size }
+        ProgramSummary {
+            digest: digest.clone().unwrap_or_default(),
+            kind: *kind,
+            size: *size,
+            features: self.features().clone(),
+        }
+    }
+
+    /// Returns the WebAssembly features that its program uses. A handler that was pushed before features were detected was compiled with those
+    /// that its manifest asked for.
+    pub fn features(&self) -> &Features {
+        static NONE: Features = Features::new();
+        self.info.features.as_ref().or(self.manifest.policy.features.as_ref()).unwrap_or(&NONE)
     }
 
     /// Returns the content of its file.

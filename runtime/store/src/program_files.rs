@@ -11,6 +11,7 @@ use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
+use capstan_core::feature::Features;
 use capstan_engine::handler::Kind;
 use capstan_engine::handler_store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct ProgramSummary {
     pub kind: Kind,
     /// Its bytes.
     pub size: u64,
+    /// The WebAssembly features that its code is compiled with.
+    #[serde(default)]
+    pub features: Features,
 }
 
 /// The records in the cache of a user.
@@ -140,7 +144,7 @@ mod tests {
     }
 
     fn program() -> ProgramSummary {
-        ProgramSummary { digest: "sha256:aa".to_owned(), kind: Kind::Module, size: 3 }
+        ProgramSummary { digest: "sha256:aa".to_owned(), kind: Kind::Module, size: 3, features: Features::new() }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Optional WebAssembly features: off unless the operator allows them and the manifest requests them. Each set of features has its own
-//! engine with the same limits.
+//! WebAssembly features: programs use those that the operator allows without being asked. Each set of features has its own engine with the same
+//! limits.
 
 use std::fs;
 
@@ -14,7 +14,8 @@ foreach_guest!(features, tested);
 
 /// Starts a daemon whose operator allows all features.
 fn daemon_with_features() -> Daemon {
-    let toml = "[policy]\nfeatures = [\"memory64\", \"multi-memory\", \"custom-page-sizes\", \"wide-arithmetic\"]";
+    let toml = "[policy]\nfeatures = [\"memory64\", \"multi-memory\", \"custom-page-sizes\", \"wide-arithmetic\", \"exceptions\", \"gc\", \
+                \"atomics\", \"component-async\"]";
     Setup::new(CAPSTAN).config(toml).start()
 }
 
@@ -33,22 +34,26 @@ async fn run_guest(client: &Client, parameters: &[(&str, &str)]) -> Framed {
     call.send().await.frames()
 }
 
-/// Checks that `wasm` is rejected with advice without its feature, and runs with it, also after a restart.
-async fn assert_needs(feature: &str, wasm: &[u8]) {
+/// Checks that `wasm` is rejected with advice if the operator does not allow `feature`, and otherwise runs without being asked for it, also
+/// after a restart.
+async fn assert_uses(feature: &str, wasm: &[u8]) {
+    let narrow = Setup::new(CAPSTAN).config("[policy]\nfeatures = []").start();
+    let message = push_multipart(&narrow, &[("module", wasm)]).await.error(422, "feature_disabled");
+    assert!(message.contains(&format!("features = [\"{feature}\"]")), "{message}");
+
     let daemon = daemon_with_features();
-    let refused = push_multipart(&daemon, &[("module", wasm)]).await;
-    refused.error(422, "feature_disabled");
-    let advice = format!("features = [\\\"{feature}\\\"] under [policy] in its job.toml");
-    assert!(refused.text().contains(&advice), "{}", refused.text());
-    push(&daemon, wasm, &[feature]).await;
+    let pushed = push_multipart(&daemon, &[("module", wasm)]).await;
+    assert_eq!((pushed.status, &pushed.json()["features"]), (201, &json!([feature])), "{pushed:?}");
     run_guest(&daemon.client(), &[]).await.assert_outcome("exited", 0);
-    run_guest(&daemon.client(), &[("policy", "{\"fuel\": 1000000}")]).await.assert_outcome("exited", 0);
+    run_guest(&daemon.client(), &[("policy", "{\"fuel\": 1000000000}")]).await.assert_outcome("exited", 0);
     let setup = daemon.setup();
     drop(daemon);
     let mut daemon = setup.start();
     run_guest(&daemon.client(), &[]).await.assert_outcome("exited", 0);
     let reported = daemon.client().get("/v1/handlers/guest").send().await;
-    assert_eq!(reported.status, 200, "{reported:?}");
+    assert_eq!((reported.status, &reported.json()["features"]), (200, &json!([feature])), "{reported:?}");
+    let metrics = daemon.client().get("/metrics").send().await;
+    assert!(metrics.text().contains("capstan_compiles_total{result=\"compiled\"} 0"), "{metrics:?}");
     oracle::still_answers(&mut daemon).await;
 }
 
@@ -64,22 +69,65 @@ async fn run_with_limits(wasm: &[u8], features: &[&str], parameters: &[(&str, &s
 
 #[tokio::test]
 async fn memory64() {
-    assert_needs("memory64", guests::features::MEMORY64).await;
+    assert_uses("memory64", guests::features::MEMORY64).await;
 }
 
 #[tokio::test]
 async fn multi_memory() {
-    assert_needs("multi-memory", guests::features::MULTI_MEMORY).await;
+    assert_uses("multi-memory", guests::features::MULTI_MEMORY).await;
 }
 
 #[tokio::test]
 async fn custom_page_sizes() {
-    assert_needs("custom-page-sizes", guests::features::CUSTOM_PAGE_SIZES).await;
+    assert_uses("custom-page-sizes", guests::features::CUSTOM_PAGE_SIZES).await;
 }
 
 #[tokio::test]
 async fn wide_arithmetic() {
-    assert_needs("wide-arithmetic", guests::features::WIDE_ARITHMETIC).await;
+    assert_uses("wide-arithmetic", guests::features::WIDE_ARITHMETIC).await;
+}
+
+#[tokio::test]
+async fn exceptions() {
+    assert_uses("exceptions", guests::features::EXCEPTIONS).await;
+}
+
+#[tokio::test]
+async fn gc() {
+    assert_uses("gc", guests::features::GC).await;
+}
+
+#[tokio::test]
+async fn atomics() {
+    assert_uses("atomics", guests::features::ATOMICS).await;
+}
+
+#[tokio::test]
+async fn component_async() {
+    assert_uses("component-async", guests::features::COMPONENT_ASYNC).await;
+}
+
+/// What wasmtime enables by default needs neither a configuration nor a manifest.
+#[tokio::test]
+async fn default_features_of_wasmtime_are_allowed_by_default() {
+    let daemon = Setup::new(CAPSTAN).start();
+    let client = daemon.client();
+    for (name, wasm) in [
+        ("memory64", guests::features::MEMORY64),
+        ("multi-memory", guests::features::MULTI_MEMORY),
+        ("exceptions", guests::features::EXCEPTIONS),
+        ("gc", guests::features::GC),
+        ("atomics", guests::features::ATOMICS),
+        ("component-async", guests::features::COMPONENT_ASYNC),
+    ] {
+        client.push(name, wasm).await;
+        client.run(name).send().await.assert_outcome("exited", 0);
+    }
+    for wasm in [guests::features::CUSTOM_PAGE_SIZES, guests::features::WIDE_ARITHMETIC] {
+        client.put("/v1/handlers/guest", wasm).send().await.error(422, "feature_disabled");
+    }
+    client.push("plain", guests::run::HELLO).await;
+    assert_eq!(client.get("/v1/handlers/plain").send().await.json()["features"], json!([]));
 }
 
 #[tokio::test]
@@ -113,12 +161,15 @@ async fn too_many_memories() {
 }
 
 #[tokio::test]
-async fn program_gets_only_the_features_it_requests() {
+async fn manifest_can_allow_fewer_features_than_the_operator() {
     let daemon = daemon_with_features();
-    let manifest = manifest(&["memory64"]);
-    let parts: [(&str, &[u8]); 2] = [("module", guests::features::MULTI_MEMORY), ("manifest", manifest.as_bytes())];
+    let narrow = manifest(&["memory64"]);
+    let parts: [(&str, &[u8]); 2] = [("module", guests::features::MULTI_MEMORY), ("manifest", narrow.as_bytes())];
     let message = push_multipart(&daemon, &parts).await.error(422, "feature_disabled");
-    assert!(message.contains("features = [\"memory64\", \"multi-memory\"]"), "{message}");
+    assert!(message.contains("features = [\"multi-memory\"]"), "{message}");
+    push(&daemon, guests::features::MULTI_MEMORY, &["memory64", "multi-memory"]).await;
+    let reported = daemon.client().get("/v1/handlers/guest").send().await.json();
+    assert_eq!(reported["features"], json!(["multi-memory"]), "only what the program uses");
 }
 
 #[tokio::test]
@@ -135,12 +186,13 @@ async fn feature_not_allowed_by_the_operator_is_denied() {
 #[tokio::test]
 async fn feature_no_longer_allowed_is_denied_to_jobs() {
     let daemon = daemon_with_features();
-    push(&daemon, guests::features::MEMORY64, &["memory64"]).await;
+    daemon.client().push("guest", guests::features::MEMORY64).await;
     let setup = daemon.setup();
     drop(daemon);
-    fs::write(setup.folder().join("capstan.toml"), "").unwrap();
+    fs::write(setup.folder().join("capstan.toml"), "[policy]\nfeatures = [\"gc\"]").unwrap();
     let daemon = setup.start();
-    daemon.client().run("guest").send().await.error(403, "policy_denied");
+    let message = daemon.client().run("guest").send().await.error(403, "policy_denied");
+    assert!(message.contains("features memory64"), "{message}");
 }
 
 #[tokio::test]
@@ -150,5 +202,5 @@ async fn caller_cannot_request_features() {
     let requested = json!({"features": ["memory64"]}).to_string();
     let denied = daemon.client().run("guest").query("policy", &requested).send().await;
     let message = denied.error(403, "policy_denied");
-    assert!(message.contains("only the manifest can request them"), "{message}");
+    assert!(message.contains("a caller cannot choose them"), "{message}");
 }

@@ -131,7 +131,7 @@ impl JobRequest {
             return Err(Error::too_large(limit));
         }
         let key = idempotency_key::from_headers(&request.head.headers)?;
-        let _permit = state.slots.upload().await?;
+        let _permit = state.slots.upload_of(request.content_length().unwrap_or(limit)).await?;
         let (line, read) = run::read_head_line(state, &mut request.body).await?;
         let mut stdin = BytesMut::from(read);
         let mut pieces = std::pin::pin!(request_body::data_stream(request.body, limit, limits));

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use capstan_confinement::Mode;
+use capstan_core::feature::Feature;
 use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_core::mount::Mount;
@@ -55,8 +56,9 @@ pub(super) async fn run(
     }
     let name = program::handler_name(file);
     let ceiling = Limits::default().overridden_by(&spec.policy);
-    let features = spec.policy.features.take();
-    let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::EMPTY };
+    let mut features = Feature::allowed_by_default();
+    features.extend(spec.policy.features.take().into_iter().flatten());
+    let policy = PolicyRequest { features: Some(features.clone()), ..PolicyRequest::EMPTY };
     let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
     let metering = Metering::for_limit(ceiling.fuel);
     let opened = ProgramFile::open(file)?;
@@ -85,7 +87,7 @@ pub(super) async fn run(
     let handler: Arc<dyn Handler> = loaded.map_err(|error| program_error(&error))?;
 
     let network = spec.policy.network.clone().unwrap_or_default();
-    let mut ceiling = Ceiling { network, features: features.unwrap_or_default(), ..Ceiling::with_limits(ceiling) };
+    let mut ceiling = Ceiling { network, features, ..Ceiling::with_limits(ceiling) };
     // Removed with its contents when this function returns.
     let _scratch = match spec.policy.scratch {
         Some(bytes) if bytes > 0 => {
@@ -153,9 +155,9 @@ impl Loader<'_> {
         let loaded = sandbox.load(wasm, manifest, metering).await;
         progress.finish();
         if let (Ok(handler), Some(artifacts), Some(identity)) = (&loaded, artifacts, identity)
-            && let HandlerInfo { digest: Some(digest), kind, .. } = handler.info()
+            && let HandlerInfo { digest: Some(digest), kind, features: Some(features), .. } = handler.info()
         {
-            artifacts.record_program_in(&identity, &ProgramSummary { digest, kind, size });
+            artifacts.record_program_in(&identity, &ProgramSummary { digest, kind, size, features });
         }
         Ok(loaded)
     }

@@ -74,9 +74,10 @@ pub(super) struct PolicyArgs {
     /// The limits are 1 GiB of stdout and 16 MiB of stderr, unless the manifest or the daemon sets others.
     #[arg(long)]
     truncate: bool,
-    /// WebAssembly feature to enable, for a FILE.wasm only. May be repeated [default: none]
+    /// Further WebAssembly feature to allow, for a FILE.wasm only. May be repeated [default: none]
     ///
-    /// Features: memory64, multi-memory, custom-page-sizes, wide-arithmetic. A handler gets them from its manifest.
+    /// custom-page-sizes and wide-arithmetic are off by default. A program uses the others without being asked. For a handler, the daemon
+    /// decides.
     #[arg(long, value_name = "FEATURE")]
     feature: Vec<Feature>,
     #[command(flatten)]

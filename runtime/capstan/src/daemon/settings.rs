@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use capstan_api::{AllowedHosts, HttpLimits};
 use capstan_confinement::Mode;
-use capstan_core::feature::Features;
+use capstan_core::feature::{Feature, Features};
 use capstan_core::limits::Limits;
 use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
@@ -78,6 +78,7 @@ pub(super) struct Settings {
     pub(super) secrets: BTreeMap<String, SecretTable>,
     /// The network access that may be granted to jobs. Default: none.
     pub(super) network: Vec<Rule>,
+    /// WebAssembly features that programs may use. Default: [`Feature::allowed_by_default`].
     pub(super) features: Features,
     /// The limit on concurrent runs: the smaller of `runs_requested` and `runs_ceiling`.
     pub(super) runs: usize,
@@ -90,7 +91,7 @@ pub(super) struct Settings {
     /// The stack of each guest, in bytes. Default: [`capstan_sandbox::DEFAULT_STACK`].
     pub(super) stack: usize,
     pub(super) compile: CompileLimits,
-    /// The limit on the size of a pushed program, in bytes. Default: 64 MiB.
+    /// The limit on the size of a pushed program, in bytes. Default: 256 MiB.
     pub(super) upload: u64,
     /// The limits on the history of jobs in memory.
     pub(super) history: HistoryLimits,
@@ -193,14 +194,14 @@ impl Settings {
             pass_env: requested.pass_env.unwrap_or_default(),
             secrets: file.secrets,
             network: requested.network.unwrap_or_default(),
-            features: requested.features.unwrap_or_default(),
+            features: requested.features.unwrap_or_else(Feature::allowed_by_default),
             runs: runs_requested.min(runs_ceiling),
             runs_requested,
             runs_ceiling,
             queue,
             stack,
             compile: compile_limits(&file.compile),
-            upload: file.compile.upload.unwrap_or(64 << 20),
+            upload: file.compile.upload.unwrap_or(256 << 20),
             history,
             jobs,
             job_limits,

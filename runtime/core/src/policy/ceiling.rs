@@ -10,7 +10,7 @@ use super::mounts::Prefix;
 use super::network::Rule;
 use super::secrets::OfferedSecret;
 use crate::env::Env;
-use crate::feature::Features;
+use crate::feature::{Feature, Features};
 use crate::limits::Limits;
 use crate::mount::Mount;
 
@@ -33,7 +33,7 @@ pub struct Ceiling {
     pub scratch: u64,
     /// The directory in which scratch directories are created. Without it there are none.
     pub scratch_folder: Option<Arc<Dir>>,
-    /// WebAssembly features that manifests may request.
+    /// WebAssembly features that programs may use. Default: [`Feature::allowed_by_default`].
     pub features: Features,
 }
 
@@ -57,7 +57,7 @@ impl Default for Ceiling {
             secrets: BTreeMap::new(),
             excess: Excess::default(),
             network: Vec::new(),
-            features: Features::new(),
+            features: Feature::allowed_by_default(),
             prefixes: Vec::new(),
             scratch: 64 << 20,
             scratch_folder: None,

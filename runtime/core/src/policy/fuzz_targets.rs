@@ -79,8 +79,8 @@ fn check_grants(ceiling: &Ceiling, manifest: &PolicyRequest, caller: &PolicyRequ
     assert!(policy.pass_env.iter().all(|name| ceiling.env.get(name).is_some()), "{policy:?}");
     assert!(policy.secrets.iter().all(|secret| ceiling.secrets.contains_key(&secret.name)), "{policy:?}");
     assert!(policy.network.iter().all(|rule| ceiling.network.iter().any(|own| rule.is_within(own))), "{policy:?}");
-    let requested = manifest.features.clone().unwrap_or_default();
-    assert!(policy.features.is_subset(&ceiling.features) && policy.features.is_subset(&requested), "{policy:?}");
+    let named = manifest.features.as_ref().unwrap_or(&ceiling.features);
+    assert!(policy.features.is_subset(&ceiling.features) && policy.features.is_subset(named), "{policy:?}");
     for grant in &policy.mounts {
         let (access, quota) = match (&grant.name, &grant.path) {
             (Some(name), None) => ceiling.mounts.get(name).map(|mount| (mount.access, mount.quota)),

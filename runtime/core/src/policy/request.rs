@@ -88,7 +88,8 @@ pub struct PolicyRequest {
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<SizeSchema>")]
     pub traffic: Option<u64>,
-    /// Optional features of WebAssembly. Only a manifest can request them, because they change how code is compiled.
+    /// WebAssembly features. In a configuration, those that programs may use; in a manifest, those that the program may use at most. A caller
+    /// cannot choose them, because they change how code is compiled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
     /// Units of fuel, about one instruction each.

@@ -322,10 +322,11 @@ fn scratch_path_without_scratch_directory_can_be_mounted() {
 }
 
 #[test]
-fn feature_needs_operator_and_manifest() {
-    let none = Ceiling::default();
-    let some = Ceiling { features: [Feature::Memory64].into(), ..Ceiling::default() };
-    assert_eq!(evaluate(&some, "", "").policy.features, Features::new());
+fn feature_needs_operator_and_a_manifest_that_does_not_exclude_it() {
+    let none = Ceiling { features: Features::new(), ..Ceiling::default() };
+    let some = Ceiling { features: [Feature::Memory64, Feature::Gc].into(), ..Ceiling::default() };
+    assert_eq!(evaluate(&some, "", "").into_policy().unwrap().features, some.features);
+    assert_eq!(evaluate(&some, "features = []", "").into_policy().unwrap().features, Features::new());
     let manifest = "features = [\"memory64\"]";
     for caller in ["", manifest] {
         assert_eq!(evaluate(&some, manifest, caller).into_policy().unwrap().features, [Feature::Memory64].into());
@@ -334,9 +335,9 @@ fn feature_needs_operator_and_manifest() {
     for (ceiling, manifest, caller, by, rule) in [
         (&none, manifest, "", Source::Manifest, "the operator does not list it"),
         (&some, both, "", Source::Manifest, "the operator does not list it"),
-        (&some, "", manifest, Source::Caller, "only the manifest"),
-        (&some, manifest, both, Source::Caller, "only the manifest"),
-        (&some, manifest, "features = []", Source::Caller, "only the manifest"),
+        (&some, "", manifest, Source::Caller, "a caller cannot choose"),
+        (&some, manifest, both, Source::Caller, "a caller cannot choose"),
+        (&some, manifest, "features = []", Source::Caller, "a caller cannot choose"),
     ] {
         let Denied(findings) = evaluate(ceiling, manifest, caller).into_policy().expect_err(caller);
         assert!(findings[0].by == by && findings[0].rule.contains(rule), "{manifest} {caller}: {findings:?}");

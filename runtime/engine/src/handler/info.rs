@@ -1,5 +1,6 @@
 //! Plain descriptions of a handler: [`HandlerInfo`], [`Kind`] and [`Role`].
 
+use capstan_core::feature::Features;
 use serde::{Deserialize, Serialize};
 
 /// What a handler is, as lists show it.
@@ -11,6 +12,9 @@ pub struct HandlerInfo {
     pub digest: Option<String>,
     /// The size of the program in bytes, or 0 for native handlers.
     pub size: u64,
+    /// The WebAssembly features that the program uses. Native handlers have none, and those that were pushed before features were detected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// One line that shows how the handler is called.

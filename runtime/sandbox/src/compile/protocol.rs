@@ -1,13 +1,13 @@
 //! What the daemon and the compiling child send to each other. Both are the same executable, so the format may change with every build.
 
 use capstan_confinement::Mode;
+use capstan_core::feature::Features;
 use capstan_engine::handler::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::LoadError;
 use crate::artifact::Receipt;
 use crate::compile_limits::CompileBudget;
-use crate::profile::Profile;
 
 /// The request to the child: JSON in its only argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,12 +22,22 @@ pub(crate) struct CompileRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ProgramInput {
     pub(crate) kind: Kind,
-    /// The profile whose engine shall run the code.
-    pub(crate) profile: Profile,
-    /// The most memory that a run of it may have, in bytes. `None` if that is not known yet.
-    pub(crate) max_memory: Option<u64>,
+    /// The features that it may use.
+    pub(crate) allowed: Features,
+    /// Whether its code shall count fuel.
+    pub(crate) is_metered: bool,
+    /// The size of a memory in the default profile, in bytes. A program of another profile gets what its run may have.
+    pub(crate) max_memory: u64,
 }
 
-/// The response of the child: JSON on its stderr. It contains a [`Receipt`] for the code, which is on its stdout; or a
+/// Describes the code that the child writes to its stdout.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CompiledCode {
+    /// The features that the program uses.
+    pub(crate) features: Features,
+    pub(crate) receipt: Receipt,
+}
+
+/// The response of the child: JSON on its stderr. It describes the code; or it is a
 /// [`ConfinementReport`](capstan_confinement::ConfinementReport) if there was no program to compile.
-pub(crate) type CompileResponse<T = Receipt> = Result<T, LoadError>;
+pub(crate) type CompileResponse<T = CompiledCode> = Result<T, LoadError>;

@@ -19,7 +19,7 @@ fn settings_without_flags_and_file_have_defaults() {
     assert_eq!(hosts_as_text(&settings), ["unix:///h/.local/state/capstan/capstan.sock"]);
     assert_eq!(settings.limits, Limits::default());
     assert_eq!((settings.history, settings.events), (HistoryLimits::default(), events::DEFAULT_CAPACITY));
-    assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 64 << 20));
+    assert_eq!((settings.grace, settings.runs, settings.upload), (Duration::from_secs(10), 1000, 256 << 20));
 }
 
 #[test]

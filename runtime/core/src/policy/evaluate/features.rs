@@ -1,4 +1,4 @@
-//! WebAssembly features: the operator allows them, the manifest requests them, and a caller cannot change them.
+//! WebAssembly features: the operator allows them, a manifest may allow fewer, and a caller cannot change them.
 
 use crate::feature::Features;
 use crate::policy::ceiling::Ceiling;
@@ -6,19 +6,20 @@ use crate::policy::diagnostic::Source;
 use crate::policy::findings::Findings;
 use crate::policy::request::PolicyRequest;
 
-const ONLY_MANIFEST: &str = "features change how code is compiled, so only the manifest can request them: `features` under [policy] in its job.toml";
+const ONLY_MANIFEST: &str = "features change how code is compiled, so a caller cannot choose them; the program decides which it uses, and `features` \
+                             under [policy] in its job.toml which it may use";
 
 impl Ceiling {
-    /// Returns the features with which code is compiled. One that the operator does not allow is always denied, because code that needs it
-    /// cannot run without it.
+    /// Returns the features that code may use. One that the manifest names and the operator does not allow is always denied, because code
+    /// that needs it cannot run without it.
     pub(super) fn evaluate_features(
         &self,
         manifest: &PolicyRequest,
         caller: &PolicyRequest,
         findings: &mut Findings,
     ) -> Features {
-        let requested: Vec<_> = manifest.features.iter().flatten().copied().collect();
-        let granted = findings.filter("features", Source::Manifest, &requested, true, |feature| {
+        let named: Vec<_> = manifest.features.as_ref().unwrap_or(&self.features).iter().copied().collect();
+        let granted = findings.filter("features", Source::Manifest, &named, true, |feature| {
             let is_allowed = self.features.contains(feature);
             if is_allowed {
                 Ok(())
@@ -27,8 +28,7 @@ impl Ceiling {
             }
         });
         if let Some(of_caller) = &caller.features {
-            let different: Vec<_> =
-                of_caller.symmetric_difference(&requested.iter().copied().collect()).copied().collect();
+            let different: Vec<_> = of_caller.symmetric_difference(&named.iter().copied().collect()).copied().collect();
             findings.filter("features", Source::Caller, &different, true, |_| Err(ONLY_MANIFEST.to_owned()));
         }
         granted.into_iter().collect()
