@@ -23,13 +23,16 @@ pub mod compile_child;
 mod compile_limits;
 mod complexity;
 mod engines;
+mod foreign;
 mod interface;
 mod kind;
 mod link;
 mod linkers;
 mod lists;
+mod outline;
 mod profile;
 mod program;
+mod provided;
 
 // Run.
 mod epoch_ticker;

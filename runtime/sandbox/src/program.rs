@@ -17,7 +17,7 @@ use super::engines::ProfileEngine;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
-use super::{kind, run};
+use super::{foreign, kind, run};
 
 /// A WebAssembly handler.
 pub(super) struct Program {
@@ -41,6 +41,7 @@ impl Program {
         manifest: Manifest,
     ) -> Result<Self, LoadError> {
         let kind = kind::detect(&wasm)?;
+        foreign::check(&wasm, kind)?;
         let summary = ProgramSummary { digest: digest(&wasm), kind, size: wasm.len() as u64 };
         let artifact = compiler.artifact(&engine, &summary, &wasm).await?;
         Self::link(context, engine, &artifact, summary, manifest)
