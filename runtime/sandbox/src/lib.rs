@@ -24,6 +24,7 @@ mod compile_limits;
 mod complexity;
 mod engines;
 mod foreign;
+pub mod inspect;
 mod interface;
 mod kind;
 mod link;

@@ -108,7 +108,7 @@ impl std::fmt::Debug for Program {
 }
 
 /// Returns the SHA-256 digest of `wasm` in the form `sha256:…`.
-fn digest(wasm: &[u8]) -> String {
+pub(super) fn digest(wasm: &[u8]) -> String {
     let hash = Sha256::digest(wasm);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
