@@ -11,6 +11,9 @@ pub(super) const OUTCOME: HeaderName = HeaderName::from_static("capstan-outcome"
 /// The header or trailer with the exit code that a shell would see.
 pub(super) const EXIT_CODE: HeaderName = HeaderName::from_static("capstan-exit-code");
 
+/// The header or trailer with the reason why a run was not started, percent-encoded.
+pub(super) const ERROR: HeaderName = HeaderName::from_static("capstan-error");
+
 /// The value of `Upgrade` for a WebSocket.
 pub(super) const WEBSOCKET: &str = "websocket";
 /// The one version of the WebSocket protocol that is supported.

@@ -41,6 +41,7 @@ mod guest_profiler;
 mod guest_runtime;
 mod handles;
 mod host;
+mod invoke;
 mod limiter;
 mod run;
 mod run_context;

@@ -17,7 +17,7 @@ use super::engines::ProfileEngine;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
-use super::{foreign, kind, run};
+use super::{foreign, invoke, kind, run};
 
 /// A WebAssembly handler.
 pub(super) struct Program {
@@ -68,8 +68,15 @@ impl Program {
         manifest: Manifest,
     ) -> Result<Self, LoadError> {
         let linked = LinkedProgram::new(engine, artifact)?;
-        let info =
-            HandlerInfo { kind, digest: Some(digest), size, description: manifest.description, usage: manifest.usage };
+        invoke::check(&linked.code, &linked.engine.engine)?;
+        let info = HandlerInfo {
+            kind,
+            digest: Some(digest),
+            size,
+            is_library: linked.code.is_library(),
+            description: manifest.description,
+            usage: manifest.usage,
+        };
         let Manifest { policy, env, argv0, .. } = manifest;
         Ok(Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0 })
     }

@@ -11,6 +11,9 @@ pub struct HandlerInfo {
     pub digest: Option<String>,
     /// The size of the program in bytes, or 0 for native handlers.
     pub size: u64,
+    /// Whether it has no entry point, so that each run has to invoke one of its functions.
+    #[serde(rename = "library", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_library: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// One line that shows how the handler is called.
