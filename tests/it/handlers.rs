@@ -262,8 +262,31 @@ async fn narrow_rejection_of(wasm: &[u8], feature: &str) {
 
 #[tokio::test]
 async fn no_start() {
-    let message = rejection_of(guests::handlers::NO_START, "not_a_command").await;
+    let (_daemon, client) = serving("sum", guests::handlers::NO_START).await;
+    let handler = client.get("/v1/handlers/sum").send().await.json();
+    assert_eq!((&handler["kind"], &handler["library"]), (&json!("module"), &json!(true)));
+    client.run("sum").send().await.assert_outcome("refused", 125);
+    assert_eq!(client.run("sum").query("invoke", "add(1, 2)").send().await.text(), "3\n");
+}
+
+#[tokio::test]
+async fn program_that_exports_no_function_is_rejected() {
+    // An export section with the memory alone.
+    let wasm = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01\x07\x0a\x01\x06memory\x02\0".to_vec();
+    let message = rejection_of(&wasm, "not_a_command").await;
     assert!(message.contains("_start"), "{message}");
+}
+
+#[tokio::test]
+async fn foreign_program_is_rejected_with_its_kind() {
+    let daemon = Daemon::start(CAPSTAN);
+    let reply = daemon.client().put("/v1/handlers/bad", guests::handlers::BROWSER_IMPORTS).send().await;
+    let message = reply.error(422, "unknown_import");
+    assert_eq!(reply.json()["error"]["kind"], "wasm_bindgen");
+    assert!(message.contains("wasm32-wasip1"), "{message}");
+    let metrics = daemon.client().get("/metrics").send().await;
+    let lines: Vec<_> = metrics.text().lines().filter(|line| line.starts_with("capstan_compiles_total{")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.ends_with(" 0")), "a compiler was started: {lines:?}");
 }
 
 #[tokio::test]

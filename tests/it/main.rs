@@ -20,6 +20,7 @@ mod fuzz;
 mod handlers;
 mod hostile;
 mod http;
+mod invoke;
 mod jobs;
 mod metrics;
 mod network;

@@ -4,6 +4,7 @@
 
 mod conversions;
 
+use capstan_engine::handler_store::ForeignKind;
 use capstan_engine::job::JobId;
 use capstan_listen::listenbuffer::StartupPhase;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -38,6 +39,8 @@ pub(crate) struct Error {
     job: Option<Box<JobId>>,
     /// The phase of the start that the daemon is in.
     phase: Option<StartupPhase>,
+    /// What kind of program was rejected.
+    kind: Option<ForeignKind>,
     /// Whether the connection ends with the response, because the rest of the request is not read.
     closes_connection: bool,
 }
@@ -53,6 +56,7 @@ impl Error {
             required_upgrade: None,
             job: None,
             phase: None,
+            kind: None,
             closes_connection: false,
         }
     }
@@ -219,6 +223,9 @@ impl Error {
         let mut json = json!({"error": {"code": self.code, "message": self.message}});
         if let Some(job) = &self.job {
             json["error"]["job"] = json!(job);
+        }
+        if let Some(kind) = self.kind {
+            json["error"]["kind"] = json!(kind.as_str());
         }
         if let Some(phase) = self.phase {
             json["error"]["phase"] = json!(phase.name());

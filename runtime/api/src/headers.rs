@@ -13,6 +13,8 @@ pub(super) const EXIT_CODE: HeaderName = HeaderName::from_static("capstan-exit-c
 
 /// The header with the number of the event after which a stream of events starts.
 pub(super) const EVENTS_AFTER: HeaderName = HeaderName::from_static("capstan-events-after");
+/// The header or trailer with the reason why a run was not started, percent-encoded.
+pub(super) const ERROR: HeaderName = HeaderName::from_static("capstan-error");
 
 /// The value of `Upgrade` for a WebSocket.
 pub(super) const WEBSOCKET: &str = "websocket";

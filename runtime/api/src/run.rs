@@ -46,8 +46,8 @@ pub(super) async fn run(state: Arc<ApiState>, mut request: Request) -> Result<Re
     let key =
         idempotency_key::from_headers(&request.head.headers)?.map(|text| IdempotencyKey { text, request_digest: None });
     let caller = Some(request.peer.caller().clone());
-    let RunRequest { policy, concurrency_key, .. } = requested;
-    let options = JobOptions { policy, caller, key, concurrency_key, ..JobOptions::default() };
+    let RunRequest { policy, concurrency_key, invoke, .. } = requested;
+    let options = JobOptions { policy, caller, key, concurrency_key, invoke, ..JobOptions::default() };
     let is_http10 = request.head.version < Version::HTTP_11;
     let read = stdin::read_expected(&request.head.headers, &mut request.body, read).await;
     let (body, stdin) = StdinBody::new(request.body, read);

@@ -7,7 +7,7 @@
 //! - talking to it: [`client`], [`upload`], [`frames`];
 //! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`],
 //!   [`program`], [`run`], [`remote`], [`local`], [`run_report`];
-//! - background jobs: [`submit`], [`submit_batch`], [`queue_args`], [`jobs`], [`job_id`], [`job_filter`], [`ps`], [`top`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`retry`], [`dead_letters`], [`queue`], [`schedule`], [`stats`],
+//! - background jobs: [`submit`], [`submit_batch`], [`queue_args`], [`jobs`], [`job_id`], [`job_filter`], [`ps`], [`top`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`inspect_file`], [`retry`], [`dead_letters`], [`queue`], [`schedule`], [`stats`],
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];
 //! - the store of durable jobs, without a daemon: [`store`];
@@ -39,6 +39,7 @@ pub mod fuzz_targets;
 mod handlers;
 mod info;
 mod inspect;
+mod inspect_file;
 mod interrupt;
 mod io_error;
 mod job_control;

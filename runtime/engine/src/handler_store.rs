@@ -3,6 +3,8 @@
 //! The trait lets the API push programs without knowing how they are compiled or stored. The daemon implements it over its sandbox and
 //! its data directory.
 
+mod foreign;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use capstan_core::units::format_size;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use self::foreign::ForeignKind;
 use crate::handler::HandlerName;
 use crate::registry::{Precondition, PutResult, RegistryError, ResolvedHandler};
 use crate::schedule::ScheduleError;
@@ -92,6 +95,9 @@ pub enum LoadError {
     TooComplex(String),
     #[error("the module imports functions that Capstan does not provide: {}", .0.join(", "))]
     UnknownImports(Vec<String>),
+    /// `message` says what the program is, why it cannot run, and what to build in its place.
+    #[error("{message}")]
+    Foreign { kind: ForeignKind, message: String },
     #[error("the program is not a command: {0}")]
     NotACommand(String),
     #[error(

@@ -363,6 +363,7 @@ impl Job {
             as_parent: Parent::new(self.0.clone()),
             name: self.name().to_owned(),
             args: self.0.spec.args.clone(),
+            invoke: inputs.invoke,
             env: inputs.env,
             stdin: inputs.streams.stdin,
             stdout: inputs.streams.stdout.into_sink(),

@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use capstan_core::feature::Feature;
+use capstan_core::feature::{Feature, Features};
 use capstan_engine::handler::Kind;
 use wasmtime::{Engine, Module};
 
 use super::profile::{Profile, validating_engine};
-use super::{LoadError, bulk_memory, complexity, features, kind};
+use super::{LoadError, bulk_memory, complexity, features, inspect, kind};
 
 /// A profile and its compiling engine.
 type Compiler = (Profile, Engine);
@@ -22,9 +22,13 @@ fn compiler(profile: Profile) -> Compiler {
 }
 
 /// Checks a program, and returns whether it is accepted with no feature allowed. A program that is accepted with few features must be accepted
-/// with more. One that uses features must be accepted with exactly those.
+/// with more. One that uses features must be accepted with exactly those. Any program can be
+/// described.
 pub fn module(bytes: &[u8]) -> bool {
+    let described = inspect::inspect(bytes, &Features::new());
     let Ok(kind) = kind::detect(bytes) else { return false };
+    let described = described.expect("whatever has the head of a program can be described");
+    serde_json::to_string(&described).expect("plain data");
     let [without_features, with_all] =
         [&WITHOUT_FEATURES, &WITH_ALL_FEATURES].map(|compiler| passes(kind, bytes, compiler));
     assert!(with_all || !without_features, "a feature makes a valid program invalid");

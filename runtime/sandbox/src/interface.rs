@@ -7,6 +7,7 @@ use capstan_engine::handler::Kind;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 use super::LoadError;
+use super::outline::Outline;
 
 /// The module with the imports of preview 1, and the one of the draft before it.
 pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -124,12 +125,10 @@ pub(super) fn check(wasm: &[u8], kind: Kind, max_memory: Option<u64>) -> Result<
     if !found.unknown_imports.is_empty() {
         return Err(LoadError::UnknownImports(found.unknown_imports));
     }
-    if !found.has_entry {
+    if !found.has_entry && !Outline::read(wasm).has_callable() {
         return Err(LoadError::NotACommand(match kind {
-            Kind::Component => {
-                "the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".to_owned()
-            }
-            Kind::Module | Kind::Native => "it exports no `_start`; build it as a program, not as a library".to_owned(),
+            Kind::Component => "it exports no `wasi:cli/run@0.2`, and no function to invoke either".to_owned(),
+            Kind::Module | Kind::Native => "it exports no `_start`, and no function to invoke either".to_owned(),
         }));
     }
     match max_memory {

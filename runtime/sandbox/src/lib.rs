@@ -25,13 +25,17 @@ mod compile_limits;
 mod complexity;
 mod engines;
 mod features;
+mod foreign;
+pub mod inspect;
 mod interface;
 mod kind;
 mod link;
 mod linkers;
 mod lists;
+mod outline;
 mod profile;
 mod program;
+mod provided;
 
 // Run.
 mod epoch_ticker;
@@ -40,6 +44,7 @@ mod guest_profiler;
 mod guest_runtime;
 mod handles;
 mod host;
+mod invoke;
 mod limiter;
 mod run;
 mod run_context;

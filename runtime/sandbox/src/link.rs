@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::Component;
+use wasmtime::component::{self, Component};
 use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -22,8 +22,10 @@ pub(super) struct LinkedProgram {
 
 /// What a run instantiates.
 pub(super) enum Code {
-    Module { pre: InstancePre<Host>, start: ModuleExport },
-    Component { pre: CommandPre<Host>, component: Component },
+    /// `start` is `None` for a library.
+    Module { pre: InstancePre<Host>, start: Option<ModuleExport> },
+    /// `command` is `None` for a library.
+    Component { pre: component::InstancePre<Host>, command: Option<CommandPre<Host>>, component: Component },
 }
 
 impl LinkedProgram {
@@ -42,6 +44,11 @@ impl LinkedProgram {
 }
 
 impl Code {
+    /// Returns whether there is no entry point, so that runs have to name a function.
+    pub(super) fn is_library(&self) -> bool {
+        matches!(self, Self::Module { start: None, .. } | Self::Component { command: None, .. })
+    }
+
     fn imports_sockets(&self, engine: &Engine) -> bool {
         match self {
             Self::Module { .. } => false,
@@ -59,11 +66,10 @@ fn link_module(engine: &ProfileEngine, module: &Module) -> Result<Code, LoadErro
         return Err(LoadError::TooComplex(format!("it has {memories} memories, more than {MAX_MEMORIES_PER_RUN}")));
     }
     let start = match (module.get_export("_start"), module.get_export_index("_start")) {
-        (Some(ExternType::Func(signature)), Some(start))
-            if signature.params().len() + signature.results().len() == 0 =>
-        {
+        (Some(ExternType::Func(signature)), start) if signature.params().len() + signature.results().len() == 0 => {
             start
         }
+        (None, _) => None,
         _ => {
             return Err(LoadError::NotACommand("`_start` is not a function without parameters and results".into()));
         }
@@ -76,12 +82,8 @@ fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code,
     let linker = engine.linkers.components().map_err(|error| cannot_link(&error))?;
     let pre =
         linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
-    let command = CommandPre::new(pre).map_err(|_| {
-        LoadError::NotACommand(
-            "the component exports no `wasi:cli/run@0.2`; build it as a program, not as a library".into(),
-        )
-    })?;
-    Ok(Code::Component { pre: command, component: component.clone() })
+    let command = CommandPre::new(pre.clone()).ok();
+    Ok(Code::Component { pre, command, component: component.clone() })
 }
 
 fn cannot_link(error: &wasmtime::Error) -> LoadError {

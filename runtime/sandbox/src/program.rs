@@ -17,7 +17,7 @@ use super::engines::{ProfileEngine, ProfileEngines};
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
-use super::{kind, run};
+use super::{foreign, invoke, kind, run};
 
 /// A WebAssembly handler.
 pub(super) struct Program {
@@ -42,6 +42,7 @@ impl Program {
         wanted: Wanted<'_>,
     ) -> Result<Self, LoadError> {
         let kind = kind::detect(&wasm)?;
+        foreign::check(&wasm, kind)?;
         let size = wasm.len() as u64;
         let mut summary = ProgramSummary { digest: digest(&wasm), kind, size, features: Features::new() };
         let compiled = compiler.artifact(engines, &summary, &wasm, wanted).await?;
@@ -69,6 +70,7 @@ impl Program {
         mut manifest: Manifest,
     ) -> Result<Self, LoadError> {
         let linked = LinkedProgram::new(engine, &artifact)?;
+        invoke::check(&linked.code, &linked.engine.engine)?;
         // What a run may use follows from what the code uses.
         manifest.policy.features = Some(features.clone());
         let info = HandlerInfo {
@@ -76,6 +78,7 @@ impl Program {
             digest: Some(digest),
             size,
             features: Some(features),
+            is_library: linked.code.is_library(),
             description: manifest.description,
             usage: manifest.usage,
         };
@@ -117,7 +120,7 @@ impl std::fmt::Debug for Program {
 }
 
 /// Returns the SHA-256 digest of `wasm` in the form `sha256:…`.
-fn digest(wasm: &[u8]) -> String {
+pub(super) fn digest(wasm: &[u8]) -> String {
     let hash = Sha256::digest(wasm);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")

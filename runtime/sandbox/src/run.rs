@@ -5,12 +5,13 @@ use std::time::Instant;
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
 use capstan_engine::handler::Call;
-use wasmtime::{Result, Store, Trap};
+use wasmtime::{Store, Trap};
 
 use super::disk::{self, Disk};
 use super::exceptions;
 use super::guest_profiler::ProfiledRun;
 use super::host::Host;
+use super::invoke::{self, Invocation, PreparedCall};
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
 use super::scratch::Scratch;
@@ -32,7 +33,11 @@ pub(super) async fn run(program: &LinkedProgram, context: &RunContext, mut call:
     }
 }
 
-async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call) -> Outcome {
+async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: Call) -> Outcome {
+    let prepared = match prepare(program, &mut call) {
+        Ok(prepared) => prepared,
+        Err(why) => return Outcome::Refused { why },
+    };
     let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
     let engine = &program.engine.engine;
     let profiled = context.can_profile.then(|| ProfiledRun::new(engine, &call.name, &program.code, &usage));
@@ -46,6 +51,8 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
     let _hold = context.ticker.hold();
     let hostcall = match program.code {
         Code::Module { .. } => limits.hostcall,
+        // The values of an invoked function become values of the host, which are larger than those of the guest.
+        Code::Component { .. } if prepared.is_some() => invoke::MAX_VALUES,
         // The calls of components take strings and lists without a copy, and limit themselves what they copy.
         Code::Component { .. } => usize::MAX,
     };
@@ -58,7 +65,7 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
         profiled.attach_to(&mut store);
     }
     let finish = async {
-        let outcome = match invoke(&program.code, &mut store, &usage).await {
+        let outcome = match execute(&program.code, prepared, &mut store, &usage).await {
             Ok(outcome) => outcome,
             Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
                 Outcome::FuelSpent { limit: fuel.unwrap_or_default() }
@@ -97,21 +104,48 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, call: Call)
     outcome
 }
 
-/// Instantiates `code` and calls its start function. Returns an error if the guest traps or exits.
-async fn invoke(code: &Code, store: &mut Store<Host>, usage: &Usage) -> Result<Outcome> {
+/// Returns the function that `call` asks to invoke, or `None` if the program starts at its entry point.
+///
+/// # Errors
+/// Why the call cannot run: it does not fit the program, or a library is run without one.
+fn prepare(program: &LinkedProgram, call: &mut Call) -> Result<Option<PreparedCall>, String> {
+    let engine = &program.engine.engine;
+    match call.invoke.take() {
+        Some(text) => {
+            let invocation = Invocation { text, args: call.args.clone() };
+            invocation.prepare(&program.code, engine).map(Some).map_err(|error| error.to_string())
+        }
+        None if program.code.is_library() => Err(invoke::explain_library(&program.code, engine)),
+        None => Ok(None),
+    }
+}
+
+/// Instantiates `code` and calls its start function, or the one that is `prepared`. Returns an error if the guest traps or exits.
+async fn execute(
+    code: &Code,
+    prepared: Option<PreparedCall>,
+    store: &mut Store<Host>,
+    usage: &Usage,
+) -> wasmtime::Result<Outcome> {
     let started = Instant::now();
+    if let Some(call) = prepared {
+        call.call(code, store, || usage.instantiate.add_time(started.elapsed())).await?;
+        return Ok(Outcome::SUCCESS);
+    }
     match code {
         Code::Module { pre, start } => {
             let instance = pre.instantiate_async(&mut *store).await?;
             usage.instantiate.add_time(started.elapsed());
-            let start = instance.get_module_export(&mut *store, start).and_then(wasmtime::Extern::into_func);
+            let start = start.as_ref().and_then(|start| instance.get_module_export(&mut *store, start));
+            let start = start.and_then(wasmtime::Extern::into_func);
             let start = start
                 .ok_or_else(|| wasmtime::format_err!("the `_start` export that was checked at load is missing"))?;
             start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
             Ok(Outcome::SUCCESS)
         }
-        Code::Component { pre, .. } => {
-            let command = pre.instantiate_async(&mut *store).await?;
+        Code::Component { command, .. } => {
+            let command = command.as_ref().ok_or_else(|| wasmtime::format_err!("a library has no entry point"))?;
+            let command = command.instantiate_async(&mut *store).await?;
             usage.instantiate.add_time(started.elapsed());
             let result = command.wasi_cli_run().call_run(&mut *store).await?;
             Ok(Outcome::Exited { code: result.is_err().into() })

@@ -36,6 +36,7 @@ impl From<RegistryError> for Error {
 impl From<JobBuildError> for Error {
     fn from(error: JobBuildError) -> Self {
         match error {
+            JobBuildError::NotInvocable => Self::bad_request(error.to_string()),
             JobBuildError::ArgContainsNul(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_arg", error.to_string()),
             JobBuildError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
             JobBuildError::GuestPath(_) => Self::new(StatusCode::BAD_REQUEST, "bad_mount", error.to_string()),
@@ -175,6 +176,11 @@ impl From<LoadError> for Error {
             LoadError::TooComplex(_) => "module_too_complex",
             LoadError::UnknownImports(_) => "unknown_import",
             LoadError::NotACommand(_) => "not_a_command",
+            LoadError::Foreign { kind, .. } => {
+                let code = if kind.lacks_entry() { "not_a_command" } else { "unknown_import" };
+                let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message);
+                return Self { kind: Some(kind), ..error };
+            }
             LoadError::MemoryLimit { .. } => "memory_limit",
             LoadError::CompileLimit(_) => "compile_limit",
             LoadError::Unavailable(_) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use capstan_core::outcome::Outcome;
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
 use futures_util::FutureExt as _;
@@ -11,17 +12,23 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::super::body::{self, Aborted, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameResult};
 use super::super::error::Error;
-use super::super::headers::{EXIT_CODE, OUTCOME};
+use super::super::headers::{ERROR, EXIT_CODE, OUTCOME};
 use super::super::state::ApiState;
 use super::super::stdin::StdinEnd;
 use super::super::timeouts::{self, ResponseKind};
 use super::output::Output;
 use super::spill::{self, Spill};
+
+/// The most bytes of the reason why a run was not started, in a header.
+const MAX_REASON: usize = 4 << 10;
+/// What is percent-encoded in such a header, besides characters that are not ASCII.
+const NOT_IN_HEADERS: &AsciiSet = &CONTROLS.add(b'%');
 
 /// How long the head of the response waits for the end of the run.
 const HEAD_DELAY: Duration = Duration::from_millis(10);
@@ -159,4 +166,14 @@ fn response_frames(
 fn insert_outcome(headers: &mut HeaderMap, end: &JobEnd) {
     headers.insert(OUTCOME, HeaderValue::from_static(end.outcome.kind()));
     headers.insert(EXIT_CODE, HeaderValue::from(u16::from(end.outcome.exit_code())));
+    if let (Outcome::Refused { .. }, Some(reason)) = (&end.outcome, &end.error) {
+        headers.insert(ERROR, reason_value(reason));
+    }
+}
+
+/// Returns the reason why a run was not started as the value of a header.
+fn reason_value(reason: &str) -> HeaderValue {
+    let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
+    let encoded = utf8_percent_encode(reason, NOT_IN_HEADERS).to_string();
+    HeaderValue::from_str(&encoded).expect("only visible ASCII characters and spaces are not encoded")
 }

@@ -27,6 +27,8 @@ pub(in super::super) struct RunRequest {
     pub(super) env: Env,
     pub(in super::super) policy: PolicyRequest,
     pub(super) concurrency_key: Option<String>,
+    /// The function to call in place of the entry point.
+    pub(super) invoke: Option<String>,
 }
 
 /// The first line of a body of type [`MEDIA_TYPE`].
@@ -37,6 +39,7 @@ struct RunJson {
     env: Env,
     policy: PolicyRequest,
     concurrency_key: Option<String>,
+    invoke: Option<String>,
 }
 
 impl RunRequest {
@@ -60,7 +63,9 @@ impl RunRequest {
             Error::bad_request(format!("cannot parse the first line of the body: {reason}"))
         })?;
         let concurrency_key = json.concurrency_key.map(idempotency_key::validate).transpose()?;
-        Ok((Self { args: json.args, env: json.env, policy: json.policy, concurrency_key }, rest))
+        let request =
+            Self { args: json.args, env: json.env, policy: json.policy, concurrency_key, invoke: json.invoke };
+        Ok((request, rest))
     }
 
     /// Parses the query and the headers of a request.
@@ -86,9 +91,10 @@ pub(in super::super) fn parse_query(parameters: Vec<(String, String)>) -> Result
             "concurrency_key" => {
                 set_once(&mut request.concurrency_key, &key, idempotency_key::validate(value)?)?;
             }
+            "invoke" => set_once(&mut request.invoke, &key, value)?,
             _ => {
                 return Err(Error::bad_request(format!(
-                    "unknown query parameter {key:?}; known: arg, timeout, memory, policy, concurrency_key"
+                    "unknown query parameter {key:?}; known: arg, timeout, memory, policy, concurrency_key, invoke"
                 )));
             }
         }

@@ -146,7 +146,7 @@ Example:
     ///
     /// Prints the id of each job. Exits with 125 if one cannot be killed.
     Kill(ClientCommand<job_control::Kill>),
-    /// Show everything that the daemon knows about a job, as JSON
+    /// Show everything that the daemon knows about a job, or what a program file is
     Inspect(ClientCommand<inspect::Inspect>),
     /// Run jobs again that have ended
     ///

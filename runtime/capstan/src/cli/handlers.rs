@@ -54,6 +54,8 @@ struct List {
 struct Handler {
     name: String,
     kind: String,
+    #[serde(default)]
+    library: bool,
     digest: Option<String>,
     size: u64,
     created: String,
@@ -111,7 +113,11 @@ impl List {
 
 impl Handler {
     fn row(self, now: Timestamp) -> Vec<String> {
-        let kind = if self.service { format!("{}, service", self.kind) } else { self.kind };
+        let kind = match (self.service, self.library) {
+            (true, _) => format!("{}, service", self.kind),
+            (false, true) => format!("{}, library", self.kind),
+            (false, false) => self.kind,
+        };
         let size = if self.size == 0 { "-".to_owned() } else { format::size(self.size) };
         let digest = self.digest.as_deref().map_or("-", format::digest).to_owned();
         let description = format::truncate_line(MAX_DESCRIPTION, self.description.as_deref().unwrap_or_default());

@@ -12,4 +12,6 @@ pub(super) struct JobSpec {
     pub(super) policy: PolicyRequest,
     /// Jobs of a handler with the same key run one after the other. Only a daemon uses it.
     pub(super) concurrency_key: Option<String>,
+    /// The function to call in place of the entry point.
+    pub(super) invoke: Option<String>,
 }

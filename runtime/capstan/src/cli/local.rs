@@ -105,7 +105,7 @@ pub(super) async fn run(
         stdout: io::stdout().is_terminal(),
         stderr: io::stderr().is_terminal(),
     };
-    let options = JobOptions { policy: spec.policy, mounts, terminals, ..JobOptions::default() };
+    let options = JobOptions { policy: spec.policy, mounts, terminals, invoke: spec.invoke, ..JobOptions::default() };
     let job = engine.job(&name).map_err(|error| program_error(&error))?.args(spec.args).env(&spec.env).options(options);
     let job = job.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).build();
     let job = job.map_err(|error| program_error(&error))?;

@@ -199,6 +199,9 @@ pub(super) fn run_json(spec: &JobSpec) -> Value {
     if let Some(key) = &spec.concurrency_key {
         json["concurrency_key"] = key.as_str().into();
     }
+    if let Some(invoke) = &spec.invoke {
+        json["invoke"] = invoke.as_str().into();
+    }
     json
 }
 
@@ -226,11 +229,16 @@ mod tests {
             memory: Some(65_536),
             ..PolicyRequest::default()
         };
-        let spec =
-            JobSpec { args: vec!["--top".into(), String::new()], env, policy, concurrency_key: Some("k".into()) };
+        let spec = JobSpec {
+            args: vec!["--top".into(), String::new()],
+            env,
+            policy,
+            concurrency_key: Some("k".into()),
+            invoke: Some("f(1)".into()),
+        };
         let expected = json!({
             "args": ["--top", ""], "env": {"A": "1 ü\n"}, "policy": {"timeout": 1.5, "memory": 65536},
-            "concurrency_key": "k",
+            "concurrency_key": "k", "invoke": "f(1)",
         });
         assert_eq!(run_json(&spec), expected);
         assert!(!run_json(&spec).to_string().contains('\n'), "the line must not break");

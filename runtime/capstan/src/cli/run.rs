@@ -66,6 +66,12 @@ pub(super) struct Run {
     /// Code that was used least recently makes way for new code.
     #[arg(long, value_name = "SIZE", env = "CAPSTAN_CACHE_SIZE", hide_env = true, value_parser = units::size_limit)]
     cache_size: Option<u64>,
+    /// Function to call in place of the entry point: 'f(1, "a")', or its name if ARGS are its arguments [default: the entry point]
+    ///
+    /// For libraries, reactors and components, see `capstan inspect FILE`. The result is printed after the output of the guest. Values are
+    /// written in WAVE. A function in an interface is named as in 'package:name/interface#f(1)'. Not with -d.
+    #[arg(long, value_name = "CALL", conflicts_with = "detach")]
+    invoke: Option<String>,
     /// Key that limits concurrency: jobs of the handler with the same key run one after the other [default: none]
     ///
     /// Only through the daemon. The policy may allow more than one at a time.
@@ -169,6 +175,7 @@ impl Run {
             env: guest_env(&self.env, environment)?,
             policy: self.policy.to_request(),
             concurrency_key: self.concurrency_key.clone(),
+            invoke: self.invoke.clone(),
         })
     }
 }

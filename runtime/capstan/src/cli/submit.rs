@@ -96,6 +96,7 @@ mod tests {
             env: Env::new(),
             policy: PolicyRequest::default(),
             concurrency_key: None,
+            invoke: None,
         };
         let expected = json!({"handler": "wc", "args": ["x"], "env": {}, "policy": {}});
         assert_eq!(job_json("wc", &spec, false), expected);

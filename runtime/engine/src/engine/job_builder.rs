@@ -12,7 +12,7 @@ use capstan_core::stream::{self, PIPE_CAPACITY, Sink, Source};
 use jiff::Timestamp;
 
 use super::Engine;
-use crate::handler::Role;
+use crate::handler::{Kind, Role};
 use crate::job::{
     Attempt, Job, JobId, JobOptions, JobParts, JobSpec, JobStreams, JobTree, MAX_DEPTH, Parent, RunInputs,
 };
@@ -45,6 +45,8 @@ pub enum JobBuildError {
     ArgContainsNul(usize),
     #[error("arguments and variables take {0} bytes; the limit is {MAX_ARGS_AND_ENV}")]
     TooLarge(usize),
+    #[error("a builtin has no functions to invoke")]
+    NotInvocable,
     #[error("the job would be started by a chain of more than {MAX_DEPTH} jobs, which is the limit")]
     TooDeep,
     #[error("{0}")]
@@ -211,13 +213,17 @@ impl JobBuilder {
             stdin: self.stdin_sink,
             tree,
             redaction,
-            inputs: RunInputs { env, mounts, secrets, scratch, network, streams },
+            inputs: RunInputs { invoke: self.options.invoke, env, mounts, secrets, scratch, network, streams },
             recorder: self.attempt.map(|attempt| attempt.recorder),
         }))
     }
 
     fn check_size(&self) -> Result<(), JobBuildError> {
-        let mut size = self.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+        if self.options.invoke.is_some() && self.resolved.info().kind == Kind::Native {
+            return Err(JobBuildError::NotInvocable);
+        }
+        let mut size = self.options.invoke.as_ref().map_or(0, String::len);
+        size += self.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
         for (index, arg) in self.args.iter().enumerate() {
             if arg.contains('\0') {
                 return Err(JobBuildError::ArgContainsNul(index));

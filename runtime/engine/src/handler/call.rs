@@ -28,6 +28,8 @@ pub struct Call {
     pub name: String,
     /// The arguments, without the name.
     pub args: Vec<String>,
+    /// The function to call in place of the entry point, as `f(1, "a")`, or its name if the arguments are those of the call.
+    pub invoke: Option<String>,
     pub env: Env,
     pub stdin: Source,
     pub stdout: Sink,
@@ -59,6 +61,7 @@ impl Call {
             as_parent: Parent::none(),
             name: String::new(),
             args: Vec::new(),
+            invoke: None,
             env: Env::new(),
             stdin: Source::empty(),
             stdout: Sink::discard(),

@@ -15,6 +15,9 @@ pub struct HandlerInfo {
     /// The WebAssembly features that the program uses. Native handlers have none, and those that were pushed before features were detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
+    /// Whether it has no entry point, so that each run has to invoke one of its functions.
+    #[serde(rename = "library", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_library: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// One line that shows how the handler is called.

@@ -78,7 +78,7 @@ impl Native {
 impl Handler for Native {
     fn info(&self) -> HandlerInfo {
         let (description, usage) = (Some(self.description.to_owned()), self.usage.map(str::to_owned));
-        HandlerInfo { kind: Kind::Native, digest: None, size: 0, features: None, description, usage }
+        HandlerInfo { kind: Kind::Native, digest: None, size: 0, features: None, is_library: false, description, usage }
     }
 
     fn role(&self) -> Role {

@@ -9,6 +9,7 @@ use capstan_core::stream::{FanOut, OutputTarget, Source};
 
 /// What a job holds for its run until the run starts.
 pub(crate) struct RunInputs {
+    pub(crate) invoke: Option<String>,
     pub(crate) env: Env,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) secrets: Vec<(String, Secret)>,

@@ -48,6 +48,8 @@ pub struct JobOptions {
     pub key: Option<IdempotencyKey>,
     /// Jobs of a handler with the same key share a concurrency limit.
     pub concurrency_key: Option<String>,
+    /// The function to call in place of the entry point, as `f(1, "a")`, or its name if the arguments are those of the job.
+    pub invoke: Option<String>,
     /// Which of the job's streams end at a terminal.
     pub terminals: Terminals,
 }

@@ -7,7 +7,7 @@ use super::*;
 fn record(wasm: &[u8]) -> HandlerRecord {
     let digest = Some(format!("sha256:{}", hex_digest(wasm)));
     let size = wasm.len() as u64;
-    let info = HandlerInfo { kind: Kind::Module, digest, size, features: None, description: None, usage: None };
+    let info = HandlerInfo { kind: Kind::Module, digest, size, features: None, is_library: false, description: None, usage: None };
     HandlerRecord { info, manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(), created: Timestamp::now() }
 }
 
