@@ -30,6 +30,7 @@ mod linkers;
 mod lists;
 mod profile;
 mod program;
+mod shared_programs;
 
 // Run.
 mod epoch_ticker;

@@ -41,6 +41,12 @@ impl LinkedProgram {
     }
 }
 
+impl std::fmt::Debug for LinkedProgram {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LinkedProgram").field("has_sockets", &self.has_sockets).finish_non_exhaustive()
+    }
+}
+
 impl Code {
     fn imports_sockets(&self, engine: &Engine) -> bool {
         match self {

@@ -11,7 +11,6 @@ use capstan_store::ProgramSummary;
 use sha2::{Digest as _, Sha256};
 
 use super::LoadError;
-use super::artifact::Artifact;
 use super::compile::Compiler;
 use super::engines::ProfileEngine;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
@@ -22,13 +21,15 @@ use super::{kind, run};
 /// A WebAssembly handler.
 pub(super) struct Program {
     context: Arc<RunContext>,
-    linked: LinkedProgram,
+    linked: Arc<LinkedProgram>,
     short_runs: ShortRunStreak,
     info: HandlerInfo,
     policy: PolicyRequest,
     env: Env,
     /// The name that its runs find as their `argv[0]`. `None` is the name of the handler.
     argv0: Option<String>,
+    /// The arguments before those of the caller.
+    args: Vec<String>,
 }
 
 impl Program {
@@ -42,8 +43,12 @@ impl Program {
     ) -> Result<Self, LoadError> {
         let kind = kind::detect(&wasm)?;
         let summary = ProgramSummary { digest: digest(&wasm), kind, size: wasm.len() as u64 };
+        if let Some(linked) = context.programs.get(&engine, &summary.digest) {
+            return Ok(Self::new(context, linked, summary, manifest));
+        }
         let artifact = compiler.artifact(&engine, &summary, &wasm).await?;
-        Self::link(context, engine, &artifact, summary, manifest)
+        let linked = context.programs.get_or_link(engine, &summary.digest, &artifact)?;
+        Ok(Self::new(context, linked, summary, manifest))
     }
 
     /// Takes the code of the program `summary` from the artifact store and links it. Returns `None` if its code is not stored. Its runs use
@@ -55,22 +60,25 @@ impl Program {
         summary: ProgramSummary,
         manifest: Manifest,
     ) -> Result<Option<Self>, LoadError> {
+        if let Some(linked) = context.programs.get(&engine, &summary.digest) {
+            return Ok(Some(Self::new(context, linked, summary, manifest)));
+        }
         let Some(artifact) = compiler.stored(&engine, &summary).await else { return Ok(None) };
-        Self::link(context, engine, &artifact, summary, manifest).map(Some)
+        let linked = context.programs.get_or_link(engine, &summary.digest, &artifact)?;
+        Ok(Some(Self::new(context, linked, summary, manifest)))
     }
 
-    fn link(
+    fn new(
         context: Arc<RunContext>,
-        engine: Arc<ProfileEngine>,
-        artifact: &Artifact,
+        linked: Arc<LinkedProgram>,
         ProgramSummary { digest, kind, size }: ProgramSummary,
         manifest: Manifest,
-    ) -> Result<Self, LoadError> {
-        let linked = LinkedProgram::new(engine, artifact)?;
+    ) -> Self {
+        let Manifest { policy, env, argv0, description, usage, program, runtime, .. } = manifest;
+        let args = program.args.unwrap_or_default();
         let info =
-            HandlerInfo { kind, digest: Some(digest), size, description: manifest.description, usage: manifest.usage };
-        let Manifest { policy, env, argv0, .. } = manifest;
-        Ok(Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0 })
+            HandlerInfo { kind, digest: Some(digest), size, description, usage, files: None, base: None, runtime };
+        Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
     }
 }
 
@@ -90,6 +98,9 @@ impl Handler for Program {
     fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {
         if let Some(argv0) = &self.argv0 {
             call.name.clone_from(argv0);
+        }
+        if !self.args.is_empty() {
+            call.args.splice(..0, self.args.iter().cloned());
         }
         Box::pin(async move {
             let program = self.clone();
