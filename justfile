@@ -21,7 +21,7 @@ dist:
     packaging/dist
 
 # Start a daemon, push the first-party jobs, stream real input through them, and stop the daemon.
-demo *args: jobs
+demo *args: (jobs "--prebuilt")
     cargo build --package capstan --no-default-features
     jobs/demo {{ args }}
 

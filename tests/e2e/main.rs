@@ -23,6 +23,7 @@ mod program_name;
 mod run_flags;
 mod schedules;
 mod schema;
+mod scripts;
 mod stdin;
 mod store_commands;
 mod systemd_units;

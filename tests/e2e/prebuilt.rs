@@ -8,7 +8,7 @@ use capstan_tests::guests;
 use crate::command;
 
 /// Returns the path of a program, or `None` if it was not fetched.
-fn prebuilt(name: &str) -> Option<PathBuf> {
+pub(crate) fn prebuilt(name: &str) -> Option<PathBuf> {
     let path = guests::compiled_path(&format!("prebuilt/{name}"));
     if !path.exists() {
         eprintln!("{name} was not fetched, so this checks nothing");

@@ -122,6 +122,11 @@ impl Error {
         Self { closes_connection: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 
+    pub(crate) fn files_too_large(limit: u64) -> Self {
+        let message = format!("the archive of the files is larger than the limit of {limit} bytes");
+        Self { closes_connection: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "files_too_large", message) }
+    }
+
     pub(crate) fn head_too_large(limits: &HttpLimits) -> Self {
         let message = format!(
             "the head of the request has more than {} bytes (http.head) or {} fields (http.headers); \

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use capstan_engine::handler::{HandlerInfo, HandlerName};
-use capstan_engine::registry::{Precondition, RegistryError};
+use capstan_engine::handler_store::NewHandler;
+use capstan_engine::registry::{Precondition, RegistryError, ResolvedHandler, Source};
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::{self, Body, with_permit};
 use super::error::Error;
@@ -17,15 +18,14 @@ use super::upload::Upload;
 
 /// `GET /handlers`: lists the handlers by name.
 pub(super) async fn list(state: Arc<ApiState>, _request: Request) -> Result<Response<Body>, Error> {
-    let handlers = state.engine.handlers();
-    let handlers: Vec<_> = handlers.iter().map(AsRef::as_ref).collect();
+    let handlers: Vec<_> = state.engine.handlers().iter().map(|handler| view(&state, handler)).collect();
     Ok(body::json(StatusCode::OK, &json!({"handlers": handlers})))
 }
 
 /// `GET /handlers/{name}`: returns one handler.
 pub(super) async fn inspect(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
     let resolved = state.engine.resolve(&request.handler_name()?)?;
-    Ok(respond(StatusCode::OK, &*resolved, resolved.info()))
+    Ok(respond(StatusCode::OK, &view(&state, &resolved), resolved.info()))
 }
 
 /// `PUT /handlers/{name}`: loads a program and registers it under the name. If anything fails, nothing changes.
@@ -37,9 +37,11 @@ pub(super) async fn put(state: Arc<ApiState>, request: Request) -> Result<Respon
         return Err(Error::draining());
     }
     let upload = Upload::read(&state, request).await?;
-    let (put, findings) = state.handler_store()?.push(name, upload.wasm, upload.manifest, &precondition).await?;
+    let Upload { wasm, files, manifest } = upload;
+    let new = NewHandler { name, wasm, files, manifest };
+    let (put, findings) = state.handler_store()?.push(new, &precondition).await?;
     let status = if put.replaced { StatusCode::OK } else { StatusCode::CREATED };
-    let mut view = json!(*put.resolved);
+    let mut view = view(&state, &put.resolved);
     view["findings"] = json!(findings);
     Ok(respond(status, &view, put.resolved.info()))
 }
@@ -63,6 +65,21 @@ pub(super) async fn wasm(state: Arc<ApiState>, request: Request) -> Result<Respo
     Ok(response)
 }
 
+/// Returns the handler as the API shows it. Unlike its record, this says whether the name of its base still has the same program.
+fn view(state: &ApiState, handler: &ResolvedHandler) -> Value {
+    let mut view = json!(handler);
+    if let Some(base) = &handler.info().base {
+        let now = state.engine.resolve(&base.name).ok().filter(|now| now.source() == Source::Pushed);
+        view["base"]["state"] = match now {
+            None => "removed",
+            Some(now) if now.info().digest.as_ref() == Some(&base.digest) => "current",
+            Some(_) => "replaced",
+        }
+        .into();
+    }
+    view
+}
+
 fn respond(status: StatusCode, view: &impl Serialize, info: &HandlerInfo) -> Response<Body> {
     let mut response = body::json(status, view);
     set_etag(&mut response, info);
@@ -70,8 +87,8 @@ fn respond(status: StatusCode, view: &impl Serialize, info: &HandlerInfo) -> Res
 }
 
 fn set_etag(response: &mut Response<Body>, info: &HandlerInfo) {
-    if let Some(digest) = &info.digest {
-        let etag = HeaderValue::from_str(&format!("\"{digest}\"")).expect("a digest is header text");
+    if let Some(version) = info.version() {
+        let etag = HeaderValue::from_str(&format!("\"{version}\"")).expect("a digest is header text");
         response.headers_mut().insert(ETAG, etag);
     }
 }

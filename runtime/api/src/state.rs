@@ -41,7 +41,9 @@ pub(crate) struct ApiState {
 pub struct Settings {
     /// The most bytes of a program together with its manifest. Default 256 MiB.
     pub max_upload: u64,
-    /// The folder of the nameless files that hold output of runs which no client reads yet.
+    /// The most bytes of the archive with the files of a handler.
+    pub max_files: u64,
+    /// The folder of nameless files: output of runs which no client reads yet, and archives that are being received.
     pub spill_folder: PathBuf,
     /// Reads the kernel's numbers of the process. `None` unless the daemon is in debug mode.
     pub debug: Option<ProcessNumbers>,

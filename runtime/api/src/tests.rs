@@ -62,6 +62,7 @@ impl TestServer {
         let Address::Tcp { port, .. } = *listeners[1].address() else { panic!("the second is TCP") };
         let settings = Settings {
             max_upload: 1 << 20,
+            max_files: 1 << 20,
             spill_folder: folder.path().to_owned(),
             debug: None,
             tasks: Tasks::default(),

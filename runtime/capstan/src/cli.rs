@@ -6,18 +6,20 @@
 //! - which daemon: [`address`], [`environment`], [`tls`], [`paths`];
 //! - talking to it: [`client`], [`upload`], [`frames`];
 //! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`],
-//!   [`program`], [`run`], [`remote`], [`local`], [`run_report`];
+//!   [`program`], [`script`], [`run`], [`remote`], [`local`], [`run_report`];
+//! - the runtimes of scripts: [`runtimes`], [`runtime`];
 //! - background jobs: [`submit`], [`submit_batch`], [`queue_args`], [`jobs`], [`job_id`], [`job_filter`], [`ps`], [`top`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`inspect_file`], [`retry`], [`dead_letters`], [`queue`], [`schedule`], [`stats`],
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];
 //! - the store of durable jobs, without a daemon: [`store`];
-//! - one request and its response: [`push`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`], [`removal`];
+//! - one request and its response: [`push`] with [`archive`], [`handlers`], [`commands`], [`check`], [`info`], [`version`], [`schema`], [`removal`];
 //! - output: [`output`], [`mod@format`], [`error`], [`exit_code`].
 //!
 //! The exit code is that of the run (see [`Outcome::exit_code`](capstan_core::outcome::Outcome::exit_code)), 127 for an unknown handler, and
 //! 125 for every other failure, including wrong usage.
 
 mod address;
+mod archive;
 mod attach;
 mod cache;
 mod check;
@@ -63,8 +65,11 @@ mod removal;
 mod retry;
 mod run;
 mod run_report;
+mod runtime;
+mod runtimes;
 mod schedule;
 mod schema;
+mod script;
 mod stats;
 mod stdin;
 mod store;
@@ -146,6 +151,11 @@ impl Cli {
             Command::Events(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Info(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Version(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Runtime(ClientCommand { host, args }) => {
+                let daemon = host.resolve(global.host, environment)?;
+                let client = create_client(&daemon, global.tls, environment)?;
+                block_on(args.run(daemon.is_explicit.then_some(client), environment))?
+            }
             Command::Cache(cache) => cache.run(environment),
             Command::Store(store) => block_on(store.run(environment))?,
             Command::Schema(schema) => schema.run(),

@@ -4,29 +4,29 @@
 //! the daemon, only the names are restored: a stored handler loads its program at its first call, so a daemon with a thousand handlers is
 //! ready as fast as one with none.
 
+mod base;
+mod program;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use capstan_core::env::Env;
-use capstan_core::feature::Features;
-use capstan_core::manifest::{HistoryMode, Manifest, ManifestSchedule};
-use capstan_core::outcome::Outcome;
+use capstan_core::manifest::Manifest;
 use capstan_core::policy::{Diagnostic, PolicyRequest};
-use capstan_core::rate::Rate;
-use capstan_core::retry::RetryPolicy;
 use capstan_engine::engine::Engine;
-use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo, HandlerName};
-use capstan_engine::handler_store::{HandlerStore, HandlerStoreError, StoreError};
+use capstan_engine::handler::{Handler, HandlerName};
+use capstan_engine::handler_store::{BaseError, FilesLimits, HandlerStore, HandlerStoreError, NewHandler, StoreError};
 use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
 use capstan_engine::schedule::{ManifestSchedules, manifest_schedules};
 use capstan_engine::scheduler::Scheduler;
 use capstan_sandbox::{Metering, Sandbox};
-use capstan_store::{Artifacts, HandlerRecord, ProgramSummary, Programs, blocking};
+use capstan_store::{Artifacts, FilesLease, HandlerFiles, HandlerRecord, Programs, Unpacked, blocking};
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
+
+use self::base::Base;
+use self::program::{Program, load_stored, with_features};
 
 /// The stored handlers of an engine. Clones share them.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ struct Inner {
     engine: Engine,
     sandbox: Sandbox,
     programs: Programs,
+    files: HandlerFiles,
+    files_limits: FilesLimits,
     /// Has the schedules of manifests. Set once.
     scheduler: OnceLock<Arc<Scheduler>>,
     /// Stored handlers whose records could not be read at the start.
@@ -46,10 +48,17 @@ struct Inner {
 }
 
 impl LocalHandlerStore {
-    /// Creates a store that puts the handlers of `engine` into `programs`.
-    pub fn new(engine: Engine, sandbox: Sandbox, programs: Programs) -> Self {
+    /// Creates a store that puts the handlers of `engine` into `programs`, and their files into `files`.
+    pub fn new(
+        engine: Engine,
+        sandbox: Sandbox,
+        programs: Programs,
+        files: HandlerFiles,
+        files_limits: FilesLimits,
+    ) -> Self {
         let (scheduler, unreadable) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { engine, sandbox, programs, scheduler, unreadable, change: Mutex::new(()) }))
+        let change = Mutex::new(());
+        Self(Arc::new(Inner { engine, sandbox, programs, files, files_limits, scheduler, unreadable, change }))
     }
 
     /// Sets the scheduler, and brings its schedules in line with the manifests. Call it once, after [`restore`](Self::restore) and before the
@@ -109,7 +118,7 @@ impl LocalHandlerStore {
                 }
                 (Ok(name), Ok(record)) => {
                     let created = record.created;
-                    restored.push((name, Program::new(self, record, None) as Arc<dyn Handler>, created));
+                    restored.push((name, self.stored_handler(record), created));
                 }
                 (Err(error), _) => tracing::warn!(name, %error, "a stored handler is skipped"),
                 (_, Err(error)) => {
@@ -127,14 +136,44 @@ impl LocalHandlerStore {
     /// Removes what interrupted pushes and removed handlers have left, among it their compiled code in `artifacts`. Handlers may be pushed, removed
     /// and run meanwhile. Shutdown waits for it, also if the future is dropped. Errors are logged: the next start tries again.
     pub async fn clean_up(&self, artifacts: Artifacts) {
-        let programs = self.0.programs.clone();
+        let (programs, files) = (self.0.programs.clone(), self.0.files.clone());
         let clean_up = blocking(move || {
             programs.remove_leftovers()?;
+            files.remove_leftovers()?;
+            files.remove_unused(|hex| programs.uses_files(hex))?;
             artifacts.retain_programs(|hex| programs.is_used(hex))
         });
         if let Err(error) = self.0.engine.run_to_completion(clean_up).await {
             tracing::warn!(%error, "cannot remove unused files");
         }
+    }
+
+    /// Removes the files of replaced and removed handlers as soon as no job can find them any more. Never returns. Cancel-safe: shutdown
+    /// waits for a removal that has begun. Errors are logged: the next start tries again.
+    pub async fn collect_files(&self) {
+        loop {
+            self.0.files.lease_ended().await;
+            let (programs, files) = (self.0.programs.clone(), self.0.files.clone());
+            let collect = blocking(move || files.remove_unused(|hex| programs.uses_files(hex)));
+            if let Err(error) = self.0.engine.run_to_completion(collect).await {
+                tracing::warn!(%error, "cannot remove unused files of handlers");
+            }
+        }
+    }
+
+    /// Returns the handler of a stored record. Its program is not loaded yet, but its files are open, so that they stay for its jobs.
+    fn stored_handler(&self, record: Box<HandlerRecord>) -> Arc<dyn Handler> {
+        let files = record.info.files.as_ref().and_then(|files| {
+            let opened = self.0.files.open_files(&files.digest);
+            opened.inspect_err(|error| tracing::warn!(%error, "a handler will refuse its jobs")).ok()
+        });
+        Program::new(self.0.sandbox.clone(), self.0.programs.clone(), record, files, None)
+    }
+
+    /// Unpacks the files of a push.
+    async fn unpack(&self, archive: std::fs::File) -> Result<(Unpacked, FilesLease), HandlerStoreError> {
+        let (files, limits) = (self.0.files.clone(), self.0.files_limits);
+        Ok(blocking(move || files.unpack(std::io::BufReader::new(archive), limits)).await?)
     }
 }
 
@@ -142,19 +181,41 @@ impl LocalHandlerStore {
 impl HandlerStore for LocalHandlerStore {
     async fn push(
         &self,
-        name: HandlerName,
-        wasm: Bytes,
-        manifest: Manifest,
+        new: NewHandler,
         only_if: &Precondition,
     ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError> {
+        let NewHandler { name, wasm, files, mut manifest } = new;
         self.0.engine.check_put(&name, only_if)?;
+        let base = match (&manifest.program.from, &wasm) {
+            (None, None) => return Err(BaseError::NoProgram.into()),
+            (None, Some(_)) => None,
+            (Some(from), Some(_)) => return Err(BaseError::ProgramAndBase(from.clone()).into()),
+            (Some(from), None) => Some(Base::resolve(&self.0.engine, &name, from)?),
+        };
+        let (unpacked, lease) = match files {
+            None => (None, None),
+            Some(archive) => self.unpack(archive).await.map(|(unpacked, lease)| (Some(unpacked), Some(lease)))?,
+        };
+        if let Some(base) = &base {
+            base.complete(&mut manifest, unpacked.as_ref())?;
+        }
         let evaluation = self.0.engine.ceiling().evaluate(name.as_str(), &manifest.policy, &PolicyRequest::EMPTY);
         let findings = evaluation.findings.clone();
         let policy = evaluation.into_policy()?;
         let schedules = self.allowed_schedules(&name, &manifest)?;
         let metering = Metering::for_limit(policy.limits.fuel);
-        let loaded = self.0.sandbox.load(wasm.clone(), with_features(&manifest, &policy.features), metering).await?;
-        let record = Box::new(HandlerRecord { info: loaded.info(), manifest, created: Timestamp::now() });
+        let Inner { sandbox, programs, .. } = &*self.0;
+        let may_use = with_features(&manifest, &policy.features);
+        let loaded = match (&wasm, &base) {
+            (Some(wasm), _) => sandbox.load(wasm.clone(), may_use, metering).await?,
+            (None, Some(base)) => load_stored(sandbox, programs, base.program.clone(), &may_use, metering).await?,
+            (None, None) => return Err(BaseError::NoProgram.into()),
+        };
+        let mut info = loaded.info();
+        info.files = unpacked.map(|unpacked| unpacked.info().clone());
+        let from = base.as_ref().map(|base| base.info.name.clone());
+        info.base = base.map(|base| base.info);
+        let record = Box::new(HandlerRecord { info, manifest, created: Timestamp::now() });
         let (store, only_if) = (self.clone(), only_if.clone());
         // A task of its own: if the client disconnects, the file and the registry must still change together.
         let change = async move {
@@ -163,12 +224,18 @@ impl HandlerStore for LocalHandlerStore {
             let schedules = store.scheduler().change_manifest(&name, schedules).await?;
             let programs = store.0.programs.clone();
             let (stored_name, stored) = (name.clone(), record.clone());
-            if let Err(error) = blocking(move || programs.put(stored_name.as_str(), &stored, &wasm)).await {
+            let put = blocking(move || programs.put(stored_name.as_str(), &stored, wasm.as_deref())).await;
+            if let Err(error) = put {
                 schedules.undo().await;
-                return Err(error.into());
+                return Err(match (error, from) {
+                    // The last handler with the program was removed meanwhile.
+                    (StoreError::Damaged(_), Some(from)) => BaseError::Unknown(from).into(),
+                    (error, _) => error.into(),
+                });
             }
             let created = record.created;
-            let program = Program::new(&store, record, Some((metering, loaded)));
+            let (sandbox, programs) = (store.0.sandbox.clone(), store.0.programs.clone());
+            let program = Program::new(sandbox, programs, record, lease, Some((metering, loaded)));
             let put = store.0.engine.put(name, program, created, &only_if)?;
             schedules.finish().await?;
             Ok((put, findings))
@@ -204,117 +271,4 @@ impl HandlerStore for LocalHandlerStore {
         let programs = self.0.programs.clone();
         blocking(move || programs.wasm(&digest)).await.map(Some)
     }
-}
-
-/// A handler that loads its program at the first call. At the first call with a limit on fuel, it loads the program a second time, with fuel
-/// counting.
-#[derive(Debug)]
-struct Program {
-    record: Box<HandlerRecord>,
-    /// The policy of the manifest, with the features that the program uses.
-    policy: PolicyRequest,
-    sandbox: Sandbox,
-    programs: Programs,
-    unmetered: OnceCell<Arc<dyn Handler>>,
-    metered: OnceCell<Arc<dyn Handler>>,
-}
-
-impl Program {
-    fn new(
-        store: &LocalHandlerStore,
-        record: Box<HandlerRecord>,
-        loaded: Option<(Metering, Arc<dyn Handler>)>,
-    ) -> Arc<Self> {
-        let (sandbox, programs) = (store.0.sandbox.clone(), store.0.programs.clone());
-        let (unmetered, metered) = match loaded {
-            None => (None, None),
-            Some((Metering::Off, unmetered)) => (Some(unmetered), None),
-            Some((Metering::On, metered)) => (None, Some(metered)),
-        };
-        let (unmetered, metered) = (OnceCell::new_with(unmetered), OnceCell::new_with(metered));
-        let policy = PolicyRequest { features: Some(record.features().clone()), ..record.manifest.policy.clone() };
-        Arc::new(Self { record, policy, sandbox, programs, unmetered, metered })
-    }
-
-    /// Returns the cell of the program that is compiled with this metering.
-    fn cell(&self, metering: Metering) -> &OnceCell<Arc<dyn Handler>> {
-        match metering {
-            Metering::Off => &self.unmetered,
-            Metering::On => &self.metered,
-        }
-    }
-
-    /// Returns the program, and loads it if this is the first call.
-    async fn loaded(&self, metering: Metering) -> Result<&Arc<dyn Handler>, HandlerStoreError> {
-        let load = || async {
-            let summary = self.record.program();
-            let (programs, ProgramSummary { digest, size, .. }) = (self.programs.clone(), summary.clone());
-            // Where the code is stored, the program is not read.
-            blocking(move || programs.check_size(&digest, size)).await?;
-            let manifest = with_features(&self.record.manifest, self.record.features());
-            if let Some(loaded) = self.sandbox.load_stored(summary.clone(), manifest.clone(), metering).await? {
-                return Ok(loaded);
-            }
-            let programs = self.programs.clone();
-            let wasm = blocking(move || programs.wasm(&summary.digest)).await?;
-            Ok(self.sandbox.load(wasm, manifest, metering).await?)
-        };
-        self.cell(metering).get_or_try_init(load).await
-    }
-}
-
-impl Handler for Program {
-    fn info(&self) -> HandlerInfo {
-        self.record.info.clone()
-    }
-
-    fn policy_request(&self) -> &PolicyRequest {
-        &self.policy
-    }
-
-    fn env(&self) -> Env {
-        self.record.manifest.env.clone()
-    }
-
-    fn retry(&self) -> Option<&RetryPolicy> {
-        self.record.manifest.retry.as_ref()
-    }
-
-    fn rate(&self) -> Option<Rate> {
-        self.record.manifest.rate
-    }
-
-    fn schedules(&self) -> &[ManifestSchedule] {
-        &self.record.manifest.schedule
-    }
-
-    fn history(&self) -> HistoryMode {
-        self.record.manifest.history
-    }
-
-    fn run(self: Arc<Self>, call: Call) -> HandlerFuture {
-        let metering = Metering::for_limit(call.limits.fuel);
-        if let Some(loaded) = self.cell(metering).get() {
-            return loaded.clone().run(call);
-        }
-        Box::pin(async move {
-            let (stop, start) = (call.stop.clone(), Instant::now());
-            let loaded = tokio::select! {
-                loaded = self.loaded(metering) => loaded,
-                outcome = stop.requested() => return outcome,
-            };
-            call.usage.load.add_time(start.elapsed());
-            match loaded {
-                Ok(loaded) => loaded.clone().run(call).await,
-                Err(error) => Outcome::Refused { why: error.to_string() },
-            }
-        })
-    }
-}
-
-/// Returns `manifest` for a program that may use `features`.
-fn with_features(manifest: &Manifest, features: &Features) -> Manifest {
-    let mut manifest = manifest.clone();
-    manifest.policy.features = Some(features.clone());
-    manifest
 }

@@ -1,6 +1,7 @@
 //! [`Manifest`]: the description of a handler in its `job.toml`.
 
 mod error;
+mod program;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::ManifestError;
+pub use self::program::{ProgramTable, RuntimeTable};
 pub use self::schedule::ManifestSchedule;
 use crate::env::Env;
 use crate::policy::{self, PolicyRequest};
@@ -28,6 +30,15 @@ pub struct Manifest {
     /// The program name (`argv[0]`) of its runs. Default: the name of the handler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub argv0: Option<String>,
+    /// A directory, or one file, that `capstan push` sends with the program. The path is relative to the manifest. Runs find it at `/app`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+    /// Which program it runs, and with which first arguments.
+    #[serde(skip_serializing_if = "ProgramTable::is_default")]
+    pub program: ProgramTable,
+    /// If it is the runtime of scripts: of which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeTable>,
     /// What its runs may use and touch, within the ceiling of the operator.
     // Manifests of earlier versions call it `limits`.
     #[serde(alias = "limits")]
@@ -83,6 +94,8 @@ impl Manifest {
                 "argv0 contains NUL, which the program name of a guest cannot contain".to_owned(),
             ));
         }
+        manifest.program.check()?;
+        manifest.runtime.as_ref().map_or(Ok(()), RuntimeTable::check)?;
         if let Some(error) = manifest.retry.as_ref().and_then(|retry| retry.check().err()) {
             return Err(ManifestError(error.to_string()));
         }
@@ -129,6 +142,11 @@ mod tests {
             "rate = \"0/s\"",
             "rate = 5",
             "history = \"always\"",
+            "files = 3",
+            "[program]\nform = \"x\"",
+            "[program]\nargs = [\"a\\u0000\"]",
+            "[runtime]\nextensions = [\"py\"]",
+            "[runtime]\nextensions = [\".\"]",
             "[retry]\nattempts = 0",
             "[retry]\njitter = 2.0",
             "[retry]\non = [\"exploded\"]",

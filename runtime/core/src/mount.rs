@@ -16,6 +16,9 @@ pub use self::guest_path::{GuestPathError, check_guest_path, check_guest_paths, 
 pub use self::open::{MountSource, open_beneath, open_file};
 use crate::outcome::DiskResource;
 
+/// The path at which the runs of a handler find its files.
+pub const APP: &str = "/app";
+
 /// A directory, or one file of it, that is granted to a run.
 #[derive(Clone, Debug)]
 pub struct Mount {

@@ -25,6 +25,7 @@
 mod ceiling;
 #[cfg(any(test, fuzzing))]
 mod containment;
+mod defaults;
 mod diagnostic;
 mod evaluate;
 mod findings;

@@ -1,6 +1,7 @@
 //! [`Handler`]: the trait of everything that a name resolves to, native code and wasm programs alike.
 
 mod call;
+mod files;
 mod info;
 mod name;
 mod native;
@@ -18,6 +19,7 @@ use capstan_core::rate::Rate;
 use capstan_core::retry::RetryPolicy;
 
 pub use self::call::Call;
+pub use self::files::{BaseInfo, FilesInfo};
 pub use self::info::{HandlerInfo, Kind, Role};
 pub use self::name::{HandlerName, InvalidName, MAX_NAME};
 pub use self::native::Native;
@@ -51,6 +53,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         Env::new()
     }
 
+    /// Returns the program name that its manifest sets.
+    fn argv0(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns the retry policy that its manifest sets for durable jobs. A request may set another.
     fn retry(&self) -> Option<&RetryPolicy> {
         None
@@ -69,6 +76,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// Returns the schedules of its manifest.
     fn schedules(&self) -> &[ManifestSchedule] {
         &[]
+    }
+
+    /// Returns whether its runs find files of its own at [`APP`](capstan_core::mount::APP). No mount of a job may overlap it then.
+    fn has_files(&self) -> bool {
+        false
     }
 
     /// Returns whether only the daemon itself may start its jobs. The default is true for [`Role::Service`].

@@ -3,9 +3,12 @@
 //! The trait lets the API push programs without knowing how they are compiled or stored. The daemon implements it over its sandbox and
 //! its data directory.
 
+mod base_error;
+mod files_error;
 mod foreign;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -17,27 +20,38 @@ use capstan_core::units::format_size;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use self::base_error::BaseError;
+pub use self::files_error::{FilesError, FilesLimits};
 pub use self::foreign::ForeignKind;
 use crate::handler::HandlerName;
 use crate::registry::{Precondition, PutResult, RegistryError, ResolvedHandler};
 use crate::schedule::ScheduleError;
 use crate::scheduler::SchedulerError;
 
+/// What a push stores.
+#[derive(Debug)]
+pub struct NewHandler {
+    pub name: HandlerName,
+    /// The program. `None` if the manifest names a base.
+    pub wasm: Option<Bytes>,
+    /// Its files, as a tar archive from the position of this file on. `None` if it has none.
+    pub files: Option<File>,
+    pub manifest: Manifest,
+}
+
 /// Stores pushed handlers.
 ///
 /// Each call either takes effect as a whole or changes nothing, also when its future is dropped.
 #[async_trait]
 pub trait HandlerStore: fmt::Debug + Send + Sync {
-    /// Compiles and stores `wasm` and registers it as `name`, with the schedules of its manifest. Also returns what its manifest asks for and does
-    /// not get.
+    /// Compiles and stores a handler and registers it, with the schedules of its manifest. Compiles nothing if it shares the program of another.
+    /// Also returns what its manifest asks for and does not get.
     ///
     /// # Errors
     /// [`HandlerStoreError`] says whether the program, the name, the policy or the disk is at fault.
     async fn push(
         &self,
-        name: HandlerName,
-        wasm: Bytes,
-        manifest: Manifest,
+        new: NewHandler,
         precondition: &Precondition,
     ) -> Result<(PutResult, Vec<Diagnostic>), HandlerStoreError>;
 
@@ -66,6 +80,10 @@ pub enum HandlerStoreError {
     Denied(#[from] Denied),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// The schedules of the manifest cannot be installed.
     #[error("cannot install the schedules of the manifest: {0}")]
     Schedules(#[from] SchedulerError),

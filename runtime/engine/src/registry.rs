@@ -26,7 +26,7 @@ pub enum Precondition {
     Absent,
     /// The name is registered.
     Present,
-    /// The registered handler has one of these digests.
+    /// The registered handler has one of these [versions](crate::handler::HandlerInfo::version).
     Digest(Vec<String>),
 }
 
@@ -186,7 +186,7 @@ impl Precondition {
             Self::Absent => old.is_none(),
             Self::Present => old.is_some(),
             Self::Digest(digests) => {
-                old.and_then(|old| old.handler().info().digest).is_some_and(|digest| digests.contains(&digest))
+                old.and_then(|old| old.info().version()).is_some_and(|version| digests.contains(&version))
             }
         };
         if holds { Ok(()) } else { Err(RegistryError::Precondition(name.clone())) }

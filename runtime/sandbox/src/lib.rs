@@ -36,6 +36,7 @@ mod outline;
 mod profile;
 mod program;
 mod provided;
+mod shared_programs;
 
 // Run.
 mod epoch_ticker;

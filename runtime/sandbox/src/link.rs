@@ -43,6 +43,12 @@ impl LinkedProgram {
     }
 }
 
+impl std::fmt::Debug for LinkedProgram {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LinkedProgram").field("has_sockets", &self.has_sockets).finish_non_exhaustive()
+    }
+}
+
 impl Code {
     /// Returns whether there is no entry point, so that runs have to name a function.
     pub(super) fn is_library(&self) -> bool {

@@ -17,18 +17,20 @@ use super::engines::{ProfileEngine, ProfileEngines};
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
-use super::{foreign, invoke, kind, run};
+use super::{foreign, kind, run};
 
 /// A WebAssembly handler.
 pub(super) struct Program {
     context: Arc<RunContext>,
-    linked: LinkedProgram,
+    linked: Arc<LinkedProgram>,
     short_runs: ShortRunStreak,
     info: HandlerInfo,
     policy: PolicyRequest,
     env: Env,
     /// The name that its runs find as their `argv[0]`. `None` is the name of the handler.
     argv0: Option<String>,
+    /// The arguments before those of the caller.
+    args: Vec<String>,
 }
 
 impl Program {
@@ -45,9 +47,10 @@ impl Program {
         foreign::check(&wasm, kind)?;
         let size = wasm.len() as u64;
         let mut summary = ProgramSummary { digest: digest(&wasm), kind, size, features: Features::new() };
-        let compiled = compiler.artifact(engines, &summary, &wasm, wanted).await?;
-        summary.features.clone_from(&compiled.engine.profile.features);
-        Self::link(context, compiled, summary, manifest)
+        let CompiledProgram { engine, artifact } = compiler.artifact(engines, &summary, &wasm, wanted).await?;
+        summary.features.clone_from(&engine.profile.features);
+        let linked = context.programs.get_or_link(engine, &summary.digest, &artifact)?;
+        Ok(Self::new(context, linked, summary, manifest))
     }
 
     /// Takes the code of the program `summary` from the artifact store and links it. Returns `None` if its code is not stored. Its runs use
@@ -59,31 +62,39 @@ impl Program {
         summary: ProgramSummary,
         manifest: Manifest,
     ) -> Result<Option<Self>, LoadError> {
-        let Some(compiled) = compiler.stored(&engine, &summary).await else { return Ok(None) };
-        Self::link(context, compiled, summary, manifest).map(Some)
+        if let Some(linked) = context.programs.get(&engine, &summary.digest) {
+            return Ok(Some(Self::new(context, linked, summary, manifest)));
+        }
+        let Some(CompiledProgram { engine, artifact }) = compiler.stored(&engine, &summary).await else {
+            return Ok(None);
+        };
+        let linked = context.programs.get_or_link(engine, &summary.digest, &artifact)?;
+        Ok(Some(Self::new(context, linked, summary, manifest)))
     }
 
-    fn link(
+    fn new(
         context: Arc<RunContext>,
-        CompiledProgram { engine, artifact }: CompiledProgram,
+        linked: Arc<LinkedProgram>,
         ProgramSummary { digest, kind, size, features }: ProgramSummary,
-        mut manifest: Manifest,
-    ) -> Result<Self, LoadError> {
-        let linked = LinkedProgram::new(engine, &artifact)?;
-        invoke::check(&linked.code, &linked.engine.engine)?;
+        manifest: Manifest,
+    ) -> Self {
+        let Manifest { mut policy, env, argv0, description, usage, program, runtime, .. } = manifest;
         // What a run may use follows from what the code uses.
-        manifest.policy.features = Some(features.clone());
+        policy.features = Some(features.clone());
         let info = HandlerInfo {
             kind,
             digest: Some(digest),
             size,
             features: Some(features),
             is_library: linked.code.is_library(),
-            description: manifest.description,
-            usage: manifest.usage,
+            description,
+            usage,
+            files: None,
+            base: None,
+            runtime,
         };
-        let Manifest { policy, env, argv0, .. } = manifest;
-        Ok(Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0 })
+        let args = program.args.unwrap_or_default();
+        Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
     }
 }
 
@@ -103,6 +114,9 @@ impl Handler for Program {
     fn run(self: Arc<Self>, mut call: Call) -> HandlerFuture {
         if let Some(argv0) = &self.argv0 {
             call.name.clone_from(argv0);
+        }
+        if !self.args.is_empty() {
+            call.args.splice(..0, self.args.iter().cloned());
         }
         Box::pin(async move {
             let program = self.clone();

@@ -7,6 +7,7 @@ use capstan_engine::tasks::TaskGuard;
 use super::epoch_ticker::EpochTicker;
 use super::guest_runtime::GuestRuntime;
 use super::network::Resolver;
+use super::shared_programs::SharedPrograms;
 
 /// The threads, the ticker and the resolver that runs use. Programs hold it in an `Arc`.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) struct RunContext {
     pub(super) guest_runtime: GuestRuntime,
     pub(super) resolver: Resolver,
     pub(super) ticker: Arc<EpochTicker>,
+    /// The programs that are linked.
+    pub(super) programs: SharedPrograms,
     /// Whether runs can be profiled, which is so in debug mode.
     pub(super) can_profile: bool,
     /// Lists the ticker and the guest threads among the tasks of the daemon.

@@ -17,6 +17,7 @@ use crate::guest_runtime::GuestRuntime;
 use crate::profile::{self, Metering, Profile};
 use crate::program::Program;
 use crate::run_context::RunContext;
+use crate::shared_programs::SharedPrograms;
 
 /// Loads programs as handlers, which run in it. Clones are the same sandbox.
 #[derive(Clone, Debug)]
@@ -59,7 +60,8 @@ impl Sandbox {
         ];
         let compiler = Compiler::new(&engines.default().fingerprint, config);
         let can_profile = tasks.are_tracked();
-        let context = Arc::new(RunContext { guest_runtime, resolver, ticker, can_profile, _listed: listed });
+        let programs = SharedPrograms::default();
+        let context = Arc::new(RunContext { guest_runtime, resolver, ticker, programs, can_profile, _listed: listed });
         Ok(Self(Arc::new(Inner { engines, compiler, context })))
     }
 

@@ -77,6 +77,22 @@ impl AtomicDir {
         Ok(())
     }
 
+    /// As [`AtomicDir::remove_abandoned`], for a directory of directories.
+    pub(super) fn remove_abandoned_dirs(&self) -> Result<(), StoreError> {
+        for name in self.all_names()? {
+            if name.starts_with(UNFINISHED) && self.is_abandoned(&name) {
+                let removed = self.dir.remove_dir_all(&name);
+                removed.map_err(|error| StoreError::io(format_args!("remove {name}"), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a new name that is in no list, for something that is being written.
+    pub(super) fn unfinished_name(&self) -> String {
+        format!("{}{:016x}", self.unfinished, random())
+    }
+
     /// Returns whether nobody will finish the file `name`. Another process may be about to, if it uses the directory too.
     fn is_abandoned(&self, name: &str) -> bool {
         let age = || self.dir.symlink_metadata(name).ok()?.modified().ok()?.into_std().elapsed().ok();
@@ -123,7 +139,7 @@ impl AtomicDir {
 
     /// Writes `parts` as the file `name` and replaces an existing one. The file is on the disk when this returns.
     pub(super) fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
-        let unfinished = format!("{}{:016x}", self.unfinished, random());
+        let unfinished = self.unfinished_name();
         let written = self.write_new(&unfinished, parts).and_then(|()| {
             self.dir.rename(&unfinished, &self.dir, name)?;
             self.sync()
@@ -157,7 +173,7 @@ impl AtomicDir {
     }
 
     /// Makes renames durable: a rename is on the disk only after its directory is synced.
-    fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         match self.durability {
             Durability::Synced => self.dir.open(".")?.sync_all(),
             Durability::Unsynced => Ok(()),

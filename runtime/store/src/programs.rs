@@ -13,7 +13,7 @@ use rustix::fs::AtFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::atomic_dir::{AtomicDir, Durability};
-use super::digest::hex_of;
+use super::digest::{hex, hex_of};
 use super::file_stamp::FileStamp;
 use super::handler_index::{HandlerIndex, RecordCopies, RecordCopy};
 use super::handler_record::HandlerRecord;
@@ -38,6 +38,8 @@ struct Digests {
     uses: HashMap<String, usize>,
     /// Whether a record could not be read. It may use any program, so no program is removed then.
     has_unreadable_record: bool,
+    /// The digests of the files of handlers, by the names of these.
+    files: HashMap<String, String>,
 }
 
 /// The name of a handler, and its record if that could be read.
@@ -56,22 +58,26 @@ impl Programs {
     }
 
     /// Stores `wasm` with `record` as the handler `name`, and replaces the handler that has the name. Both are on the disk when this
-    /// returns.
+    /// returns. Without `wasm`, the handler shares a program that is stored already.
     ///
     /// # Errors
-    /// [`StoreError::Full`], [`StoreError::Io`]. The old handler stays then.
-    pub fn put(&self, name: &str, record: &HandlerRecord, wasm: &[u8]) -> Result<(), StoreError> {
+    /// [`StoreError::Full`], [`StoreError::Io`], and [`StoreError::Damaged`] if a program to be shared is not there. The old handler stays
+    /// then.
+    pub fn put(&self, name: &str, record: &HandlerRecord, wasm: Option<&[u8]>) -> Result<(), StoreError> {
         let mut digests = self.digests();
         let digest = digest_of(record)?;
-        // An existing file of that name has the same program, unless it was damaged.
-        if self.read_program(digest).is_err() {
-            self.0.programs.write(digest, &[wasm])?;
+        match wasm {
+            None => self.check_size(digest, record.info.size)?,
+            // An existing file of that name has the same program, unless it was damaged.
+            Some(wasm) if self.read_program(digest).is_err() => self.0.programs.write(digest, &[wasm])?,
+            Some(_) => {}
         }
         self.0.records.write(name, &[&record.to_json()])?;
         if let Some(stamp) = self.record_stamp(name) {
             self.0.index.add(&RecordCopy::new(name, stamp, record));
         }
         let old = digests.insert(name, digest);
+        digests.set_files(name, record);
         self.remove_unused(&digests, old)
     }
 
@@ -83,6 +89,7 @@ impl Programs {
         let mut digests = self.digests();
         self.0.records.remove(name)?;
         let old = digests.remove(name);
+        digests.files.remove(name);
         self.remove_unused(&digests, old)
     }
 
@@ -107,6 +114,9 @@ impl Programs {
             match record.as_deref().map(digest_of) {
                 Ok(Ok(digest)) => drop(digests.insert(&name, digest)),
                 _ => digests.has_unreadable_record = true,
+            }
+            if let Ok(record) = &record {
+                digests.set_files(&name, record);
             }
             records.push((name, record));
         }
@@ -135,6 +145,12 @@ impl Programs {
     pub fn is_used(&self, hex: &str) -> bool {
         let digests = self.digests();
         digests.has_unreadable_record || digests.uses.contains_key(hex)
+    }
+
+    /// Returns whether a handler may have the files with the digest `hex`.
+    pub fn uses_files(&self, hex: &str) -> bool {
+        let digests = self.digests();
+        digests.has_unreadable_record || digests.files.values().any(|digest| hex_of(digest) == hex)
     }
 
     /// Returns the record `name` from the index, if the index has a copy of the file that is there now.
@@ -216,6 +232,14 @@ impl Digests {
         old.inspect(|old| self.end_use(old))
     }
 
+    /// Remembers the files that `name` has.
+    fn set_files(&mut self, name: &str, record: &HandlerRecord) {
+        match &record.info.files {
+            Some(files) => self.files.insert(name.to_owned(), files.digest.clone()),
+            None => self.files.remove(name),
+        };
+    }
+
     fn end_use(&mut self, digest: &str) {
         if let Some(uses) = self.uses.get_mut(digest) {
             *uses -= 1;
@@ -236,5 +260,5 @@ fn digest_of(record: &HandlerRecord) -> Result<&str, StoreError> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }

@@ -5,7 +5,7 @@ use capstan_core::units::UnitError;
 use capstan_engine::engine::JobBuildError;
 use capstan_engine::events::FilterError;
 use capstan_engine::handler::MAX_NAME;
-use capstan_engine::handler_store::{HandlerStoreError, LoadError, StoreError};
+use capstan_engine::handler_store::{BaseError, FilesError, HandlerStoreError, LoadError, StoreError};
 use capstan_engine::history::RemoveError;
 use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
 use capstan_engine::job_store::{ChangeError, JobStoreError, SubmitError};
@@ -149,8 +149,39 @@ impl From<HandlerStoreError> for Error {
             HandlerStoreError::Registry(error) => error.into(),
             HandlerStoreError::Store(error) => error.into(),
             HandlerStoreError::Schedules(error) => error.into(),
+            HandlerStoreError::Files(error) => error.into(),
+            HandlerStoreError::Base(error) => error.into(),
             HandlerStoreError::Denied(_) => Self::new(StatusCode::FORBIDDEN, "policy_denied", error.to_string()),
         }
+    }
+}
+
+impl From<FilesError> for Error {
+    fn from(error: FilesError) -> Self {
+        let (status, code) = match &error {
+            FilesError::Compressed(_) | FilesError::NotTar(_) | FilesError::Empty | FilesError::Entry { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_files")
+            }
+            FilesError::TooLarge(_) | FilesError::TooMany(_) => (StatusCode::PAYLOAD_TOO_LARGE, "files_too_large"),
+            FilesError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            FilesError::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<BaseError> for Error {
+    fn from(error: BaseError) -> Self {
+        let (status, code) = match &error {
+            BaseError::Unknown(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_base"),
+            BaseError::Builtin(_) | BaseError::Itself(_) | BaseError::Chain { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_base")
+            }
+            BaseError::ProgramAndBase(_) => (StatusCode::UNPROCESSABLE_ENTITY, "program_and_base"),
+            BaseError::NoMain(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_main"),
+            BaseError::NoProgram => (StatusCode::BAD_REQUEST, "bad_request"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -24,6 +24,7 @@ fn daemon(directory: &Path) -> Arc<DaemonState> {
     let gate = Gate::new();
     let settings = Settings {
         max_upload: 1,
+        max_files: 1,
         spill_folder: directory.to_owned(),
         debug: None,
         tasks: Tasks::default(),

@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use super::tls::TlsArgs;
 use super::{
     attach, cache, check, commands, daemon, dead_letters, events, handlers, info, inspect, job_control, logs, ps, push,
-    queue, retry, run, schedule, schema, stats, store, submit_batch, top, version, wait,
+    queue, retry, run, runtime, schedule, schema, stats, store, submit_batch, top, version, wait,
 };
 
 /// Run WebAssembly programs as jobs, each in a fresh sandbox
@@ -70,7 +70,10 @@ Examples:
   capstan push wc.wasm                        makes the handler `wc`
   capstan push count=wc.wasm                  makes the handler `count`
   capstan push wc.wasm --manifest job.toml    with a description, variables and a policy
-  capstan push wc=- < wc.wasm                 from stdin")]
+  capstan push wc=- < wc.wasm                 from stdin
+  capstan push wc.wasm --files data/          with files that its runs find at /app
+  capstan push --from python report.py        a script, for a runtime that the daemon has; see `capstan runtime`
+  capstan push report --from python app/      a script of several files")]
     Push(ClientCommand<push::Push>),
     /// Run a handler through the daemon, or a file in process
     ///
@@ -79,11 +82,12 @@ Examples:
     /// The defaults below are those of Capstan. Through the daemon, the configuration of the daemon and the manifest of the handler may set
     /// other limits. A run can only lower these. In process, a run can also raise the defaults.
     #[command(
-        override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm [ARGS]...",
+        override_usage = "capstan run [OPTIONS] [--] NAME|FILE.wasm|SCRIPT [ARGS]...",
         after_help = "\
 Examples:
   capstan run wc --top 3 < README.md              a handler; `--top 3` goes to the guest
   capstan run --timeout 5s ./grep.wasm -c needle  a file, in process, for at most 5 seconds
+  capstan run report.py --all                     a script, if `capstan runtime` has a runtime for it
   capstan run --dir .:ro ./list.wasm              the guest can read the current directory
   capstan run --mount data --env LANG wc          a mount of the daemon, and a variable of the caller
   cat a b | capstan run -i wc                     -i reads a pipe
@@ -207,6 +211,17 @@ Examples:
     Info(ClientCommand<info::Info>),
     /// Show the versions of this command and of the daemon
     Version(ClientCommand<version::Version>),
+    /// Install, list and remove runtimes of scripts, such as CPython
+    ///
+    /// With an installed runtime, `capstan run script.py` runs the script in process. With -H or CAPSTAN_HOST, the runtime is a handler of the
+    /// daemon, whose program `capstan push --from python script.py` shares.
+    #[command(after_help = "\
+Examples:
+  capstan runtime add python python.wasm           for `capstan run script.py`
+  capstan runtime add javascript quickjs.wasm      for `capstan run script.js`
+  capstan -H unix:///run/capstan.sock runtime add python python.wasm
+  capstan runtime                                  lists the runtimes")]
+    Runtime(ClientCommand<runtime::RuntimeCommand>),
     /// List or remove the compiled code of programs that were run from files
     ///
     /// `capstan run FILE.wasm` keeps the code that it has compiled, so that the next run of the file starts at once. The cache is in

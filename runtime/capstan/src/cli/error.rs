@@ -16,6 +16,7 @@ use super::exit_code::{FAILED, KILLED, UNKNOWN_HANDLER};
 use super::format::seconds;
 use super::io_error::describe;
 use super::job_id::JobIdError;
+use super::runtimes::RuntimeError;
 
 /// Why a subcommand failed. The message is printed after `capstan: `.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,20 @@ pub(super) enum CliError {
     Definition { file: String, reason: String },
     #[error("the handler has no name: a program from stdin needs NAME=-, or a manifest with a `name`")]
     NoHandlerName,
+    #[error("there is nothing to push: name a program file, or a script with --from")]
+    NoProgram,
+    #[error("{} is no program: to push a script, name the runtime with --from, for example --from python", .0.display())]
+    NeedsFrom(PathBuf),
+    #[error("{} is a program, but the handler shares the program of another: leave out one of them", .0.display())]
+    ProgramAndBase(PathBuf),
+    #[error("cannot send {}: {reason}", path.display())]
+    Archive { path: PathBuf, reason: String },
+    #[error("--files is for a FILE.wasm or a script; a handler has the files that were pushed with it")]
+    FilesNeedFile,
+    #[error("{} does not lie in {}, which --files names", script.display(), files.display())]
+    ScriptOutsideFiles { script: PathBuf, files: PathBuf },
+    #[error("{0}")]
+    Runtime(#[from] RuntimeError),
     #[error("argument {0} of the command line is not UTF-8: names and arguments of guests must be UTF-8")]
     ArgNotUtf8(usize),
     #[error("the value of the variable {0} is not UTF-8: the variables of a guest must be UTF-8")]

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use capstan_confinement::Mode;
@@ -38,28 +38,45 @@ pub(super) struct LocalCompile {
     pub(super) artifacts: Option<Artifacts>,
 }
 
-/// Runs the program in `file`. The user is also the operator, so the requested policy can raise limits as well as lower them.
+/// A program that runs in process.
+#[derive(Debug)]
+pub(super) struct LocalProgram {
+    pub(super) file: PathBuf,
+    /// The name of its handler.
+    pub(super) name: String,
+    pub(super) manifest: Manifest,
+}
+
+impl LocalProgram {
+    /// Returns the program in `file`, whose manifest says only its name.
+    pub(super) fn of_file(file: &Path) -> Self {
+        let manifest = Manifest { argv0: Some(program::argv0(file)), ..Manifest::default() };
+        Self { file: file.to_owned(), name: program::handler_name(file), manifest }
+    }
+}
+
+/// Runs `program`. The user is also the operator, so the requested policy can raise limits as well as lower them.
 ///
 /// # Errors
 /// [`CliError`]
 pub(super) async fn run(
-    file: &Path,
+    LocalProgram { file, name, mut manifest }: LocalProgram,
     mut spec: JobSpec,
     mounts: Vec<Mount>,
     stdin: GuestStdin,
     compile: LocalCompile,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
+    spec.policy = spec.policy.or(std::mem::take(&mut manifest.policy));
     let JobSpec { policy, concurrency_key, .. } = &spec;
     if policy.mounts.is_some() || policy.pass_env.is_some() || policy.secrets.is_some() || concurrency_key.is_some() {
         return Err(CliError::NeedsDaemon);
     }
-    let name = program::handler_name(file);
+    let file = &*file;
     let ceiling = Limits::default().overridden_by(&spec.policy);
     let mut features = Feature::allowed_by_default();
     features.extend(spec.policy.features.take().into_iter().flatten());
-    let policy = PolicyRequest { features: Some(features.clone()), ..PolicyRequest::EMPTY };
-    let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
+    manifest.policy = PolicyRequest { features: Some(features.clone()), ..PolicyRequest::EMPTY };
     let metering = Metering::for_limit(ceiling.fuel);
     let opened = ProgramFile::open(file)?;
     let LocalCompile { memory, artifacts } = compile;

@@ -21,6 +21,8 @@ pub(super) enum Target {
     Handler(String),
     /// A program file of the user.
     File(PathBuf),
+    /// A script of the user, which a runtime runs.
+    Script(PathBuf),
 }
 
 impl Target {

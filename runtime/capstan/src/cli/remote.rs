@@ -22,6 +22,7 @@ use super::framed_output::{self, Gaps};
 use super::frames::MEDIA_TYPE;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
+use super::push::Parts;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
 use super::stream_threads::{self, CopyThread};
@@ -52,25 +53,33 @@ pub(super) async fn run(
     result.unwrap_or_else(|| Ok(RunReport::stopped(job, name)))
 }
 
-/// Runs a program file as a temporary handler of the daemon.
+/// Runs what `parts` push as a temporary handler of the daemon, for the program or script in `file`.
 ///
 /// # Errors
 /// [`CliError`]
-pub(super) async fn run_file(
+pub(super) async fn run_parts(
     client: &Client,
+    parts: Parts,
     file: &Path,
     spec: &JobSpec,
     stdin: GuestStdin,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
     let run = async |name: &str, interrupt: &mut Interrupt| run(client, name, spec, stdin, interrupt).await;
-    let result = with_temporary_handler(client, file, spec, interrupt, run).await?;
+    let result = with_temporary_handler(client, parts, interrupt, run).await?;
     let report = result.unwrap_or_else(|name| RunReport::stopped(None, &name));
     Ok(RunReport { handler: program::handler_name(file), ..report })
 }
 
-/// Pushes the program in `file` under a random name, with the features of `spec`, and calls `work` with that name. Then removes the
-/// handler, also if `work` failed.
+/// Returns what pushes the program in `file`, with the features of `spec`.
+///
+/// # Errors
+/// [`CliError`]
+pub(super) fn file_parts(file: &Path, spec: &JobSpec) -> Result<Parts, CliError> {
+    Ok(Parts { wasm: Some(program::read(file)?), manifest: Some(manifest(file, spec)), files: None })
+}
+
+/// Pushes `parts` under a random name, and calls `work` with that name. Then removes the handler, also if `work` failed.
 ///
 /// Returns `Err(name)` in the inner result if the user interrupted before `work` started.
 ///
@@ -78,15 +87,13 @@ pub(super) async fn run_file(
 /// [`CliError`]
 pub(super) async fn with_temporary_handler<T>(
     client: &Client,
-    file: &Path,
-    spec: &JobSpec,
+    parts: Parts,
     interrupt: &mut Interrupt,
     work: impl AsyncFnOnce(&str, &mut Interrupt) -> Result<T, CliError>,
 ) -> Result<Result<T, String>, CliError> {
-    let wasm = program::read(file)?;
     let name = format!("run-{:016x}", random::u64());
     let pushed = tokio::select! {
-        pushed = push::put(client, &name, wasm, Some(manifest(file, spec))) => pushed.map(Some),
+        pushed = push::put(client, &name, parts) => pushed.map(Some),
         () = interrupt.received() => Ok(None),
     };
     let result = match pushed? {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use capstan_core::env::Env;
+use capstan_core::mount::Mount;
 use capstan_core::units;
 use clap::Args;
 
@@ -13,14 +14,15 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
-use super::local::LocalCompile;
+use super::local::{LocalCompile, LocalProgram};
 use super::paths::DirArg;
 use super::policy_args::PolicyArgs;
 use super::program::Target;
+use super::push::Parts;
 use super::queue_args::QueueArgs;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
-use super::{cache, local, output, paths, remote, submit};
+use super::{archive, cache, local, output, paths, remote, script, submit};
 
 /// The command line of `capstan run`.
 #[derive(Debug, Args)]
@@ -53,6 +55,11 @@ pub(super) struct Run {
     /// daemon, use --mount. Example: --dir ./data::/in:ro
     #[arg(long, value_name = "HOST[::GUEST][:ro]")]
     dir: Vec<DirArg>,
+    /// Directory that the guest finds at /app, read-only, with a FILE.wasm or a script [default: only the script is there]
+    ///
+    /// A script must lie in it.
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
     /// Maximum memory for compiling a FILE.wasm of 1 MiB in process: 512MiB, or bytes [default: no limit]
     ///
     /// A larger program gets a quarter of it more for each further MiB. A daemon has its own setting.
@@ -86,11 +93,17 @@ pub(super) struct Run {
     queue: QueueArgs,
     #[command(flatten)]
     policy: PolicyArgs,
-    /// Handler of the daemon or program file to run, then the arguments of the guest
+    /// Handler of the daemon, program file or script to run, then the arguments of the guest
     ///
-    /// It is a file if it contains a slash, or if it ends in .wasm or .wat and that file exists or no daemon is named. A file runs in process,
-    /// or on the daemon that -H or CAPSTAN_HOST names. All words after the name go to the guest unchanged.
-    #[arg(required = true, value_name = "NAME|FILE.wasm [ARGS]", trailing_var_arg = true, allow_hyphen_values = false)]
+    /// It is a file if it contains a slash, or if it ends in .wasm or .wat and that file exists or no daemon is named. It is a script if it
+    /// exists and ends like those of a runtime; see `capstan runtime`. A file runs in process, or on the daemon that -H or CAPSTAN_HOST names.
+    /// All words after the name go to the guest unchanged.
+    #[arg(
+        required = true,
+        value_name = "NAME|FILE.wasm|SCRIPT [ARGS]",
+        trailing_var_arg = true,
+        allow_hyphen_values = false
+    )]
     pub(super) words: Vec<OsString>,
 }
 
@@ -135,10 +148,13 @@ impl Run {
         environment: &Environment,
     ) -> Result<RunReport, CliError> {
         let spec = self.job_spec(environment)?;
-        let target = Target::parse(&self.words[0], is_daemon_explicit)?;
-        let is_in_process = matches!(target, Target::File(_)) && !is_daemon_explicit;
+        let target = self.target(is_daemon_explicit, environment)?;
+        let is_in_process = !matches!(target, Target::Handler(_)) && !is_daemon_explicit;
         if !is_in_process && !self.dir.is_empty() {
             return Err(CliError::DirNeedsInProcess);
+        }
+        if matches!(target, Target::Handler(_)) && self.files.is_some() {
+            return Err(CliError::FilesNeedFile);
         }
         if !is_in_process && self.compile_memory.is_some() {
             return Err(CliError::CompileMemoryNeedsInProcess);
@@ -148,14 +164,48 @@ impl Run {
         match target {
             Target::Handler(name) => remote::run(client, &name, &spec, stdin, &mut interrupt).await,
             Target::File(file) if is_daemon_explicit => {
-                remote::run_file(client, &file, &spec, stdin, &mut interrupt).await
+                let files = self.files.as_deref().map(archive::pack).transpose()?;
+                let parts = Parts { files, ..remote::file_parts(&file, &spec)? };
+                remote::run_parts(client, parts, &file, &spec, stdin, &mut interrupt).await
+            }
+            Target::Script(file) if is_daemon_explicit => {
+                let parts = script::parts(client, &file, self.files.as_deref(), &spec).await?;
+                remote::run_parts(client, parts, &file, &spec, stdin, &mut interrupt).await
             }
             Target::File(file) => {
-                let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
-                let artifacts = if self.no_cache { None } else { cache::open(environment, self.cache_size) };
-                let compile = LocalCompile { memory: self.compile_memory, artifacts };
-                local::run(&file, spec, mounts, stdin, compile, &mut interrupt).await
+                let mounts = self.files.as_deref().map(script::files_mount).transpose()?;
+                self.run_in_process(LocalProgram::of_file(&file), spec, mounts, stdin, environment, &mut interrupt)
+                    .await
             }
+            Target::Script(file) => {
+                let (program, mount) = script::local(&file, self.files.as_deref(), environment)?;
+                self.run_in_process(program, spec, Some(mount), stdin, environment, &mut interrupt).await
+            }
+        }
+    }
+
+    async fn run_in_process(
+        &self,
+        program: LocalProgram,
+        spec: JobSpec,
+        files: Option<Mount>,
+        stdin: GuestStdin,
+        environment: &Environment,
+        interrupt: &mut Interrupt,
+    ) -> Result<RunReport, CliError> {
+        let mut mounts = self.dir.iter().map(DirArg::open).collect::<Result<Vec<_>, _>>()?;
+        mounts.extend(files);
+        let artifacts = if self.no_cache { None } else { cache::open(environment, self.cache_size) };
+        let compile = LocalCompile { memory: self.compile_memory, artifacts };
+        local::run(program, spec, mounts, stdin, compile, interrupt).await
+    }
+
+    /// Returns what the first word names.
+    fn target(&self, is_daemon_explicit: bool, environment: &Environment) -> Result<Target, CliError> {
+        let word = &self.words[0];
+        match script::find(word, environment)? {
+            Some(script) => Ok(Target::Script(script)),
+            None => Target::parse(word, is_daemon_explicit),
         }
     }
 
@@ -164,9 +214,12 @@ impl Run {
         if !self.dir.is_empty() {
             return Err(CliError::DirNeedsInProcess);
         }
-        let target = Target::parse(&self.words[0], true)?;
+        let target = self.target(true, environment)?;
+        if self.files.is_some() && matches!(target, Target::Handler(_)) {
+            return Err(CliError::FilesNeedFile);
+        }
         let stdin = if self.interactive { None } else { Some(GuestStdin::for_job(self.stdin.as_deref())?) };
-        submit::submit(client, target, &self.job_spec(environment)?, &self.queue, stdin).await
+        submit::submit(client, target, self.files.as_deref(), &self.job_spec(environment)?, &self.queue, stdin).await
     }
 
     fn job_spec(&self, environment: &Environment) -> Result<JobSpec, CliError> {

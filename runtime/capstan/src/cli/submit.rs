@@ -1,5 +1,6 @@
 //! `capstan run -d`: submits a background job.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use capstan_engine::job::JobId;
@@ -13,33 +14,44 @@ use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::job_spec::JobSpec;
 use super::program::Target;
+use super::push::Parts;
 use super::queue_args::QueueArgs;
 use super::remote::{RUN_MEDIA_TYPE, StdinError};
 use super::stdin::GuestStdin;
-use super::{exit_code, output, remote};
+use super::{archive, exit_code, output, remote, script};
 
 /// Submits a job and prints its id.
 ///
 /// `stdin` is read to its end and sent with the job. Without it, the stdin of the job stays open for `capstan attach`. A program file is pushed
-/// as a temporary handler and removed again: the job keeps the program with which it was created.
+/// as a temporary handler and removed again: the job keeps the program with which it was created. So is a script. `files` is a directory that
+/// the job finds at `/app`.
 ///
 /// # Errors
 /// [`CliError`]
 pub(super) async fn submit(
     client: &Client,
     target: Target,
+    files: Option<&Path>,
     spec: &JobSpec,
     queue: &QueueArgs,
     stdin: Option<GuestStdin>,
 ) -> Result<ExitCode, CliError> {
-    let id = match target {
-        Target::Handler(name) => {
+    let parts = match &target {
+        Target::Handler(_) => None,
+        Target::File(_) | Target::Script(_) if !queue.is_empty() => return Err(CliError::FileIsNotDurable),
+        Target::File(file) => {
+            let files = files.map(archive::pack).transpose()?;
+            Some(Parts { files, ..remote::file_parts(file, spec)? })
+        }
+        Target::Script(file) => Some(script::parts(client, file, files, spec).await?),
+    };
+    let id = match (target, parts) {
+        (Target::Handler(name), _) => {
             let mut json = job_json(&name, spec, stdin.is_none());
             json.as_object_mut().expect("it is an object").extend(queue.to_json());
             post(client, &json, stdin).await?
         }
-        Target::File(_) if !queue.is_empty() => return Err(CliError::FileIsNotDurable),
-        Target::File(file) => {
+        (Target::File(_) | Target::Script(_), parts) => {
             let mut interrupt = Interrupt::listen()?;
             let submit = async |name: &str, _: &mut Interrupt| {
                 let mut json = job_json(name, spec, stdin.is_none());
@@ -47,7 +59,8 @@ pub(super) async fn submit(
                 json["durable"] = false.into();
                 post(client, &json, stdin).await
             };
-            match remote::with_temporary_handler(client, &file, spec, &mut interrupt, submit).await? {
+            let parts = parts.unwrap_or_default();
+            match remote::with_temporary_handler(client, parts, &mut interrupt, submit).await? {
                 Ok(id) => id,
                 Err(_) => return Ok(ExitCode::from(exit_code::KILLED)),
             }

@@ -22,7 +22,7 @@ use capstan_listen::listenbuffer::{Gate, GateState, StartupPhase};
 use capstan_listen::listener::InheritedSockets;
 use capstan_listen::tls;
 use capstan_sandbox::{Resolver, Sandbox};
-use capstan_store::{Artifacts, Programs};
+use capstan_store::{Artifacts, HandlerFiles, Programs};
 use tokio::io::AsyncReadExt as _;
 
 pub(super) use self::error::BootError;
@@ -98,6 +98,7 @@ impl Boot {
         let gate = Gate::new();
         let api = capstan_api::Settings {
             max_upload: settings.upload,
+            max_files: settings.files.archive(),
             spill_folder: path.clone(),
             debug: settings.debug.then_some(procfs::process_numbers as capstan_api::ProcessNumbers),
             tasks: tasks.clone(),
@@ -165,10 +166,12 @@ impl Boot {
         self.state.gate.state() == GateState::Open
     }
 
-    /// Removes unused files from the data directory, after the start. Dropping the future does not stop it.
+    /// Removes unused files from the data directory, after the start and whenever files become unused. Never returns. Dropping the future does
+    /// not stop a removal that has begun.
     pub(super) async fn clean_up(&self) {
         if let Some(Stored { handlers, artifacts, .. }) = self.stored.get() {
             handlers.clean_up(artifacts.clone()).await;
+            handlers.collect_files().await;
         }
     }
 
@@ -278,6 +281,7 @@ impl Boot {
             resolver: Resolver::default(),
         };
         let (engine, gate, notifier) = (self.engine().clone(), self.state.gate.clone(), self.notifier.clone());
+        let files_limits = self.settings.files;
         // This blocks, so it runs on another thread: signals and the deadline must work in the meantime.
         let built = tokio::task::spawn_blocking(move || {
             set_phase(&gate, &notifier, StartupPhase::Loading);
@@ -287,7 +291,9 @@ impl Boot {
             config.artifacts = Some(artifacts.clone());
             let sandbox = Sandbox::new(config)?;
             set_phase(&gate, &notifier, StartupPhase::Installing);
-            let handlers = LocalHandlerStore::new(engine, sandbox, Programs::open(&data).map_err(store_error)?);
+            let (programs, files) = (Programs::open(&data), HandlerFiles::open(&data));
+            let (programs, files) = (programs.map_err(&store_error)?, files.map_err(&store_error)?);
+            let handlers = LocalHandlerStore::new(engine, sandbox, programs, files, files_limits);
             let count = handlers.restore().map_err(|source| BootError::Handlers { path, source })?;
             tracing::info!(handlers = count, "restored the stored handlers");
             Ok(Stored { handlers, artifacts, cursor_key })

@@ -19,6 +19,7 @@ use capstan_core::limits::Limits;
 use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
+use capstan_engine::handler_store::FilesLimits;
 use capstan_engine::history::HistoryLimits;
 use capstan_engine::job_store::StoreLimits;
 use capstan_engine::queue::QueueConfig;
@@ -93,6 +94,8 @@ pub(super) struct Settings {
     pub(super) compile: CompileLimits,
     /// The limit on the size of a pushed program, in bytes. Default: 256 MiB.
     pub(super) upload: u64,
+    /// The limits on the files of a handler.
+    pub(super) files: FilesLimits,
     /// The limits on the history of jobs in memory.
     pub(super) history: HistoryLimits,
     /// The queue of durable jobs.
@@ -202,6 +205,7 @@ impl Settings {
             stack,
             compile: compile_limits(&file.compile),
             upload: file.compile.upload.unwrap_or(256 << 20),
+            files: file.files.limits(),
             history,
             jobs,
             job_limits,
@@ -231,6 +235,7 @@ impl Settings {
             stack,
             compile,
             upload,
+            files,
             history,
             jobs,
             job_limits,
@@ -262,6 +267,7 @@ impl Settings {
             ("grace", *grace != next.grace),
             ("[limits]", (*runs_requested, *queue, *stack) != (next.runs_requested, next.queue, next.stack)),
             ("[compile]", (*compile, *upload) != (next.compile, next.upload)),
+            ("[files]", *files != next.files),
             ("[history]", *history != next.history),
             ("[jobs]", *jobs != next.jobs || *job_limits != next.job_limits),
             ("[webhooks]", *webhooks != next.webhooks),

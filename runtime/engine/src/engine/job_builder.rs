@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use capstan_core::env::Env;
 use capstan_core::manifest::HistoryMode;
-use capstan_core::mount::{GuestPathError, check_guest_paths};
+use capstan_core::mount::{APP, GuestPathError, check_guest_paths};
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::{Denied, Grants, SCRATCH};
 use capstan_core::secret::Redaction;
@@ -174,7 +174,8 @@ impl JobBuilder {
         let network = ceiling.reach(&policy, self.engine.own_ports());
         mounts.append(&mut self.options.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
-        check_guest_paths(scratch.iter().map(|_| (SCRATCH, false)).chain(paths))?;
+        let files = self.resolved.handler().has_files().then_some((APP, false));
+        check_guest_paths(files.into_iter().chain(scratch.iter().map(|_| (SCRATCH, false))).chain(paths))?;
         env.extend(&self.env);
         let redaction = Redaction::new(secrets.iter().map(|(_, secret)| secret.clone()));
         let mut streams = self.streams;

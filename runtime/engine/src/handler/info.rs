@@ -1,7 +1,10 @@
 //! Plain descriptions of a handler: [`HandlerInfo`], [`Kind`] and [`Role`].
 
 use capstan_core::feature::Features;
+use capstan_core::manifest::RuntimeTable;
 use serde::{Deserialize, Serialize};
+
+use super::files::{BaseInfo, FilesInfo};
 
 /// What a handler is, as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,26 @@ pub struct HandlerInfo {
     /// One line that shows how the handler is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesInfo>,
+    /// The handler whose program it shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseInfo>,
+    /// Which scripts it runs, if it is a runtime of scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeTable>,
+}
+
+impl HandlerInfo {
+    /// Returns what changes whenever the program or the files do: the digest of the program, and after a dash that of the files, if there
+    /// are any. Native handlers have none.
+    pub fn version(&self) -> Option<String> {
+        let digest = self.digest.clone()?;
+        Some(match &self.files {
+            None => digest,
+            Some(files) => format!("{digest}-{}", files.digest),
+        })
+    }
 }
 
 /// What a handler is made of.

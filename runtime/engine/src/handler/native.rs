@@ -78,7 +78,18 @@ impl Native {
 impl Handler for Native {
     fn info(&self) -> HandlerInfo {
         let (description, usage) = (Some(self.description.to_owned()), self.usage.map(str::to_owned));
-        HandlerInfo { kind: Kind::Native, digest: None, size: 0, features: None, is_library: false, description, usage }
+        HandlerInfo {
+            kind: Kind::Native,
+            digest: None,
+            size: 0,
+            features: None,
+            is_library: false,
+            description,
+            usage,
+            files: None,
+            base: None,
+            runtime: None,
+        }
     }
 
     fn role(&self) -> Role {

@@ -7,7 +7,18 @@ use super::*;
 fn record(wasm: &[u8]) -> HandlerRecord {
     let digest = Some(format!("sha256:{}", hex_digest(wasm)));
     let size = wasm.len() as u64;
-    let info = HandlerInfo { kind: Kind::Module, digest, size, features: None, is_library: false, description: None, usage: None };
+    let info = HandlerInfo {
+        kind: Kind::Module,
+        digest,
+        size,
+        features: None,
+        is_library: false,
+        description: None,
+        usage: None,
+        files: None,
+        base: None,
+        runtime: None,
+    };
     HandlerRecord { info, manifest: Manifest::parse("[policy]\ntimeout = \"2s\"").unwrap(), created: Timestamp::now() }
 }
 
@@ -25,7 +36,7 @@ fn count(temp: &tempfile::TempDir, dir: &str) -> usize {
 fn put_handler_is_loaded_after_restart() {
     let (_temp, data) = temp_data();
     let a = record(b"one");
-    Programs::open(&data).unwrap().put("a", &a, b"one").unwrap();
+    Programs::open(&data).unwrap().put("a", &a, Some(b"one")).unwrap();
     let programs = Programs::open(&data).unwrap();
     let (name, loaded) = programs.load_all().unwrap().remove(0);
     assert_eq!((name.as_str(), *loaded.unwrap()), ("a", a.clone()));
@@ -36,10 +47,10 @@ fn put_handler_is_loaded_after_restart() {
 fn remove_last_handler_of_program_removes_program() {
     let (temp, data) = temp_data();
     let programs = Programs::open(&data).unwrap();
-    programs.put("a", &record(b"one"), b"one").unwrap();
-    programs.put("b", &record(b"one"), b"one").unwrap();
+    programs.put("a", &record(b"one"), Some(b"one")).unwrap();
+    programs.put("b", &record(b"one"), Some(b"one")).unwrap();
     assert_eq!(count(&temp, "programs"), 1);
-    programs.put("a", &record(b"two"), b"two").unwrap();
+    programs.put("a", &record(b"two"), Some(b"two")).unwrap();
     assert_eq!(count(&temp, "programs"), 2);
     programs.remove("b").unwrap();
     assert_eq!(count(&temp, "programs"), 1);
@@ -53,8 +64,8 @@ fn wasm_of_damaged_program_fails_until_it_is_put_again() {
     let (temp, data) = temp_data();
     let programs = Programs::open(&data).unwrap();
     let (a, b) = (record(b"one"), record(b"two"));
-    programs.put("a", &a, b"one").unwrap();
-    programs.put("b", &b, b"two").unwrap();
+    programs.put("a", &a, Some(b"one")).unwrap();
+    programs.put("b", &b, Some(b"two")).unwrap();
     let path = |record: &HandlerRecord| temp.path().join("programs").join(digest_of(record).unwrap());
     let digest = a.info.digest.clone().unwrap();
     for damage in [&b"on"[..], b"two", b""] {
@@ -63,7 +74,7 @@ fn wasm_of_damaged_program_fails_until_it_is_put_again() {
     }
     std::fs::remove_file(path(&a)).unwrap();
     assert!(matches!(programs.wasm(&digest), Err(StoreError::Damaged(_))));
-    programs.put("a", &a, b"one").unwrap();
+    programs.put("a", &a, Some(b"one")).unwrap();
     assert_eq!(programs.wasm(&digest).unwrap(), "one");
 }
 
@@ -71,8 +82,8 @@ fn wasm_of_damaged_program_fails_until_it_is_put_again() {
 fn load_all_with_unreadable_record_keeps_other_records_and_programs() {
     let (temp, data) = temp_data();
     let programs = Programs::open(&data).unwrap();
-    programs.put("a", &record(b"one"), b"one").unwrap();
-    programs.put("b", &record(b"two"), b"two").unwrap();
+    programs.put("a", &record(b"one"), Some(b"one")).unwrap();
+    programs.put("b", &record(b"two"), Some(b"two")).unwrap();
     std::fs::write(temp.path().join("handlers/a"), "{").unwrap();
     let programs = Programs::open(&data).unwrap();
     let records = programs.load_all().unwrap();
@@ -84,7 +95,7 @@ fn load_all_with_unreadable_record_keeps_other_records_and_programs() {
 #[test]
 fn remove_leftovers_removes_files_of_interrupted_put() {
     let (temp, data) = temp_data();
-    Programs::open(&data).unwrap().put("a", &record(b"one"), b"one").unwrap();
+    Programs::open(&data).unwrap().put("a", &record(b"one"), Some(b"one")).unwrap();
     std::fs::write(temp.path().join("programs/.unfinished-1"), "x").unwrap();
     std::fs::write(temp.path().join("programs").join(hex_digest(b"orphan")), "orphan").unwrap();
     let programs = Programs::open(&data).unwrap();
@@ -114,9 +125,9 @@ fn index_serves_records_that_have_not_changed() {
     let (temp, data) = temp_data();
     let programs = Programs::open(&data).unwrap();
     for name in ["a", "b", "c"] {
-        programs.put(name, &described(b"one", "old"), b"one").unwrap();
+        programs.put(name, &described(b"one", "old"), Some(b"one")).unwrap();
     }
-    programs.put("b", &described(b"two", "new"), b"two").unwrap();
+    programs.put("b", &described(b"two", "new"), Some(b"two")).unwrap();
     programs.remove("c").unwrap();
     let expected = [("a", "old"), ("b", "new")].map(|(name, text)| (name.to_owned(), Some(text.to_owned())));
     assert_eq!(loaded(&data), expected);
@@ -134,7 +145,7 @@ fn record_that_changed_without_the_index_is_read() {
     let (temp, data) = temp_data();
     let programs = Programs::open(&data).unwrap();
     for name in ["changed", "replaced", "removed", "same"] {
-        programs.put(name, &described(b"one", "old"), b"one").unwrap();
+        programs.put(name, &described(b"one", "old"), Some(b"one")).unwrap();
     }
     let path = |name: &str| temp.path().join("handlers").join(name);
     // As a crash leaves them, between a record and the index.
@@ -157,7 +168,7 @@ fn index_that_is_missing_or_damaged_is_written_again() {
     let (temp, data) = temp_data();
     let programs = Programs::open(&data).unwrap();
     for name in ["a", "b", "c"] {
-        programs.put(name, &described(b"one", name), b"one").unwrap();
+        programs.put(name, &described(b"one", name), Some(b"one")).unwrap();
     }
     let index = temp.path().join("index/handlers");
     let expected = loaded(&data);
@@ -177,7 +188,7 @@ fn index_that_is_missing_or_damaged_is_written_again() {
     std::fs::remove_file(&index).unwrap();
     std::fs::create_dir(&index).unwrap();
     assert_eq!(loaded(&data), expected);
-    programs.put("d", &described(b"one", "d"), b"one").unwrap();
+    programs.put("d", &described(b"one", "d"), Some(b"one")).unwrap();
     assert_eq!(loaded(&data).len(), 4);
 }
 
@@ -187,7 +198,7 @@ fn outdated_lines_are_removed_from_the_index() {
     let programs = Programs::open(&data).unwrap();
     let record = described(b"one", &"x".repeat(10_000));
     for _ in 0..150 {
-        programs.put("a", &record, b"one").unwrap();
+        programs.put("a", &record, Some(b"one")).unwrap();
     }
     let size = std::fs::metadata(temp.path().join("index/handlers")).unwrap().len();
     assert!(size < 1_200_000, "{size} bytes");

@@ -8,6 +8,7 @@ use capstan_confinement::Mode;
 use capstan_core::mount::{self, Quota};
 use capstan_core::policy::{Excess, PolicyRequest};
 use capstan_core::units;
+use capstan_engine::handler_store::FilesLimits;
 use capstan_engine::history::HistoryLimits;
 use capstan_listen::listener::{self, SocketPermissions};
 use serde::Deserialize;
@@ -40,6 +41,7 @@ pub(super) struct File {
     /// The limits for all jobs, in the form of a request.
     pub(super) policy: PolicyRequest,
     pub(super) manifests: ManifestsTable,
+    pub(super) files: FilesTable,
     pub(super) mounts: BTreeMap<String, MountTable>,
     pub(super) secrets: BTreeMap<String, SecretTable>,
     pub(super) mount_prefixes: Vec<MountTable>,
@@ -97,6 +99,21 @@ pub(super) struct LimitsTable {
     pub(super) queue: Option<usize>,
     #[serde(deserialize_with = "units::deserialize_size")]
     pub(super) stack: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FilesTable {
+    #[serde(deserialize_with = "units::deserialize_size")]
+    size: Option<u64>,
+    entries: Option<u64>,
+}
+
+impl FilesTable {
+    pub(super) fn limits(&self) -> FilesLimits {
+        let default = FilesLimits::default();
+        FilesLimits { size: self.size.unwrap_or(default.size), entries: self.entries.unwrap_or(default.entries) }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
