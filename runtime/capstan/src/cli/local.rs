@@ -37,7 +37,8 @@ pub(super) struct LocalCompile {
     pub(super) artifacts: Option<Artifacts>,
 }
 
-/// Runs the program in `file`. The user is also the operator, so the requested policy can raise limits as well as lower them.
+/// Runs the program in `file`. The user is also the operator, so the manifest and the requested policy can raise limits as well as lower
+/// them. Only the user grants access to the network; a manifest that asks for it is refused without that.
 ///
 /// # Errors
 /// [`CliError`]
@@ -47,17 +48,22 @@ pub(super) async fn run(
     mounts: Vec<Mount>,
     stdin: GuestStdin,
     compile: LocalCompile,
+    manifest: Option<Manifest>,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
     let JobSpec { policy, concurrency_key, .. } = &spec;
     if policy.mounts.is_some() || policy.pass_env.is_some() || policy.secrets.is_some() || concurrency_key.is_some() {
         return Err(CliError::NeedsDaemon);
     }
-    let name = program::handler_name(file);
-    let ceiling = Limits::default().overridden_by(&spec.policy);
-    let features = spec.policy.features.take();
-    let policy = PolicyRequest { features: features.clone(), ..PolicyRequest::EMPTY };
-    let manifest = Manifest { policy, argv0: Some(program::argv0(file)), ..Manifest::default() };
+    let name = manifest.as_ref().and_then(|manifest| manifest.name.clone());
+    let argv0 = if manifest.is_some() { name.clone() } else { Some(program::argv0(file)) };
+    let name = name.unwrap_or_else(|| program::handler_name(file));
+    let mut manifest = manifest.unwrap_or_default();
+    manifest.argv0 = manifest.argv0.or(argv0);
+    let ceiling = Limits::default().overridden_by(&manifest.policy).overridden_by(&spec.policy);
+    let features = spec.policy.features.take().or_else(|| manifest.policy.features.clone());
+    let scratch = spec.policy.scratch.or(manifest.policy.scratch);
+    manifest.policy = PolicyRequest { features: features.clone(), ..manifest.policy };
     let metering = Metering::for_limit(ceiling.fuel);
     let opened = ProgramFile::open(file)?;
     let LocalCompile { memory, artifacts } = compile;
@@ -87,7 +93,7 @@ pub(super) async fn run(
     let network = spec.policy.network.clone().unwrap_or_default();
     let mut ceiling = Ceiling { network, features: features.unwrap_or_default(), ..Ceiling::with_limits(ceiling) };
     // Removed with its contents when this function returns.
-    let _scratch = match spec.policy.scratch {
+    let _scratch = match scratch {
         Some(bytes) if bytes > 0 => {
             let (temp_dir, dir) = paths::scratch_dir()?;
             (ceiling.scratch, ceiling.scratch_folder) = (bytes, Some(dir));

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::client::{Client, URL_ENCODE_SET, request};
 use super::error::CliError;
-use super::{format, output, paths, program, random, upload};
+use super::{format, output, paths, program, project, random, upload};
 
 /// The command line of `capstan push`.
 #[derive(Debug, Args)]
@@ -107,7 +107,11 @@ fn read_manifest(path: &Path) -> Result<ManifestFile, CliError> {
         Some(toml::Value::String(name)) => Some(name.clone()),
         Some(_) => return Err(invalid("`name` must be a string".to_owned())),
     };
-    Ok(ManifestFile { bytes: bytes.into(), name })
+    let bytes = match std::str::from_utf8(&bytes) {
+        Ok(text) => project::daemon_manifest(text).into_owned().into(),
+        Err(_) => bytes.into(),
+    };
+    Ok(ManifestFile { bytes, name })
 }
 
 /// Pushes a program and its manifest, if any, as the handler `name`, with a progress bar on the terminal. Returns the handler as JSON.

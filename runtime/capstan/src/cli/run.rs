@@ -1,10 +1,11 @@
 //! `capstan run`: runs a handler through the daemon, or a file in process.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use capstan_core::env::Env;
+use capstan_core::manifest::Manifest;
 use capstan_core::units;
 use clap::Args;
 
@@ -20,7 +21,7 @@ use super::program::Target;
 use super::queue_args::QueueArgs;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
-use super::{cache, local, output, paths, remote, submit};
+use super::{cache, local, output, paths, project, remote, submit};
 
 /// The command line of `capstan run`.
 #[derive(Debug, Args)]
@@ -66,6 +67,11 @@ pub(super) struct Run {
     /// Code that was used least recently makes way for new code.
     #[arg(long, value_name = "SIZE", env = "CAPSTAN_CACHE_SIZE", hide_env = true, value_parser = units::size_limit)]
     cache_size: Option<u64>,
+    /// Manifest whose name, variables and policy apply to a FILE.wasm in process [default: none]
+    ///
+    /// Its limits replace the defaults below. A handler of a daemon has the manifest that it was pushed with.
+    #[arg(long, value_name = "JOB.toml")]
+    manifest: Option<PathBuf>,
     /// Key that limits concurrency: jobs of the handler with the same key run one after the other [default: none]
     ///
     /// Only through the daemon. The policy may allow more than one at a time.
@@ -137,6 +143,9 @@ impl Run {
         if !is_in_process && self.compile_memory.is_some() {
             return Err(CliError::CompileMemoryNeedsInProcess);
         }
+        if !is_in_process && self.manifest.is_some() {
+            return Err(CliError::ManifestNeedsInProcess);
+        }
         let stdin = GuestStdin::for_run(self.stdin.as_deref(), self.interactive)?;
         let mut interrupt = Interrupt::listen()?;
         match target {
@@ -148,7 +157,8 @@ impl Run {
                 let mounts = self.dir.iter().map(DirArg::open).collect::<Result<_, _>>()?;
                 let artifacts = if self.no_cache { None } else { cache::open(environment, self.cache_size) };
                 let compile = LocalCompile { memory: self.compile_memory, artifacts };
-                local::run(&file, spec, mounts, stdin, compile, &mut interrupt).await
+                let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
+                local::run(&file, spec, mounts, stdin, compile, manifest, &mut interrupt).await
             }
         }
     }
@@ -157,6 +167,9 @@ impl Run {
     async fn submit(&self, client: &Client, environment: &Environment) -> Result<ExitCode, CliError> {
         if !self.dir.is_empty() {
             return Err(CliError::DirNeedsInProcess);
+        }
+        if self.manifest.is_some() {
+            return Err(CliError::ManifestNeedsInProcess);
         }
         let target = Target::parse(&self.words[0], true)?;
         let stdin = if self.interactive { None } else { Some(GuestStdin::for_job(self.stdin.as_deref())?) };
@@ -171,6 +184,13 @@ impl Run {
             concurrency_key: self.concurrency_key.clone(),
         })
     }
+}
+
+/// Reads a manifest, without the tables that only the command uses.
+fn read_manifest(path: &Path) -> Result<Manifest, CliError> {
+    let invalid = |reason: String| CliError::Manifest { file: path.display().to_string(), reason };
+    let text = String::from_utf8(paths::read(path)?).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+    Manifest::parse(&project::daemon_manifest(&text)).map_err(|error| invalid(error.to_string()))
 }
 
 /// Returns the arguments of a guest.
