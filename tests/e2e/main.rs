@@ -24,6 +24,7 @@ mod schema;
 mod stdin;
 mod store_commands;
 mod systemd_units;
+mod templates;
 mod through_daemon;
 
 use capstan_tests::{Cli, Daemon};

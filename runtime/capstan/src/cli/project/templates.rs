@@ -35,6 +35,12 @@ macro_rules! files {
     };
 }
 
+/// What components in languages without a library for WASI import and export.
+const CLI_WIT: &str = include_str!("../../../templates/wit/cli.wit");
+const IO_WIT: &str = include_str!("../../../templates/wit/io.wit");
+const JS_WIT: &str = include_str!("../../../templates/wit/js.wit");
+
+/// All templates, in the order of the list.
 pub(super) const TEMPLATES: &[Template] = &[
     Template {
         language: Language::Rust,
@@ -64,6 +70,15 @@ pub(super) const TEMPLATES: &[Template] = &[
         files: files!("cpp": "src/main.cpp"),
     },
     Template {
+        language: Language::Zig,
+        title: "Zig",
+        toolchain: "Zig 0.16 or newer, from https://ziglang.org/download or with `pip install ziglang`",
+        source: "src/main.zig",
+        memory: "16MiB",
+        ignored: &["/.zig-cache"],
+        files: files!("zig": "src/main.zig"),
+    },
+    Template {
         language: Language::Go,
         title: "Go",
         toolchain: "Go 1.21 or newer, from https://go.dev/doc/install",
@@ -71,6 +86,63 @@ pub(super) const TEMPLATES: &[Template] = &[
         memory: "64MiB",
         ignored: &[],
         files: files!("go": "go.mod", "main.go"),
+    },
+    Template {
+        language: Language::Python,
+        title: "Python",
+        toolchain: "componentize-py, with `pip install componentize-py==0.25.1`",
+        source: "app.py",
+        memory: "128MiB",
+        ignored: &["__pycache__"],
+        files: &[
+            ("app.py", include_str!("../../../templates/python/app.py")),
+            ("wit/job.wit", include_str!("../../../templates/wit/python.wit")),
+            ("wit/deps/cli/cli.wit", CLI_WIT),
+            ("wit/deps/io/io.wit", IO_WIT),
+        ],
+    },
+    Template {
+        language: Language::JavaScript,
+        title: "JavaScript",
+        toolchain: "Node.js 20 or newer with npm, from https://nodejs.org/en/download",
+        source: "src/main.js",
+        memory: "32MiB",
+        ignored: &["/node_modules"],
+        files: &[
+            ("package.json", include_str!("../../../templates/javascript/package.json")),
+            ("src/main.js", include_str!("../../../templates/javascript/src/main.js")),
+            ("src/streams.js", include_str!("../../../templates/javascript/src/streams.js")),
+            ("wit/job.wit", JS_WIT),
+            ("wit/deps/cli/cli.wit", CLI_WIT),
+            ("wit/deps/io/io.wit", IO_WIT),
+        ],
+    },
+    Template {
+        language: Language::TypeScript,
+        title: "TypeScript",
+        toolchain: "Node.js 20 or newer with npm, from https://nodejs.org/en/download",
+        source: "src/main.ts",
+        memory: "32MiB",
+        ignored: &["/node_modules"],
+        files: &[
+            ("package.json", include_str!("../../../templates/typescript/package.json")),
+            ("tsconfig.json", include_str!("../../../templates/typescript/tsconfig.json")),
+            ("src/main.ts", include_str!("../../../templates/typescript/src/main.ts")),
+            ("src/streams.ts", include_str!("../../../templates/typescript/src/streams.ts")),
+            ("src/wasi.d.ts", include_str!("../../../templates/typescript/src/wasi.d.ts")),
+            ("wit/job.wit", JS_WIT),
+            ("wit/deps/cli/cli.wit", CLI_WIT),
+            ("wit/deps/io/io.wit", IO_WIT),
+        ],
+    },
+    Template {
+        language: Language::AssemblyScript,
+        title: "AssemblyScript",
+        toolchain: "Node.js 20 or newer with npm, from https://nodejs.org/en/download",
+        source: "assembly/index.ts",
+        memory: "16MiB",
+        ignored: &["/node_modules"],
+        files: files!("assemblyscript": "package.json", "asconfig.json", "assembly/index.ts"),
     },
 ];
 
