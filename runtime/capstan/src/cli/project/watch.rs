@@ -106,8 +106,9 @@ fn failed(dir: &Path) -> impl FnOnce(notify::Error) -> ProjectError {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the test makes the files that are watched")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the test makes the files that are watched")]
+
     use std::fs;
 
     use super::*;
