@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitCode, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +13,10 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::build::{Built, build};
+use super::build::build;
 use super::error::ProjectError;
 use super::folder::{MANIFEST, Project};
-use super::watch::{Files, Watch};
+use super::watch::{BuiltFiles, Files, Watch};
 use crate::cli::client::Client;
 use crate::cli::environment::Environment;
 use crate::cli::error::CliError;
@@ -51,6 +52,9 @@ pub(in crate::cli) struct DevDaemon {
 #[derive(Debug, PartialEq)]
 struct Program {
     name: String,
+    /// The absolute path of the directory of the job.
+    dir: PathBuf,
+    /// The file in it.
     file: PathBuf,
     wasm: Bytes,
     manifest: Option<String>,
@@ -60,10 +64,10 @@ struct Program {
 #[derive(Debug)]
 struct Session<'a> {
     dev: &'a Dev,
-    daemon: Option<DevDaemon>,
+    daemon: Option<&'a DevDaemon>,
     environment: &'a Environment,
     /// The last good program.
-    program: Option<Program>,
+    program: Option<Rc<Program>>,
     /// The run of it, until it has ended.
     run: Option<Child>,
 }
@@ -88,7 +92,7 @@ impl Dev {
         if let Some(file) = &self.stdin {
             paths::open(file)?;
         }
-        let mut session = Session { dev: &self, daemon, environment, program: None, run: None };
+        let mut session = Session { dev: &self, daemon: daemon.as_ref(), environment, program: None, run: None };
         let result = session.watch(&mut interrupt).await;
         session.stop().await;
         result.map(|()| ExitCode::SUCCESS)
@@ -99,15 +103,20 @@ impl Session<'_> {
     async fn watch(&mut self, interrupt: &mut Interrupt) -> Result<(), CliError> {
         let project = Project::open(&self.dev.dir)?;
         let mut watch = Watch::start(&project.path, &[project.output()])?;
+        let mut built_files = BuiltFiles::default();
         loop {
-            let files = watch.files()?;
-            let built = build_program(&self.dev.dir, self.environment);
+            let before = watch.files()?;
+            let built = build_program(&self.dev.dir, self.environment, self.daemon, self.program.clone());
             match self.during(built, interrupt).await {
-                Event::Ready(Ok((program, built))) => self.take(program, built).await?,
+                Event::Ready(Ok(Some(program))) => self.replace(program).await?,
+                Event::Ready(Ok(None)) => {
+                    output::print_note("the program is the same as before: waiting for changes");
+                }
                 Event::Ready(Err(error)) => self.report_failure(&error),
                 Event::Interrupted => return Ok(()),
             }
             // A change during the build has already made a difference.
+            let files = built_files.base(before, watch.files()?);
             match self.during(difference(&mut watch, &files), interrupt).await {
                 Event::Ready(result) => result?,
                 Event::Interrupted => return Ok(()),
@@ -127,32 +136,19 @@ impl Session<'_> {
         }
     }
 
-    /// Replaces the program that runs.
-    async fn take(&mut self, program: Program, (project, built): (Project, Built)) -> Result<(), CliError> {
-        built.report(&project);
-        if self.program.as_ref() == Some(&program) {
-            output::print_note("the program is the same as before: waiting for changes");
-            return Ok(());
-        }
+    /// Ends the run, and starts the new program.
+    async fn replace(&mut self, program: Program) -> Result<(), CliError> {
         self.stop().await;
-        if let Some(daemon) = &self.daemon {
-            let manifest = program.manifest.clone().map(Bytes::from);
-            if let Err(error) = push::put(&daemon.client, &program.name, program.wasm.clone(), manifest).await {
-                self.report_failure(&error);
-                return Ok(());
-            }
-            output::print_note(format_args!("pushed {}", program.name));
-        }
-        self.run = Some(self.start(&project, &program)?);
-        self.program = Some(program);
+        self.run = Some(self.start(&program)?);
+        self.program = Some(program.into());
         Ok(())
     }
 
     /// Starts a run in a process of its own, as a user would.
-    fn start(&self, project: &Project, program: &Program) -> Result<Child, CliError> {
+    fn start(&self, program: &Program) -> Result<Child, CliError> {
         let mut command = Command::new(std::env::current_exe().map_err(CliError::Startup)?);
         command.stdin(Stdio::null()).kill_on_drop(true);
-        if let Some(daemon) = &self.daemon {
+        if let Some(daemon) = self.daemon {
             command.args(&daemon.options);
         }
         command.arg("run");
@@ -163,9 +159,9 @@ impl Session<'_> {
             command.arg("--").arg(&program.name);
         } else {
             if program.manifest.is_some() {
-                command.arg("--manifest").arg(project.path.join(MANIFEST));
+                command.arg("--manifest").arg(program.dir.join(MANIFEST));
             }
-            command.arg("--").arg(project.path.join(&program.file));
+            command.arg("--").arg(program.dir.join(&program.file));
         }
         command.args(&self.dev.args).spawn().map_err(CliError::Startup)
     }
@@ -198,14 +194,29 @@ impl Session<'_> {
     }
 }
 
-/// Builds the job. The program that runs stays as it is.
-async fn build_program(dir: &Path, environment: &Environment) -> Result<(Program, (Project, Built)), CliError> {
+/// Builds the job, and pushes it to the daemon if there is one. The program that runs stays as it is. Returns `None` if the program is the
+/// same as `last`.
+async fn build_program(
+    dir: &Path,
+    environment: &Environment,
+    daemon: Option<&DevDaemon>,
+    last: Option<Rc<Program>>,
+) -> Result<Option<Program>, CliError> {
     let project = Project::open(dir)?;
     let built = build(&project, environment).await?;
+    built.report(&project);
     let wasm = project.read(&built.file)?.into();
     let manifest = project.daemon_manifest().map(Cow::into_owned);
-    let program = Program { name: project.name(), file: built.file.clone(), wasm, manifest };
-    Ok((program, (project, built)))
+    let program = Program { name: project.name(), dir: project.path, file: built.file, wasm, manifest };
+    if last.as_deref() == Some(&program) {
+        return Ok(None);
+    }
+    if let Some(daemon) = daemon {
+        let manifest = program.manifest.clone().map(Bytes::from);
+        push::put(&daemon.client, &program.name, program.wasm.clone(), manifest).await?;
+        output::print_note(format_args!("pushed {}", program.name));
+    }
+    Ok(Some(program))
 }
 
 /// Waits until the files differ from `files`.

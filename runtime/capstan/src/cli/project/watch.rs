@@ -30,6 +30,20 @@ pub(super) struct Watch {
     outputs: Vec<PathBuf>,
 }
 
+/// Tells files that a build writes from those that the user changes meanwhile: a build that is repeated changes only the former again.
+#[derive(Debug, Default)]
+pub(super) struct BuiltFiles(BTreeSet<PathBuf>);
+
+impl BuiltFiles {
+    /// Returns the files to which later ones are compared, of those `before` and `after` a build.
+    pub(super) fn base(&mut self, before: Files, after: Files) -> Files {
+        let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        let changed = names.into_iter().filter(|file| before.get(*file) != after.get(*file)).cloned().collect();
+        let previous = std::mem::replace(&mut self.0, changed);
+        if self.0.is_subset(&previous) { after } else { before }
+    }
+}
+
 impl Watch {
     /// Starts to watch `root`, except for `outputs`.
     ///
@@ -116,6 +130,21 @@ mod tests {
     fn names(watch: &mut Watch) -> Vec<String> {
         let root = watch.root.clone();
         watch.files().unwrap().into_keys().map(|file| file.strip_prefix(&root).unwrap().display().to_string()).collect()
+    }
+
+    #[test]
+    fn files_that_two_builds_change_start_no_third() {
+        let files = |entries: &[(&str, u64)]| -> Files {
+            entries.iter().map(|(name, size)| ((*name).into(), (*size, None))).collect()
+        };
+        let (clean, built, rebuilt) =
+            (files(&[("a.c", 1)]), files(&[("a.c", 1), ("a.o", 1)]), files(&[("a.c", 1), ("a.o", 2)]));
+        let mut built_files = BuiltFiles::default();
+        assert_eq!(built_files.base(clean.clone(), built.clone()), clean);
+        assert_eq!(built_files.base(built.clone(), rebuilt.clone()), rebuilt);
+        let edited = files(&[("a.c", 2), ("a.o", 3)]);
+        assert_eq!(built_files.base(rebuilt.clone(), edited), rebuilt);
+        assert_eq!(built_files.base(clean.clone(), clean.clone()), clean);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! C and C++: the compiler of a WASI SDK, a clang with a C library for WASI, or Zig, which brings one along.
 
-use super::{Artifact, Plan, Sources, Step, probe, zig};
+use super::steps::{Artifact, Plan, Sources, Step};
+use super::{probe, zig};
 use crate::cli::project::error::ProjectError;
 use crate::cli::project::language::{Language, source_names};
 

@@ -1,6 +1,7 @@
 //! Go, whose own compiler has WASI preview 1 as a target.
 
-use super::{Artifact, Plan, Sources, Step, probe};
+use super::probe;
+use super::steps::{Artifact, Plan, Sources, Step};
 use crate::cli::project::error::ProjectError;
 
 /// The first version with the target.

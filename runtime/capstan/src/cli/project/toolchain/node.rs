@@ -1,6 +1,7 @@
 //! JavaScript, TypeScript and AssemblyScript: the `build` script of package.json, with the compilers that it pins.
 
-use super::{Artifact, Plan, Sources, Step, probe};
+use super::probe;
+use super::steps::{Artifact, Plan, Sources, Step};
 use crate::cli::project::error::ProjectError;
 use crate::cli::project::language::Language;
 

@@ -1,6 +1,7 @@
 //! Python: componentize-py, which packs CPython and the modules of the job into a component.
 
-use super::{Artifact, Plan, Sources, Step, probe};
+use super::probe;
+use super::steps::{Artifact, Plan, Sources, Step};
 use crate::cli::project::error::ProjectError;
 
 const COMMANDS: [&[&str]; 2] = [&["componentize-py"], &["python3", "-m", "componentize_py"]];

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Artifact, Plan, Sources, Step, probe};
+use super::probe;
+use super::steps::{Artifact, Plan, Sources, Step};
 use crate::cli::paths;
 use crate::cli::project::error::ProjectError;
 

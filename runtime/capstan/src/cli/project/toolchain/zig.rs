@@ -1,6 +1,7 @@
 //! Zig, from its own package or from that of PyPI.
 
-use super::{Artifact, Plan, Sources, Step, probe};
+use super::probe;
+use super::steps::{Artifact, Plan, Sources, Step};
 use crate::cli::project::error::ProjectError;
 use crate::cli::project::language::source_names;
 
