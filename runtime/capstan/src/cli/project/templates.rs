@@ -72,7 +72,7 @@ pub(super) const TEMPLATES: &[Template] = &[
     Template {
         language: Language::Zig,
         title: "Zig",
-        toolchain: "Zig 0.16 or newer, from https://ziglang.org/download or with `pip install ziglang`",
+        toolchain: "Zig 0.17 or newer, from https://ziglang.org/download or with `pip install ziglang`",
         source: "src/main.zig",
         memory: "32MiB",
         ignored: &["/.zig-cache"],

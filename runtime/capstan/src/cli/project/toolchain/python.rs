@@ -5,7 +5,7 @@ use super::steps::{Artifact, Plan, Sources, Step};
 use crate::cli::project::error::ProjectError;
 
 const COMMANDS: [&[&str]; 2] = [&["componentize-py"], &["python3", "-m", "componentize_py"]];
-const OLDEST: &str = "0.17";
+const OLDEST: &str = "0.25";
 const INSTALL: &str = "Install it with: pip install componentize-py==0.25.1";
 
 /// The module with the class `Run`, without its extension.

@@ -8,7 +8,7 @@ use crate::cli::project::language::source_names;
 /// How to call Zig. The second is the package `ziglang` of PyPI.
 pub(super) const COMMANDS: [&[&str]; 2] = [&["zig"], &["python3", "-m", "ziglang"]];
 
-const OLDEST: &str = "0.16";
+const OLDEST: &str = "0.17";
 const INSTALL: &str = "Install Zig from https://ziglang.org/download, or with: pip install ziglang";
 
 pub(super) fn plan(sources: &Sources<'_>) -> Result<Plan, ProjectError> {
