@@ -14,7 +14,7 @@ use super::error::ProjectError;
 /// How long files must stay unchanged. An editor writes a file in several steps.
 const QUIET: Duration = Duration::from_millis(100);
 /// Directories of built files, which are not watched even if nothing ignores them.
-const BUILT: [&str; 5] = ["target", "node_modules", ".git", ".zig-cache", "zig-out"];
+const BUILT: [&str; 6] = ["target", "node_modules", ".git", ".zig-cache", "zig-out", ".capstan-build"];
 
 /// The files of a job: the size and the time of the last change of each.
 pub(super) type Files = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
