@@ -27,6 +27,7 @@ mod scripts;
 mod stdin;
 mod store_commands;
 mod systemd_units;
+mod templates;
 mod through_daemon;
 
 use capstan_tests::{Cli, Daemon};

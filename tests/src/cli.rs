@@ -179,6 +179,11 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The working directory of the command. It is deleted with this value.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Returns stdout as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))

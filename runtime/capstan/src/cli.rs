@@ -8,6 +8,7 @@
 //! - `run`, through the daemon or in process: [`policy_args`], [`determinism`], [`job_spec`], [`stdin`], [`stream_threads`],
 //!   [`program`], [`script`], [`run`], [`remote`], [`local`], [`run_report`];
 //! - the runtimes of scripts: [`runtimes`], [`runtime`];
+//! - the directory of a job, `new`, `build`, `test` and `dev`: [`project`];
 //! - background jobs: [`submit`], [`submit_batch`], [`queue_args`], [`jobs`], [`job_id`], [`job_filter`], [`ps`], [`top`], [`logs`], [`attach`], [`wait`], [`job_control`], [`inspect`], [`inspect_file`], [`retry`], [`dead_letters`], [`queue`], [`schedule`], [`stats`],
 //!   [`events`];
 //! - the compiled code of files that were run in process: [`cache`];
@@ -55,6 +56,7 @@ mod output;
 mod paths;
 mod policy_args;
 mod program;
+mod project;
 mod ps;
 mod push;
 mod queue;
@@ -94,6 +96,7 @@ use self::client::Client;
 use self::command_line::{Cli, ClientCommand, Command, GlobalArgs, HostArg};
 use self::environment::Environment;
 use self::error::CliError;
+use self::project::dev::DevDaemon;
 use self::tls::TlsArgs;
 
 /// Runs the command line of this process and returns its exit code.
@@ -159,6 +162,17 @@ impl Cli {
             Command::Cache(cache) => cache.run(environment),
             Command::Store(store) => block_on(store.run(environment))?,
             Command::Schema(schema) => schema.run(),
+            Command::New(new) => new.run(),
+            Command::Build(build) => block_on(build.run(environment))?,
+            Command::Test(test) => block_on(test.run(environment))?,
+            Command::Dev(command) => {
+                let ClientCommand { host, args } = *command;
+                let daemon = host.resolve(global.host, environment)?;
+                let options = global.tls.options(&daemon.address);
+                let client = create_client(&daemon, global.tls, environment)?;
+                let daemon = daemon.is_explicit.then_some(DevDaemon { client, options });
+                block_on(args.run(daemon, environment))?
+            }
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "capstan", &mut script);

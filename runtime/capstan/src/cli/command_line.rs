@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use super::project::{build, dev, new, test};
 use super::tls::TlsArgs;
 use super::{
     attach, cache, check, commands, daemon, dead_letters, events, handlers, info, inspect, job_control, logs, ps, push,
@@ -51,6 +52,41 @@ pub(super) struct HostArg {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Create the directory of a job, or list the languages
+    #[command(after_help = "\
+Examples:
+  capstan new                       lists the languages
+  capstan new --lang rust hello     creates the job `hello` in the directory hello")]
+    New(new::New),
+    /// Compile the job of a directory
+    ///
+    /// The files of the directory or `[build]` in its job.toml tell the language. Exits with the code of the compiler if that fails.
+    #[command(after_help = "\
+Examples:
+  capstan build                     compiles the job of the current directory
+  capstan push $(capstan build) --manifest job.toml")]
+    Build(build::Build),
+    /// Compile the job of a directory, and run the test cases of its job.toml
+    ///
+    /// Runs each `[[test]]` in process, with the variables and the limits of the manifest. Exits with 1 if a case fails.
+    #[command(after_help = "\
+Examples:
+  capstan test                      all cases of the current directory
+  capstan test --filter shout hello only the cases with `shout` in their name, of the directory hello
+  capstan test --update             makes what the program prints the expectation")]
+    Test(test::Test),
+    /// Compile and run the job of a directory again on each change
+    ///
+    /// Pushes the program to the daemon that -H or CAPSTAN_HOST names, or runs it in process. If a build fails, the last good program
+    /// continues. Ctrl-C ends it.
+    #[command(
+        override_usage = "capstan dev [OPTIONS] [DIR] [-- ARGS...]",
+        after_help = "\
+Examples:
+  capstan dev                              the job of the current directory, with empty stdin
+  capstan dev --stdin names.txt hello -- --shout"
+    )]
+    Dev(Box<ClientCommand<dev::Dev>>),
     /// Run the daemon until SIGTERM or SIGINT
     ///
     /// Prints each address on which it listens, and `ready` once it accepts connections. Logs to stderr; CAPSTAN_LOG filters the log.

@@ -16,6 +16,7 @@ use super::exit_code::{FAILED, KILLED, UNKNOWN_HANDLER};
 use super::format::seconds;
 use super::io_error::describe;
 use super::job_id::JobIdError;
+use super::project::ProjectError;
 use super::runtimes::RuntimeError;
 
 /// Why a subcommand failed. The message is printed after `capstan: `.
@@ -31,6 +32,8 @@ pub(super) enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Env(#[from] EnvError),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
     #[error("{}: {}", path.display(), describe(source))]
     File { path: PathBuf, source: io::Error },
     #[error("{file} is not valid WebAssembly text: {reason}")]
@@ -71,6 +74,8 @@ pub(super) enum CliError {
          a --mount"
     )]
     DirNeedsInProcess,
+    #[error("--manifest is for a FILE.wasm in process; give it to `capstan push` for a handler of a daemon")]
+    ManifestNeedsInProcess,
     #[error("there is no place for a cache of compiled code: set CAPSTAN_CACHE, XDG_CACHE_HOME or HOME")]
     NoCacheDir,
     #[error("the cache of compiled code cannot be used: {0}")]
@@ -109,6 +114,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(ClientError::Rejected { code, .. }) if code == "unknown_handler" => UNKNOWN_HANDLER,
+            Self::Project(error) => error.exit_code(),
             error if error.is_broken_pipe() => KILLED,
             _ => FAILED,
         }

@@ -53,9 +53,17 @@ impl LocalProgram {
         let manifest = Manifest { argv0: Some(program::argv0(file)), ..Manifest::default() };
         Self { file: file.to_owned(), name: program::handler_name(file), manifest }
     }
+
+    /// Returns the program in `file` with this manifest, whose name is that of its handler.
+    pub(super) fn with_manifest(file: &Path, mut manifest: Manifest) -> Self {
+        let name = manifest.name.clone().unwrap_or_else(|| program::handler_name(file));
+        manifest.argv0 = manifest.argv0.or_else(|| manifest.name.clone());
+        Self { file: file.to_owned(), name, manifest }
+    }
 }
 
-/// Runs `program`. The user is also the operator, so the requested policy can raise limits as well as lower them.
+/// Runs `program`. The user is also the operator, so the manifest and the requested policy can raise limits as well as lower them. Only the user
+/// grants access to the network; a manifest that asks for it is refused without that.
 ///
 /// # Errors
 /// [`CliError`]
@@ -67,16 +75,17 @@ pub(super) async fn run(
     compile: LocalCompile,
     interrupt: &mut Interrupt,
 ) -> Result<RunReport, CliError> {
-    spec.policy = spec.policy.or(std::mem::take(&mut manifest.policy));
     let JobSpec { policy, concurrency_key, .. } = &spec;
     if policy.mounts.is_some() || policy.pass_env.is_some() || policy.secrets.is_some() || concurrency_key.is_some() {
         return Err(CliError::NeedsDaemon);
     }
     let file = &*file;
-    let ceiling = Limits::default().overridden_by(&spec.policy);
+    let ceiling = Limits::default().overridden_by(&manifest.policy).overridden_by(&spec.policy);
     let mut features = Feature::allowed_by_default();
     features.extend(spec.policy.features.take().into_iter().flatten());
-    manifest.policy = PolicyRequest { features: Some(features.clone()), ..PolicyRequest::EMPTY };
+    features.extend(manifest.policy.features.take().into_iter().flatten());
+    let scratch = spec.policy.scratch.or(manifest.policy.scratch);
+    manifest.policy.features = Some(features.clone());
     let metering = Metering::for_limit(ceiling.fuel);
     let opened = ProgramFile::open(file)?;
     let LocalCompile { memory, artifacts } = compile;
@@ -106,7 +115,7 @@ pub(super) async fn run(
     let network = spec.policy.network.clone().unwrap_or_default();
     let mut ceiling = Ceiling { network, features, ..Ceiling::with_limits(ceiling) };
     // Removed with its contents when this function returns.
-    let _scratch = match spec.policy.scratch {
+    let _scratch = match scratch {
         Some(bytes) if bytes > 0 => {
             let (temp_dir, dir) = paths::scratch_dir()?;
             (ceiling.scratch, ceiling.scratch_folder) = (bytes, Some(dir));

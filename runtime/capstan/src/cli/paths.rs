@@ -143,6 +143,16 @@ pub(super) fn create_dir_all(path: &Path) -> Result<Dir, CliError> {
     open_dir(path)
 }
 
+/// Creates a directory and its parents, unless it exists. Returns whether it is empty.
+///
+/// # Errors
+/// [`CliError::File`]
+#[expect(clippy::disallowed_methods, reason = "the user named this directory on the command line")]
+pub(super) fn create_empty_dir(path: &Path) -> Result<bool, CliError> {
+    std::fs::create_dir_all(path).map_err(file_error(path))?;
+    Ok(std::fs::read_dir(path).map_err(file_error(path))?.next().is_none())
+}
+
 /// Removes a directory that this process has created, if it is empty.
 #[expect(clippy::disallowed_methods, reason = "this process has created it where the user said")]
 pub(super) fn remove_empty_dir(path: &Path) {

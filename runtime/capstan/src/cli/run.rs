@@ -1,10 +1,11 @@
 //! `capstan run`: runs a handler through the daemon, or a file in process.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use capstan_core::env::Env;
+use capstan_core::manifest::Manifest;
 use capstan_core::mount::Mount;
 use capstan_core::units;
 use clap::Args;
@@ -22,7 +23,7 @@ use super::push::Parts;
 use super::queue_args::QueueArgs;
 use super::run_report::RunReport;
 use super::stdin::GuestStdin;
-use super::{archive, cache, local, output, paths, remote, script, submit};
+use super::{archive, cache, local, output, paths, project, remote, script, submit};
 
 /// The command line of `capstan run`.
 #[derive(Debug, Args)]
@@ -79,6 +80,11 @@ pub(super) struct Run {
     /// written in WAVE. A function in an interface is named as in 'package:name/interface#f(1)'. Not with -d.
     #[arg(long, value_name = "CALL", conflicts_with = "detach")]
     invoke: Option<String>,
+    /// Manifest whose name, variables and policy apply to a FILE.wasm in process [default: none]
+    ///
+    /// Its limits replace the defaults below. A handler of a daemon has the manifest that it was pushed with.
+    #[arg(long, value_name = "JOB.toml")]
+    manifest: Option<PathBuf>,
     /// Key that limits concurrency: jobs of the handler with the same key run one after the other [default: none]
     ///
     /// Only through the daemon. The policy may allow more than one at a time.
@@ -159,6 +165,9 @@ impl Run {
         if !is_in_process && self.compile_memory.is_some() {
             return Err(CliError::CompileMemoryNeedsInProcess);
         }
+        if !is_in_process && self.manifest.is_some() {
+            return Err(CliError::ManifestNeedsInProcess);
+        }
         let stdin = GuestStdin::for_run(self.stdin.as_deref(), self.interactive)?;
         let mut interrupt = Interrupt::listen()?;
         match target {
@@ -174,8 +183,11 @@ impl Run {
             }
             Target::File(file) => {
                 let mounts = self.files.as_deref().map(script::files_mount).transpose()?;
-                self.run_in_process(LocalProgram::of_file(&file), spec, mounts, stdin, environment, &mut interrupt)
-                    .await
+                let program = match &self.manifest {
+                    Some(manifest) => LocalProgram::with_manifest(&file, read_manifest(manifest)?),
+                    None => LocalProgram::of_file(&file),
+                };
+                self.run_in_process(program, spec, mounts, stdin, environment, &mut interrupt).await
             }
             Target::Script(file) => {
                 let (program, mount) = script::local(&file, self.files.as_deref(), environment)?;
@@ -214,6 +226,9 @@ impl Run {
         if !self.dir.is_empty() {
             return Err(CliError::DirNeedsInProcess);
         }
+        if self.manifest.is_some() {
+            return Err(CliError::ManifestNeedsInProcess);
+        }
         let target = self.target(true, environment)?;
         if self.files.is_some() && matches!(target, Target::Handler(_)) {
             return Err(CliError::FilesNeedFile);
@@ -231,6 +246,13 @@ impl Run {
             invoke: self.invoke.clone(),
         })
     }
+}
+
+/// Reads a manifest, without the tables that only the command uses.
+fn read_manifest(path: &Path) -> Result<Manifest, CliError> {
+    let invalid = |reason: String| CliError::Manifest { file: path.display().to_string(), reason };
+    let text = String::from_utf8(paths::read(path)?).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+    Manifest::parse(&project::daemon_manifest(&text)).map_err(|error| invalid(error.to_string()))
 }
 
 /// Returns the arguments of a guest.

@@ -1,5 +1,6 @@
 //! The TLS options of the command line and of the environment.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use capstan_listen::listener::Address;
@@ -32,6 +33,15 @@ pub(super) struct TlsArgs {
 }
 
 impl TlsArgs {
+    /// Returns the options by which another process of this command talks to the daemon at `address`.
+    pub(super) fn options(&self, address: &Address) -> Vec<OsString> {
+        let files = [("--tls-ca", &self.tls_ca), ("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key)];
+        let files =
+            files.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?.as_os_str().to_owned())));
+        let options = [("-H", OsString::from(address.to_string()))].into_iter().chain(files);
+        options.flat_map(|(option, value)| [option.into(), value]).collect()
+    }
+
     /// Returns the TLS configuration for the daemon at `address`, or `None` for plain HTTP. Unix sockets never use TLS.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use toml::{Table, Value};
 
 use crate::cli::error::CliError;
-use crate::cli::paths;
+use crate::cli::{paths, project};
 
 /// A manifest. The daemon checks all keys that are not here, since it may be newer than this command and know more of them.
 #[derive(Debug, Default)]
@@ -29,6 +29,10 @@ impl ManifestFile {
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
         let bytes = paths::read(path)?;
         let invalid = |reason: String| CliError::Manifest { file: path.display().to_string(), reason };
+        let bytes: Bytes = match std::str::from_utf8(&bytes) {
+            Ok(text) => project::daemon_manifest(text).into_owned().into(),
+            Err(_) => bytes.into(),
+        };
         let table: Table =
             toml::from_slice(&bytes).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
         let text = |key: &str, value: Option<&Value>| match value {
@@ -40,7 +44,7 @@ impl ManifestFile {
         let from = text("from", table.get("program").and_then(|program| program.get("from")))?;
         // Relative to the manifest, wherever the command is called.
         let files = text("files", table.get("files"))?.map(|files| path.parent().unwrap_or(Path::new("")).join(files));
-        Ok(Self { table, unchanged: Some(bytes.into()), name, from, files })
+        Ok(Self { table, unchanged: Some(bytes), name, from, files })
     }
 
     /// Makes it share the program of the handler `from`.
