@@ -60,10 +60,11 @@ bench-compare before after: (bench "compare" before after)
 bench-jobs *args:
     cargo bench --package capstan-store --bench jobs {{ args }}
 
-# Kill processes that use the store of durable jobs, cut their power and fail their disk, so many times in each way. Nothing that was
-# acknowledged may be lost.
+# Kill processes that use the store of durable jobs, cut their power and fail their disk, so many times in each way; then kill daemons so
+# many times in each way. Nothing that was acknowledged may be lost.
 crash cycles="100":
     CRASH_CYCLES={{ cycles }} cargo test --package capstan-store --test crash -- --nocapture
+    CRASH_CYCLES={{ cycles }} cargo test --package capstan --test it -- durability::crash --nocapture
 
 # Run 200,000 jobs of all kinds, and check that memory, files and threads do not grow.
 soak *args: build jobs
