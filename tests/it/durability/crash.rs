@@ -8,7 +8,8 @@ mod verify;
 mod workload;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use capstan_tests::{Cli, Daemon, Setup};
 use rand::rngs::StdRng;
@@ -128,11 +129,22 @@ impl Site {
         self.check_store().await
     }
 
+    /// Copies the data directory to where it stays, for those who look for the cause.
+    fn keep(&self) -> PathBuf {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("crash-{}", std::process::id()));
+        let copied = Command::new("cp").arg("-a").arg(&self.data).arg(&kept).status().expect("cp starts");
+        assert!(copied.success(), "cp to {}", kept.display());
+        kept
+    }
+
     /// Runs `capstan store check`.
     async fn check_store(&self) -> Result<(), String> {
         let data = self.data.to_str().expect("temporary directories have names in UTF-8");
         let check = Cli::new(CAPSTAN).args(["store", "check", "--data", data]).run().await;
-        if check.code == Some(0) { Ok(()) } else { Err(format!("store check: {check:?}")) }
+        if check.code == Some(0) {
+            return Ok(());
+        }
+        Err(format!("store check: {}{}", String::from_utf8_lossy(&check.stdout), check.stderr))
     }
 }
 
@@ -162,7 +174,9 @@ async fn run_cycles(seed: u64, fault: impl Fn(&mut StdRng) -> Fault) -> Totals {
             Killed::AtWork => {}
             Killed::WhenIdle => totals.when_idle += 1,
         }
-        site.verify().await.unwrap_or_else(|error| panic!("cycle {cycle}, {fault:?}: {error}"));
+        if let Err(error) = site.verify().await {
+            panic!("cycle {cycle}, {fault:?}: {error}; the directory is kept in {}", site.keep().display());
+        }
     }
     totals.add(&site.acknowledged.take());
     totals
