@@ -60,6 +60,11 @@ bench-compare before after: (bench "compare" before after)
 bench-jobs *args:
     cargo bench --package capstan-store --bench jobs {{ args }}
 
+# Measure durable jobs beside queues in PostgreSQL and Redis, which are installed if they are missing. `process` adds workers that start a
+# process for each job, `smoke` measures a little.
+bench-queues *args:
+    tests/queues/run {{ args }}
+
 # Kill processes that use the store of durable jobs, cut their power and fail their disk, so many times in each way; then kill daemons so
 # many times in each way. Nothing that was acknowledged may be lost.
 crash cycles="100":
@@ -82,11 +87,13 @@ mutants *args: _cargo-mutants
 fmt:
     cargo fmt --all
     cargo fmt --manifest-path tests/fuzz/Cargo.toml
+    cargo fmt --manifest-path tests/queues/Cargo.toml
 
 # Fail if a source file is not formatted.
 fmt-check:
     cargo fmt --all --check
     cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+    cargo fmt --manifest-path tests/queues/Cargo.toml --check
 
 # Run clippy on everything. A warning is an error.
 lint *args:
@@ -104,6 +111,7 @@ boundaries:
 deny: _cargo-deny
     cargo deny --workspace check bans licenses sources
     cargo deny --manifest-path tests/fuzz/Cargo.toml check bans licenses sources
+    cargo deny --manifest-path tests/queues/Cargo.toml check bans licenses sources
 
 # Run all stages of CI, and print the time of each.
 ci *args:

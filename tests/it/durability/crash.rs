@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use capstan_tests::{Cli, Daemon, Setup};
+use capstan_tests::{Daemon, Setup};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
@@ -139,8 +139,7 @@ impl Site {
 
     /// Runs `capstan store check`.
     async fn check_store(&self) -> Result<(), String> {
-        let data = self.data.to_str().expect("temporary directories have names in UTF-8");
-        let check = Cli::new(CAPSTAN).args(["store", "check", "--data", data]).run().await;
+        let check = super::check_store(&self.data).await;
         if check.code == Some(0) {
             return Ok(());
         }

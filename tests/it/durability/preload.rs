@@ -13,6 +13,12 @@ pub(super) fn faults() -> &'static Path {
     LIBRARY.get_or_init(|| compile("faults", "runtime/store/tests/crash/faults.c"))
 }
 
+/// Returns the library that moves the wall clock; its source says how.
+pub(super) fn clock() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| compile("clock", "tests/it/durability/clock.c"))
+}
+
 fn compile(name: &str, source: &str) -> PathBuf {
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.so", std::process::id()));
     let mut compiler = Command::new("cc");

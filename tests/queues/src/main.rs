@@ -61,7 +61,11 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Options, Error> {
         }
     }
     options.jobs = options.jobs.div_ceil(options.clients) * options.clients;
-    if options.capstan.as_os_str().is_empty() { Err(format!("no binary is named; {USAGE}").into()) } else { Ok(options) }
+    if options.capstan.as_os_str().is_empty() {
+        Err(format!("no binary is named; {USAGE}").into())
+    } else {
+        Ok(options)
+    }
 }
 
 fn systems(options: &Options) -> Vec<Box<dyn System>> {
@@ -96,7 +100,10 @@ fn main() -> Result<(), Error> {
             measured.push(figures);
         }
     }
-    println!("{} clients, {} workers, {} jobs, median of {} rounds", options.clients, options.workers, options.jobs, options.rounds);
+    println!(
+        "{} clients, {} workers, {} jobs, median of {} rounds",
+        options.clients, options.workers, options.jobs, options.rounds
+    );
     println!("{:44} {:>12} {:>12} {:>8}", "", "submits/s", "jobs/s", "÷");
     let rate = |figures: &[Figures], rate: fn(&Figures) -> f64| median(figures.iter().map(rate).collect());
     let own = rate(&measured[0], |figures| figures.jobs);
