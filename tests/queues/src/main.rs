@@ -104,12 +104,12 @@ fn main() -> Result<(), Error> {
         "{} clients, {} workers, {} jobs, median of {} rounds",
         options.clients, options.workers, options.jobs, options.rounds
     );
-    println!("{:44} {:>12} {:>12} {:>8}", "", "submits/s", "jobs/s", "÷");
+    println!("{:56} {:>12} {:>12} {:>8}", "", "submits/s", "jobs/s", "÷");
     let rate = |figures: &[Figures], rate: fn(&Figures) -> f64| median(figures.iter().map(rate).collect());
     let own = rate(&measured[0], |figures| figures.jobs);
     for (system, figures) in systems.iter().zip(&measured) {
         let (submits, jobs) = (rate(figures, |figures| figures.submits), rate(figures, |figures| figures.jobs));
-        println!("{:44} {submits:12.0} {jobs:12.0} {:8.2}", system.name(), own / jobs);
+        println!("{:56} {submits:12.0} {jobs:12.0} {:8.2}", system.name(), own / jobs);
     }
     Ok(())
 }

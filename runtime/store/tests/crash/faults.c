@@ -5,7 +5,8 @@
 //   FAULT_AT      the point at which the fault happens
 //   FAULT_UNTIL   the last point of the fault; FAULT_AT without it
 //   FAULT_WHILE   a file: the fault happens while it exists, instead of at a point
-//   FAULT_KIND    kill: half of the write happens, then the process is killed
+//   FAULT_KIND    kill: half of the write happens, then the process is killed; a write within a sector happens not at all, because
+//                 neither kernels nor disks tear those
 //                 eio: the call fails, and a write leaves its first half
 //                 enospc: the same, for writes only
 //   FAULT_SHADOW  a directory that gets what a disk would have after a power cut: what was written and then synced
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define FILES 256
+#define SECTOR 512
 
 enum kind { NONE, KILL, FAIL_EIO, FAIL_ENOSPC };
 
@@ -162,7 +164,7 @@ static ssize_t write_at(int fd, const void *bytes, size_t size, off_t place, int
     int is_ours = is_counted(fd, name, sizeof name);
     if (is_ours) error = count(&is_killed, 1);
     if (is_ours && !has_place) place = lseek(fd, 0, SEEK_CUR);
-    size_t length = is_killed || error ? size / 2 : size;
+    size_t length = is_killed || error ? (size <= SECTOR ? 0 : size / 2) : size;
     ssize_t written = length || !(is_killed || error)
         ? (has_place ? real_pwrite(fd, bytes, length, place) : real_write(fd, bytes, length)) : 0;
     if (is_killed) die();
