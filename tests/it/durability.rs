@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod preload;
 mod requests;
+mod upgrade;
 
 use std::path::Path;
 

@@ -25,7 +25,8 @@ pub enum Suitability {
 pub fn suitability(dir: &Dir) -> io::Result<Suitability> {
     let found = rustix::fs::fstatfs(dir)?;
     // The kernel's numbers have 32 bits. The type of the field differs between architectures, and may be signed.
-    Ok(of_magic((found.f_type as u64 & 0xffff_ffff) as u32))
+    let magic = i128::from(found.f_type) & i128::from(u32::MAX);
+    Ok(of_magic(u32::try_from(magic).expect("32 bits are left")))
 }
 
 /// Returns what a file system is good for that has this number in `linux/magic.h`.
