@@ -85,10 +85,11 @@ struct User {
 /// Returns a request with a key. Attempts that are lost are repeated soon.
 fn job(key: &str, fields: Value) -> Value {
     let mut job = json!({"key": key, "retry": {"lost": 20, "base": "1ms", "jitter": 0, "backoff": "constant"}});
-    for (name, value) in fields.as_object().expect("fields are an object") {
+    let Value::Object(fields) = fields else { panic!("fields are an object: {fields}") };
+    for (name, value) in fields {
         match name.as_str() {
-            "attempts" => job["retry"]["attempts"] = value.clone(),
-            name => job[name] = value.clone(),
+            "attempts" => job["retry"]["attempts"] = value,
+            name => job[name] = value,
         }
     }
     job
