@@ -60,10 +60,16 @@ bench-compare before after: (bench "compare" before after)
 bench-jobs *args:
     cargo bench --package capstan-store --bench jobs {{ args }}
 
-# Kill processes that use the store of durable jobs, cut their power and fail their disk, so many times in each way. Nothing that was
-# acknowledged may be lost.
+# Measure durable jobs beside queues in PostgreSQL and Redis, which are installed if they are missing. `process` adds workers that start a
+# process for each job, `smoke` measures a little.
+bench-queues *args:
+    tests/queues/run {{ args }}
+
+# Kill processes that use the store of durable jobs, cut their power and fail their disk, so many times in each way; then kill daemons so
+# many times in each way. Nothing that was acknowledged may be lost.
 crash cycles="100":
     CRASH_CYCLES={{ cycles }} cargo test --package capstan-store --test crash -- --nocapture
+    CRASH_CYCLES={{ cycles }} cargo test --package capstan --test it -- durability::crash --nocapture
 
 # Run 200,000 jobs of all kinds, and check that memory, files and threads do not grow.
 soak *args: build jobs
@@ -81,11 +87,13 @@ mutants *args: _cargo-mutants
 fmt:
     cargo fmt --all
     cargo fmt --manifest-path tests/fuzz/Cargo.toml
+    cargo fmt --manifest-path tests/queues/Cargo.toml
 
 # Fail if a source file is not formatted.
 fmt-check:
     cargo fmt --all --check
     cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+    cargo fmt --manifest-path tests/queues/Cargo.toml --check
 
 # Run clippy on everything. A warning is an error.
 lint *args:
@@ -103,6 +111,7 @@ boundaries:
 deny: _cargo-deny
     cargo deny --workspace check bans licenses sources
     cargo deny --manifest-path tests/fuzz/Cargo.toml check bans licenses sources
+    cargo deny --manifest-path tests/queues/Cargo.toml check bans licenses sources
 
 # Run all stages of CI, and print the time of each.
 ci *args:

@@ -15,6 +15,7 @@ macro_rules! tested {
 
 mod composed;
 mod debug;
+mod durability;
 mod files;
 mod fuzz;
 mod handlers;

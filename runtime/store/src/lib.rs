@@ -26,6 +26,7 @@ mod atomic_dir;
 mod code_cache;
 mod digest;
 mod file_stamp;
+mod file_system;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
@@ -42,6 +43,7 @@ pub use capstan_engine::handler_store::StoreError;
 pub use self::artifacts::{Artifacts, cursor_key};
 pub use self::atomic_dir::check_data_dir;
 pub use self::code_cache::CachedCode;
+pub use self::file_system::{Suitability, suitability};
 pub use self::files::{FilesLease, HandlerFiles, Unpacked};
 pub use self::handler_record::HandlerRecord;
 pub use self::lock_file::{LockError, LockFile, lock_data_dir};

@@ -144,7 +144,9 @@ impl JobRequest {
 
 /// Parses the JSON of a job. `stdin` is what follows it, if the body has that form, and `header` is the key in the head of the request.
 pub(super) fn parse(body: &[u8], stdin: Option<Bytes>, header: Option<String>) -> Result<JobRequest, Error> {
-    let digest = Sha256::new().chain_update(body).chain_update(stdin.as_deref().unwrap_or_default()).finalize();
+    // The line of a batch is the same request as the body of `POST /jobs`, whatever ends it.
+    let digest =
+        Sha256::new().chain_update(body.trim_ascii()).chain_update(stdin.as_deref().unwrap_or_default()).finalize();
     let mut json: JobJson = request_body::parse_json(body)?;
     let stdin = json.take_stdin(stdin)?;
     let line = json.take_line()?;

@@ -183,15 +183,29 @@ pub(super) fn unseal(name: RecordName, sealed: &[u8]) -> Result<Bytes> {
     sealed::unseal(&[&name.fields()], sealed, what).map(Bytes::copy_from_slice)
 }
 
+/// What of the output of an attempt is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OutputRange {
+    pub(super) lease: Lease,
+    pub(super) position: u64,
+    pub(super) limit: u64,
+}
+
+/// The result of reading output.
+#[derive(Debug)]
+pub(super) enum OutputRead {
+    /// `None` if there is no such attempt.
+    Page(Option<OutputPage>),
+    /// A segment is gone or damaged. If it was removed because its output has moved, a later moment of the database names another one.
+    Again,
+}
+
 /// Reads the output of an attempt; see [`JobStore::read_output`](capstan_engine::job_store::JobStore::read_output).
-pub(super) fn read_output(
-    db: &Connection,
-    segments: &Dir,
-    lease: Lease,
-    position: u64,
-    limit: u64,
-) -> Result<Option<OutputPage>> {
-    let Some((job, end)) = find(db, lease)? else { return Ok(None) };
+///
+/// What cannot be read is a gap if `is_locked`: nobody removes segments since before the moment of `db`. Else it may have moved.
+pub(super) fn read_output(db: &Connection, segments: &Dir, range: OutputRange, is_locked: bool) -> Result<OutputRead> {
+    let OutputRange { lease, position, limit } = range;
+    let Some((job, end)) = find(db, lease)? else { return Ok(OutputRead::Page(None)) };
     let mut page = OutputPage { next: position, ..OutputPage::default() };
     let sql = "SELECT position, length, stream, at, bytes, segment, offset FROM output \
                WHERE job = ?1 AND attempt = ?2 AND position >= coalesce(\
@@ -206,7 +220,7 @@ pub(super) fn read_output(
             continue;
         }
         if size >= limit {
-            return Ok(Some(page));
+            return Ok(OutputRead::Page(Some(page)));
         }
         push_gap(&mut page, at);
         let skip = page.next - at;
@@ -216,6 +230,7 @@ pub(super) fn read_output(
                 page.pieces.push(OutputPiece::Chunk(OutputChunk { bytes: chunk.bytes.slice(skip..), ..chunk }));
                 page.next = at + length;
             }
+            Err(JobStoreError::Damaged { .. }) if !is_locked => return Ok(OutputRead::Again),
             Err(error @ JobStoreError::Damaged { .. }) => {
                 tracing::warn!(job = %lease.job, attempt = lease.attempt, "{error}");
                 push_gap(&mut page, at + length);
@@ -226,7 +241,7 @@ pub(super) fn read_output(
     }
     push_gap(&mut page, end);
     page.is_end = true;
-    Ok(Some(page))
+    Ok(OutputRead::Page(Some(page)))
 }
 
 /// Adds what is missing before `position`.

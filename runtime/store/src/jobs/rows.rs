@@ -197,9 +197,10 @@ pub(super) fn state(number: i64) -> Option<State> {
     State::ALL.get(usize::try_from(number).ok()?).copied()
 }
 
-/// Returns a time in the database.
+/// Returns a time as it is stored. The last second that there is has no fractions, because [`Timestamp::from_microsecond`] refuses them:
+/// a time that never comes must be readable.
 pub(super) fn micros(time: Timestamp) -> i64 {
-    time.as_microsecond()
+    time.as_microsecond().min(Timestamp::MAX.as_second() * 1_000_000)
 }
 
 pub(super) fn time(micros: i64) -> Result<Timestamp> {

@@ -13,7 +13,9 @@ use capstan_engine::job_store::{
 use jiff::Timestamp;
 
 use super::open::SqliteJobStore;
+use super::output::{OutputRange, OutputRead};
 use super::rows::get;
+use super::segment_lock::SegmentLock;
 use super::sql::{execute, first};
 use super::{event_numbers, output, read};
 
@@ -69,8 +71,24 @@ impl JobStore for SqliteJobStore {
     }
 
     async fn read_output(&self, lease: Lease, position: u64, limit: u64) -> Result<Option<OutputPage>, JobStoreError> {
+        let range = OutputRange { lease, position, limit };
         let segments = self.segments.clone();
-        self.readers.read(move |db| output::read_output(db, &segments, lease, position, limit)).await
+        let read = self.readers.read(move |db| output::read_output(db, &segments, range, false));
+        if let OutputRead::Page(page) = read.await? {
+            return Ok(page);
+        }
+        let segments = self.segments.clone();
+        let read = self.readers.read(move |db| {
+            // Before the first read, with which the transaction begins.
+            let _lock = SegmentLock::share(&segments)?;
+            output::read_output(db, &segments, range, true)
+        });
+        match read.await? {
+            OutputRead::Page(page) => Ok(page),
+            OutputRead::Again => {
+                Err(JobStoreError::io("read output", "a segment is gone although segments are locked"))
+            }
+        }
     }
 
     async fn output_position(&self, lease: Lease, since: Timestamp) -> Result<Option<u64>, JobStoreError> {

@@ -4,7 +4,9 @@
 //   FAULT_DIR     the directory
 //   FAULT_AT      the point at which the fault happens
 //   FAULT_UNTIL   the last point of the fault; FAULT_AT without it
-//   FAULT_KIND    kill: half of the write happens, then the process is killed
+//   FAULT_WHILE   a file: the fault happens while it exists, instead of at a point
+//   FAULT_KIND    kill: half of the write happens, then the process is killed; a write within a sector happens not at all, because
+//                 neither kernels nor disks tear those
 //                 eio: the call fails, and a write leaves its first half
 //                 enospc: the same, for writes only
 //   FAULT_SHADOW  a directory that gets what a disk would have after a power cut: what was written and then synced
@@ -22,11 +24,12 @@
 #include <unistd.h>
 
 #define FILES 256
+#define SECTOR 512
 
 enum kind { NONE, KILL, FAIL_EIO, FAIL_ENOSPC };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char directory[4096], shadow[4096];
+static char directory[4096], shadow[4096], trigger[4096];
 static long at, until, points;
 static enum kind kind;
 static int is_set_up;
@@ -51,6 +54,7 @@ __attribute__((constructor)) static void set_up(void) {
     const char *value = getenv("FAULT_DIR");
     if (!value || !realpath(value, directory)) return;
     if ((value = getenv("FAULT_SHADOW"))) snprintf(shadow, sizeof shadow, "%s", value);
+    if ((value = getenv("FAULT_WHILE"))) snprintf(trigger, sizeof trigger, "%s", value);
     if ((value = getenv("FAULT_TORN"))) torn = (unsigned)atol(value);
     if ((value = getenv("FAULT_AT"))) at = until = atol(value);
     if ((value = getenv("FAULT_UNTIL"))) until = atol(value);
@@ -83,7 +87,7 @@ static int is_counted(int fd, char *name, size_t size) {
 // Counts a point. Returns the error that it has, or 0.
 static int count(int *is_killed, int is_write) {
     points++;
-    if (!at || points < at || points > until) return 0;
+    if (trigger[0] ? access(trigger, F_OK) : !at || points < at || points > until) return 0;
     if (kind == KILL) *is_killed = 1;
     return kind == FAIL_EIO ? EIO : kind == FAIL_ENOSPC && is_write ? ENOSPC : 0;
 }
@@ -160,7 +164,7 @@ static ssize_t write_at(int fd, const void *bytes, size_t size, off_t place, int
     int is_ours = is_counted(fd, name, sizeof name);
     if (is_ours) error = count(&is_killed, 1);
     if (is_ours && !has_place) place = lseek(fd, 0, SEEK_CUR);
-    size_t length = is_killed || error ? size / 2 : size;
+    size_t length = is_killed || error ? (size <= SECTOR ? 0 : size / 2) : size;
     ssize_t written = length || !(is_killed || error)
         ? (has_place ? real_pwrite(fd, bytes, length, place) : real_write(fd, bytes, length)) : 0;
     if (is_killed) die();

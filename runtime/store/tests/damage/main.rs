@@ -9,4 +9,5 @@
 mod backups;
 mod damaged;
 mod filled;
+mod moved_output;
 mod restarts;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 use capstan_engine::engine::Engine;
-use capstan_engine::job_store::{JobStore, Now};
+use capstan_engine::job_store::{JobStore, JobStoreError, Now};
 use capstan_engine::queue::Queue;
+use capstan_store::Suitability;
 use capstan_store::jobs::{OpenReport, SqliteJobStore, SqliteOptions};
 
 use super::BootError;
@@ -26,11 +27,29 @@ pub(super) fn open_queue(
     let path = &settings.data;
     let options =
         SqliteOptions { limits: settings.job_limits.clone(), follow_ups: Some(webhooks), ..SqliteOptions::default() };
-    let opened = SqliteJobStore::open(data, options, Now::read());
+    let opened = check_file_system(data, path).and_then(|()| SqliteJobStore::open(data, options, Now::read()));
     let (store, report) = opened.map_err(|source| BootError::Jobs { path: path.clone(), source })?;
     log_report(&report, path);
     let store: Arc<dyn JobStore> = Arc::new(store);
     Ok(Queue::new(engine, store, settings.jobs.clone()))
+}
+
+/// Refuses file systems on which acknowledged jobs could be lost.
+fn check_file_system(data: &Dir, path: &Path) -> Result<(), JobStoreError> {
+    let found = capstan_store::suitability(data);
+    match found.map_err(|error| JobStoreError::io("look at the file system of the data directory", error))? {
+        Suitability::Suitable => {}
+        Suitability::Uncertain(name) => tracing::warn!(
+            data = %path.display(),
+            "the data directory is on {name}; jobs survive a crash only if it keeps synced files, locks and shared memory"
+        ),
+        Suitability::Network(name) => {
+            let reason = "locks, shared memory and synced files of a network file system are not reliable enough for \
+                          durable jobs; use a directory on a local disk";
+            return Err(JobStoreError::io(format!("use {name}"), reason));
+        }
+    }
+    Ok(())
 }
 
 fn log_report(report: &OpenReport, path: &Path) {
