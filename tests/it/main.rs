@@ -21,6 +21,7 @@ mod handlers;
 mod hostile;
 mod http;
 mod jobs;
+mod languages;
 mod metrics;
 mod network;
 mod oracle;
