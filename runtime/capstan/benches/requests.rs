@@ -12,7 +12,7 @@
 //! shows that they work.
 //!
 //! Other measurements, by name: `inside` is runs in this process, `overshoot` how far a run exceeds its limits, `bombs` the cost of programs
-//! that are expensive to compile, and `crowd` the memory of 10,000 guests that sleep. Without a name, all are measured.
+//! that are expensive to compile, `crowd` the memory of 10,000 guests that sleep, and `languages` the same job in each language. Without a name, all are measured.
 //!
 //! (a) to (d) take turns in short rounds, so that other load on the machine affects all of them, and the medians are printed. Each server is a
 //! separate process. The daemon is the real binary with its default settings, and logs into a file. The bare server has as many threads as the
@@ -33,6 +33,8 @@ mod commands;
 mod compile_bombs;
 #[path = "requests/in_process.rs"]
 mod in_process;
+#[path = "requests/languages.rs"]
+mod languages;
 #[path = "requests/load.rs"]
 mod load;
 #[path = "requests/native.rs"]
@@ -80,6 +82,8 @@ impl Scale {
     const SMOKE: Self = Self { round: Duration::from_millis(50), runs: 100, streamed: 16 << 20 };
 }
 
+/// The number of runs of a language.
+const LANGUAGE_RUNS: u32 = 50;
 /// The number of guests that spin.
 const SPINNING: usize = 32;
 /// The number of guests that sleep.
@@ -130,6 +134,9 @@ fn main() {
     }
     if let Some(name) = saved_as {
         report.save(name);
+    }
+    if is_selected("languages") {
+        languages::measure(&binary, LANGUAGE_RUNS, 64 << 20);
     }
     if is_selected("requests") {
         requests(&binary);
