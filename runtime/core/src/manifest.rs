@@ -9,6 +9,7 @@ use crate::env::Env;
 use crate::policy::{self, PolicyRequest};
 use crate::rate::Rate;
 use crate::retry::RetryPolicy;
+use crate::snapshot::{self, Snapshot};
 
 /// The manifest of a handler. All keys are optional. An unknown key is an error that names it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +37,10 @@ pub struct Manifest {
     /// Where its synchronous runs are recorded. Default: in memory.
     #[serde(skip_serializing_if = "HistoryMode::is_default")]
     pub history: HistoryMode,
+    /// Whether its program is initialised once, at its push, and its runs start from the image of its memory. Default: false.
+    #[serde(deserialize_with = "snapshot::deserialize", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "snapshot::SnapshotRepr")]
+    pub snapshot: Option<Snapshot>,
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
@@ -78,6 +83,11 @@ impl Manifest {
         if manifest.argv0.as_ref().is_some_and(|argv0| argv0.contains('\0')) {
             return Err(ManifestError(
                 "argv0 contains NUL, which the program name of a guest cannot contain".to_owned(),
+            ));
+        }
+        if manifest.snapshot.iter().flat_map(|snapshot| &snapshot.args).any(|arg| arg.contains('\0')) {
+            return Err(ManifestError(
+                "an argument under [snapshot] contains NUL, which no argument can contain".to_owned(),
             ));
         }
         if let Some(error) = manifest.retry.as_ref().and_then(|retry| retry.check().err()) {

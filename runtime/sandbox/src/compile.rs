@@ -5,7 +5,8 @@ mod child;
 mod protocol;
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -20,12 +21,13 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use self::child::confined_compiler;
-pub(super) use self::protocol::{CompileRequest, CompileResponse, ProgramInput};
+pub(super) use self::protocol::{CompileRequest, CompileResponse, ProgramInput, Step};
 use super::LoadError;
 use super::artifact::{Artifact, Receipt, filled_memory_file, memory_file};
 use super::compile_limits::CompileLimits;
 use super::config::Config;
 use super::engines::ProfileEngine;
+use super::snapshot::Initialiser;
 
 /// How many children may compile at a time. Each uses one processor, and memory up to its limit.
 const MAX_CHILDREN: usize = 2;
@@ -75,7 +77,7 @@ pub struct CompileStats {
 struct Key {
     /// The digest of the program.
     digest: String,
-    /// The fingerprint of the engine that runs the code.
+    /// The fingerprint of the engine that runs the code, with that of the settings of a snapshot.
     fingerprint: String,
 }
 
@@ -106,20 +108,26 @@ impl Compiler {
         CompileStats { running: MAX_CHILDREN - self.children.available_permits(), results: self.results.clone() }
     }
 
+    /// Returns the most memory that a run may have, in bytes.
+    pub(super) fn max_memory(&self) -> u64 {
+        self.max_memory
+    }
+
     fn count(&self, result: CompileResult) {
         self.results.at(result as usize).inc();
     }
 
-    /// Returns the artifact of the program `wasm` for `engine`, either stored or compiled now.
+    /// Returns the artifact of the program `wasm` for `engine`, either stored or compiled now. With `snapshot`, it is that of its snapshot.
     ///
     /// Cancel-safe: if the future is dropped, another load that waits for the same artifact takes over.
     pub(super) async fn artifact(
         &self,
-        engine: &ProfileEngine,
+        engine: &Arc<ProfileEngine>,
         program: &ProgramSummary,
         wasm: &Bytes,
+        snapshot: Option<&Initialiser>,
     ) -> Result<Arc<Artifact>, LoadError> {
-        let (kind, key) = (program.kind, Key::new(program, engine));
+        let (kind, key) = (program.kind, Key::new(program, engine, snapshot));
         let pending = self.pending(&key);
         let artifact = pending.get_or_try_init(|| async {
             if let Some(artifact) = self.stored_artifact(&key, kind).await {
@@ -134,7 +142,10 @@ impl Compiler {
                 self.count(CompileResult::Stored);
                 return Ok(Arc::new(artifact));
             }
-            let compiled = self.compile(engine, kind, wasm).await;
+            let compiled = match snapshot {
+                Some(initialiser) => self.compile_snapshot(engine, kind, wasm, initialiser).await,
+                None => self.compile(engine, kind, Step::Compile, wasm, None).await,
+            };
             self.count(CompileResult::from_compiled(&compiled));
             let artifact = compiled?;
             self.store_code(&key, &artifact).await;
@@ -143,11 +154,16 @@ impl Compiler {
         artifact.await.cloned()
     }
 
-    /// Returns the artifact of `program` for `engine`, if it is stored.
+    /// Returns the artifact of `program` for `engine`, or that of its snapshot, if it is stored.
     ///
     /// Cancel-safe, as [`Compiler::artifact`].
-    pub(super) async fn stored(&self, engine: &ProfileEngine, program: &ProgramSummary) -> Option<Arc<Artifact>> {
-        let key = Key::new(program, engine);
+    pub(super) async fn stored(
+        &self,
+        engine: &ProfileEngine,
+        program: &ProgramSummary,
+        snapshot: Option<&Initialiser>,
+    ) -> Option<Arc<Artifact>> {
+        let key = Key::new(program, engine, snapshot);
         let pending = self.pending(&key);
         let artifact = pending.get_or_try_init(|| async {
             let artifact = self.stored_artifact(&key, program.kind).await.ok_or(())?;
@@ -207,21 +223,51 @@ impl Compiler {
         }
     }
 
-    /// Compiles `wasm` for `engine`, as soon as fewer than [`MAX_CHILDREN`] children are running.
+    /// Takes a snapshot of `wasm` and compiles it, as [`Compiler::compile`] does. Cancel-safe.
+    async fn compile_snapshot(
+        &self,
+        engine: &Arc<ProfileEngine>,
+        kind: Kind,
+        wasm: &[u8],
+        initialiser: &Initialiser,
+    ) -> Result<Artifact, LoadError> {
+        let instrumented = self.compile(engine, kind, Step::Instrument, wasm, None).await?;
+        let image = memory_file("image").map_err(child::cannot_start)?;
+        let output = initialiser.run(engine, &instrumented, image.try_clone().map_err(child::cannot_start)?).await?;
+        if !output.is_empty() {
+            tracing::info!(?output, "the initialisation of a snapshot has written output");
+        }
+        self.compile(engine, kind, Step::Embed { size: wasm.len() }, wasm, Some(image)).await
+    }
+
+    /// Does `step` to `wasm`, followed by the content of `image`, and compiles the result for `engine`, as soon as fewer than [`MAX_CHILDREN`] children are running.
     ///
     /// Cancel-safe: dropping the future kills the child.
-    async fn compile(&self, engine: &ProfileEngine, kind: Kind, wasm: &[u8]) -> Result<Artifact, LoadError> {
+    async fn compile(
+        &self,
+        engine: &ProfileEngine,
+        kind: Kind,
+        step: Step,
+        wasm: &[u8],
+        image: Option<File>,
+    ) -> Result<Artifact, LoadError> {
         let _permit = self.children.acquire().await.expect("the semaphore is never closed");
         let _listed = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
-        let input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
+        let mut input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
+        let mut size = wasm.len();
+        if let Some(image) = image {
+            size += append(&input, &image).map_err(child::cannot_start)?;
+            input.rewind().map_err(child::cannot_start)?;
+        }
         let code = memory_file("artifact").map_err(child::cannot_start)?;
         let program = Some(ProgramInput {
             kind,
+            step,
             profile: engine.profile.clone(),
             // The slots of the default profile have this size. Any other program gets what its run may have.
             max_memory: engine.profile.is_default().then_some(self.max_memory),
         });
-        let request = CompileRequest { budget: self.limits.budget_for(wasm.len()), confine: self.confine, program };
+        let request = CompileRequest { budget: self.limits.budget_for(size), confine: self.confine, program };
         let output = code.try_clone().map_err(child::cannot_start)?;
         let receipt: Receipt = child::run(&self.executable, &request, input, output).await?;
         Artifact::from_child(code, kind, &receipt, &engine.fingerprint)
@@ -229,9 +275,20 @@ impl Compiler {
 }
 
 impl Key {
-    fn new(program: &ProgramSummary, engine: &ProfileEngine) -> Self {
-        Self { digest: program.digest.clone(), fingerprint: engine.fingerprint.clone() }
+    fn new(program: &ProgramSummary, engine: &ProfileEngine, snapshot: Option<&Initialiser>) -> Self {
+        let fingerprint = match snapshot {
+            Some(initialiser) => initialiser.fingerprint(&engine.fingerprint),
+            None => engine.fingerprint.clone(),
+        };
+        Self { digest: program.digest.clone(), fingerprint }
     }
+}
+
+/// Appends the content of `image` to `file`, and returns its size.
+fn append(mut file: &File, mut image: &File) -> io::Result<usize> {
+    file.seek(io::SeekFrom::End(0))?;
+    image.rewind()?;
+    io::copy(&mut image, &mut file).map(|size| usize::try_from(size).unwrap_or(usize::MAX))
 }
 
 impl CompileResult {

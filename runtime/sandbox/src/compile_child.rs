@@ -6,20 +6,22 @@
 
 mod threads;
 
+use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
 use capstan_confinement::{ConfinementReport, Mode, confine_compiler};
 use capstan_engine::handler::Kind;
+use capstan_engine::handler_store::SnapshotError;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::OutOfMemory;
 
 use self::threads::ResidentMemory;
 use super::artifact::Receipt;
-use super::compile::{CompileRequest, CompileResponse, ProgramInput};
+use super::compile::{CompileRequest, CompileResponse, ProgramInput, Step};
 use super::compile_limits::CompileBudget;
 use super::profile;
-use super::{LoadError, bulk_memory, complexity, interface};
+use super::{LoadError, bulk_memory, complexity, interface, snapshot};
 
 /// The nice value of the child: the kernel prefers the daemon. The daemon raises it for a child that takes long.
 const NICE: i32 = 10;
@@ -93,11 +95,9 @@ fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), Loa
 
 /// Checks and compiles the program on stdin, and writes its code to stdout.
 fn compile(program: &ProgramInput, budget: CompileBudget, is_parallel: bool) -> io::Result<CompileResponse> {
-    let mut wasm = Vec::new();
-    io::stdin().read_to_end(&mut wasm)?;
-    let compiled = complexity::check(&wasm, &program.profile.features)
-        .and_then(|()| interface::check(&wasm, program.kind, program.max_memory))
-        .and_then(|()| generate_code(program, &wasm, budget, is_parallel));
+    let mut input = Vec::new();
+    io::stdin().read_to_end(&mut input)?;
+    let compiled = prepare(program, &input).and_then(|wasm| generate_code(program, &wasm, budget, is_parallel));
     match compiled {
         Ok((receipt, code)) => {
             io::stdout().write_all(&code)?;
@@ -105,6 +105,39 @@ fn compile(program: &ProgramInput, budget: CompileBudget, is_parallel: bool) -> 
             Ok(Ok(receipt))
         }
         Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Checks the program in `input`, rewrites it if it is to be a snapshot, and returns what is to be compiled.
+fn prepare<'a>(program: &ProgramInput, input: &'a [u8]) -> Result<Cow<'a, [u8]>, LoadError> {
+    let check_size = |wasm: &[u8]| complexity::check(wasm, &program.profile.features);
+    let check_interface = |wasm: &[u8]| interface::check(wasm, program.kind, program.max_memory);
+    match program.step {
+        Step::Compile => {
+            check_size(input)?;
+            check_interface(input)?;
+            Ok(input.into())
+        }
+        Step::Instrument => {
+            if program.kind == Kind::Component {
+                let reason = "it is a component, and there are only snapshots of modules".to_owned();
+                return Err(SnapshotError::Unsupported(reason).into());
+            }
+            check_size(input)?;
+            match check_interface(input) {
+                // The function that resumes becomes its entry point.
+                Err(LoadError::NotACommand(_)) if snapshot::has_resume(input) => {}
+                checked => checked?,
+            }
+            Ok(snapshot::instrument(input)?.into())
+        }
+        Step::Embed { size } => {
+            let (wasm, image) = input.split_at_checked(size).unwrap_or((input, &[]));
+            let snapshot = snapshot::embed(wasm, image)?;
+            check_size(&snapshot)?;
+            check_interface(&snapshot)?;
+            Ok(snapshot.into())
+        }
     }
 }
 

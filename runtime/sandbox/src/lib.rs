@@ -30,6 +30,7 @@ mod linkers;
 mod lists;
 mod profile;
 mod program;
+mod snapshot;
 
 // Run.
 mod epoch_ticker;

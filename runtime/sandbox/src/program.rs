@@ -17,6 +17,7 @@ use super::engines::ProfileEngine;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
+use super::snapshot::Initialiser;
 use super::{kind, run};
 
 /// A WebAssembly handler.
@@ -32,7 +33,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Compiles `wasm`, or takes its code from the artifact store, and links it. Its runs use `context`.
+    /// Compiles `wasm`, or takes its code from the artifact store, and links it. Its runs use `context`. If its manifest asks for a snapshot, its
+    /// initialisation may have as much memory as its runs.
     pub(super) async fn load(
         compiler: &Compiler,
         context: Arc<RunContext>,
@@ -42,7 +44,8 @@ impl Program {
     ) -> Result<Self, LoadError> {
         let kind = kind::detect(&wasm)?;
         let summary = ProgramSummary { digest: digest(&wasm), kind, size: wasm.len() as u64 };
-        let artifact = compiler.artifact(&engine, &summary, &wasm).await?;
+        let initialiser = Initialiser::new(&manifest, &context, compiler.max_memory());
+        let artifact = compiler.artifact(&engine, &summary, &wasm, initialiser.as_ref()).await?;
         Self::link(context, engine, &artifact, summary, manifest)
     }
 
@@ -55,7 +58,9 @@ impl Program {
         summary: ProgramSummary,
         manifest: Manifest,
     ) -> Result<Option<Self>, LoadError> {
-        let Some(artifact) = compiler.stored(&engine, &summary).await else { return Ok(None) };
+        let initialiser = Initialiser::new(&manifest, &context, compiler.max_memory());
+        let artifact = compiler.stored(&engine, &summary, initialiser.as_ref()).await;
+        let Some(artifact) = artifact else { return Ok(None) };
         Self::link(context, engine, &artifact, summary, manifest).map(Some)
     }
 

@@ -22,10 +22,23 @@ pub(crate) struct CompileRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ProgramInput {
     pub(crate) kind: Kind,
+    pub(crate) step: Step,
     /// The profile whose engine shall run the code.
     pub(crate) profile: Profile,
     /// The most memory that a run of it may have, in bytes. `None` if that is not known yet.
     pub(crate) max_memory: Option<u64>,
+}
+
+/// What the child does to the program before it compiles it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Nothing.
+    Compile,
+    /// It instruments the program, so that its state can be read.
+    Instrument,
+    /// It puts into the program the image that follows it after `size` bytes.
+    Embed { size: usize },
 }
 
 /// The response of the child: JSON on its stderr. It contains a [`Receipt`] for the code, which is on its stdout; or a
