@@ -2,10 +2,11 @@
 //! these tests say so and check nothing.
 
 use std::path::PathBuf;
+use std::process::Command;
 
-use capstan_tests::guests;
+use capstan_tests::{Setup, guests};
 
-use crate::command;
+use crate::{CAPSTAN, command, command_for};
 
 /// Returns the path of a program, or `None` if it was not fetched.
 pub(crate) fn prebuilt(name: &str) -> Option<PathBuf> {
@@ -55,4 +56,47 @@ async fn quickjs_evaluates_an_expression() {
     let Some(quickjs) = prebuilt("quickjs") else { return };
     let run = command().args(["run", quickjs.to_str().unwrap(), "-e", "console.log(6 * 7)"]);
     assert_eq!(run.run().await.assert_exit_code(0).text(), "42\n");
+}
+
+/// The runs share the interpreter with its modules, but none of what a run of its own must have.
+#[tokio::test]
+async fn cpython_from_a_snapshot_has_arguments_variables_and_random_numbers_of_its_run() {
+    let Some(python) = prebuilt("python") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (program, jobs) = (folder.path().join("python.wasm"), guests::root().join("jobs/snapshots"));
+    let built = Command::new("python3").arg(jobs.join("python.py")).args([&python, &program]).status().unwrap();
+    assert!(built.success());
+
+    let setup = Setup::new(CAPSTAN);
+    let work = setup.folder_with_mode("work", 0o755);
+    let daemon = setup.config(&format!("[mounts.work]\npath = {work:?}\naccess = \"rw\"")).start();
+    let capstan = |args: &[&str]| command_for(&daemon).args(args.iter().copied()).run();
+    let manifest = jobs.join("python.toml");
+    // Without a timeout: it compiles the interpreter twice, which takes minutes on a busy machine.
+    let host = format!("unix://{}", daemon.unix().display());
+    let push = Command::new(CAPSTAN).args(["-H", &host, "push", "--manifest"]).args([&manifest, &program]).status();
+    assert!(push.unwrap().success());
+
+    let script = "\
+import json, os, random, sys, tempfile
+name = next(tempfile._get_candidate_names())
+print(json.dumps([sys.argv, os.environ.get('NUMBER'), '' in sys.path, random.random(), name, 'json' in sys.modules]))";
+    let mut lines = Vec::new();
+    for number in ["1", "2"] {
+        let variable = format!("NUMBER={number}");
+        let finished = capstan(&["run", "--env", &variable, "python", "-c", script, number]).await.assert_exit_code(0);
+        let line: serde_json::Value = serde_json::from_str(finished.text()).unwrap();
+        assert_eq!((&line[0][1], &line[1], &line[2]), (&number.into(), &number.into(), &true.into()), "{line}");
+        lines.push(line);
+    }
+    assert!(lines[0][3] != lines[1][3] && lines[0][4] != lines[1][4], "{lines:?}");
+
+    let finished = capstan(&["run", "python", "-c", "import sys; print('out'); sys.exit(7)"]).await.assert_exit_code(7);
+    assert_eq!(finished.text(), "out\n");
+    let finished = capstan(&["run", "python", "-c", "1/0"]).await.assert_exit_code(1);
+    assert!(finished.stderr.contains("ZeroDivisionError"), "{finished:?}");
+    // The script leaves a file open, and has mounts that the initialisation had not.
+    let script = "file = open('/work/file', 'w'); file.write('text')";
+    capstan(&["run", "--mount", "work:rw", "python", "-c", script]).await.assert_exit_code(0);
+    assert_eq!(std::fs::read_to_string(work.join("file")).unwrap(), "text");
 }

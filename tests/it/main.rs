@@ -31,6 +31,7 @@ mod parity;
 mod policy;
 mod run;
 mod schedules;
+mod snapshots;
 mod startup;
 mod tidy;
 mod tls;

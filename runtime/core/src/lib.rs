@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`env`](mod@env), [`stream`], [`mount`], [`secret`] | the input and output of a job |
 //! | [`limits`], [`determinism`], [`feature`], [`policy`], [`manifest`] | what a run may use and touch |
+//! | [`snapshot`] | how a program is initialised once for all runs |
 //! | [`retry`], [`rate`] | which runs of durable jobs are repeated, and how many start within a time |
 //! | [`schedule`] | what a schedule does in special cases |
 //! | [`outcome`], [`usage`], [`metrics`] | how a run ended and what it used |
@@ -31,6 +32,7 @@ pub mod rate;
 pub mod retry;
 pub mod schedule;
 pub mod secret;
+pub mod snapshot;
 pub mod stream;
 pub mod units;
 pub mod usage;

@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::policy::{self, PolicyRequest};
 use crate::rate::Rate;
 use crate::retry::RetryPolicy;
+use crate::snapshot::{self, Snapshot};
 
 /// The manifest of a handler. All keys are optional. An unknown key is an error that names it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,10 @@ pub struct Manifest {
     /// Schedules that submit durable jobs of it. They come and go with the manifest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<ManifestSchedule>,
+    /// Whether its program is initialised once, at its push, and its runs start from the image of its memory. Default: false.
+    #[serde(deserialize_with = "snapshot::deserialize", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "snapshot::SnapshotRepr")]
+    pub snapshot: Option<Snapshot>,
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
@@ -96,6 +101,11 @@ impl Manifest {
         }
         manifest.program.check()?;
         manifest.runtime.as_ref().map_or(Ok(()), RuntimeTable::check)?;
+        if manifest.snapshot.iter().flat_map(|snapshot| &snapshot.args).any(|arg| arg.contains('\0')) {
+            return Err(ManifestError(
+                "an argument under [snapshot] contains NUL, which no argument can contain".to_owned(),
+            ));
+        }
         if let Some(error) = manifest.retry.as_ref().and_then(|retry| retry.check().err()) {
             return Err(ManifestError(error.to_string()));
         }

@@ -126,8 +126,33 @@ pub enum LoadError {
     MemoryLimit { needed: u64, limit: u64 },
     #[error("compiling the module exceeded a limit: {0}")]
     CompileLimit(String),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     #[error("cannot compile now: {0}")]
     Unavailable(String),
+}
+
+/// Why no snapshot of a program was taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotError {
+    #[error("no snapshot can be taken of the program: {0}")]
+    Unsupported(String),
+    #[error("the initialisation of the snapshot failed: {reason}{}", last_words(.output))]
+    Failed {
+        reason: String,
+        /// The last lines that the initialisation has written.
+        output: String,
+    },
+    #[error(
+        "the initialisation of the snapshot reads random bytes, and every run would find the same ones in its memory: do without them; or \
+         seed all generators again in each run, and write random = \"once\" under [snapshot] in the manifest"
+    )]
+    Random,
+}
+
+fn last_words(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("; its output ends with:\n{output}") }
 }
 
 fn at(offset: Option<usize>) -> String {

@@ -5,7 +5,8 @@ mod child;
 mod protocol;
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -21,13 +22,14 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use self::child::confined_compiler;
-pub(super) use self::protocol::{CompileRequest, CompileResponse, CompiledCode, ProgramInput};
+pub(super) use self::protocol::{CompileRequest, CompileResponse, CompiledCode, ProgramInput, Step};
 use super::LoadError;
 use super::artifact::{Artifact, filled_memory_file, memory_file};
 use super::compile_limits::CompileLimits;
 use super::config::Config;
 use super::engines::{ProfileEngine, ProfileEngines};
 use super::profile::Profile;
+use super::snapshot::Initialiser;
 
 /// How many children may compile at a time. Each uses one processor, and memory up to its limit.
 const MAX_CHILDREN: usize = 2;
@@ -47,7 +49,7 @@ pub(super) struct Compiler {
     children: Semaphore,
     /// `None` if compiled code is not stored.
     store: Option<Artifacts>,
-    pending: Mutex<HashMap<Key, Weak<PendingArtifact>>>,
+    pending: Mutex<HashMap<CodeKey, Weak<PendingArtifact>>>,
     results: StaticFamily<1, Counter>,
 }
 
@@ -86,14 +88,16 @@ pub(super) struct Wanted<'a> {
     pub(super) allowed: &'a Features,
     /// Whether the code counts fuel.
     pub(super) is_metered: bool,
+    /// What initialises the program, if its snapshot is wanted.
+    pub(super) snapshot: Option<&'a Initialiser>,
 }
 
 /// Identifies the code of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct CodeKey {
     /// The digest of the program.
     digest: String,
-    /// The fingerprint of the engine that runs the code. Of a program whose features are not known yet, what is wanted.
+    /// The fingerprint of the engine that runs the code, with that of a snapshot. Of a program whose features are not known yet, what is wanted.
     fingerprint: String,
 }
 
@@ -124,12 +128,17 @@ impl Compiler {
         CompileStats { running: MAX_CHILDREN - self.children.available_permits(), results: self.results.clone() }
     }
 
+    /// Returns the most memory that a run may have, in bytes.
+    pub(super) fn max_memory(&self) -> u64 {
+        self.max_memory
+    }
+
     fn count(&self, result: CompileResult) {
         self.results.at(result as usize).inc();
     }
 
-    /// Returns the code of the program `wasm`, either stored or compiled now. The program decides which of the `engines` runs it. The features in
-    /// `program` are not used.
+    /// Returns the code of the program `wasm` or of its snapshot, either stored or compiled now. The program decides which of the `engines` runs it.
+    /// The features in `program` are not used.
     ///
     /// Cancel-safe: if the future is dropped, another load that waits for the same code takes over.
     ///
@@ -142,7 +151,7 @@ impl Compiler {
         wasm: &Bytes,
         wanted: Wanted<'_>,
     ) -> Result<CompiledProgram, LoadError> {
-        let key = Key { digest: program.digest.clone(), fingerprint: wanted.to_string() };
+        let key = CodeKey { digest: program.digest.clone(), fingerprint: wanted.to_string() };
         let pending = self.pending(&key);
         let compiled = pending.get_or_try_init(|| async {
             if let Some(stored) = self.find_stored(engines, program, wanted).await {
@@ -157,24 +166,28 @@ impl Compiler {
                 self.count(CompileResult::Stored);
                 return Ok(stored);
             }
-            let compiled = self.compile(engines, program.kind, wasm, wanted).await;
+            let compiled = match wanted.snapshot {
+                Some(initialiser) => self.compile_snapshot(engines, program.kind, wasm, wanted, initialiser).await,
+                None => self.compile(engines, program.kind, Step::Compile, wasm, None, wanted).await,
+            };
             self.count(CompileResult::from_compiled(&compiled));
             let compiled = compiled?;
-            self.store_code(&Key::new(program, &compiled.engine), &compiled.artifact).await;
+            self.store_code(&CodeKey::new(program, &compiled.engine, wanted.snapshot), &compiled.artifact).await;
             Ok(compiled)
         });
         compiled.await.cloned()
     }
 
-    /// Returns the code of `program` for `engine`, if it is stored.
+    /// Returns the code of `program`, or of its snapshot, for `engine`, if it is stored.
     ///
     /// Cancel-safe, as [`Compiler::artifact`].
     pub(super) async fn stored(
         &self,
         engine: &Arc<ProfileEngine>,
         program: &ProgramSummary,
+        snapshot: Option<&Initialiser>,
     ) -> Option<CompiledProgram> {
-        let key = Key::new(program, engine);
+        let key = CodeKey::new(program, engine, snapshot);
         let pending = self.pending(&key);
         let compiled = pending.get_or_try_init(|| async {
             let artifact = self.stored_artifact(&key, program.kind).await.ok_or(())?;
@@ -192,12 +205,13 @@ impl Compiler {
         wanted: Wanted<'_>,
     ) -> Option<CompiledProgram> {
         let (store, digest) = (self.store.clone()?, program.digest.clone());
+        let suffix = wanted.snapshot.map(Initialiser::suffix).unwrap_or_default();
         for fingerprint in blocking(move || store.fingerprints(&digest)).await {
-            let profile = Profile::from_fingerprint(&fingerprint);
+            let profile = fingerprint.strip_suffix(&suffix).and_then(Profile::from_fingerprint);
             let Some(profile) = profile.filter(|profile| wanted.includes(profile)) else { continue };
             let Ok(engine) = engines.get_or_create(profile) else { continue };
-            let key = Key { digest: program.digest.clone(), fingerprint };
-            if key.fingerprint == engine.fingerprint
+            let key = CodeKey::new(program, &engine, wanted.snapshot);
+            if key.fingerprint == fingerprint
                 && let Some(artifact) = self.stored_artifact(&key, program.kind).await
             {
                 return Some(CompiledProgram { engine, artifact: Arc::new(artifact) });
@@ -207,7 +221,7 @@ impl Compiler {
     }
 
     /// Returns the cell that loads of `key` share.
-    fn pending(&self, key: &Key) -> Arc<PendingArtifact> {
+    fn pending(&self, key: &CodeKey) -> Arc<PendingArtifact> {
         let mut pending = self.pending.lock().expect("no panic while the lock is held");
         pending.retain(|_, cell| cell.strong_count() > 0);
         if let Some(cell) = pending.get(key).and_then(Weak::upgrade) {
@@ -218,14 +232,14 @@ impl Compiler {
         cell
     }
 
-    async fn stored_artifact(&self, key: &Key, kind: Kind) -> Option<Artifact> {
-        let (store, Key { digest, fingerprint }) = (self.store.clone()?, key.clone());
+    async fn stored_artifact(&self, key: &CodeKey, kind: Kind) -> Option<Artifact> {
+        let (store, CodeKey { digest, fingerprint }) = (self.store.clone()?, key.clone());
         blocking(move || Artifact::from_store(kind, |file| store.copy_to(&digest, &fingerprint, file))).await
     }
 
     /// Locks the code of `key` in a cache that several processes use. Without a lock, for example in a directory that is read-only, the program
     /// is compiled all the same. Cancel-safe.
-    async fn lock(&self, key: &Key) -> Option<LockFile> {
+    async fn lock(&self, key: &CodeKey) -> Option<LockFile> {
         let store = self.store.as_ref().filter(|store| store.is_cache())?;
         loop {
             match store.try_lock(&key.digest, &key.fingerprint) {
@@ -240,9 +254,9 @@ impl Compiler {
     }
 
     /// Stores compiled code. If this fails, for example on a full disk, the load succeeds all the same, and the next start compiles again.
-    async fn store_code(&self, key: &Key, artifact: &Artifact) {
+    async fn store_code(&self, key: &CodeKey, artifact: &Artifact) {
         let Some(store) = self.store.clone() else { return };
-        let Key { digest, fingerprint } = key.clone();
+        let CodeKey { digest, fingerprint } = key.clone();
         let code = artifact.code();
         let stored = blocking(move || {
             let code = code?;
@@ -256,23 +270,49 @@ impl Compiler {
         }
     }
 
-    /// Compiles `wasm` for the engine that it needs, as soon as fewer than [`MAX_CHILDREN`] children are running.
+    /// Takes a snapshot of `wasm` and compiles it, as [`Compiler::compile`] does. Cancel-safe.
+    async fn compile_snapshot(
+        &self,
+        engines: &ProfileEngines,
+        kind: Kind,
+        wasm: &[u8],
+        wanted: Wanted<'_>,
+        initialiser: &Initialiser,
+    ) -> Result<CompiledProgram, LoadError> {
+        let instrumented = self.compile(engines, kind, Step::Instrument, wasm, None, wanted).await?;
+        let image = memory_file("image").map_err(child::cannot_start)?;
+        let output = initialiser.run(&instrumented, image.try_clone().map_err(child::cannot_start)?).await?;
+        if !output.is_empty() {
+            tracing::info!(?output, "the initialisation of a snapshot has written output");
+        }
+        self.compile(engines, kind, Step::Embed { size: wasm.len() }, wasm, Some(image), wanted).await
+    }
+
+    /// Does `step` to `wasm`, followed by the content of `image`, and compiles the result for the engine that it needs, as soon as fewer than
+    /// [`MAX_CHILDREN`] children are running.
     ///
     /// Cancel-safe: dropping the future kills the child.
     async fn compile(
         &self,
         engines: &ProfileEngines,
         kind: Kind,
+        step: Step,
         wasm: &[u8],
+        image: Option<File>,
         wanted: Wanted<'_>,
     ) -> Result<CompiledProgram, LoadError> {
         let _permit = self.children.acquire().await.expect("the semaphore is never closed");
         let _listed = self.tasks.track("sandbox", || format!("compiler of {} bytes", wasm.len()));
-        let input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
+        let mut input = filled_memory_file("wasm", wasm).map_err(child::cannot_start)?;
+        let mut size = wasm.len();
+        if let Some(image) = image {
+            size += append(&input, &image).map_err(child::cannot_start)?;
+            input.rewind().map_err(child::cannot_start)?;
+        }
         let code = memory_file("artifact").map_err(child::cannot_start)?;
         let (allowed, is_metered) = (wanted.allowed.clone(), wanted.is_metered);
-        let program = Some(ProgramInput { kind, allowed, is_metered, max_memory: self.max_memory });
-        let request = CompileRequest { budget: self.limits.budget_for(wasm.len()), confine: self.confine, program };
+        let program = Some(ProgramInput { kind, step, allowed, is_metered, max_memory: self.max_memory });
+        let request = CompileRequest { budget: self.limits.budget_for(size), confine: self.confine, program };
         let output = code.try_clone().map_err(child::cannot_start)?;
         let CompiledCode { features, receipt } = child::run(&self.executable, &request, input, output).await?;
         let engine = engines.get_or_create(Profile { features, is_metered });
@@ -292,17 +332,29 @@ impl Wanted<'_> {
 impl std::fmt::Display for Wanted<'_> {
     /// Writes what no fingerprint is.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { allowed, is_metered } = self;
+        let Self { allowed, is_metered, snapshot } = self;
         write!(formatter, "at-most")?;
         allowed.iter().try_for_each(|feature| write!(formatter, "+{feature}"))?;
-        if *is_metered { write!(formatter, "+fuel") } else { Ok(()) }
+        if *is_metered {
+            write!(formatter, "+fuel")?;
+        }
+        snapshot.map_or(Ok(()), |initialiser| formatter.write_str(&initialiser.suffix()))
     }
 }
 
-impl Key {
-    fn new(program: &ProgramSummary, engine: &ProfileEngine) -> Self {
-        Self { digest: program.digest.clone(), fingerprint: engine.fingerprint.clone() }
+impl CodeKey {
+    /// Identifies the code of `program` for `engine`, or that of its `snapshot`.
+    pub(super) fn new(program: &ProgramSummary, engine: &ProfileEngine, snapshot: Option<&Initialiser>) -> Self {
+        let suffix = snapshot.map(Initialiser::suffix).unwrap_or_default();
+        Self { digest: program.digest.clone(), fingerprint: format!("{}{suffix}", engine.fingerprint) }
     }
+}
+
+/// Appends the content of `image` to `file`, and returns its size.
+fn append(mut file: &File, mut image: &File) -> io::Result<usize> {
+    file.seek(io::SeekFrom::End(0))?;
+    image.rewind()?;
+    io::copy(&mut image, &mut file).map(|size| usize::try_from(size).unwrap_or(usize::MAX))
 }
 
 impl CompileResult {

@@ -6,20 +6,22 @@
 
 mod threads;
 
+use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
 use capstan_confinement::{ConfinementReport, Mode, confine_compiler};
 use capstan_engine::handler::Kind;
+use capstan_engine::handler_store::SnapshotError;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::OutOfMemory;
 
 use self::threads::ResidentMemory;
 use super::artifact::Receipt;
-use super::compile::{CompileRequest, CompileResponse, CompiledCode, ProgramInput};
+use super::compile::{CompileRequest, CompileResponse, CompiledCode, ProgramInput, Step};
 use super::compile_limits::CompileBudget;
 use super::profile::{self, Profile};
-use super::{LoadError, bulk_memory, complexity, interface};
+use super::{LoadError, bulk_memory, complexity, interface, snapshot};
 
 /// The nice value of the child: the kernel prefers the daemon. The daemon raises it for a child that takes long.
 const NICE: i32 = 10;
@@ -93,9 +95,11 @@ fn check_confinement(mode: Mode, confined: &ConfinementReport) -> Result<(), Loa
 
 /// Checks and compiles the program on stdin, and writes its code to stdout.
 fn compile(program: &ProgramInput, budget: CompileBudget, is_parallel: bool) -> io::Result<CompileResponse> {
-    let mut wasm = Vec::new();
-    io::stdin().read_to_end(&mut wasm)?;
-    match check_and_compile(program, &wasm, budget, is_parallel) {
+    let mut input = Vec::new();
+    io::stdin().read_to_end(&mut input)?;
+    let compiled = prepare(program, &input)
+        .and_then(|(wasm, profile)| generate_code(program.kind, profile, &wasm, budget, is_parallel));
+    match compiled {
         Ok((compiled, code)) => {
             io::stdout().write_all(&code)?;
             io::stdout().flush()?;
@@ -105,15 +109,40 @@ fn compile(program: &ProgramInput, budget: CompileBudget, is_parallel: bool) -> 
     }
 }
 
-fn check_and_compile(
-    ProgramInput { kind, allowed, is_metered, max_memory }: &ProgramInput,
+/// Checks the program in `input`, and rewrites it if it is to be a snapshot. Returns what is to be compiled, and for which profile.
+fn prepare<'a>(program: &ProgramInput, input: &'a [u8]) -> Result<(Cow<'a, [u8]>, Profile), LoadError> {
+    let check = |wasm: &[u8]| {
+        let features = complexity::check(wasm, &program.allowed)?;
+        let profile = Profile { features, is_metered: program.is_metered };
+        interface::check(wasm, program.kind, profile.is_default().then_some(program.max_memory))?;
+        Ok::<_, LoadError>(profile)
+    };
+    match program.step {
+        Step::Compile => Ok((input.into(), check(input)?)),
+        Step::Instrument => {
+            if program.kind == Kind::Component {
+                let reason = "it is a component, and there are only snapshots of modules".to_owned();
+                return Err(SnapshotError::Unsupported(reason).into());
+            }
+            let profile = check(input)?;
+            Ok((snapshot::instrument(input)?.into(), profile))
+        }
+        Step::Embed { size } => {
+            let (wasm, image) = input.split_at_checked(size).unwrap_or((input, &[]));
+            let snapshot = snapshot::embed(wasm, image)?;
+            let profile = check(&snapshot)?;
+            Ok((snapshot.into(), profile))
+        }
+    }
+}
+
+fn generate_code(
+    kind: Kind,
+    profile: Profile,
     wasm: &[u8],
     budget: CompileBudget,
     is_parallel: bool,
 ) -> Result<(CompiledCode, Vec<u8>), LoadError> {
-    let features = complexity::check(wasm, allowed)?;
-    let profile = Profile { features, is_metered: *is_metered };
-    interface::check(wasm, *kind, profile.is_default().then_some(*max_memory))?;
     let engine =
         profile::compile_engine(&profile, is_parallel).map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
     let wasm = bulk_memory::split(wasm).expect("the complexity check validated the program");

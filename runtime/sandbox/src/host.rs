@@ -7,7 +7,7 @@ use capstan_core::outcome::OutputStream;
 use capstan_engine::handler::Call;
 use wasmtime::{Caller, Engine, Extern, Memory, Result, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::clocks::VirtualClock;
 use super::disk::Disk;
@@ -42,6 +42,16 @@ impl WasiView for Host {
 impl Host {
     /// Creates the host of a run. The guest has only what this function adds. `resolver` is `None` if the program imports no sockets.
     pub(super) fn new(call: Call, resolver: Option<&Resolver>) -> Result<Self> {
+        let source = call.limits.random;
+        Self::with_random(call, resolver, |wasi| random::configure(wasi, source))
+    }
+
+    /// Creates the host as [`Host::new`] does, whose random bytes `configure_random` decides about instead of the limits.
+    pub(super) fn with_random(
+        call: Call,
+        resolver: Option<&Resolver>,
+        configure_random: impl FnOnce(&mut WasiCtxBuilder),
+    ) -> Result<Self> {
         let limits = call.limits;
         let terminals = call.terminals;
         let stdin = Stdin::new(call.stdin, limits.is_repeatable(), call.usage.clone()).on_terminal(terminals.stdin);
@@ -54,7 +64,7 @@ impl Host {
             .stdout(stdout.clone())
             .stderr(stderr.clone())
             .max_random_size(random::PIECE_SIZE as u64);
-        random::configure(&mut wasi, limits.random);
+        configure_random(&mut wasi);
         let virtual_clock = clocks::configure(&mut wasi, limits.clock);
         wasi.arg(&call.name).args(&call.args);
         for (name, value) in call.env.iter().filter(|(name, _)| call.secrets.iter().all(|(secret, _)| secret != name)) {

@@ -37,6 +37,7 @@ mod profile;
 mod program;
 mod provided;
 mod shared_programs;
+mod snapshot;
 
 // Run.
 mod epoch_ticker;

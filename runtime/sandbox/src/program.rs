@@ -12,11 +12,12 @@ use capstan_store::ProgramSummary;
 use sha2::{Digest as _, Sha256};
 
 use super::LoadError;
-use super::compile::{CompiledProgram, Compiler, Wanted};
+use super::compile::{CodeKey, CompiledProgram, Compiler, Wanted};
 use super::engines::{ProfileEngine, ProfileEngines};
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
+use super::snapshot::Initialiser;
 use super::{foreign, kind, run};
 
 /// A WebAssembly handler.
@@ -34,7 +35,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Compiles `wasm`, or takes its code from the artifact store, and links it with the engine that it needs. Its runs use `context`.
+    /// Compiles `wasm`, or takes its code from the artifact store, and links it with the engine that it needs. Its runs use `context`. If its
+    /// manifest asks for a snapshot, its initialisation may have as much memory as its runs.
     pub(super) async fn load(
         compiler: &Compiler,
         engines: &ProfileEngines,
@@ -47,9 +49,12 @@ impl Program {
         foreign::check(&wasm, kind)?;
         let size = wasm.len() as u64;
         let mut summary = ProgramSummary { digest: digest(&wasm), kind, size, features: Features::new() };
+        let initialiser = Initialiser::new(&manifest, &context, compiler.max_memory());
+        let wanted = Wanted { snapshot: initialiser.as_ref(), ..wanted };
         let CompiledProgram { engine, artifact } = compiler.artifact(engines, &summary, &wasm, wanted).await?;
         summary.features.clone_from(&engine.profile.features);
-        let linked = context.programs.get_or_link(engine, &summary.digest, &artifact)?;
+        let key = CodeKey::new(&summary, &engine, initialiser.as_ref());
+        let linked = context.programs.get_or_link(key, engine, &artifact)?;
         Ok(Self::new(context, linked, summary, manifest))
     }
 
@@ -62,13 +67,14 @@ impl Program {
         summary: ProgramSummary,
         manifest: Manifest,
     ) -> Result<Option<Self>, LoadError> {
-        if let Some(linked) = context.programs.get(&engine, &summary.digest) {
+        let initialiser = Initialiser::new(&manifest, &context, compiler.max_memory());
+        let key = CodeKey::new(&summary, &engine, initialiser.as_ref());
+        if let Some(linked) = context.programs.get(&key, &engine) {
             return Ok(Some(Self::new(context, linked, summary, manifest)));
         }
-        let Some(CompiledProgram { engine, artifact }) = compiler.stored(&engine, &summary).await else {
-            return Ok(None);
-        };
-        let linked = context.programs.get_or_link(engine, &summary.digest, &artifact)?;
+        let compiled = compiler.stored(&engine, &summary, initialiser.as_ref()).await;
+        let Some(CompiledProgram { engine, artifact }) = compiled else { return Ok(None) };
+        let linked = context.programs.get_or_link(key, engine, &artifact)?;
         Ok(Some(Self::new(context, linked, summary, manifest)))
     }
 

@@ -5,10 +5,15 @@
 
 pub(super) mod calls;
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use capstan_core::determinism::Random;
 use chacha20::ChaCha20Rng;
-use chacha20::rand_core::{Rng as _, SeedableRng as _};
+use chacha20::rand_core::{Rng, SeedableRng as _, TryRng};
 use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::random::thread_rng;
 
 /// How many bytes are generated at a time. Between them, other guests run, and the run can be stopped.
 pub(super) const PIECE_SIZE: usize = 64 << 10;
@@ -19,6 +24,38 @@ pub(super) fn configure(wasi: &mut WasiCtxBuilder, random: Random) {
     let mut hash_seed = stream(seed, 2);
     let (low, high) = (u128::from(hash_seed.next_u64()), u128::from(hash_seed.next_u64()));
     wasi.secure_random(stream(seed, 0)).insecure_random(stream(seed, 1)).insecure_random_seed(high << 64 | low);
+}
+
+/// Makes `wasi` take random bytes from the host, and set `is_used` when the guest asks for any.
+pub(super) fn observe(wasi: &mut WasiCtxBuilder, is_used: Arc<AtomicBool>) {
+    wasi.secure_random(Observed { rng: thread_rng(), is_used: is_used.clone() })
+        .insecure_random(Observed { rng: thread_rng(), is_used });
+}
+
+/// A generator that records whether it was used.
+struct Observed {
+    rng: Box<dyn Rng + Send>,
+    is_used: Arc<AtomicBool>,
+}
+
+impl TryRng for Observed {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.is_used.store(true, Ordering::Relaxed);
+        Ok(self.rng.next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.is_used.store(true, Ordering::Relaxed);
+        Ok(self.rng.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.is_used.store(true, Ordering::Relaxed);
+        self.rng.fill_bytes(bytes);
+        Ok(())
+    }
 }
 
 /// Returns the generator for stream number `stream` of `seed`.

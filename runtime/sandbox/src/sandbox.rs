@@ -90,7 +90,7 @@ impl Sandbox {
     ) -> Result<Arc<dyn Handler>, LoadError> {
         let Inner { engines, compiler, context } = &*self.0;
         let allowed = allowed_features(&manifest);
-        let wanted = Wanted { allowed: &allowed, is_metered: metering == Metering::On };
+        let wanted = Wanted { allowed: &allowed, is_metered: metering == Metering::On, snapshot: None };
         let program = Program::load(compiler, engines, context.clone(), wasm, manifest, wanted).await?;
         Ok(Arc::new(program))
     }
@@ -112,7 +112,7 @@ impl Sandbox {
             return Ok(None);
         }
         let Inner { engines, compiler, context } = &*self.0;
-        let profile = Profile { features: summary.features.clone(), is_metered: metering == Metering::On };
+        let profile = Profile { features: summary.features.clone(), is_metered: metering == Metering::On, snapshot: None };
         let engine = engines.get_or_create(profile);
         let engine = engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
         let program = Program::load_stored(compiler, context.clone(), engine, summary, manifest).await?;

@@ -5,35 +5,35 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::LoadError;
 use super::artifact::Artifact;
+use super::compile::CodeKey;
 use super::engines::ProfileEngine;
 use super::invoke;
 use super::link::LinkedProgram;
 
-/// The linked programs in use, by the digest of the program and the fingerprint of its engine.
+/// The linked programs in use.
 #[derive(Debug, Default)]
-pub(super) struct SharedPrograms(Mutex<HashMap<(String, String), Weak<LinkedProgram>>>);
+pub(super) struct SharedPrograms(Mutex<HashMap<CodeKey, Weak<LinkedProgram>>>);
 
 impl SharedPrograms {
-    /// Returns the program `digest` if a handler has it on `engine`.
-    pub(super) fn get(&self, engine: &Arc<ProfileEngine>, digest: &str) -> Option<Arc<LinkedProgram>> {
-        let linked = self.programs().get(&key(engine, digest)).and_then(Weak::upgrade)?;
+    /// Returns the program with the code `key` if a handler has it on `engine`.
+    pub(super) fn get(&self, key: &CodeKey, engine: &Arc<ProfileEngine>) -> Option<Arc<LinkedProgram>> {
+        let linked = self.programs().get(key).and_then(Weak::upgrade)?;
         Arc::ptr_eq(&linked.engine, engine).then_some(linked)
     }
 
-    /// Links the program `digest` for `engine`, unless a handler has it already.
+    /// Links the program with the code `key`, which is in `artifact`, for `engine`, unless a handler has it already.
     ///
     /// # Errors
     /// [`LoadError`]
     pub(super) fn get_or_link(
         &self,
+        key: CodeKey,
         engine: Arc<ProfileEngine>,
-        digest: &str,
         artifact: &Artifact,
     ) -> Result<Arc<LinkedProgram>, LoadError> {
-        if let Some(linked) = self.get(&engine, digest) {
+        if let Some(linked) = self.get(&key, &engine) {
             return Ok(linked);
         }
-        let key = key(&engine, digest);
         // Without the lock, because it takes a while. Two loads at the same time may both link.
         let linked = Arc::new(LinkedProgram::new(engine, artifact)?);
         invoke::check(&linked.code, &linked.engine.engine)?;
@@ -43,11 +43,7 @@ impl SharedPrograms {
         Ok(linked)
     }
 
-    fn programs(&self) -> MutexGuard<'_, HashMap<(String, String), Weak<LinkedProgram>>> {
+    fn programs(&self) -> MutexGuard<'_, HashMap<CodeKey, Weak<LinkedProgram>>> {
         self.0.lock().expect("no panic while the lock is held")
     }
-}
-
-fn key(engine: &ProfileEngine, digest: &str) -> (String, String) {
-    (digest.to_owned(), engine.fingerprint.clone())
 }

@@ -22,7 +22,7 @@ async fn daemon_with_two_handlers() -> Daemon {
 }
 
 /// Kills a daemon and starts another one on its data directory.
-fn restart_after_crash(daemon: Daemon) -> Daemon {
+pub(crate) fn restart_after_crash(daemon: Daemon) -> Daemon {
     let setup = daemon.setup();
     drop(daemon);
     setup.start()

@@ -5,7 +5,9 @@ use capstan_core::units::UnitError;
 use capstan_engine::engine::JobBuildError;
 use capstan_engine::events::FilterError;
 use capstan_engine::handler::MAX_NAME;
-use capstan_engine::handler_store::{BaseError, FilesError, HandlerStoreError, LoadError, StoreError};
+use capstan_engine::handler_store::{
+    BaseError, FilesError, HandlerStoreError, LoadError, SnapshotError, StoreError,
+};
 use capstan_engine::history::RemoveError;
 use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
 use capstan_engine::job_store::{ChangeError, JobStoreError, SubmitError};
@@ -214,6 +216,9 @@ impl From<LoadError> for Error {
             }
             LoadError::MemoryLimit { .. } => "memory_limit",
             LoadError::CompileLimit(_) => "compile_limit",
+            LoadError::Snapshot(SnapshotError::Unsupported(_)) => "snapshot_unsupported",
+            LoadError::Snapshot(SnapshotError::Failed { .. }) => "snapshot_failed",
+            LoadError::Snapshot(SnapshotError::Random) => "snapshot_random",
             LoadError::Unavailable(_) => {
                 let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "compile_unavailable", message);
                 return Self { is_retryable: true, ..error };

@@ -20,7 +20,7 @@ impl VirtualClock {
     }
 
     /// Advances the clock to `instant`, because a sleep until then is over. Does nothing if it is later already.
-    pub(super) fn advance_to(&self, instant: u64) {
+    pub(crate) fn advance_to(&self, instant: u64) {
         self.nanos.fetch_max(instant, Ordering::Relaxed);
     }
 }

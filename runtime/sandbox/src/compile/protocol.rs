@@ -22,12 +22,25 @@ pub(crate) struct CompileRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ProgramInput {
     pub(crate) kind: Kind,
+    pub(crate) step: Step,
     /// The features that it may use.
     pub(crate) allowed: Features,
     /// Whether its code shall count fuel.
     pub(crate) is_metered: bool,
     /// The size of a memory in the default profile, in bytes. A program of another profile gets what its run may have.
     pub(crate) max_memory: u64,
+}
+
+/// What the child does to the program before it compiles it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Nothing.
+    Compile,
+    /// It instruments the program, so that its state can be read.
+    Instrument,
+    /// It puts into the program the image that follows it after `size` bytes.
+    Embed { size: usize },
 }
 
 /// Describes the code that the child writes to its stdout.

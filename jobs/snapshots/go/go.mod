@@ -1,0 +1,3 @@
+module primed
+
+go 1.27

@@ -1,0 +1,23 @@
+;; Counts in its memory and in a global: the initialisation to 40 and 2, a run one further. Prints both.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (global $global (mut i32) (i32.const 0))
+  (func (export "wizer-initialize")
+    ;; Beyond the memory that the program starts with.
+    (drop (memory.grow (i32.const 2)))
+    (i32.store (i32.const 131072) (i32.const 40))
+    (global.set $global (i32.const 2)))
+  (func $print (param $number i32)
+    (i32.store8 (i32.const 32) (i32.add (i32.const 48) (i32.div_u (local.get $number) (i32.const 10))))
+    (i32.store8 (i32.const 33) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+    (i32.store8 (i32.const 34) (i32.const 10))
+    (i32.store (i32.const 0) (i32.const 32))
+    (i32.store (i32.const 4) (i32.const 3))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func (export "_start")
+    (if (i32.lt_u (memory.size) (i32.const 3)) (then (drop (memory.grow (i32.const 2)))))
+    (i32.store (i32.const 131072) (i32.add (i32.load (i32.const 131072)) (i32.const 1)))
+    (global.set $global (i32.add (global.get $global) (i32.const 1)))
+    (call $print (i32.load (i32.const 131072)))
+    (call $print (global.get $global))))
