@@ -17,6 +17,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::rate::Rate;
 use capstan_core::retry::RetryPolicy;
+use capstan_core::snapshot::Snapshot;
 
 pub use self::call::Call;
 pub use self::files::{BaseInfo, FilesInfo};
@@ -55,6 +56,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the program name that its manifest sets.
     fn argv0(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns how its manifest asks for a snapshot of its program.
+    fn snapshot(&self) -> Option<&Snapshot> {
         None
     }
 

@@ -89,9 +89,9 @@ pub fn inspect(wasm: &[u8], features: &Features) -> Result<Inspection, LoadError
     let outline = Outline::read(wasm);
     let found = sections::read(wasm);
     let checked = complexity::check(wasm, features);
-    let is_readable = matches!(checked, Ok(()) | Err(LoadError::FeatureDisabled(_)));
+    let is_readable = matches!(checked, Ok(_) | Err(LoadError::FeatureDisabled(_)));
     let component = (kind == Kind::Component && is_readable).then(|| component::decode(wasm)).flatten();
-    let refused = foreign::check(wasm, kind).and(checked).and_then(|()| interface::check(wasm, kind, None)).err();
+    let refused = foreign::check(wasm, kind).and(checked).and_then(|_| interface::check(wasm, kind, None)).err();
     let (functions, wit) = component.map_or((None, None), |(functions, wit)| (Some(functions), Some(wit)));
     Ok(Inspection {
         kind,

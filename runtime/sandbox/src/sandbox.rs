@@ -112,7 +112,7 @@ impl Sandbox {
             return Ok(None);
         }
         let Inner { engines, compiler, context } = &*self.0;
-        let profile = Profile { features: summary.features.clone(), is_metered: metering == Metering::On, snapshot: None };
+        let profile = Profile { features: summary.features.clone(), is_metered: metering == Metering::On };
         let engine = engines.get_or_create(profile);
         let engine = engine.map_err(|error| LoadError::Unavailable(format!("{error:#}")))?;
         let program = Program::load_stored(compiler, context.clone(), engine, summary, manifest).await?;

@@ -5,9 +5,7 @@ use capstan_core::units::UnitError;
 use capstan_engine::engine::JobBuildError;
 use capstan_engine::events::FilterError;
 use capstan_engine::handler::MAX_NAME;
-use capstan_engine::handler_store::{
-    BaseError, FilesError, HandlerStoreError, LoadError, SnapshotError, StoreError,
-};
+use capstan_engine::handler_store::{BaseError, FilesError, HandlerStoreError, LoadError, SnapshotError, StoreError};
 use capstan_engine::history::RemoveError;
 use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
 use capstan_engine::job_store::{ChangeError, JobStoreError, SubmitError};

@@ -11,7 +11,7 @@ use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_core::mount::Mount;
 use capstan_core::outcome::{CancelledBy, OutputStream};
-use capstan_core::policy::{Ceiling, PolicyRequest};
+use capstan_core::policy::Ceiling;
 use capstan_core::stream::{Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::handler::{Handler, HandlerInfo, Terminals};

@@ -41,10 +41,12 @@ impl Base {
         let digest = digest.ok_or_else(|| BaseError::Builtin(from.to_owned()))?;
         let handler = resolved.handler();
         let manifest = Manifest {
-            argv0: Some(handler.argv0().unwrap_or(from).to_owned()),
+            // A snapshot was initialised with the program name of the manifest, and is shared only under the same name.
+            argv0: handler.argv0().or(handler.snapshot().is_none().then_some(from)).map(str::to_owned),
             policy: handler.policy_request().clone(),
             env: handler.env(),
             runtime: info.runtime.clone(),
+            snapshot: handler.snapshot().cloned(),
             ..Manifest::default()
         };
         Ok(Self {
@@ -59,7 +61,7 @@ impl Base {
         })
     }
 
-    /// Adds to `manifest` what the base sets and it does not: policy, variables, program name, and the arguments that run the script in
+    /// Adds to `manifest` what the base sets and it does not: policy, variables, program name, snapshot, and the arguments that run the script in
     /// `files`.
     ///
     /// # Errors
@@ -71,6 +73,7 @@ impl Base {
         env.extend(&manifest.env);
         manifest.env = env;
         manifest.argv0 = manifest.argv0.take().or_else(|| base.argv0.clone());
+        manifest.snapshot = manifest.snapshot.take().or_else(|| base.snapshot.clone());
         if let (None, Some(files)) = (&manifest.program.args, files) {
             let runtime = base.runtime.clone().unwrap_or_default();
             let args = runtime.script_args(APP, &files.paths().collect::<Vec<_>>());

@@ -10,6 +10,7 @@ use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::rate::Rate;
 use capstan_core::retry::RetryPolicy;
+use capstan_core::snapshot::Snapshot;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
 use capstan_engine::handler_store::{HandlerStoreError, StoreError};
 use capstan_sandbox::{Metering, Sandbox};
@@ -102,6 +103,10 @@ impl Handler for Program {
 
     fn argv0(&self) -> Option<&str> {
         self.record.manifest.argv0.as_deref()
+    }
+
+    fn snapshot(&self) -> Option<&Snapshot> {
+        self.record.manifest.snapshot.as_ref()
     }
 
     fn retry(&self) -> Option<&RetryPolicy> {

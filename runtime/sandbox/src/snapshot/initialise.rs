@@ -178,7 +178,7 @@ async fn initialise(
     };
     let instance = match initialised {
         Ok(instance) => instance,
-        Err(error) => return trap::outcome(&error, store.data().limiter()),
+        Err(error) => return trap::outcome(&error, None, store.data().limiter()),
     };
     let mut file = image.lock().expect("no panic while the lock is held");
     match file.as_mut().map(|file| image::write(file, &instance, &mut store)) {

@@ -213,7 +213,8 @@ async fn build_program(
     }
     if let Some(daemon) = daemon {
         let manifest = program.manifest.clone().map(Bytes::from);
-        push::put(&daemon.client, &program.name, program.wasm.clone(), manifest).await?;
+        let parts = push::Parts { wasm: Some(program.wasm.clone()), manifest, files: None };
+        push::put(&daemon.client, &program.name, parts).await?;
         output::print_note(format_args!("pushed {}", program.name));
     }
     Ok(Some(program))
