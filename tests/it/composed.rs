@@ -2,7 +2,7 @@
 
 use capstan_tests::{foreach_guest, guests};
 
-use crate::serving;
+use crate::{configured, serving};
 
 foreach_guest!(composed, tested);
 
@@ -35,7 +35,7 @@ async fn chain() {
 /// The memories of the components are several, but the program uses no module with more than one.
 #[tokio::test]
 async fn module_with_several_memories_is_still_rejected_without_the_feature() {
-    let (_daemon, client) = serving("composed", guests::composed::STRING).await;
+    let (_daemon, client) = configured("[policy]\nfeatures = []", "composed", guests::composed::STRING).await;
     let reply = client.put("/v1/handlers/memories", guests::features::MULTI_MEMORY.to_vec()).send().await;
     reply.error(422, "feature_disabled");
 }

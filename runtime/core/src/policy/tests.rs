@@ -40,7 +40,8 @@ fn evaluate(ceiling: &Ceiling, manifest: &str, caller: &str) -> Evaluation {
 fn policy_without_requests_has_ceiling_limits_and_no_grants() {
     let ceiling = ceiling(&[("data", Access::ReadWrite)], &["TZ"]);
     let Evaluation { policy, findings } = evaluate(&ceiling, "", "");
-    assert_eq!(policy, Policy { limits: Limits::default(), ..Policy::default() });
+    let features = Feature::allowed_by_default();
+    assert_eq!(policy, Policy { limits: Limits::default(), features, ..Policy::default() });
     assert_eq!(findings, []);
 }
 
