@@ -40,15 +40,15 @@ async fn spent_fuel_is_reported_and_exits_with_137() {
 
 #[tokio::test]
 async fn feature_flag_enables_the_feature_for_a_file() {
-    let file = || command().file("wide.wasm", guests::features::MEMORY64);
-    let refused = file().args(["run", "wide.wasm"]).run().await.assert_exit_code(125);
-    assert!(refused.stderr.contains("features = [\"memory64\"]"), "{}", refused.stderr);
-    file().args(["run", "--feature", "memory64", "wide.wasm"]).run().await.assert_exit_code(0);
-    let daemon = Setup::new(CAPSTAN).config("[policy]\nfeatures = [\"memory64\"]").start();
-    let on_daemon = command_for(&daemon).file("wide.wasm", guests::features::MEMORY64);
-    on_daemon.args(["run", "--feature", "memory64", "wide.wasm"]).run().await.assert_exit_code(0);
+    let file = || command().file("small.wasm", guests::features::CUSTOM_PAGE_SIZES);
+    let refused = file().args(["run", "small.wasm"]).run().await.assert_exit_code(125);
+    assert!(refused.stderr.contains("features = [\"custom-page-sizes\"]"), "{}", refused.stderr);
+    file().args(["run", "--feature", "custom-page-sizes", "small.wasm"]).run().await.assert_exit_code(0);
+    let daemon = Setup::new(CAPSTAN).config("[policy]\nfeatures = [\"custom-page-sizes\"]").start();
+    let on_daemon = command_for(&daemon).file("small.wasm", guests::features::CUSTOM_PAGE_SIZES);
+    on_daemon.args(["run", "--feature", "custom-page-sizes", "small.wasm"]).run().await.assert_exit_code(0);
     let strict = Setup::new(CAPSTAN).start();
-    let denied = command_for(&strict).file("wide.wasm", guests::features::MEMORY64);
-    let denied = denied.args(["run", "--feature", "memory64", "wide.wasm"]).run().await.assert_exit_code(125);
+    let denied = command_for(&strict).file("small.wasm", guests::features::CUSTOM_PAGE_SIZES);
+    let denied = denied.args(["run", "--feature", "custom-page-sizes", "small.wasm"]).run().await.assert_exit_code(125);
     assert!(denied.stderr.contains("the operator does not list it"), "{}", denied.stderr);
 }

@@ -136,7 +136,7 @@ async fn files_of_a_run_in_process_are_read_only_at_app() {
         let run = |args: &[&str]| {
             let command = command().file("f.txt", b"content");
             fs::create_dir(command.folder().join("d")).unwrap();
-            command.args(["run", "--files", "."]).args([&path]).args(args).run()
+            command.args(["run", "--app", "."]).args([&path]).args(args).run()
         };
         assert_eq!(run(&["read", "/app/f.txt"]).await.assert_exit_code(0).text(), "content");
         let written = run(&["write", "/app/f.txt", "x"]).await;
@@ -149,14 +149,14 @@ async fn files_of_a_run_in_process_are_read_only_at_app() {
         let command = user.command().file("b.x", b"");
         fs::create_dir(command.folder().join("app")).unwrap();
         fs::write(command.folder().join("app/a.x"), "").unwrap();
-        command.args(["run", "--files", "app", script]).run()
+        command.args(["run", "--app", "app", script]).run()
     };
     let finished = run("app/a.x").await.assert_exit_code(0);
     assert!(finished.text().starts_with("show\0/app/a.x\0\n"), "{finished:?}");
     let outside = run("./b.x").await.assert_exit_code(125);
     assert!(outside.stderr.contains("does not lie in app"), "{outside:?}");
-    let handler = command().args(["run", "--files", ".", "wc"]).run().await.assert_exit_code(125);
-    assert!(handler.stderr.contains("--files"), "{handler:?}");
+    let handler = command().args(["run", "--app", ".", "wc"]).run().await.assert_exit_code(125);
+    assert!(handler.stderr.contains("--app"), "{handler:?}");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn cpython_runs_scripts_in_process_and_on_a_daemon() {
     user.add("python", &python, &[]).await;
     let app = first_party("report/app");
     let script = format!("{app}/main.py");
-    let run = user.command().args(["run", "--files", &app, &script]).stdin(input(CITIES));
+    let run = user.command().args(["run", "--app", &app, &script]).stdin(input(CITIES));
     assert_eq!(run.run().await.assert_exit_code(0).text(), REPORT);
     let alone = b"\
 import sys
@@ -250,7 +250,7 @@ sys.exit(3)
     // A script that is not pushed is a temporary handler.
     let run = command_for(&daemon).file("a b.py", alone).args(["run", "./a b.py", "x"]);
     assert_eq!(run.run().await.assert_exit_code(3).text(), "['/app/a b.py', 'x'] False True\n");
-    let run = command_for(&daemon).args(["run", "--files", &app, &script]).stdin(input(CITIES));
+    let run = command_for(&daemon).args(["run", "--app", &app, &script]).stdin(input(CITIES));
     assert_eq!(run.run().await.assert_exit_code(0).text(), REPORT);
     let detached = command_for(&daemon).file("a.py", b"print('done')").args(["run", "-d", "a.py"]);
     let id = detached.run().await.assert_exit_code(0).text().trim().to_owned();
@@ -271,7 +271,7 @@ async fn quickjs_runs_scripts_in_process_and_on_a_daemon() {
     assert_eq!(run.run().await.assert_exit_code(0).text(), expected);
     let module = b"import { answer } from './lib.mjs';\nconsole.log(answer, scriptArgs.slice(1).join(' '));\n";
     let run = user.command().file("a.mjs", module).file("lib.mjs", b"export const answer = 42;");
-    let run = run.args(["run", "--files", ".", "a.mjs", "x"]);
+    let run = run.args(["run", "--app", ".", "a.mjs", "x"]);
     assert_eq!(run.run().await.assert_exit_code(0).text(), "42 x\n");
 
     let daemon = Daemon::start(CAPSTAN);

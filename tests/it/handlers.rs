@@ -341,8 +341,8 @@ async fn shared_memory() {
 
 #[tokio::test]
 async fn wasi_threads() {
-    let message = rejection_of(guests::handlers::WASI_THREADS, "feature_disabled").await;
-    assert!(message.contains("one thread") && message.contains("wasm32-wasip1 instead"), "{message}");
+    let message = rejection_of(guests::handlers::WASI_THREADS, "unknown_import").await;
+    assert!(message.contains("one thread") && message.contains("in place of wasm32-wasip1-threads"), "{message}");
 }
 
 #[tokio::test]

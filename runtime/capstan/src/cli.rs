@@ -322,4 +322,21 @@ mod tests {
             assert!(!Cli::try_parse_from(line.split(' ')).unwrap_err().use_stderr(), "{line}");
         }
     }
+
+    /// clap checks this only with its own debug assertions, which this workspace builds without.
+    #[test]
+    fn flags_of_every_subcommand_are_unique() {
+        let mut waiting = vec![<Cli as clap::CommandFactory>::command()];
+        while let Some(command) = waiting.pop() {
+            let mut seen = std::collections::BTreeSet::new();
+            for argument in command.get_arguments() {
+                let name = argument.get_long().map(str::to_owned);
+                let flags = name.into_iter().chain(argument.get_short().map(String::from));
+                for flag in flags.chain([format!("id {}", argument.get_id())]) {
+                    assert!(seen.insert(flag.clone()), "{} has {flag} twice", command.get_name());
+                }
+            }
+            waiting.extend(command.get_subcommands().cloned());
+        }
+    }
 }

@@ -107,7 +107,7 @@ Examples:
   capstan push count=wc.wasm                  makes the handler `count`
   capstan push wc.wasm --manifest job.toml    with a description, variables and a policy
   capstan push wc=- < wc.wasm                 from stdin
-  capstan push wc.wasm --files data/          with files that its runs find at /app
+  capstan push wc.wasm --app data/            with files that its runs find at /app
   capstan push --from python report.py        a script, for a runtime that the daemon has; see `capstan runtime`
   capstan push report --from python app/      a script of several files")]
     Push(ClientCommand<push::Push>),

@@ -52,9 +52,9 @@ pub(super) enum CliError {
     ProgramAndBase(PathBuf),
     #[error("cannot send {}: {reason}", path.display())]
     Archive { path: PathBuf, reason: String },
-    #[error("--files is for a FILE.wasm or a script; a handler has the files that were pushed with it")]
+    #[error("--app is for a FILE.wasm or a script; a handler has the files that were pushed with it")]
     FilesNeedFile,
-    #[error("{} does not lie in {}, which --files names", script.display(), files.display())]
+    #[error("{} does not lie in {}, which --app names", script.display(), files.display())]
     ScriptOutsideFiles { script: PathBuf, files: PathBuf },
     #[error("{0}")]
     Runtime(#[from] RuntimeError),

@@ -37,7 +37,8 @@ pub(super) struct Push {
     #[arg(long, value_name = "HANDLER")]
     from: Option<String>,
     /// Directory, or one file, that the runs of the handler find at /app, read-only [default: `files` of the manifest]
-    #[arg(long, value_name = "DIR", conflicts_with = "script")]
+    // `--files` is a limit of `run`.
+    #[arg(long = "app", value_name = "DIR", conflicts_with = "script")]
     files: Option<PathBuf>,
     /// Manifest of the handler: its description, variables and policy [default: none]
     ///
@@ -233,7 +234,7 @@ mod tests {
         check("dir/my=script.py", &based(None), ["my-script", "", "dir/my=script.py"]);
         check("report app/", &based(None), ["report", "", "app/"]);
         check("report=app/", &based(None), ["report", "", "app/"]);
-        check("report --files app", &based(None), ["report", "", "app"]);
+        check("report --app app", &based(None), ["report", "", "app"]);
         check("report", &based(Some("data")), ["report", "", "data"]);
         check("report app", &based(Some("data")), ["report", "", "app"]);
         let program = plan("a.wasm", &based(None)).unwrap_err();
@@ -247,6 +248,6 @@ mod tests {
         assert!(matches!(plan("", &none), Err(CliError::NoProgram)));
         assert!(matches!(plan("report app/", &none), Err(CliError::NeedsFrom(_))));
         let expected = ["a", "a.wasm", "d"].map(str::to_owned).into();
-        assert_eq!(plan("--files d a.wasm", &none).unwrap(), expected);
+        assert_eq!(plan("--app d a.wasm", &none).unwrap(), expected);
     }
 }

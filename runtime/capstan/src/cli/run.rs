@@ -60,7 +60,7 @@ pub(super) struct Run {
     ///
     /// A script must lie in it.
     #[arg(long, value_name = "DIR")]
-    files: Option<PathBuf>,
+    app: Option<PathBuf>,
     /// Maximum memory for compiling a FILE.wasm of 1 MiB in process: 512MiB, or bytes [default: no limit]
     ///
     /// A larger program gets a quarter of it more for each further MiB. A daemon has its own setting.
@@ -159,7 +159,7 @@ impl Run {
         if !is_in_process && !self.dir.is_empty() {
             return Err(CliError::DirNeedsInProcess);
         }
-        if matches!(target, Target::Handler(_)) && self.files.is_some() {
+        if matches!(target, Target::Handler(_)) && self.app.is_some() {
             return Err(CliError::FilesNeedFile);
         }
         if !is_in_process && self.compile_memory.is_some() {
@@ -173,16 +173,16 @@ impl Run {
         match target {
             Target::Handler(name) => remote::run(client, &name, &spec, stdin, &mut interrupt).await,
             Target::File(file) if is_daemon_explicit => {
-                let files = self.files.as_deref().map(archive::pack).transpose()?;
+                let files = self.app.as_deref().map(archive::pack).transpose()?;
                 let parts = Parts { files, ..remote::file_parts(&file, &spec)? };
                 remote::run_parts(client, parts, &file, &spec, stdin, &mut interrupt).await
             }
             Target::Script(file) if is_daemon_explicit => {
-                let parts = script::parts(client, &file, self.files.as_deref(), &spec).await?;
+                let parts = script::parts(client, &file, self.app.as_deref(), &spec).await?;
                 remote::run_parts(client, parts, &file, &spec, stdin, &mut interrupt).await
             }
             Target::File(file) => {
-                let mounts = self.files.as_deref().map(script::files_mount).transpose()?;
+                let mounts = self.app.as_deref().map(script::files_mount).transpose()?;
                 let program = match &self.manifest {
                     Some(manifest) => LocalProgram::with_manifest(&file, read_manifest(manifest)?),
                     None => LocalProgram::of_file(&file),
@@ -190,7 +190,7 @@ impl Run {
                 self.run_in_process(program, spec, mounts, stdin, environment, &mut interrupt).await
             }
             Target::Script(file) => {
-                let (program, mount) = script::local(&file, self.files.as_deref(), environment)?;
+                let (program, mount) = script::local(&file, self.app.as_deref(), environment)?;
                 self.run_in_process(program, spec, Some(mount), stdin, environment, &mut interrupt).await
             }
         }
@@ -230,11 +230,11 @@ impl Run {
             return Err(CliError::ManifestNeedsInProcess);
         }
         let target = self.target(true, environment)?;
-        if self.files.is_some() && matches!(target, Target::Handler(_)) {
+        if self.app.is_some() && matches!(target, Target::Handler(_)) {
             return Err(CliError::FilesNeedFile);
         }
         let stdin = if self.interactive { None } else { Some(GuestStdin::for_job(self.stdin.as_deref())?) };
-        submit::submit(client, target, self.files.as_deref(), &self.job_spec(environment)?, &self.queue, stdin).await
+        submit::submit(client, target, self.app.as_deref(), &self.job_spec(environment)?, &self.queue, stdin).await
     }
 
     fn job_spec(&self, environment: &Environment) -> Result<JobSpec, CliError> {
