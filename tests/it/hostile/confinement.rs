@@ -110,7 +110,7 @@ async fn waiting_compiler() -> Child {
     let order = json!({
         "budget": {"cpu": 60, "memory": 1u64 << 30},
         "confine": "best",
-        "program": {"kind": "module", "allowed": [], "is_metered": false, "max_memory": 1 << 20},
+        "program": {"kind": "module", "step": "compile", "allowed": [], "is_metered": false, "max_memory": 1 << 20},
     });
     let child = Command::new(CAPSTAN)
         .arg("compile-child")
