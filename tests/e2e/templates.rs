@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{CAPSTAN, command, command_for};
 
 /// The languages of which `jobs/build` installs the toolchains.
-const LANGUAGES: [&str; 3] = ["rust", "c", "go"];
+const LANGUAGES: [&str; 5] = ["rust", "c", "c++", "zig", "go"];
 
 /// Returns the command with the toolchains on its search path, and with the settings of the user for rustup.
 fn with_toolchains(command: Cli) -> Cli {
@@ -20,7 +20,10 @@ fn with_toolchains(command: Cli) -> Cli {
     let tools = guests::root().join("target/tools");
     let python = fs::read_dir(tools.join("go/lib")).into_iter().flatten().flatten();
     let in_venv = python.map(|entry| entry.path().join("site-packages/go/bin"));
-    let folders = [tools.join("go/go/bin")].into_iter().chain(in_venv).map(|folder| folder.display().to_string());
+    let folders = [tools.join("go/go/bin"), tools.join("zig/ziglang")]
+        .into_iter()
+        .chain(in_venv)
+        .map(|folder| folder.display().to_string());
     let path: Vec<_> = folders.chain(variable("PATH")).collect();
     let cache = guests::target().join("tmp/go-cache");
     command
@@ -50,13 +53,14 @@ fn dir_of(finished: &Finished, name: &str) -> PathBuf {
 async fn each_template_is_built_tested_pushed_and_run() {
     let daemon = Daemon::start(CAPSTAN);
     for language in LANGUAGES {
-        let name = format!("größe of {language}");
+        let label = language.replace('+', "p");
+        let name = format!("größe of {label}");
         let created = new_job(language, &name).await;
         let dir = dir_of(&created, &name);
         let tested = run(&dir, "test", &["--json"]).await.assert_exit_code(0).json();
         assert_eq!((&tested["passed"], &tested["failed"]), (&json!(5), &json!(0)), "{language}: {tested:#}");
 
-        let handler = format!("gr--e-of-{language}");
+        let handler = format!("gr--e-of-{label}");
         let program = dir.join(format!("target/{handler}.wasm"));
         let manifest = dir.join("job.toml");
         let push: [OsString; 4] = ["push".into(), program.into(), "--manifest".into(), manifest.into()];

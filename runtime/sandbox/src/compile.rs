@@ -26,6 +26,7 @@ pub(super) use self::protocol::{CompileRequest, CompileResponse, CompiledCode, P
 use super::LoadError;
 use super::artifact::{Artifact, filled_memory_file, memory_file};
 use super::compile_limits::CompileLimits;
+use super::compiled_program::{CodeKey, CompiledProgram};
 use super::config::Config;
 use super::engines::{ProfileEngine, ProfileEngines};
 use super::profile::Profile;
@@ -74,13 +75,6 @@ pub struct CompileStats {
     pub results: StaticFamily<1, Counter>,
 }
 
-/// The code of a program, and the engine that runs it.
-#[derive(Clone, Debug)]
-pub(super) struct CompiledProgram {
-    pub(super) engine: Arc<ProfileEngine>,
-    pub(super) artifact: Arc<Artifact>,
-}
-
 /// Which code of a program a load may return.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
@@ -90,15 +84,6 @@ pub(super) struct Wanted<'a> {
     pub(super) is_metered: bool,
     /// What initialises the program, if its snapshot is wanted.
     pub(super) snapshot: Option<&'a Initialiser>,
-}
-
-/// Identifies the code of a program.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct CodeKey {
-    /// The digest of the program.
-    digest: String,
-    /// The fingerprint of the engine that runs the code, with that of a snapshot. Of a program whose features are not known yet, what is wanted.
-    fingerprint: String,
 }
 
 /// The code that concurrent loads of the same program wait for.
@@ -172,25 +157,25 @@ impl Compiler {
             };
             self.count(CompileResult::from_compiled(&compiled));
             let compiled = compiled?;
-            self.store_code(&CodeKey::new(program, &compiled.engine, wanted.snapshot), &compiled.artifact).await;
+            self.store_code(&CodeKey::new(program, &compiled.engine, &wanted.snapshot_suffix()), &compiled.artifact)
+                .await;
             Ok(compiled)
         });
         compiled.await.cloned()
     }
 
-    /// Returns the code of `program`, or of its snapshot, for `engine`, if it is stored.
+    /// Returns the code `key` of `program` or of its snapshot, which is for `engine`, if it is stored.
     ///
     /// Cancel-safe, as [`Compiler::artifact`].
     pub(super) async fn stored(
         &self,
         engine: &Arc<ProfileEngine>,
         program: &ProgramSummary,
-        snapshot: Option<&Initialiser>,
+        key: &CodeKey,
     ) -> Option<CompiledProgram> {
-        let key = CodeKey::new(program, engine, snapshot);
-        let pending = self.pending(&key);
+        let pending = self.pending(key);
         let compiled = pending.get_or_try_init(|| async {
-            let artifact = self.stored_artifact(&key, program.kind).await.ok_or(())?;
+            let artifact = self.stored_artifact(key, program.kind).await.ok_or(())?;
             self.count(CompileResult::Stored);
             Ok::<_, ()>(CompiledProgram { engine: engine.clone(), artifact: Arc::new(artifact) })
         });
@@ -205,12 +190,12 @@ impl Compiler {
         wanted: Wanted<'_>,
     ) -> Option<CompiledProgram> {
         let (store, digest) = (self.store.clone()?, program.digest.clone());
-        let suffix = wanted.snapshot.map(Initialiser::suffix).unwrap_or_default();
+        let suffix = wanted.snapshot_suffix();
         for fingerprint in blocking(move || store.fingerprints(&digest)).await {
             let profile = fingerprint.strip_suffix(&suffix).and_then(Profile::from_fingerprint);
             let Some(profile) = profile.filter(|profile| wanted.includes(profile)) else { continue };
             let Ok(engine) = engines.get_or_create(profile) else { continue };
-            let key = CodeKey::new(program, &engine, wanted.snapshot);
+            let key = CodeKey::new(program, &engine, &suffix);
             if key.fingerprint == fingerprint
                 && let Some(artifact) = self.stored_artifact(&key, program.kind).await
             {
@@ -323,6 +308,11 @@ impl Compiler {
 }
 
 impl Wanted<'_> {
+    /// Returns what follows the fingerprint of the engine in that of the code.
+    fn snapshot_suffix(self) -> String {
+        self.snapshot.map(Initialiser::suffix).unwrap_or_default()
+    }
+
     /// Returns whether code of `profile` is wanted.
     fn includes(self, profile: &Profile) -> bool {
         profile.is_metered == self.is_metered && profile.features.is_subset(self.allowed)
@@ -332,21 +322,13 @@ impl Wanted<'_> {
 impl std::fmt::Display for Wanted<'_> {
     /// Writes what no fingerprint is.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { allowed, is_metered, snapshot } = self;
+        let Self { allowed, is_metered, .. } = self;
         write!(formatter, "at-most")?;
         allowed.iter().try_for_each(|feature| write!(formatter, "+{feature}"))?;
         if *is_metered {
             write!(formatter, "+fuel")?;
         }
-        snapshot.map_or(Ok(()), |initialiser| formatter.write_str(&initialiser.suffix()))
-    }
-}
-
-impl CodeKey {
-    /// Identifies the code of `program` for `engine`, or that of its `snapshot`.
-    pub(super) fn new(program: &ProgramSummary, engine: &ProfileEngine, snapshot: Option<&Initialiser>) -> Self {
-        let suffix = snapshot.map(Initialiser::suffix).unwrap_or_default();
-        Self { digest: program.digest.clone(), fingerprint: format!("{}{suffix}", engine.fingerprint) }
+        formatter.write_str(&self.snapshot_suffix())
     }
 }
 

@@ -22,6 +22,7 @@ mod catch_clauses;
 mod compile;
 pub mod compile_child;
 mod compile_limits;
+mod compiled_program;
 mod complexity;
 mod engines;
 mod features;

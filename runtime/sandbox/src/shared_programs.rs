@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::LoadError;
 use super::artifact::Artifact;
-use super::compile::CodeKey;
+use super::compiled_program::CodeKey;
 use super::engines::ProfileEngine;
 use super::invoke;
 use super::link::LinkedProgram;

@@ -23,7 +23,7 @@ use super::rewrite::INIT_NAMES;
 use super::{fingerprint, image};
 use crate::LoadError;
 use crate::artifact::Compiled;
-use crate::compile::CompiledProgram;
+use crate::compiled_program::CompiledProgram;
 use crate::engines::ProfileEngine;
 use crate::guest_runtime::{CpuBudget, ShortRunStreak};
 use crate::host::Host;
