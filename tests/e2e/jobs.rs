@@ -153,3 +153,17 @@ async fn stats_by_handler_shows_totals_of_each_handler() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["handlers"][0]["name"], &json["handlers"][0]["totals"]["jobs"]), (&"exit".into(), &1.into()));
 }
+
+#[tokio::test]
+async fn queue_drain_waits_until_no_job_runs_and_keeps_those_that_wait() {
+    let daemon = daemon_with_handlers().await;
+    let running = submit(&daemon, &["sleep"]).await;
+    wait_until_running(&daemon, &running).await;
+    let late = command_for(&daemon).args(["queue", "drain", "--timeout", "100ms", "sleep"]).run().await;
+    assert!(late.assert_exit_code(125).stderr.contains("jobs of sleep still run after 100 ms"));
+    let waiting = submit(&daemon, &["sleep"]).await;
+    stdout_of(&daemon, &["kill", &running]).await;
+    assert_eq!(stdout_of(&daemon, &["queue", "drain", "sleep"]).await, "sleep\n");
+    assert_eq!(inspect(&daemon, &waiting).await["state"], "queued");
+    assert!(stdout_of(&daemon, &["queue", "show", "sleep"]).await.contains("the queue to be resumed"));
+}

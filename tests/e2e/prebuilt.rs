@@ -66,16 +66,28 @@ async fn cpython_from_a_snapshot_has_arguments_variables_and_random_numbers_of_i
     let (program, jobs) = (folder.path().join("python.wasm"), guests::root().join("jobs/snapshots"));
     let built = Command::new("python3").arg(jobs.join("python.py")).args([&python, &program]).status().unwrap();
     assert!(built.success());
+    std::fs::copy(jobs.join("python.toml"), folder.path().join("runtime.toml")).unwrap();
 
     let setup = Setup::new(CAPSTAN);
     let work = setup.folder_with_mode("work", 0o755);
     let daemon = setup.config(&format!("[mounts.work]\npath = {work:?}\naccess = \"rw\"")).start();
     let capstan = |args: &[&str]| command_for(&daemon).args(args.iter().copied()).run();
-    let manifest = jobs.join("python.toml");
     // Without a timeout: it compiles the interpreter twice, which takes minutes on a busy machine.
     let host = format!("unix://{}", daemon.unix().display());
-    let push = Command::new(CAPSTAN).args(["-H", &host, "push", "--manifest"]).args([&manifest, &program]).status();
-    assert!(push.unwrap().success());
+    let add = Command::new(CAPSTAN).args(["-H", &host, "runtime", "add", "python"]).arg(folder.path()).status();
+    assert!(add.unwrap().success());
+
+    // A script shares the snapshot: without an interpreter to compile, its push has no need of the compiler.
+    let compiled = async || {
+        let metrics = daemon.client().get("/v1/metrics").send().await;
+        let line = metrics.text().lines().find(|line| line.starts_with("capstan_compiles_total{result=\"compiled\"}"));
+        line.unwrap().to_owned()
+    };
+    let before = compiled().await;
+    let push = command_for(&daemon).file("hi.py", b"import sys; print('hi', sys.argv[1:], 'json' in sys.modules)");
+    push.args(["push", "--from", "python", "hi.py"]).run().await.assert_exit_code(0);
+    assert_eq!(capstan(&["run", "hi", "a"]).await.assert_exit_code(0).text(), "hi ['a'] True\n");
+    assert_eq!(compiled().await, before);
 
     let script = "\
 import json, os, random, sys, tempfile

@@ -92,6 +92,8 @@ pub(super) enum CliError {
     JobId(#[from] JobIdError),
     #[error("job {id} has not ended within {}: it continues; wait longer with --timeout, or end it with `capstan cancel`", seconds(.timeout.as_secs_f64()))]
     WaitTimeout { id: JobId, timeout: Duration },
+    #[error("jobs of {handler} still run after {}: the queue stays paused; wait longer with --timeout, or end them with `capstan cancel`", seconds(.timeout.as_secs_f64()))]
+    DrainTimeout { handler: String, timeout: Duration },
     #[error(
         "this would change every dead letter: select some with --handler, --label, --error or --since, or use --all"
     )]

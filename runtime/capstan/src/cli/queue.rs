@@ -1,7 +1,9 @@
 //! `capstan queue`: the queues of handlers.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use capstan_core::units;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use percent_encoding::utf8_percent_encode;
@@ -10,6 +12,9 @@ use serde_json::Value;
 use super::client::{Client, URL_ENCODE_SET};
 use super::error::CliError;
 use super::{format, output};
+
+/// How often a drain asks whether jobs still run.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 const HEADER: [&str; 8] = ["HANDLER", "STATE", "DEPTH", "QUEUED", "RUNNING", "LATER", "OLDEST", "ENDED/MIN"];
 
@@ -41,6 +46,15 @@ enum Action {
     },
     /// Start no more jobs of a handler. Jobs that run go on
     Pause { handler: String },
+    /// Start no more jobs of a handler, and wait until none runs
+    ///
+    /// The queue stays paused. Jobs that wait are kept.
+    Drain {
+        /// Give up after this time: 30s, 5m, or seconds. The queue stays paused [default: wait without limit]
+        #[arg(long, value_name = "TIME", value_parser = units::duration)]
+        timeout: Option<Duration>,
+        handler: String,
+    },
     /// Start jobs of a handler again
     Resume { handler: String },
 }
@@ -61,6 +75,7 @@ impl QueueCommand {
                 if json { output::print_json(&queue)? } else { output::print(details(&queue).as_bytes())? }
             }
             Action::Pause { handler } => change(client, &handler, "/pause").await?,
+            Action::Drain { timeout, handler } => drain(client, &handler, timeout).await?,
             Action::Resume { handler } => change(client, &handler, "/resume").await?,
         }
         Ok(ExitCode::SUCCESS)
@@ -69,6 +84,24 @@ impl QueueCommand {
 
 async fn change(client: &Client, handler: &str, action: &str) -> Result<(), CliError> {
     client.call(Method::POST, &path(handler, action)).await?;
+    output::print(format!("{handler}\n").as_bytes())
+}
+
+/// Pauses the queue of `handler` and waits until none of its jobs runs. A job that fails meanwhile waits for its next attempt.
+async fn drain(client: &Client, handler: &str, timeout: Option<Duration>) -> Result<(), CliError> {
+    client.call(Method::POST, &path(handler, "/pause")).await?;
+    let until_idle = async {
+        while client.call(Method::GET, &path(handler, "")).await?["running"] != 0 {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok::<_, CliError>(())
+    };
+    match timeout {
+        None => until_idle.await?,
+        Some(timeout) => tokio::time::timeout(timeout, until_idle)
+            .await
+            .map_err(|_| CliError::DrainTimeout { handler: handler.to_owned(), timeout })??,
+    }
     output::print(format!("{handler}\n").as_bytes())
 }
 
