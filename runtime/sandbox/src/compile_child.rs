@@ -72,7 +72,9 @@ fn set_limits(CompileBudget { cpu, memory }: CompileBudget, is_memory_watched: b
         false => memory,
     };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    rustix::process::setpriority_process(None, NICE)?;
+    // A daemon that was started with a higher nice value has given up the right to lower it.
+    let nice = rustix::process::getpriority_process(None)?.max(NICE);
+    rustix::process::setpriority_process(None, nice)?;
     rustix::process::setrlimit(Resource::As, hard(space))?;
     rustix::process::setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu.saturating_add(1)) })?;
     rustix::process::setrlimit(Resource::Fsize, hard(memory))?;

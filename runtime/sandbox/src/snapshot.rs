@@ -2,7 +2,7 @@
 //!
 //! Taking one has three steps:
 //! 1. A compiling child [instruments](instrument()) the program, so that its globals and memories are exported, and compiles it.
-//! 2. The daemon runs its initialisation in the sandbox, like any other run and with fewer rights, and writes its [`Image`]: see
+//! 2. The daemon runs its initialisation in the sandbox, like any other run and with fewer rights, and writes its [image](image::Image): see
 //!    [`Initialiser`].
 //! 3. Another compiling child puts the image into the program, see [`embed`], and checks and compiles the result.
 //!

@@ -144,3 +144,14 @@ async fn client_that_disconnects_during_compilation_changes_nothing() {
     oracle::still_answers(&mut daemon).await;
     daemon.client().get("/v1/handlers/slow").send().await.error(404, "unknown_handler");
 }
+
+#[tokio::test]
+async fn daemon_with_a_higher_nice_value_than_its_compiler_compiles() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrapper = folder.path().join("capstan");
+    std::fs::write(&wrapper, format!("#!/bin/sh\nexec nice -n 15 {CAPSTAN} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let daemon = Setup::new(wrapper.to_str().unwrap()).start();
+    daemon.client().push("hello", guests::run::HELLO).await;
+    daemon.client().run("hello").send().await.assert_outcome("exited", 0);
+}

@@ -6,7 +6,7 @@
 //! - the directory and its language: [`folder`], [`language`];
 //! - new directories: [`new`], [`templates`];
 //! - how each language is compiled: [`toolchain`], [`build`];
-//! - what runs the program: [`test`], [`diff`], [`dev`], [`watch`];
+//! - what runs the program: [`test`](mod@test), [`diff`], [`dev`], [`watch`];
 //! - what can go wrong: [`error`].
 
 pub(super) mod build;
