@@ -16,7 +16,7 @@ use super::request_body::{self, BodyError};
 use super::state::ApiState;
 
 /// Bytes of the longest manifest.
-const MAX_MANIFEST: usize = 1 << 20;
+const MAX_MANIFEST: u64 = 1 << 20;
 /// Bytes of an archive that are written at a time.
 const PIECE: usize = 1 << 20;
 
@@ -67,7 +67,7 @@ async fn read_form(state: &ApiState, mut form: Multipart<'_>) -> Result<Upload, 
         let name = field.name().unwrap_or_default().to_owned();
         let is_repeated = match name.as_str() {
             "module" => wasm.replace(read_part(field, state.settings.max_upload).await?).is_some(),
-            "manifest" => manifest.replace(read_part(field, MAX_MANIFEST as u64).await?).is_some(),
+            "manifest" => manifest.replace(read_part(field, MAX_MANIFEST).await?).is_some(),
             "files" => files.replace(store_part(field, state).await?).is_some(),
             _ => {
                 let message = format!("unknown part {name:?} of the form; known: module, manifest, files");
@@ -138,9 +138,6 @@ fn write_error(error: io::Error) -> Error {
 }
 
 fn parse_manifest(manifest: &Bytes) -> Result<Manifest, Error> {
-    if manifest.len() > MAX_MANIFEST {
-        return Err(Error::too_large(MAX_MANIFEST as u64));
-    }
     let text = std::str::from_utf8(manifest)
         .map_err(|error| Error::bad_request(format!("the manifest is not UTF-8: {error}")))?;
     Ok(capstan_engine::schedule::parse_manifest(text)?)

@@ -32,6 +32,14 @@ pub struct Mount {
     pub quota: Quota,
 }
 
+impl Mount {
+    /// Returns the mount of the files of a handler, or of one of them: read-only at [`APP`].
+    pub fn of_files(dir: Arc<Dir>, file: Option<String>) -> Self {
+        let guest_path = file.as_ref().map_or_else(|| APP.to_owned(), |name| format!("{APP}/{name}"));
+        Self { dir, file, guest_path, access: Access::ReadOnly, quota: Quota::UNLIMITED }
+    }
+}
+
 /// The permission to create a scratch directory for one run.
 #[derive(Clone, Debug)]
 pub struct ScratchGrant {

@@ -157,25 +157,28 @@ impl Compiler {
             };
             self.count(CompileResult::from_compiled(&compiled));
             let compiled = compiled?;
-            self.store_code(&CodeKey::new(program, &compiled.engine, &wanted.snapshot_suffix()), &compiled.artifact)
-                .await;
+            self.store_code(
+                &CodeKey::new(program, &compiled.engine, &Initialiser::suffix(wanted.snapshot)),
+                &compiled.artifact,
+            )
+            .await;
             Ok(compiled)
         });
         compiled.await.cloned()
     }
 
-    /// Returns the code `key` of `program` or of its snapshot, which is for `engine`, if it is stored.
+    /// Returns the code `key` of a program of this kind, or of its snapshot, if it is stored. It is for `engine`.
     ///
     /// Cancel-safe, as [`Compiler::artifact`].
     pub(super) async fn stored(
         &self,
         engine: &Arc<ProfileEngine>,
-        program: &ProgramSummary,
+        kind: Kind,
         key: &CodeKey,
     ) -> Option<CompiledProgram> {
         let pending = self.pending(key);
         let compiled = pending.get_or_try_init(|| async {
-            let artifact = self.stored_artifact(key, program.kind).await.ok_or(())?;
+            let artifact = self.stored_artifact(key, kind).await.ok_or(())?;
             self.count(CompileResult::Stored);
             Ok::<_, ()>(CompiledProgram { engine: engine.clone(), artifact: Arc::new(artifact) })
         });
@@ -190,7 +193,7 @@ impl Compiler {
         wanted: Wanted<'_>,
     ) -> Option<CompiledProgram> {
         let (store, digest) = (self.store.clone()?, program.digest.clone());
-        let suffix = wanted.snapshot_suffix();
+        let suffix = Initialiser::suffix(wanted.snapshot);
         for fingerprint in blocking(move || store.fingerprints(&digest)).await {
             let profile = fingerprint.strip_suffix(&suffix).and_then(Profile::from_fingerprint);
             let Some(profile) = profile.filter(|profile| wanted.includes(profile)) else { continue };
@@ -308,11 +311,6 @@ impl Compiler {
 }
 
 impl Wanted<'_> {
-    /// Returns what follows the fingerprint of the engine in that of the code.
-    fn snapshot_suffix(self) -> String {
-        self.snapshot.map(Initialiser::suffix).unwrap_or_default()
-    }
-
     /// Returns whether code of `profile` is wanted.
     fn includes(self, profile: &Profile) -> bool {
         profile.is_metered == self.is_metered && profile.features.is_subset(self.allowed)
@@ -328,7 +326,7 @@ impl std::fmt::Display for Wanted<'_> {
         if *is_metered {
             write!(formatter, "+fuel")?;
         }
-        formatter.write_str(&self.snapshot_suffix())
+        formatter.write_str(&Initialiser::suffix(self.snapshot))
     }
 }
 

@@ -5,7 +5,7 @@
 //! valid, and takes gigabytes to compile.
 
 use capstan_core::feature::{Feature, Features};
-use wasmparser::{BinaryReaderError, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
 use super::{LoadError, catch_clauses, features};
 
@@ -24,7 +24,7 @@ pub(super) fn check(wasm: &[u8], allowed: &Features) -> Result<Features, LoadErr
     let used = features::detect(wasm, allowed)?;
     let mut functions = 0;
     for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload.map_err(|error| invalid(&error))?;
+        let payload = payload.map_err(|error| features::invalid(&error))?;
         // The validator accepts a nested module that ends with the program although its declared size is larger.
         if let Some((_, range)) = payload.as_section().filter(|(_, range)| range.end > wasm.len()) {
             return Err(LoadError::Invalid {
@@ -87,8 +87,4 @@ fn check_section(payload: &Payload<'_>, functions: &mut u64) -> Result<(), LoadE
         return Err(LoadError::TooComplex(format!("it has {count} {items}, more than {MAX_SECTION_ITEMS}")));
     }
     Ok(())
-}
-
-fn invalid(error: &BinaryReaderError) -> LoadError {
-    LoadError::Invalid { message: error.message().to_owned(), offset: Some(error.offset()) }
 }

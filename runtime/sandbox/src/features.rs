@@ -48,7 +48,7 @@ fn find_unnamed(wasm: &[u8], used: &Features, error: &BinaryReaderError) -> Resu
         return Err(if validate(wasm, WasmFeatures::all()).is_ok() {
             LoadError::FeatureDisabled(explain_unsupported(error))
         } else {
-            LoadError::Invalid { message: error.message().to_owned(), offset: Some(error.offset()) }
+            invalid(error)
         });
     }
     for feature in Feature::ALL.into_iter().filter(|feature| !used.contains(feature)) {
@@ -58,6 +58,11 @@ fn find_unnamed(wasm: &[u8], used: &Features, error: &BinaryReaderError) -> Resu
         }
     }
     Ok(needed)
+}
+
+/// Returns the error for a program that is not valid.
+pub(super) fn invalid(error: &BinaryReaderError) -> LoadError {
+    LoadError::Invalid { message: error.message().to_owned(), offset: Some(error.offset()) }
 }
 
 fn validate(wasm: &[u8], features: WasmFeatures) -> Result<(), BinaryReaderError> {

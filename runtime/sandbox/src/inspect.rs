@@ -13,6 +13,7 @@ mod tests;
 use capstan_core::feature::Features;
 use capstan_engine::handler::Kind;
 use capstan_engine::handler_store::ForeignKind;
+use capstan_store::digest;
 use serde::Serialize;
 
 pub use self::component::Wit;
@@ -21,7 +22,6 @@ pub use self::module::{Export, Exports, MemoryInfo};
 pub use self::sections::{Producer, Sections};
 use super::LoadError;
 use super::outline::Outline;
-use super::program::digest;
 use super::provided::{is_version_provided, split_version};
 use super::{complexity, foreign, interface, kind};
 

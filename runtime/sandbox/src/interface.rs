@@ -7,91 +7,9 @@ use capstan_engine::handler::Kind;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 use super::LoadError;
-use super::outline::Outline;
-
-/// The module with the imports of preview 1, and the one of the draft before it.
-pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
-pub(super) const DRAFT: &str = "wasi_unstable";
-
-/// The functions of preview 1 that are the same in the draft.
-pub(super) const SAME_IN_DRAFT: [&str; 41] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_advise",
-    "fd_allocate",
-    "fd_close",
-    "fd_datasync",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights",
-    "fd_filestat_set_size",
-    "fd_filestat_set_times",
-    "fd_pread",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_pwrite",
-    "fd_read",
-    "fd_readdir",
-    "fd_renumber",
-    "fd_sync",
-    "fd_tell",
-    "fd_write",
-    "path_create_directory",
-    "path_filestat_set_times",
-    "path_link",
-    "path_open",
-    "path_readlink",
-    "path_remove_directory",
-    "path_rename",
-    "path_symlink",
-    "path_unlink_file",
-    "proc_exit",
-    "proc_raise",
-    "random_get",
-    "sched_yield",
-    "sock_recv",
-    "sock_send",
-    "sock_shutdown",
-];
-
-/// The other functions of preview 1. In the draft, they have other numbers or layouts, or do not exist.
-pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
-    ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
-
-/// The interfaces of WASI 0.2 that there are.
-pub(super) const INTERFACES: [&str; 27] = [
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stderr",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stderr",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/wall-clock",
-    "wasi:filesystem/preopens",
-    "wasi:filesystem/types",
-    "wasi:io/error",
-    "wasi:io/poll",
-    "wasi:io/streams",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
-    "wasi:sockets/instance-network",
-    "wasi:sockets/ip-name-lookup",
-    "wasi:sockets/network",
-    "wasi:sockets/tcp",
-    "wasi:sockets/tcp-create-socket",
-    "wasi:sockets/udp",
-    "wasi:sockets/udp-create-socket",
-];
+use super::features::invalid;
+use super::outline::{Outline, initial_size};
+use super::provided::{DRAFT, INTERFACES, is_function_provided, split_version};
 
 /// What the parser has found so far.
 #[derive(Debug, Default)]
@@ -110,10 +28,7 @@ pub(super) fn check(wasm: &[u8], kind: Kind, max_memory: Option<u64>) -> Result<
     let mut found = Found::default();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload.map_err(|error| LoadError::Invalid {
-            message: error.message().to_owned(),
-            offset: Some(error.offset()),
-        })?;
+        let payload = payload.map_err(|error| invalid(&error))?;
         match &payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
@@ -143,9 +58,7 @@ impl Found {
         match payload {
             Payload::MemorySection(section) => {
                 for memory in section.clone() {
-                    let memory = memory?;
-                    let page = 1_u64 << memory.page_size_log2.unwrap_or(16);
-                    self.memory = self.memory.max(memory.initial.saturating_mul(page));
+                    self.memory = self.memory.max(initial_size(&memory?));
                 }
             }
             Payload::ImportSection(section) if is_outermost => {
@@ -163,7 +76,7 @@ impl Found {
             Payload::ComponentImportSection(section) if is_outermost => {
                 for import in section.clone() {
                     let name = import?.name.name;
-                    let interface = name.split('@').next().unwrap_or(name);
+                    let (interface, _) = split_version(name);
                     let shown = name.escape_debug();
                     if name.contains("@0.3") {
                         self.unknown_imports.push(format!("{shown} (of WASI 0.3; build the program for WASI 0.2)"));
@@ -186,13 +99,7 @@ impl Found {
 /// Returns the name of an import that there is not, as an error shows it.
 fn unknown_import(module: &str, name: &str, ty: &TypeRef) -> Option<String> {
     let is_function = matches!(ty, TypeRef::Func(_) | TypeRef::FuncExact(_));
-    let is_same = SAME_IN_DRAFT.contains(&name);
-    let is_known = match module {
-        PREVIEW1 => is_same || DIFFERENT_IN_DRAFT.contains(&name),
-        DRAFT => is_same,
-        _ => false,
-    };
-    if is_known && is_function {
+    if is_function && is_function_provided(module, name) {
         return None;
     }
     // The author of the program chose the names: control characters in them must not reach a terminal.

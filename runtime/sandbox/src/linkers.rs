@@ -13,9 +13,9 @@ use wasmtime_wasi::{I32Exit, WasiView as _, p2};
 use super::clocks::{self, HasMonotonicClock};
 use super::disk;
 use super::host::Host;
-use super::interface::{DRAFT, PREVIEW1, SAME_IN_DRAFT};
 use super::lists::{self, to_guest_result};
 use super::network;
+use super::provided::{DRAFT, PREVIEW1, SAME_IN_DRAFT};
 use super::random;
 
 /// The interfaces in the version that wasmtime-wasi defines. Guests may have been built for an earlier one.
@@ -144,7 +144,7 @@ mod tests {
     use wasmtime::Store;
 
     use super::*;
-    use crate::interface::DIFFERENT_IN_DRAFT;
+    use crate::provided::DIFFERENT_IN_DRAFT;
 
     #[test]
     fn modules_can_import_what_the_interface_check_knows() {

@@ -3,7 +3,9 @@
 //! Code and nested modules are skipped and nothing is validated, so it takes microseconds for most programs. What cannot be parsed is left to
 //! the complexity check, which reports it.
 
-use wasmparser::{ComponentExternalKind, CompositeInnerType, ExternalKind, Parser, Payload, RecGroup, TypeRef};
+use wasmparser::{
+    ComponentExternalKind, CompositeInnerType, ExternalKind, MemoryType, Parser, Payload, RecGroup, TypeRef,
+};
 
 /// The most items of a kind that are read, and the most sections. The complexity check rejects programs with more items.
 const MAX_ITEMS: usize = 100_000;
@@ -175,6 +177,16 @@ impl<'a> Outline<'a> {
             _ => false,
         })
     }
+}
+
+/// Returns the size with which a memory starts, in bytes.
+pub(super) fn initial_size(memory: &MemoryType) -> u64 {
+    memory.initial.saturating_mul(page_size(memory))
+}
+
+/// Returns the size of a page of a memory, in bytes.
+pub(super) fn page_size(memory: &MemoryType) -> u64 {
+    1 << memory.page_size_log2.unwrap_or(16).min(63)
 }
 
 fn item_of_type(ty: &TypeRef) -> Item {

@@ -8,8 +8,7 @@ use capstan_core::feature::Features;
 use capstan_core::manifest::Manifest;
 use capstan_core::policy::PolicyRequest;
 use capstan_engine::handler::{Call, Handler, HandlerFuture, HandlerInfo};
-use capstan_store::ProgramSummary;
-use sha2::{Digest as _, Sha256};
+use capstan_store::{ProgramSummary, digest};
 
 use super::LoadError;
 use super::compile::{Compiler, Wanted};
@@ -54,7 +53,7 @@ impl Program {
         let wanted = Wanted { snapshot: initialiser.as_ref(), ..wanted };
         let CompiledProgram { engine, artifact } = compiler.artifact(engines, &summary, &wasm, wanted).await?;
         summary.features.clone_from(&engine.profile.features);
-        let key = CodeKey::new(&summary, &engine, &snapshot_suffix(initialiser.as_ref()));
+        let key = CodeKey::new(&summary, &engine, &Initialiser::suffix(initialiser.as_ref()));
         let linked = context.programs.get_or_link(key, engine, &artifact)?;
         Ok(Self::new(context, linked, summary, manifest))
     }
@@ -69,11 +68,11 @@ impl Program {
         manifest: Manifest,
     ) -> Result<Option<Self>, LoadError> {
         let initialiser = Initialiser::new(&manifest, &context, compiler.max_memory());
-        let key = CodeKey::new(&summary, &engine, &snapshot_suffix(initialiser.as_ref()));
+        let key = CodeKey::new(&summary, &engine, &Initialiser::suffix(initialiser.as_ref()));
         if let Some(linked) = context.programs.get(&key, &engine) {
             return Ok(Some(Self::new(context, linked, summary, manifest)));
         }
-        let compiled = compiler.stored(&engine, &summary, &key).await;
+        let compiled = compiler.stored(&engine, summary.kind, &key).await;
         let Some(CompiledProgram { engine, artifact }) = compiled else { return Ok(None) };
         let linked = context.programs.get_or_link(key, engine, &artifact)?;
         Ok(Some(Self::new(context, linked, summary, manifest)))
@@ -138,16 +137,4 @@ impl std::fmt::Debug for Program {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Program").field("info", &self.info).finish_non_exhaustive()
     }
-}
-
-/// Returns what follows the fingerprint of the engine in that of the code.
-fn snapshot_suffix(initialiser: Option<&Initialiser>) -> String {
-    initialiser.map(Initialiser::suffix).unwrap_or_default()
-}
-
-/// Returns the SHA-256 digest of `wasm` in the form `sha256:…`.
-pub(super) fn digest(wasm: &[u8]) -> String {
-    let hash = Sha256::digest(wasm);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
 }

@@ -1,19 +1,107 @@
 //! What guests may import, by name: the imports that the linkers define.
 
-use super::interface::{DIFFERENT_IN_DRAFT, DRAFT, INTERFACES, PREVIEW1, SAME_IN_DRAFT};
 use super::outline::{Import, Item};
+
+/// The module with the imports of preview 1, and the one of the draft before it.
+pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
+pub(super) const DRAFT: &str = "wasi_unstable";
+
+/// The functions of preview 1 that are the same in the draft.
+pub(super) const SAME_IN_DRAFT: [&str; 41] = [
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_renumber",
+    "fd_sync",
+    "fd_tell",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "proc_exit",
+    "proc_raise",
+    "random_get",
+    "sched_yield",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
+];
+
+/// The other functions of preview 1. In the draft, they have other numbers or layouts, or do not exist.
+pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
+    ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
+
+/// The interfaces of WASI 0.2 that there are.
+pub(super) const INTERFACES: [&str; 27] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
 
 /// Returns whether Capstan provides what a program imports. The linker also compares the types.
 pub(super) fn is_provided(import: &Import<'_>) -> bool {
     match import.item {
-        Item::Function(_) => match import.module {
-            PREVIEW1 => SAME_IN_DRAFT.contains(&import.name) || DIFFERENT_IN_DRAFT.contains(&import.name),
-            DRAFT => SAME_IN_DRAFT.contains(&import.name),
-            _ => false,
-        },
+        Item::Function(_) => is_function_provided(import.module, import.name),
         Item::Instance => is_interface_provided(import.name),
         // A component may import types, which it only names.
         Item::Type => true,
+        _ => false,
+    }
+}
+
+/// Returns whether Capstan provides the function `name` of the module `module`.
+pub(super) fn is_function_provided(module: &str, name: &str) -> bool {
+    match module {
+        PREVIEW1 => SAME_IN_DRAFT.contains(&name) || DIFFERENT_IN_DRAFT.contains(&name),
+        DRAFT => SAME_IN_DRAFT.contains(&name),
         _ => false,
     }
 }

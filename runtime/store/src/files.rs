@@ -17,7 +17,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use cap_std::fs::Dir;
-use capstan_core::mount::{APP, Access, Mount, Quota};
+use capstan_core::mount::Mount;
 use capstan_engine::handler::FilesInfo;
 use capstan_engine::handler_store::{FilesError, FilesLimits, StoreError};
 use tokio::sync::Notify;
@@ -158,13 +158,7 @@ impl HandlerFiles {
 impl FilesLease {
     /// Returns the mount of the files for a run. Does not block.
     pub fn mount(&self) -> Mount {
-        Mount {
-            dir: self.0.dir.clone(),
-            file: None,
-            guest_path: APP.to_owned(),
-            access: Access::ReadOnly,
-            quota: Quota::UNLIMITED,
-        }
+        Mount::of_files(self.0.dir.clone(), None)
     }
 }
 

@@ -43,6 +43,7 @@ pub use capstan_engine::handler_store::StoreError;
 pub use self::artifacts::{Artifacts, cursor_key};
 pub use self::atomic_dir::check_data_dir;
 pub use self::code_cache::CachedCode;
+pub use self::digest::digest;
 pub use self::file_system::{Suitability, suitability};
 pub use self::files::{FilesLease, HandlerFiles, Unpacked};
 pub use self::handler_record::HandlerRecord;

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use cap_std::fs::Dir;
 use capstan_engine::handler_store::StoreError;
 use rustix::fs::AtFlags;
-use sha2::{Digest as _, Sha256};
 
 use super::atomic_dir::{AtomicDir, Durability};
-use super::digest::{hex, hex_of};
+use super::digest::{hex_digest, hex_of};
 use super::file_stamp::FileStamp;
 use super::handler_index::{HandlerIndex, RecordCopies, RecordCopy};
 use super::handler_record::HandlerRecord;
@@ -257,8 +256,4 @@ fn damaged_program(hex: &str) -> StoreError {
 fn digest_of(record: &HandlerRecord) -> Result<&str, StoreError> {
     let digest = record.info.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
     digest.ok_or_else(|| StoreError::Damaged("a record without a digest".to_owned()))
-}
-
-fn hex_digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }

@@ -65,9 +65,9 @@ enum Command {
 
 /// A runtime, as lists show it.
 #[derive(Debug)]
-struct Row {
-    name: String,
-    table: RuntimeTable,
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) table: RuntimeTable,
     digest: String,
     size: u64,
 }
@@ -185,7 +185,11 @@ fn find_program(source: &Path) -> Result<(PathBuf, Manifest), CliError> {
     Ok((program, Manifest::parse(&text).map_err(|error| invalid(error.to_string()))?))
 }
 
-async fn on_daemon(client: &Client) -> Result<Vec<Row>, CliError> {
+/// Returns the runtimes of a daemon, in the order of their names.
+///
+/// # Errors
+/// [`CliError::Client`]
+pub(super) async fn on_daemon(client: &Client) -> Result<Vec<Row>, CliError> {
     #[derive(Deserialize)]
     struct List {
         handlers: Vec<Value>,

@@ -11,14 +11,13 @@
 mod error;
 pub(super) mod known;
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
 use cap_std::fs::Dir;
 use capstan_core::manifest::{Manifest, RuntimeTable};
+use capstan_store::digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 pub(super) use self::error::RuntimeError;
 use super::environment::Environment;
@@ -163,11 +162,4 @@ fn open(environment: &Environment) -> Result<Option<(PathBuf, Dir)>, CliError> {
         Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
-    })
 }

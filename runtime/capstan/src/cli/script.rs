@@ -5,10 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use capstan_core::manifest::{Manifest, ProgramTable, RuntimeTable};
-use capstan_core::mount::{APP, Access, Mount, MountSource, Quota};
+use capstan_core::mount::{APP, Mount, MountSource};
 use capstan_core::policy::PolicyRequest;
-use hyper::Method;
-use serde::Deserialize;
 
 use super::client::Client;
 use super::environment::Environment;
@@ -17,7 +15,7 @@ use super::job_spec::JobSpec;
 use super::local::LocalProgram;
 use super::push::Parts;
 use super::runtimes::{Installed, RuntimeError, known};
-use super::{archive, paths, program};
+use super::{archive, paths, program, runtime};
 use crate::daemon::open_mount;
 
 /// Returns the path that `word` names if it is that of a script: it ends like those of a known or an installed runtime, and has a slash or
@@ -66,7 +64,7 @@ pub(super) fn local(
 }
 
 fn script_args(runtime: &RuntimeTable, main: &str) -> Vec<String> {
-    runtime.args.iter().cloned().chain([format!("{APP}/{main}")]).collect()
+    runtime.script_args(APP, &[main]).expect("a script of one file starts with that file")
 }
 
 /// Opens the directory or file `path` as the files of a run.
@@ -75,8 +73,7 @@ fn script_args(runtime: &RuntimeTable, main: &str) -> Vec<String> {
 /// [`CliError::File`]
 pub(super) fn files_mount(path: &Path) -> Result<Mount, CliError> {
     let MountSource { dir, file } = open_mount(path).map_err(paths::file_error(path))?;
-    let guest_path = file.as_ref().map_or_else(|| APP.to_owned(), |name| format!("{APP}/{name}"));
-    Ok(Mount { dir, file, guest_path, access: Access::ReadOnly, quota: Quota::UNLIMITED })
+    Ok(Mount::of_files(dir, file))
 }
 
 /// Returns the mount with nothing but the script, and the name of the script in it.
@@ -111,27 +108,15 @@ pub(super) async fn parts(
     files: Option<&Path>,
     spec: &JobSpec,
 ) -> Result<Parts, CliError> {
-    #[derive(Deserialize)]
-    struct List {
-        handlers: Vec<Handler>,
-    }
-    #[derive(Deserialize)]
-    struct Handler {
-        name: String,
-        runtime: Option<RuntimeTable>,
-    }
-    let response = client.call(Method::GET, "/handlers").await?;
-    let list: List = serde_json::from_value(response).map_err(|error| client.unexpected_response(&error))?;
     let extension = extension(script).unwrap_or_default();
-    let named = list.handlers.into_iter().filter_map(|Handler { name, runtime }| Some((name, runtime?)));
-    let runtime = named.into_iter().find(|(_, runtime)| runtime.serves(extension));
-    let (name, runtime) = runtime.ok_or_else(|| RuntimeError::NotOnDaemon { extension: extension.to_owned() })?;
+    let runtime = runtime::on_daemon(client).await?.into_iter().find(|runtime| runtime.table.serves(extension));
+    let runtime = runtime.ok_or_else(|| RuntimeError::NotOnDaemon { extension: extension.to_owned() })?;
     let args = match files {
         None => None,
-        Some(files) => Some(script_args(&runtime, &path_in(files, script)?)),
+        Some(files) => Some(script_args(&runtime.table, &path_in(files, script)?)),
     };
     let policy = PolicyRequest { features: spec.policy.features.clone(), ..PolicyRequest::EMPTY };
-    let manifest = Manifest { policy, program: ProgramTable { from: Some(name), args }, ..Manifest::default() };
+    let manifest = Manifest { policy, program: ProgramTable { from: Some(runtime.name), args }, ..Manifest::default() };
     let manifest = Bytes::from(toml::to_string(&manifest).expect("plain data"));
     let files = archive::pack(files.unwrap_or(script))?;
     Ok(Parts { wasm: None, manifest: Some(manifest), files: Some(files) })

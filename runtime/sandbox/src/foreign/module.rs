@@ -3,8 +3,8 @@
 use capstan_engine::handler_store::ForeignKind;
 
 use super::{list, list_imports, shorten};
-use crate::interface::{DRAFT, PREVIEW1};
 use crate::outline::{Import, Item, Outline};
+use crate::provided::{DRAFT, PREVIEW1};
 
 /// Recognises a module by what it imports that Capstan does not provide, `missing`, and by its exports and custom sections.
 pub(super) fn recognise(outline: &Outline<'_>, missing: &[&Import<'_>]) -> Option<(ForeignKind, String)> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use wasmparser::{FuncType, MemoryType};
 
 use super::{MAX_LISTED, clean};
-use crate::outline::{Item, Outline};
+use crate::outline::{Item, Outline, initial_size, page_size};
 
 /// The most parameters or results of a signature that are listed.
 const MAX_VALUES: usize = 16;
@@ -62,10 +62,9 @@ impl Exports {
 
 impl From<MemoryType> for MemoryInfo {
     fn from(memory: MemoryType) -> Self {
-        let page = 1_u64 << memory.page_size_log2.unwrap_or(16).min(63);
         Self {
-            initial: memory.initial.saturating_mul(page),
-            maximum: memory.maximum.map(|maximum| maximum.saturating_mul(page)),
+            initial: initial_size(&memory),
+            maximum: memory.maximum.map(|maximum| maximum.saturating_mul(page_size(&memory))),
             is_shared: memory.shared,
             is_64_bit: memory.memory64,
         }

@@ -72,9 +72,9 @@ impl Initialiser {
         })
     }
 
-    /// Returns what follows the fingerprint of the engine in that of the code of the snapshot.
-    pub(crate) fn suffix(&self) -> String {
-        fingerprint::suffix(&self.settings, &self.argv0)
+    /// Returns what follows the fingerprint of the engine in that of the code: nothing without a snapshot.
+    pub(crate) fn suffix(initialiser: Option<&Self>) -> String {
+        initialiser.map(|own| fingerprint::suffix(&own.settings, &own.argv0)).unwrap_or_default()
     }
 
     /// Initialises the instrumented program `compiled` and appends its image to `file`. Returns the last lines of its output.

@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use capstan_engine::handler_store::SnapshotError;
-use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime_wizer::Wizer;
 
 use super::image::Image;
 use crate::LoadError;
+use crate::outline::Outline;
 
 /// The names of the function that initialises, from the most to the least preferred. The first is the default of wasmtime-wizer, the second that
 /// of Wizer and its C header.
@@ -43,8 +43,8 @@ pub(crate) fn embed(wasm: &[u8], image: &[u8]) -> Result<Vec<u8>, LoadError> {
 }
 
 fn wizer(wasm: &[u8]) -> Result<Wizer, LoadError> {
-    let exports = exported_functions(wasm);
-    let find = |names: [&'static str; 2]| names.into_iter().find(|name| exports.contains(name));
+    let outline = Outline::read(wasm);
+    let find = |names: [&'static str; 2]| names.into_iter().find(|name| outline.exports_function(name));
     let Some(init) = find(INIT_NAMES) else {
         return Err(SnapshotError::Unsupported(format!("it exports no function `{}`", INIT_NAMES[0])).into());
     };
@@ -54,16 +54,6 @@ fn wizer(wasm: &[u8]) -> Result<Wizer, LoadError> {
         wizer.func_rename("_start", resume);
     }
     Ok(wizer)
-}
-
-/// Returns the names of the functions that a module exports.
-fn exported_functions(wasm: &[u8]) -> Vec<&str> {
-    let sections = Parser::new(0).parse_all(wasm).map_while(Result::ok).filter_map(|payload| match payload {
-        Payload::ExportSection(section) => Some(section),
-        _ => None,
-    });
-    let exports = sections.flat_map(|section| section.into_iter().map_while(Result::ok));
-    exports.filter(|export| export.kind == ExternalKind::Func).map(|export| export.name).collect()
 }
 
 fn unsupported(error: &wasmtime::Error) -> LoadError {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::*;
 
 fn record(wasm: &[u8]) -> HandlerRecord {
-    let digest = Some(format!("sha256:{}", hex_digest(wasm)));
+    let digest = Some(crate::digest(wasm));
     let size = wasm.len() as u64;
     let info = HandlerInfo {
         kind: Kind::Module,
