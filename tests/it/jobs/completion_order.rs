@@ -143,10 +143,14 @@ async fn end_of_a_job_that_others_watch_comes_after_it_is_counted() {
         let job = submitted(&client).await;
         let mut events = client.get("/v1/events?since=0").open().await;
         kill(&client, &job).await;
+        let mut text = String::new();
         loop {
             let piece = events.piece().await.expect("events go on");
-            let text = std::str::from_utf8(&piece).unwrap();
-            if lines(text).any(|event| event["event"] == "job.end" && event["job"] == job.as_str()) {
+            text.push_str(std::str::from_utf8(&piece).unwrap());
+            // A piece may end in the middle of a line.
+            let rest = text.split_off(text.rfind('\n').map_or(0, |end| end + 1));
+            let whole = std::mem::replace(&mut text, rest);
+            if lines(&whole).any(|event| event["event"] == "job.end" && event["job"] == job.as_str()) {
                 break;
             }
         }
