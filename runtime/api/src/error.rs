@@ -214,6 +214,28 @@ impl Error {
         Self { is_retryable: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message) }
     }
 
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self { is_retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message) }
+    }
+
+    pub(crate) fn bad_gateway(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "handler_failed", message)
+    }
+
+    pub(crate) fn gateway_timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "handler_timed_out", message)
+    }
+
+    pub(crate) fn no_upgrade() -> Self {
+        let message = "handlers answer plain requests: a connection cannot be upgraded, also not to a WebSocket";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no_upgrade", message)
+    }
+
+    /// Names the job that the error is about.
+    pub(crate) fn with_job(self, job: JobId) -> Self {
+        Self { job: Some(job.into()), ..self }
+    }
+
     pub(crate) fn draining() -> Self {
         let message = "the daemon is stopping and accepts no more work; try again after its restart";
         Self { is_retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message) }

@@ -52,6 +52,7 @@ mod websocket;
 mod dead_letters;
 mod debug;
 mod events;
+mod guest_http;
 mod handlers;
 mod jobs;
 mod metrics;

@@ -72,6 +72,11 @@ impl Peer {
         &self.caller
     }
 
+    /// Returns whether the connection is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
     /// Waits for the first byte of a TLS connection, and returns whether the handshake agreed on HTTP/2. `None` without TLS.
     pub(crate) async fn negotiated_http2(&self) -> Option<bool> {
         let Stream::Tls(stream) = &self.stream else { return None };

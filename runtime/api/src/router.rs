@@ -14,7 +14,7 @@ use super::error::Error;
 use super::request::Request;
 use super::request_counts::RequestCounts;
 use super::state::ApiState;
-use super::{dead_letters, debug, events, handlers, jobs, metrics, policy, queues, run, schedules, system};
+use super::{dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, run, schedules, system};
 
 /// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
@@ -144,6 +144,9 @@ async fn dispatch(
     route_index: &mut Option<usize>,
 ) -> Result<Response<Body>, Error> {
     let (method, path) = (&request.head.method, request.head.uri.path());
+    if path.starts_with(guest_http::PREFIX) {
+        return guest_http::answer(state, request).await;
+    }
     match find(method, path, state.debug.is_some())? {
         RouteMatch::Route(route, parameter) => {
             *route_index = ROUTES.element_offset(route);

@@ -12,7 +12,7 @@
 
 pub(crate) mod framed;
 mod head_line;
-mod output;
+pub(super) mod output;
 mod plain;
 pub(super) mod request;
 mod spill;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use capstan_core::http::Trailers;
 use capstan_core::outcome::CancelledBy;
 use capstan_core::stream::{self, PIPE_CAPACITY, Sink, Source};
 use capstan_engine::job::Job;
@@ -12,6 +13,8 @@ use hyper::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::EXPECT;
 use tokio_util::sync::CancellationToken;
+
+use super::guest_http;
 
 /// How long a client that waits for `100 Continue` is given to send the first piece of its body before the response starts.
 const EXPECT_TIMEOUT: Duration = Duration::from_millis(10);
@@ -26,6 +29,8 @@ struct Unread {
     read: Bytes,
     body: Incoming,
     sink: Sink,
+    /// Where the fields after the body go. `None` if nobody reads them.
+    trailers: Option<Trailers>,
 }
 
 /// Cancelled once no more of the body will be read.
@@ -39,13 +44,21 @@ impl StdinBody {
             return (Self(None), stdin);
         }
         let (sink, stdin) = stream::pipe(PIPE_CAPACITY);
-        (Self(Some(Unread { read, body, sink })), stdin)
+        (Self(Some(Unread { read, body, sink, trailers: None })), stdin)
+    }
+
+    /// Keeps the fields after the body in `trailers`.
+    pub(super) fn with_trailers(mut self, trailers: Trailers) -> Self {
+        if let Some(unread) = &mut self.0 {
+            unread.trailers = Some(trailers);
+        }
+        self
     }
 
     /// Spawns a task that copies the body to the stdin of `job`, which has been started, until the body or the run ends.
     pub(super) fn spawn_copy(self, tasks: &Tasks, job: &Job) -> StdinEnd {
         let end = StdinEnd::new();
-        let Some(Unread { read, body, mut sink }) = self.0 else {
+        let Some(Unread { read, body, mut sink, trailers }) = self.0 else {
             end.cancel();
             return end;
         };
@@ -53,7 +66,7 @@ impl StdinBody {
         tasks.spawn("api", "stdin of a run", async move {
             let copying = async {
                 if sink.write_bytes(read).await.is_ok() {
-                    copy(body, sink, &job).await;
+                    copy_with_trailers(body, sink, &job, trailers).await;
                 }
             };
             tokio::select! {
@@ -82,7 +95,11 @@ pub(super) async fn read_expected(headers: &HeaderMap, body: &mut Incoming, read
 /// Copies a body to `sink` at the speed of the guest, and returns whether it was copied to its end.
 ///
 /// Returns `false` where the guest stops reading. A body that is cut cancels the job.
-pub(super) async fn copy(mut body: Incoming, mut sink: Sink, job: &Job) -> bool {
+pub(super) async fn copy(body: Incoming, sink: Sink, job: &Job) -> bool {
+    copy_with_trailers(body, sink, job, None).await
+}
+
+async fn copy_with_trailers(mut body: Incoming, mut sink: Sink, job: &Job, trailers: Option<Trailers>) -> bool {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             // The guest must not take the cut for the end of its input.
@@ -90,10 +107,17 @@ pub(super) async fn copy(mut body: Incoming, mut sink: Sink, job: &Job) -> bool 
             job.wait().await;
             return false;
         };
-        if let Ok(data) = frame.into_data()
-            && sink.write_bytes(data).await.is_err()
-        {
-            return false;
+        match frame.into_data() {
+            Ok(data) => {
+                if sink.write_bytes(data).await.is_err() {
+                    return false;
+                }
+            }
+            Err(frame) => {
+                if let (Some(trailers), Ok(fields)) = (&trailers, frame.into_trailers()) {
+                    trailers.set(guest_http::to_fields(&fields));
+                }
+            }
         }
     }
     true

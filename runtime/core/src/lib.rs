@@ -22,6 +22,7 @@ pub mod caller;
 pub mod determinism;
 pub mod env;
 pub mod feature;
+pub mod http;
 pub mod limits;
 pub mod manifest;
 pub mod metrics;

@@ -364,6 +364,7 @@ impl Job {
             name: self.name().to_owned(),
             args: self.0.spec.args.clone(),
             invoke: inputs.invoke,
+            http: inputs.http,
             env: inputs.env,
             stdin: inputs.streams.stdin,
             stdout: inputs.streams.stdout.into_sink(),

@@ -11,6 +11,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::clocks::VirtualClock;
 use super::disk::Disk;
+use super::http::HttpState;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdio, Stdout};
@@ -31,6 +32,8 @@ pub(super) struct Host {
     network: Option<Network>,
     /// The monotonic clock of a guest whose wall clock is fixed.
     pub(super) virtual_clock: Option<VirtualClock>,
+    /// The state of the calls of `wasi:http`.
+    pub(super) http: HttpState,
 }
 
 impl WasiView for Host {
@@ -60,10 +63,14 @@ impl Host {
         let stderr = Stdout::new(OutputStream::Stderr, call.stderr, limits.stderr, limits.output, call.usage.clone())
             .on_terminal(terminals.stderr);
         let mut wasi = WasiCtx::builder();
-        wasi.stdin(stdin.clone())
-            .stdout(stdout.clone())
-            .stderr(stderr.clone())
-            .max_random_size(random::PIECE_SIZE as u64);
+        let http = HttpState::new(call.http);
+        if http.has_exchange() {
+            // The streams of the job are the bodies.
+            wasi.stdout(stderr.clone());
+        } else {
+            wasi.stdin(stdin.clone()).stdout(stdout.clone());
+        }
+        wasi.stderr(stderr.clone()).max_random_size(random::PIECE_SIZE as u64);
         configure_random(&mut wasi);
         let virtual_clock = clocks::configure(&mut wasi, limits.clock);
         wasi.arg(&call.name).args(&call.args);
@@ -96,6 +103,7 @@ impl Host {
             stderr,
             network,
             virtual_clock,
+            http,
         })
     }
 

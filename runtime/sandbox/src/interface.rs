@@ -11,6 +11,9 @@ use super::features::invalid;
 use super::outline::{Outline, initial_size};
 use super::provided::{DRAFT, INTERFACES, is_function_provided, split_version};
 
+/// What a component exports that answers HTTP requests.
+const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2";
+
 /// What the parser has found so far.
 #[derive(Debug, Default)]
 struct Found {
@@ -87,7 +90,8 @@ impl Found {
             }
             Payload::ComponentExportSection(section) if is_outermost => {
                 for export in section.clone() {
-                    self.has_entry |= export?.name.name.starts_with("wasi:cli/run@0.2");
+                    let name = export?.name.name;
+                    self.has_entry |= ["wasi:cli/run@0.2", HTTP_HANDLER].iter().any(|entry| name.starts_with(entry));
                 }
             }
             _ => {}
@@ -129,7 +133,7 @@ mod tests {
             ("(module (import \"wasi_snapshot_preview1\" \"fd_wrote\" (func)))", "wasi_snapshot_preview1.fd_wrote"),
             ("(module (import \"wasi_unstable\" \"fd_seek\" (func)))", "draft of WASI"),
             ("(module (import \"wasi_snapshot_preview1\" \"fd_read\" (memory 1)))", "fd_read"),
-            ("(component (import \"wasi:http/types@0.2.0\" (instance)))", "wasi:http/types"),
+            ("(component (import \"wasi:nn/tensor@0.2.0\" (instance)))", "wasi:nn/tensor"),
             ("(component (import \"f\" (func)))", "f"),
             ("(module)", "_start"),
             ("(module (memory (export \"_start\") 1))", "_start"),

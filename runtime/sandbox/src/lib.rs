@@ -57,6 +57,7 @@ mod trap;
 // What a guest can use.
 mod clocks;
 mod disk;
+mod http;
 mod network;
 mod open_files;
 mod random;

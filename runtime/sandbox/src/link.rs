@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::{self, Component};
 use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport};
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::LoadError;
 use super::artifact::{Artifact, Compiled};
@@ -24,8 +25,13 @@ pub(super) struct LinkedProgram {
 pub(super) enum Code {
     /// `start` is `None` for a library.
     Module { pre: InstancePre<Host>, start: Option<ModuleExport> },
-    /// `command` is `None` for a library.
-    Component { pre: component::InstancePre<Host>, command: Option<CommandPre<Host>>, component: Component },
+    /// `command` is `None` for a library, and `proxy` for what does not answer HTTP requests.
+    Component {
+        pre: component::InstancePre<Host>,
+        command: Option<CommandPre<Host>>,
+        proxy: Option<ProxyPre<Host>>,
+        component: Component,
+    },
 }
 
 impl LinkedProgram {
@@ -52,7 +58,17 @@ impl std::fmt::Debug for LinkedProgram {
 impl Code {
     /// Returns whether there is no entry point, so that runs have to name a function.
     pub(super) fn is_library(&self) -> bool {
-        matches!(self, Self::Module { start: None, .. } | Self::Component { command: None, .. })
+        matches!(self, Self::Module { start: None, .. } | Self::Component { command: None, proxy: None, .. })
+    }
+
+    /// Returns whether it has a main function.
+    pub(super) fn is_command(&self) -> bool {
+        matches!(self, Self::Module { start: Some(_), .. } | Self::Component { command: Some(_), .. })
+    }
+
+    /// Returns whether it answers HTTP requests.
+    pub(super) fn answers_http(&self) -> bool {
+        matches!(self, Self::Component { proxy: Some(_), .. })
     }
 
     fn imports_sockets(&self, engine: &Engine) -> bool {
@@ -89,7 +105,8 @@ fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code,
     let pre =
         linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
     let command = CommandPre::new(pre.clone()).ok();
-    Ok(Code::Component { pre, command, component: component.clone() })
+    let proxy = ProxyPre::new(pre.clone()).ok();
+    Ok(Code::Component { pre, command, proxy, component: component.clone() })
 }
 
 fn cannot_link(error: &wasmtime::Error) -> LoadError {

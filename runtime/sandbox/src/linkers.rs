@@ -68,6 +68,7 @@ impl Linkers {
     fn link_components(&self) -> Result<ComponentLinker<Host>> {
         let mut components = ComponentLinker::new(&self.engine);
         p2::add_to_linker_async(&mut components)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut components)?;
         components.allow_shadowing(true);
         random::calls::shadow_random(&mut components)?;
         disk::HasFilesystem::add_to_linker(&mut components)?;

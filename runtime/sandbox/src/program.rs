@@ -93,6 +93,7 @@ impl Program {
             size,
             features: Some(features),
             is_library: linked.code.is_library(),
+            answers_http: linked.code.answers_http(),
             description,
             usage,
             files: None,

@@ -56,7 +56,7 @@ pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
     ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
 
 /// The interfaces of WASI 0.2 that there are.
-pub(super) const INTERFACES: [&str; 27] = [
+pub(super) const INTERFACES: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -71,6 +71,8 @@ pub(super) const INTERFACES: [&str; 27] = [
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -139,7 +141,7 @@ mod tests {
         for name in [
             "wasi:cli/stdin@0.2.0-rc-2023-12-05",
             "wasi:cli/stdin@0.3.0",
-            "wasi:http/types@0.2.0",
+            "wasi:http/handler@0.2.0",
             "wasi:cli/stdin@0.2.",
         ] {
             assert!(!is_interface_provided(name), "{name}");

@@ -11,6 +11,7 @@ use super::disk::{self, Disk};
 use super::exceptions;
 use super::guest_profiler::ProfiledRun;
 use super::host::Host;
+use super::http;
 use super::invoke::{self, Invocation, PreparedCall};
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
@@ -115,6 +116,9 @@ fn prepare(program: &LinkedProgram, call: &mut Call) -> Result<Option<PreparedCa
             let invocation = Invocation { text, args: call.args.clone() };
             invocation.prepare(&program.code, engine).map(Some).map_err(|error| error.to_string())
         }
+        None if call.http.is_some() != program.code.answers_http() && !program.code.is_command() => {
+            Err(http::explain(call.http.is_some()))
+        }
         None if program.code.is_library() => Err(invoke::explain_library(&program.code, engine)),
         None => Ok(None),
     }
@@ -143,7 +147,10 @@ async fn execute(
             start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
             Ok(Outcome::SUCCESS)
         }
-        Code::Component { command, .. } => {
+        Code::Component { command, proxy, .. } => {
+            if let (Some(proxy), Some(exchange)) = (proxy, store.data_mut().http.take_exchange()) {
+                return http::answer(proxy, store, exchange, usage).await;
+            }
             let command = command.as_ref().ok_or_else(|| wasmtime::format_err!("a library has no entry point"))?;
             let command = command.instantiate_async(&mut *store).await?;
             usage.instantiate.add_time(started.elapsed());

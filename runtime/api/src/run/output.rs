@@ -11,7 +11,7 @@ use futures_util::stream::Stream;
 
 /// The stdout of a run, read by the connection of its client. Dropping it breaks the pipe.
 #[derive(Debug)]
-pub(super) struct Output(Arc<Mutex<State>>);
+pub(crate) struct Output(Arc<Mutex<State>>);
 
 /// A reference to an [`Output`] that can exchange its source. It does not keep the output open.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Output {
-    pub(super) fn new(source: Source) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Self(Arc::new(Mutex::new(State { source, reads: 0 })))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use capstan_core::env::Env;
+use capstan_core::http::Exchange;
 use capstan_core::manifest::HistoryMode;
 use capstan_core::mount::{APP, GuestPathError, check_guest_paths};
 use capstan_core::outcome::OutputStream;
@@ -36,6 +37,7 @@ pub struct JobBuilder {
     stdin_sink: Option<Sink>,
     log: Option<OutputLog>,
     attempt: Option<Attempt>,
+    http: Option<Box<Exchange>>,
 }
 
 /// Why a job could not be built.
@@ -78,6 +80,7 @@ impl JobBuilder {
             stdin_sink: None,
             log: None,
             attempt: None,
+            http: None,
         }
     }
 
@@ -133,6 +136,13 @@ impl JobBuilder {
     #[must_use]
     pub fn stderr(mut self, stderr: Sink) -> Self {
         self.streams.stderr = self.streams.stderr.with_sink(stderr);
+        self
+    }
+
+    /// Makes the job answer a request. Its stdin is the body of the request, and its stdout that of the response.
+    #[must_use]
+    pub fn http(mut self, exchange: Exchange) -> Self {
+        self.http = Some(Box::new(exchange));
         self
     }
 
@@ -214,7 +224,16 @@ impl JobBuilder {
             stdin: self.stdin_sink,
             tree,
             redaction,
-            inputs: RunInputs { invoke: self.options.invoke, env, mounts, secrets, scratch, network, streams },
+            inputs: RunInputs {
+                invoke: self.options.invoke,
+                http: self.http,
+                env,
+                mounts,
+                secrets,
+                scratch,
+                network,
+                streams,
+            },
             recorder: self.attempt.map(|attempt| attempt.recorder),
         }))
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use capstan_core::env::Env;
+use capstan_core::http::Exchange;
 use capstan_core::limits::Limits;
 use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::Outcome;
@@ -30,6 +31,8 @@ pub struct Call {
     pub args: Vec<String>,
     /// The function to call in place of the entry point, as `f(1, "a")`, or its name if the arguments are those of the call.
     pub invoke: Option<String>,
+    /// The request to answer. Its body is then stdin, and that of the response is stdout.
+    pub http: Option<Box<Exchange>>,
     pub env: Env,
     pub stdin: Source,
     pub stdout: Sink,
@@ -62,6 +65,7 @@ impl Call {
             name: String::new(),
             args: Vec::new(),
             invoke: None,
+            http: None,
             env: Env::new(),
             stdin: Source::empty(),
             stdout: Sink::discard(),

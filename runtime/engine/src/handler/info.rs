@@ -21,6 +21,9 @@ pub struct HandlerInfo {
     /// Whether it has no entry point, so that each run has to invoke one of its functions.
     #[serde(rename = "library", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_library: bool,
+    /// Whether it answers HTTP requests itself, as a component that exports `wasi:http/incoming-handler`.
+    #[serde(rename = "http", default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_http: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// One line that shows how the handler is called.

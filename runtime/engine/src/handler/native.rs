@@ -84,6 +84,7 @@ impl Handler for Native {
             size: 0,
             features: None,
             is_library: false,
+            answers_http: false,
             description,
             usage,
             files: None,

@@ -1,6 +1,7 @@
 //! [`RunInputs`]: what a job holds for its run until the run starts.
 
 use capstan_core::env::Env;
+use capstan_core::http::Exchange;
 use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::OutputStream;
 use capstan_core::policy::Reach;
@@ -10,6 +11,7 @@ use capstan_core::stream::{FanOut, OutputTarget, Source};
 /// What a job holds for its run until the run starts.
 pub(crate) struct RunInputs {
     pub(crate) invoke: Option<String>,
+    pub(crate) http: Option<Box<Exchange>>,
     pub(crate) env: Env,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) secrets: Vec<(String, Secret)>,

@@ -7,7 +7,7 @@ use crate::outline::{Import, Item, Outline};
 use crate::provided::{is_version_provided, split_version};
 
 /// Interfaces that a component exports to answer HTTP requests.
-const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
+const HTTP_HANDLERS: [&str; 1] = ["wasi:http/handler"];
 
 /// Recognises a component by what it imports that Capstan does not provide, `missing`, and by its exports.
 pub(super) fn recognise(outline: &Outline<'_>, missing: &[&Import<'_>]) -> Option<(ForeignKind, String)> {

@@ -58,6 +58,13 @@ impl Stdin {
         Poll::Ready(input.copy_to(target))
     }
 
+    /// Waits for bytes and takes them as they are. There are none at the end.
+    pub(crate) fn poll_read_bytes(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let mut input = self.lock();
+        std::task::ready!(input.poll_fill(cx));
+        Poll::Ready(std::mem::take(&mut input.ready))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Input> {
         self.input.lock().expect("no panic while the lock is held")
     }

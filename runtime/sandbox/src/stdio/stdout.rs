@@ -88,6 +88,28 @@ impl Stdout {
         Poll::Ready(self.try_write(bytes))
     }
 
+    /// Writes all of `bytes`, without a copy, and waits while the pipe is full.
+    ///
+    /// Not cancel-safe: some of the bytes may have been written.
+    ///
+    /// # Errors
+    /// As for a stream of the guest.
+    pub(crate) async fn write_bytes(&self, mut bytes: Bytes) -> StreamResult<()> {
+        while !bytes.is_empty() {
+            self.drained().await;
+            let mut output = self.lock();
+            let size = output.check()?.min(bytes.len());
+            if size > 0 {
+                output.write(bytes.split_to(size));
+            }
+            // The write that exceeds the cap ends the run, and not the next one.
+            if output.is_capped {
+                return Err(StreamError::Trap(output.cap_reached().into()));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until the pipe has taken everything that the guest wrote. Cancel-safe.
     pub(crate) async fn drained(&self) {
         std::future::poll_fn(|cx| self.lock().poll_drain(cx)).await;

@@ -13,6 +13,7 @@ fn record(wasm: &[u8]) -> HandlerRecord {
         size,
         features: None,
         is_library: false,
+        answers_http: false,
         description: None,
         usage: None,
         files: None,

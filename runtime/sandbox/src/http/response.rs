@@ -1,0 +1,80 @@
+//! Takes the response of a guest: its head goes to the caller, its body to the stdout of the job.
+
+use capstan_core::http::{Fields, Responder, ResponseHead};
+use capstan_core::outcome::Outcome;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::BodyExt as _;
+use tokio::sync::oneshot;
+use wasmtime_wasi::p2::StreamError;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use crate::stdio::Stdout;
+
+/// What a guest sets as its response.
+type GuestResponse = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+
+/// Why there is no response, or only a part of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResponseError {
+    #[error("the handler returned without a response")]
+    Missing,
+    #[error("the handler responded with the error {0:?}")]
+    Guest(ErrorCode),
+    /// For example a body that is shorter than its `content-length`.
+    #[error("the body of the response is incomplete: {0}")]
+    Body(wasmtime_wasi_http::Error),
+    #[error("cannot write the body of the response: {0}")]
+    Output(StreamError),
+}
+
+impl ResponseError {
+    /// Returns how the run ends.
+    ///
+    /// # Errors
+    /// The cause, if a limit ended the run.
+    pub(super) fn into_outcome(self) -> wasmtime::Result<Outcome> {
+        match self {
+            Self::Output(StreamError::Trap(error)) => Err(error),
+            // Nobody reads the response any more.
+            Self::Output(StreamError::Closed) => Ok(Outcome::SUCCESS),
+            Self::Missing | Self::Guest(_) | Self::Body(_) | Self::Output(_) => Ok(Outcome::Exited { code: 1 }),
+        }
+    }
+}
+
+/// Waits for the response, and sends it until its body ends.
+pub(super) async fn send(
+    response: oneshot::Receiver<GuestResponse>,
+    responder: Responder,
+    output: &Stdout,
+) -> Result<(), ResponseError> {
+    let response = response.await.map_err(|_| ResponseError::Missing)?.map_err(ResponseError::Guest)?;
+    let (head, mut body) = response.into_parts();
+    let trailers = responder.send(ResponseHead { status: head.status.as_u16(), fields: to_fields(&head.headers) });
+    output.flush_batch();
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(ResponseError::Body)?.into_data() {
+            Ok(data) => output.write_bytes(data).await.map_err(ResponseError::Output)?,
+            Err(frame) => trailers.set(to_fields(&frame.into_trailers().unwrap_or_default())),
+        }
+    }
+    Ok(())
+}
+
+/// Converts fields to plain data.
+fn to_fields(headers: &HeaderMap) -> Fields {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes().to_vec())).collect()
+}
+
+/// Converts fields to the types of wasmtime-wasi-http.
+///
+/// # Errors
+/// If a name or a value is none that HTTP allows.
+pub(super) fn to_header_map(fields: &Fields) -> Result<HeaderMap, http::Error> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_maybe_shared(value.clone())?);
+    }
+    Ok(headers)
+}

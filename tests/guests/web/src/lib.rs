@@ -1,0 +1,102 @@
+//! Answers HTTP requests. The first part of the path selects what it does:
+//!
+//! | path | response |
+//! |---|---|
+//! | `/hello` | `hello` |
+//! | `/echo` | the body of the request, streamed, and its trailers |
+//! | `/head` | the head of the request, as text |
+//! | `/none` | none |
+//! | `/trap` | none: it traps |
+//! | `/trap-after` | a head and a piece of the body, then a trap |
+//! | `/error` | an error of `wasi:http` |
+//! | `/print` | `ok`, and lines on both standard outputs |
+//! | others | 404 |
+
+use std::fmt::Write as _;
+
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
+};
+use wasip2::io::streams::StreamError;
+
+struct Web;
+
+wasip2::http::proxy::export!(Web);
+
+impl wasip2::exports::http::incoming_handler::Guest for Web {
+    fn handle(request: IncomingRequest, response: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        match path.split(['?', '/']).nth(1).unwrap_or_default() {
+            "hello" => text(response, 200, "hello\n"),
+            "echo" => echo(&request, response),
+            "head" => text(response, 200, &head(&request)),
+            "none" => drop(response),
+            "trap" => core::arch::wasm32::unreachable(),
+            "trap-after" => {
+                let body = start(response, 200);
+                let stream = body.write().expect("the first call succeeds");
+                stream.blocking_write_and_flush(b"half").expect("the client reads");
+                core::arch::wasm32::unreachable()
+            }
+            "error" => ResponseOutparam::set(response, Err(ErrorCode::InternalError(Some("on purpose".to_owned())))),
+            "print" => {
+                println!("to stdout");
+                eprintln!("to stderr");
+                text(response, 200, "ok\n");
+            }
+            _ => text(response, 404, "no such path\n"),
+        }
+    }
+}
+
+/// Sends the head of a response, and returns its body.
+fn start(response: ResponseOutparam, status: u16) -> OutgoingBody {
+    let head = OutgoingResponse::new(Fields::new());
+    head.set_status_code(status).expect("the status is valid");
+    let body = head.body().expect("the first call succeeds");
+    ResponseOutparam::set(response, Ok(head));
+    body
+}
+
+fn text(response: ResponseOutparam, status: u16, text: &str) {
+    let body = start(response, status);
+    let stream = body.write().expect("the first call succeeds");
+    for piece in text.as_bytes().chunks(4096) {
+        stream.blocking_write_and_flush(piece).expect("the client reads");
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("the body is complete");
+}
+
+fn echo(request: &IncomingRequest, response: ResponseOutparam) {
+    let incoming = request.consume().expect("the first call succeeds");
+    let input = incoming.stream().expect("the first call succeeds");
+    let body = start(response, 200);
+    let output = body.write().expect("the first call succeeds");
+    loop {
+        match output.blocking_splice(&input, 1 << 16) {
+            Ok(_) => {}
+            Err(StreamError::Closed) => break,
+            Err(error) => panic!("cannot copy the body: {error:?}"),
+        }
+    }
+    drop((input, output));
+    let future = IncomingBody::finish(incoming);
+    future.subscribe().block();
+    let trailers = future.get().expect("it is ready").expect("the first call succeeds").expect("the body is whole");
+    OutgoingBody::finish(body, trailers).expect("the body is complete");
+}
+
+fn head(request: &IncomingRequest) -> String {
+    let mut text = format!(
+        "{:?} {:?} {} {}\n",
+        request.method(),
+        request.scheme(),
+        request.authority().unwrap_or_default(),
+        request.path_with_query().unwrap_or_default()
+    );
+    for (name, value) in request.headers().entries() {
+        let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(&value));
+    }
+    text
+}
