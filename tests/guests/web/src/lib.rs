@@ -10,7 +10,16 @@
 //! | `/trap-after` | a head and a piece of the body, then a trap |
 //! | `/error` | an error of `wasi:http` |
 //! | `/print` | `ok`, and lines on both standard outputs |
-//! | others | 404 |
+//! | `/status/STATUS` | an empty body with this status |
+//! | `/fields` | repeated, binary and empty header fields |
+//! | `/refused` | the header fields that the host refuses, as text |
+//! | `/trailers` | `body`, and the trailer `x-sum` |
+//! | `/empty` | 204 |
+//! | `/count` | the length of the body of the request |
+//! | others | 404, unless it is one of [`hostile`] |
+
+mod fields;
+mod hostile;
 
 use std::fmt::Write as _;
 
@@ -26,7 +35,9 @@ wasip2::http::proxy::export!(Web);
 impl wasip2::exports::http::incoming_handler::Guest for Web {
     fn handle(request: IncomingRequest, response: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        match path.split(['?', '/']).nth(1).unwrap_or_default() {
+        let mut parts = path.split(['?', '/']).skip(1);
+        let (name, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match name {
             "hello" => text(response, 200, "hello\n"),
             "echo" => echo(&request, response),
             "head" => text(response, 200, &head(&request)),
@@ -44,7 +55,12 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
                 eprintln!("to stderr");
                 text(response, 200, "ok\n");
             }
-            _ => text(response, 404, "no such path\n"),
+            _ => {
+                let response = fields::answer(name, rest, &request, response);
+                if let Some(response) = response.and_then(|response| hostile::answer(name, rest, response)) {
+                    text(response, 404, "no such path\n");
+                }
+            }
         }
     }
 }
@@ -53,6 +69,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
 fn start(response: ResponseOutparam, status: u16) -> OutgoingBody {
     let head = OutgoingResponse::new(Fields::new());
     head.set_status_code(status).expect("the status is valid");
+    set(response, head)
+}
+
+/// Sends this head, and returns the body.
+fn set(response: ResponseOutparam, head: OutgoingResponse) -> OutgoingBody {
     let body = head.body().expect("the first call succeeds");
     ResponseOutparam::set(response, Ok(head));
     body
