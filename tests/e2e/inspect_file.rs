@@ -74,3 +74,20 @@ async fn foreign_program_is_refused_with_advice_before_it_is_compiled() {
     let refused = push.run().await.assert_exit_code(125);
     assert!(refused.stderr.contains("GOOS=wasip1 GOARCH=wasm go build"), "{}", refused.stderr);
 }
+
+#[tokio::test]
+async fn component_that_answers_http_says_so_before_and_after_its_push() {
+    let path = guests::compiled_path("web");
+    let inspected = command().args(["inspect"]).args([&path]).run().await.assert_exit_code(0);
+    let text = inspected.text();
+    for part in ["component, http handler", "answers HTTP requests", "/x/NAME/"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    let daemon = Daemon::start(CAPSTAN);
+    daemon.client().push("web", guests::compiled("web")).await;
+    let list = command_for(&daemon).args(["handlers"]).run().await.assert_exit_code(0);
+    assert!(list.text().lines().any(|line| line.starts_with("web ") && line.contains("component, http")), "{}", list.text());
+    let handler = command_for(&daemon).args(["handlers", "inspect", "--json", "web"]).run().await.assert_exit_code(0).json();
+    assert_eq!(handler["http"], true, "{handler}");
+    assert_eq!(daemon.client().get("/x/web/hello").send().await.text(), "hello\n");
+}

@@ -22,7 +22,7 @@ const DECODER_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The thumbnail could not be created.
 #[derive(Debug)]
-pub(crate) enum ImageError {
+pub enum ImageError {
     TooLarge { width: u32, height: u32 },
     Malformed(DecodingError),
     Encode(EncodingError),
@@ -55,12 +55,27 @@ impl std::error::Error for ImageError {
 /// Returns a PNG whose longest edge has `size` pixels, with the proportions of `input`. Never enlarges an image.
 ///
 /// Converts palettes to RGB and 16-bit samples to 8-bit samples. Uses the default image of an animation.
-pub(crate) fn thumbnail(input: impl BufRead, size: NonZeroU32) -> Result<Vec<u8>, ImageError> {
+///
+/// # Errors
+/// [`ImageError`]
+pub fn thumbnail(input: impl BufRead, size: NonZeroU32) -> Result<Vec<u8>, ImageError> {
+    shrink(input, |width, height| fit(width, height, width.max(height), size))
+}
+
+/// Like [`thumbnail`], with a width of `width` pixels.
+///
+/// # Errors
+/// [`ImageError`]
+pub fn with_width(input: impl BufRead, width: NonZeroU32) -> Result<Vec<u8>, ImageError> {
+    shrink(input, |from, height| fit(from, height, from, width))
+}
+
+fn shrink(input: impl BufRead, fit: impl FnOnce(u32, u32) -> (Edge, Edge)) -> Result<Vec<u8>, ImageError> {
     let mut decoder = Decoder::new_with_limits(Forward(input), Limits { bytes: DECODER_LIMIT });
     decoder.set_transformations(Transformations::normalize_to_color8());
     let info = decoder.read_header_info().map_err(ImageError::Malformed)?;
     check_size(info)?;
-    let (width, height) = fit(info.width, info.height, size);
+    let (width, height) = fit(info.width, info.height);
 
     let mut reader = decoder.read_info().map_err(ImageError::Malformed)?;
     let (colours, _) = reader.output_color_type();
@@ -114,12 +129,12 @@ fn check_size(info: &Info<'_>) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// Returns the edges of the thumbnail. The longer one has `size` pixels, the other is in proportion, and neither grows.
-fn fit(width: u32, height: u32, size: NonZeroU32) -> (Edge, Edge) {
-    let longest = u64::from(width.max(height));
-    let size = u64::from(size.get()).min(longest);
+/// Returns the edges of the smaller image. The edge of length `of` gets `size` pixels, the other is in proportion, and neither grows.
+fn fit(width: u32, height: u32, of: u32, size: NonZeroU32) -> (Edge, Edge) {
+    let of = u64::from(of);
+    let size = u64::from(size.get()).min(of);
     let edge = |from: u32| {
-        let to = (u64::from(from) * size + longest / 2) / longest;
+        let to = (u64::from(from) * size + of / 2) / of;
         Edge { from, to: u32::try_from(to.max(1)).expect("it is not longer than before") }
     };
     (edge(width), edge(height))
@@ -139,6 +154,18 @@ fn encode(width: u32, height: u32, colours: ColorType, samples: &[u8]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn width_is_kept_and_height_is_in_proportion() {
+        let edges = |width, height, to| {
+            let (w, h) = fit(width, height, width, NonZeroU32::new(to).unwrap());
+            (w.to, h.to)
+        };
+        assert_eq!(edges(100, 400, 50), (50, 200));
+        assert_eq!(edges(400, 100, 50), (50, 13));
+        assert_eq!(edges(40, 10, 50), (40, 10));
+        assert_eq!(edges(30_000, 1, 1), (1, 1));
+    }
 
     /// Returns a PNG in any format that the encoder can write.
     fn png(width: u32, height: u32, colours: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {

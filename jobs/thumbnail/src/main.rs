@@ -3,13 +3,11 @@
 //! It decodes and shrinks the image row by row as it arrives, so that it needs memory only for a few rows and the thumbnail. An interlaced
 //! image must be in memory as a whole.
 
-mod image;
-mod shrink;
-
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
 
 use capstan_guest::{Args, Exit, Value};
+use thumbnail::image;
 
 /// The longest edge of a thumbnail, in pixels.
 #[derive(Debug, PartialEq, Eq)]

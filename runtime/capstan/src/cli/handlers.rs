@@ -56,6 +56,8 @@ struct Handler {
     kind: String,
     #[serde(default)]
     library: bool,
+    #[serde(default)]
+    http: bool,
     digest: Option<String>,
     size: u64,
     created: String,
@@ -113,10 +115,10 @@ impl List {
 
 impl Handler {
     fn row(self, now: Timestamp) -> Vec<String> {
-        let kind = match (self.service, self.library) {
-            (true, _) => format!("{}, service", self.kind),
-            (false, true) => format!("{}, library", self.kind),
-            (false, false) => self.kind,
+        let role = [(self.service, "service"), (self.http, "http"), (self.library, "library")];
+        let kind = match role.into_iter().find(|(is_set, _)| *is_set) {
+            Some((_, role)) => format!("{}, {role}", self.kind),
+            None => self.kind,
         };
         let size = if self.size == 0 { "-".to_owned() } else { format::size(self.size) };
         let digest = self.digest.as_deref().map_or("-", format::digest).to_owned();
@@ -135,6 +137,7 @@ mod tests {
     fn list_is_formatted_as_table() {
         let list: List = serde_json::from_value(json!({"handlers": [
             {"name": "serveapi", "kind": "native", "size": 0, "created": "2026-01-01T00:00:00Z", "service": true, "description": "Serves"},
+            {"name": "web", "kind": "component", "digest": "sha256:0123456789abcdef", "size": 2048, "created": "2026-01-01T00:59:59Z", "http": true},
             {"name": "wc", "kind": "module", "digest": "sha256:0123456789abcdef", "size": 2048, "created": "2026-01-01T00:59:59Z"},
         ]}))
         .unwrap();
@@ -142,6 +145,7 @@ mod tests {
         let expected = [
             "NAME      KIND             SIZE     DIGEST               CREATED     DESCRIPTION",
             "serveapi  native, service  -        -                    1 hour ago  Serves",
+            "web       component, http  2.0 KiB  sha256:0123456789ab  just now",
             "wc        module           2.0 KiB  sha256:0123456789ab  just now",
         ];
         assert_eq!(table.lines().collect::<Vec<_>>(), expected);

@@ -53,6 +53,8 @@ fn command(file: &str, found: &Inspection) -> Option<String> {
     let quoted = if file == "-" { "FILE.wasm".to_owned() } else { shell_word(file) };
     match found.role {
         ProgramRole::Command => Some(format!("capstan run {quoted}")),
+        // The daemon calls its function.
+        ProgramRole::HttpHandler => None,
         _ => {
             let function = found.exports.items.iter().find(|export| export.kind == "function")?;
             let params = function.signature.as_deref().map_or("…", |signature| match signature.starts_with("()") {
@@ -126,6 +128,9 @@ fn text(file: &str, found: &Inspection, command: Option<&str>) -> String {
             if found.role == ProgramRole::Command && found.exports.items.iter().any(is_beside_entry) {
                 text.push_str("  it also has functions that --invoke can call\n");
             }
+        }
+        (None, None) if found.role == ProgramRole::HttpHandler => {
+            text.push_str("\n  answers HTTP requests: push it as NAME, and the daemon calls it for each request at /x/NAME/\n");
         }
         (None, None) => {}
     }

@@ -127,8 +127,8 @@ const PROGRAMS: &[(ForeignKind, &str, &str, &str)] = &[
     ),
     (
         ForeignKind::HttpHandler,
-        r#"(component (import "wasi:http/types@0.2.0" (instance)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
-        "wasi:http/incoming-handler@0.2.0",
+        r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+        "wasi:http/handler@0.3.0",
         "wasi:cli/command",
     ),
     (
@@ -178,6 +178,7 @@ fn program_of_wasi_is_not_foreign() {
         r#"(module (import "wasi_unstable" "fd_write" (func)) (func (export "_start")))"#,
         r#"(module (func (export "add") (param i32) (result i32) local.get 0))"#,
         r#"(component (import "wasi:cli/stdin@0.2.4" (instance)) (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
+        r#"(component (import "wasi:http/types@0.2.0" (instance)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
         // Nobody can tell what this is for. The check of the imports names it.
         r#"(module (import "env" "add" (func)))"#,
     ] {
