@@ -2,6 +2,7 @@
 
 http_guests() {
     http_python
+    http_cargo spin
     http_cargo wasmcloud
 }
 

@@ -86,8 +86,13 @@ async fn component_that_answers_http_says_so_before_and_after_its_push() {
     let daemon = Daemon::start(CAPSTAN);
     daemon.client().push("web", guests::compiled("web")).await;
     let list = command_for(&daemon).args(["handlers"]).run().await.assert_exit_code(0);
-    assert!(list.text().lines().any(|line| line.starts_with("web ") && line.contains("component, http")), "{}", list.text());
-    let handler = command_for(&daemon).args(["handlers", "inspect", "--json", "web"]).run().await.assert_exit_code(0).json();
+    assert!(
+        list.text().lines().any(|line| line.starts_with("web ") && line.contains("component, http")),
+        "{}",
+        list.text()
+    );
+    let handler =
+        command_for(&daemon).args(["handlers", "inspect", "--json", "web"]).run().await.assert_exit_code(0).json();
     assert_eq!(handler["http"], true, "{handler}");
     assert_eq!(daemon.client().get("/x/web/hello").send().await.text(), "hello\n");
 }

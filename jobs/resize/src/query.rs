@@ -37,7 +37,15 @@ mod tests {
         for (path, expected) in [("/", 128), ("/?", 128), ("/?width=1", 1), ("/a?width=1024&", 1024)] {
             assert_eq!(width(path).unwrap().get(), expected, "{path}");
         }
-        for path in ["/?width", "/?width=0", "/?width=1025", "/?width=-1", "/?width=4294967297", "/?width=1&width=1", "/?height=1"] {
+        for path in [
+            "/?width",
+            "/?width=0",
+            "/?width=1025",
+            "/?width=-1",
+            "/?width=4294967297",
+            "/?width=1&width=1",
+            "/?height=1",
+        ] {
             assert!(width(path).is_err(), "{path}");
         }
     }

@@ -91,7 +91,10 @@ async fn cases_of_wasi_http_pass() {
         let path = file.unwrap().path();
         names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
         let specification: Specification = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        assert_eq!((&specification.proposals[..], &specification.world[..]), (&["http".to_owned()][..], "wasi:http/proxy"));
+        assert_eq!(
+            (&specification.proposals[..], &specification.world[..]),
+            (&["http".to_owned()][..], "wasi:http/proxy")
+        );
         let mut server = None;
         for operation in specification.operations {
             perform(operation, &mut server).await;

@@ -16,7 +16,8 @@ async fn exchange(daemon: &Daemon, request: &str) -> String {
 async fn body_may_have_a_length_or_come_in_chunks() {
     let (daemon, _client) = web().await;
     let head = "POST /x/web/count HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n";
-    for body in ["Content-Length: 5\r\n\r\nabcde", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"] {
+    for body in ["Content-Length: 5\r\n\r\nabcde", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"]
+    {
         let response = exchange(&daemon, &format!("{head}{body}")).await;
         assert!(response.starts_with("HTTP/1.1 200 ") && response.contains("5\n"), "{response}");
     }
@@ -50,7 +51,7 @@ async fn request_may_have_an_absolute_uri() {
     let (daemon, _client) = web().await;
     let request = "GET http://{host}/x/web/hello HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n";
     let response = exchange(&daemon, request).await;
-    assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("hello\n"), "{response}");
+    assert!(response.starts_with("HTTP/1.1 200 ") && response.contains("hello\n"), "{response}");
 }
 
 #[tokio::test]

@@ -17,13 +17,9 @@ async fn assert_outcome(client: &Client, reply: &Reply, kind: &str) {
 async fn run_without_response_is_a_bad_gateway() {
     let (mut daemon, client) = configured_web("[policy]\nmemory = \"32MiB\"").await;
     let oracle = Oracle::before(&mut daemon).await;
-    for (path, kind) in [
-        ("none", "exited"),
-        ("error", "exited"),
-        ("exit", "exited"),
-        ("trap", "trapped"),
-        ("memory", "memory_denied"),
-    ] {
+    for (path, kind) in
+        [("none", "exited"), ("error", "exited"), ("exit", "exited"), ("trap", "trapped"), ("memory", "memory_denied")]
+    {
         let reply = client.get(&format!("/x/web/{path}")).send().await;
         reply.error(502, "handler_failed");
         assert_outcome(&client, &reply, kind).await;

@@ -22,7 +22,7 @@ async fn informational_status_is_no_response() {
 async fn body_of_another_length_than_announced_is_not_delivered_as_whole() {
     let (mut daemon, client) = web().await;
     let oracle = Oracle::before(&mut daemon).await;
-    for length in ["10-5", "5-10", "1-0", "0-1"] {
+    for length in ["10-5", "5-10", "1-0"] {
         for http2 in [false, true] {
             let call = client.get(&format!("/x/web/length/{length}"));
             // The client may also see the connection end before the head.
@@ -30,6 +30,10 @@ async fn body_of_another_length_than_announced_is_not_delivered_as_whole() {
             let reply = response.finish().await;
             assert!(reply.cut || reply.status == 502, "{length}: {reply:?}");
         }
+    }
+    let jobs = client.get("/jobs?handler=web").send().await.json();
+    for job in jobs["jobs"].as_array().unwrap() {
+        assert_eq!((&job["outcome"]["kind"], &job["outcome"]["code"]), (&"exited".into(), &1.into()), "{job}");
     }
     let reply = client.get("/x/web/length/5-5").send().await;
     assert_eq!((reply.header("content-length"), reply.text()), (Some("5"), "xxxxx"));
@@ -93,7 +97,6 @@ async fn request_with_conflicting_lengths_is_refused() {
     let (mut daemon, client) = web().await;
     for lengths in [
         "Content-Length: 5\r\nContent-Length: 6\r\n",
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: -1\r\n",
         "Content-Length: 1, 2\r\n",
         "Transfer-Encoding: gzip\r\n",
@@ -103,6 +106,19 @@ async fn request_with_conflicting_lengths_is_refused() {
         assert_eq!(raw.status().await, 400, "{lengths:?}");
     }
     until_running(&client, 0).await;
+    oracle::still_answers(&mut daemon).await;
+}
+
+#[tokio::test]
+async fn request_with_a_length_and_chunks_ends_its_connection() {
+    let (mut daemon, _client) = web().await;
+    let mut raw = Raw::connect(&daemon).await;
+    let lengths = "Content-Length: 3\r\nTransfer-Encoding: chunked";
+    raw.write(&format!("POST /x/web/count HTTP/1.1\r\nHost: {{host}}\r\n{lengths}\r\n\r\n0\r\n\r\n")).await;
+    // Whoever reads the length takes this for a part of the body.
+    let _ = raw.try_write(b"GET /x/web/hello HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let responses = String::from_utf8(raw.read_to_end().await).unwrap();
+    assert!(!responses.contains("hello"), "{responses}");
     oracle::still_answers(&mut daemon).await;
 }
 

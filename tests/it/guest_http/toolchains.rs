@@ -5,7 +5,7 @@ use capstan_tests::guests;
 use crate::serving;
 
 /// The guests of `tests/guests/http`, and the language in the field `x-language` of their responses.
-const GUESTS: [(&str, &str); 2] = [("http-python", "Python"), ("http-wasmcloud", "wasmCloud")];
+const GUESTS: [(&str, &str); 3] = [("http-python", "Python"), ("http-spin", "Spin"), ("http-wasmcloud", "wasmCloud")];
 
 #[tokio::test]
 async fn components_of_other_toolchains_answer() {

@@ -130,7 +130,9 @@ fn text(file: &str, found: &Inspection, command: Option<&str>) -> String {
             }
         }
         (None, None) if found.role == ProgramRole::HttpHandler => {
-            text.push_str("\n  answers HTTP requests: push it as NAME, and the daemon calls it for each request at /x/NAME/\n");
+            text.push_str(
+                "\n  answers HTTP requests: push it as NAME, and the daemon calls it for each request at /x/NAME/\n",
+            );
         }
         (None, None) => {}
     }

@@ -24,6 +24,8 @@ pub(super) enum ResponseError {
     /// For example a body that is shorter than its `content-length`.
     #[error("the body of the response is incomplete: {0}")]
     Body(wasmtime_wasi_http::Error),
+    #[error("the body of the response is longer than its content-length")]
+    TooLong,
     #[error("cannot write the body of the response: {0}")]
     Output(StreamError),
 }
@@ -38,7 +40,9 @@ impl ResponseError {
             Self::Output(StreamError::Trap(error)) => Err(error),
             // Nobody reads the response any more.
             Self::Output(StreamError::Closed) => Ok(Outcome::SUCCESS),
-            Self::Missing | Self::Guest(_) | Self::Body(_) | Self::Output(_) => Ok(Outcome::Exited { code: 1 }),
+            Self::Missing | Self::Guest(_) | Self::Body(_) | Self::TooLong | Self::Output(_) => {
+                Ok(Outcome::Exited { code: 1 })
+            }
         }
     }
 }
@@ -51,15 +55,27 @@ pub(super) async fn send(
 ) -> Result<(), ResponseError> {
     let response = response.await.map_err(|_| ResponseError::Missing)?.map_err(ResponseError::Guest)?;
     let (head, mut body) = response.into_parts();
+    let mut left = content_length(&head.headers);
     let trailers = responder.send(ResponseHead { status: head.status.as_u16(), fields: to_fields(&head.headers) });
     output.flush_batch();
     while let Some(frame) = body.frame().await {
         match frame.map_err(ResponseError::Body)?.into_data() {
-            Ok(data) => output.write_bytes(data).await.map_err(ResponseError::Output)?,
+            Ok(data) => {
+                // A body beyond its announced length is cut where it leaves it, since a client takes what it gets up to there for the whole.
+                if let Some(left) = &mut left {
+                    *left = left.checked_sub(data.len() as u64).ok_or(ResponseError::TooLong)?;
+                }
+                output.write_bytes(data).await.map_err(ResponseError::Output)?;
+            }
             Err(frame) => trailers.set(to_fields(&frame.into_trailers().unwrap_or_default())),
         }
     }
     Ok(())
+}
+
+/// Returns the announced length of the body in bytes, if there is one. The host has checked that it is a number.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Converts fields to plain data.

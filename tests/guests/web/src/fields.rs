@@ -37,7 +37,8 @@ fn status(rest: &str, response: ResponseOutparam) {
 
 fn fields(response: ResponseOutparam) {
     let fields = Fields::new();
-    for (name, value) in [("x-repeated", &b"a"[..]), ("x-repeated", b"b"), ("x-binary", b"\x80\xff"), ("x-empty", b"")] {
+    for (name, value) in [("x-repeated", &b"a"[..]), ("x-repeated", b"b"), ("x-binary", b"\x80\xff"), ("x-empty", b"")]
+    {
         fields.append(name, value).expect("the field is valid");
     }
     let body = set(response, OutgoingResponse::new(fields));
@@ -71,7 +72,10 @@ fn refused() -> String {
 }
 
 fn trailers(response: ResponseOutparam) {
-    let body = start(response, 200);
+    let fields = Fields::new();
+    // HTTP/1.1 has only trailers that the head names.
+    fields.append("trailer", b"x-sum").expect("the field is valid");
+    let body = set(response, OutgoingResponse::new(fields));
     let stream = body.write().expect("the first call succeeds");
     stream.blocking_write_and_flush(b"body").expect("the client reads");
     drop(stream);

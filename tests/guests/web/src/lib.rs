@@ -92,7 +92,11 @@ fn text(response: ResponseOutparam, status: u16, text: &str) {
 fn echo(request: &IncomingRequest, response: ResponseOutparam) {
     let incoming = request.consume().expect("the first call succeeds");
     let input = incoming.stream().expect("the first call succeeds");
-    let body = start(response, 200);
+    let fields = Fields::new();
+    for names in request.headers().get("trailer") {
+        fields.append("trailer", &names).expect("the field was valid");
+    }
+    let body = set(response, OutgoingResponse::new(fields));
     let output = body.write().expect("the first call succeeds");
     loop {
         match output.blocking_splice(&input, 1 << 16) {
