@@ -313,8 +313,8 @@ async fn browser_imports() {
 
 #[tokio::test]
 async fn http_imports() {
-    let message = rejection_of(guests::handlers::HTTP_IMPORTS, "unknown_import").await;
-    assert!(message.contains("wasi:http/"), "{message}");
+    let message = rejection_of(guests::handlers::HTTP_IMPORTS, "not_a_command").await;
+    assert!(message.contains("wasi:cli/run"), "{message}");
 }
 
 #[tokio::test]
