@@ -6,6 +6,7 @@
 mod incoming;
 mod outgoing;
 mod response;
+mod turns;
 
 use wasmtime::Store;
 use wasmtime_wasi::WasiView as _;
@@ -79,19 +80,8 @@ pub(super) async fn answer(
     let outparam = host.http().new_response_outparam(sender)?;
     let handle = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam);
     let send = response::send(receiver, responder, &output);
-    let (mut handle, mut send) = (std::pin::pin!(handle), std::pin::pin!(send));
     // A guest that fails ends the run, whatever it has sent. One that returns has its response taken to its end.
-    let sent = tokio::select! {
-        biased;
-        handled = &mut handle => {
-            handled?;
-            send.await
-        }
-        sent = &mut send => {
-            handle.await?;
-            sent
-        }
-    };
+    let sent = turns::take_turns(handle, send, || usage.stdout_bytes.get()).await?;
     match sent {
         Ok(()) => Ok(Outcome::SUCCESS),
         Err(error) => {
