@@ -10,14 +10,21 @@
 //! | `/trap-after` | a head and a piece of the body, then a trap |
 //! | `/error` | an error of `wasi:http` |
 //! | `/print` | `ok`, and lines on both standard outputs |
+//! | `/count` | how many requests to it this instance has answered |
+//! | `/count-print` | the same, and it is a line on stderr |
+//! | `/grow` | the same, after it has taken 4 MiB more |
 //! | others | 404 |
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip2::http::types::{
     ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
 use wasip2::io::streams::StreamError;
+
+/// The requests that this instance has counted.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 struct Web;
 
@@ -44,9 +51,24 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
                 eprintln!("to stderr");
                 text(response, 200, "ok\n");
             }
+            "count" => text(response, 200, &count()),
+            "count-print" => {
+                let count = count();
+                eprint!("{count}");
+                text(response, 200, &count);
+            }
+            "grow" => {
+                std::mem::forget(vec![1_u8; 4 << 20]);
+                text(response, 200, &count());
+            }
             _ => text(response, 404, "no such path\n"),
         }
     }
+}
+
+/// Counts a request, and returns the count as a line.
+fn count() -> String {
+    format!("{}\n", COUNT.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 /// Sends the head of a response, and returns its body.
