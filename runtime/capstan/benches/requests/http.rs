@@ -37,8 +37,17 @@ pub(crate) fn measure(binary: &str, round: Duration, streamed: u64, report: &mut
 async fn push(client: &Client) {
     let manifest = format!("instances = {{ reuse = {REUSE} }}\n");
     client.push("web", guests::compiled("web")).await;
-    let reused = client.put("/v1/handlers/reused", guests::compiled("web")).query("manifest", &manifest).send().await;
-    assert_eq!(reused.status(), 200, "{}", reused.text());
+    let wasm = guests::compiled("web");
+    let mut body = Vec::new();
+    for (name, content) in [("module", &wasm[..]), ("manifest", manifest.as_bytes())] {
+        body.extend(format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n").bytes());
+        body.extend(content);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--b--\r\n");
+    let reused = client.put("/v1/handlers/reused", body).header("content-type", "multipart/form-data; boundary=b");
+    let reused = reused.send().await;
+    assert_eq!(reused.status, 201, "{}", reused.text());
     client.push("hello", guests::compiled("hello.p1")).await;
 }
 
@@ -97,5 +106,5 @@ fn rates(daemon: &Daemon, round: Duration, report: &mut Report) {
 fn is_answered(daemon: &Daemon, path: &str) -> bool {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let reply = runtime.block_on(daemon.client().get(path).send());
-    reply.status() == 200 && reply.text() == "hello\n"
+    reply.status == 200 && reply.text() == "hello\n"
 }

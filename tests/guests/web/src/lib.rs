@@ -58,7 +58,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
                 text(response, 200, &count);
             }
             "grow" => {
-                std::mem::forget(vec![1_u8; 4 << 20]);
+                std::mem::forget(std::hint::black_box(vec![1_u8; 4 << 20]));
                 text(response, 200, &count());
             }
             _ => text(response, 404, "no such path\n"),
