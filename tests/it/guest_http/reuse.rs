@@ -5,6 +5,7 @@ use capstan_tests::{Client, Daemon, Setup, eventually, guests};
 use crate::CAPSTAN;
 use crate::handlers::{push_with_manifest, try_push_with_manifest};
 use crate::metrics::metric_value;
+use crate::policy::reload::reload;
 
 /// A daemon whose operator allows an instance to answer 100 requests.
 const ALLOWED: &str = "[policy]\nreuse = 100\n";
@@ -74,6 +75,26 @@ async fn handlers_never_share_an_instance_and_a_replaced_one_gets_new_ones() {
     push(&client, "a", PATIENT).await;
     assert_eq!(counts(&client, "/x/a/count", 2).await, [1, 2]);
     assert_eq!(count(&client, "/x/b/count").await, 3);
+}
+
+#[tokio::test]
+async fn request_that_is_granted_something_else_gets_another_instance() {
+    let (daemon, client) = start(ALLOWED);
+    push(&client, "web", PATIENT).await;
+    assert_eq!(counts(&client, "/x/web/count", 2).await, [1, 2]);
+    reload(&daemon, &client, "[policy]\nreuse = 100\nhandles = 64\n").await;
+    assert_eq!(counts(&client, "/x/web/count", 2).await, [1, 2]);
+    reload(&daemon, &client, "").await;
+    assert_eq!(counts(&client, "/x/web/count", 2).await, [1, 1]);
+}
+
+#[tokio::test]
+async fn handler_with_files_gets_a_new_instance_for_each_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (_daemon, client) = start(&format!("{ALLOWED}[mounts.data]\npath = {path:?}\n"));
+    push(&client, "web", &format!("{PATIENT}[policy]\nmounts = [{{ name = \"data\" }}]\n")).await;
+    assert_eq!(counts(&client, "/x/web/count", 2).await, [1, 1]);
 }
 
 #[tokio::test]
