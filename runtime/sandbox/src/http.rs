@@ -22,8 +22,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use self::incoming::RequestBody;
-pub(super) use self::instance::{Grants, Instance};
-pub(super) use self::instances::{IdleCount, Instances, MAX_IDLE, ReadyInstance};
+pub(super) use self::instance::Instance;
+pub(super) use self::instances::{IdleCount, Instances, Lease, MAX_IDLE};
 use self::outgoing::Outbound;
 use super::host::Host;
 

@@ -134,7 +134,10 @@ impl Handler for Program {
         Box::pin(async move {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };
-            let work = Box::pin(async move { run::run(&program.linked, &program.context, program.instances.as_ref(), call).await });
+            let work =
+                Box::pin(
+                    async move { run::run(&program.linked, &program.context, program.instances.as_ref(), call).await },
+                );
             self.context.guest_runtime.run(work, budget, &self.short_runs).await
         })
     }

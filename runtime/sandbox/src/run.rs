@@ -13,7 +13,7 @@ use super::disk::{self, Disk};
 use super::exceptions;
 use super::guest_profiler::ProfiledRun;
 use super::host::{self, Host};
-use super::http::{self, Grants, Instance, Instances, ReadyInstance};
+use super::http::{self, Instance, Instances, Lease};
 use super::invoke::{self, Invocation, PreparedCall};
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
@@ -56,10 +56,9 @@ async fn run_in_store(
     let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
     let engine = &program.engine.engine;
     let profiled = context.can_profile.then(|| ProfiledRun::new(engine, &call.name, &program.code, &usage));
-    let grants = instances.and_then(|_| Grants::of(&call));
-    let ready = instances.zip(grants.as_ref()).and_then(|(instances, grants)| instances.take(grants));
-    let (mut store, mut instance) = match ready {
-        Some(ReadyInstance { mut store, instance, .. }) => {
+    let mut lease = instances.and_then(|instances| instances.lease(&call));
+    let (mut store, mut instance) = match lease.as_mut().and_then(Lease::take) {
+        Some((mut store, instance)) => {
             store.data_mut().start_request(call);
             host::start_slice(&mut store);
             (store, Some(instance))
@@ -69,7 +68,6 @@ async fn run_in_store(
             Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
         },
     };
-    let answered = instance.as_ref().map_or(0, Instance::answered);
     let host = store.data();
     let outputs = [host.stdout.clone(), host.stderr.clone()];
     let network = host.network().ok().cloned();
@@ -113,15 +111,9 @@ async fn run_in_store(
     }
     // The guest has stopped. The kernel needs a tenth of a microsecond for each KiB of memory that it touched.
     let stopped = Instant::now();
-    match (instances, grants, instance) {
-        // The request was answered to its end.
-        (Some(instances), Some(grants), Some(instance))
-            if outcome == Outcome::SUCCESS && instance.answered() > answered =>
-        {
-            store.data_mut().end_request();
-            instances.put(ReadyInstance { store, instance, grants }, &context.guest_runtime);
-        }
-        _ => drop(store),
+    match lease.filter(|_| outcome.is_success()) {
+        Some(lease) => lease.give_back(store, instance, &context.guest_runtime),
+        None => drop(store),
     }
     if let Some(writes) = &writes {
         // The writes of the guest are in the file, and counted, before the end of the run is reported.

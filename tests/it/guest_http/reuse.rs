@@ -44,12 +44,9 @@ async fn instances(client: &Client) -> f64 {
 
 #[tokio::test]
 async fn state_is_visible_between_requests_only_if_manifest_and_operator_allow_it() {
-    for (config, manifest, expected) in [
-        ("", "", [1, 1, 1]),
-        ("", PATIENT, [1, 1, 1]),
-        (ALLOWED, "", [1, 1, 1]),
-        (ALLOWED, PATIENT, [1, 2, 3]),
-    ] {
+    for (config, manifest, expected) in
+        [("", "", [1, 1, 1]), ("", PATIENT, [1, 1, 1]), (ALLOWED, "", [1, 1, 1]), (ALLOWED, PATIENT, [1, 2, 3])]
+    {
         let (_daemon, client) = start(config);
         push(&client, "web", manifest).await;
         assert_eq!(counts(&client, "/x/web/count", 3).await, expected, "{config:?} {manifest:?}");

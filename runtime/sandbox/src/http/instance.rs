@@ -27,7 +27,7 @@ pub(crate) struct Instance {
 
 /// What was granted to an instance. It may answer a request only if that is granted the same.
 #[derive(PartialEq)]
-pub(crate) struct Grants {
+pub(super) struct Grants {
     name: String,
     args: Vec<String>,
     limits: Limits,
@@ -40,10 +40,6 @@ impl Instance {
     pub(super) async fn new(pre: &ProxyPre<Host>, store: &mut Store<Host>) -> wasmtime::Result<Self> {
         Ok(Self { proxy: pre.instantiate_async(store).await?, answered: 0 })
     }
-
-    pub(crate) fn answered(&self) -> u32 {
-        self.answered
-    }
 }
 
 impl Grants {
@@ -53,7 +49,7 @@ impl Grants {
 
     /// Returns what `call` grants, or `None` if its instance must be dropped after it: it answers no request, has files of its own, or has to
     /// be the same each time.
-    pub(crate) fn of(call: &Call) -> Option<Self> {
+    pub(super) fn of(call: &Call) -> Option<Self> {
         let limits = call.limits;
         let is_repeatable = limits.is_repeatable() || limits.random != Random::Real;
         let has_files = !call.mounts.is_empty() || call.scratch.is_some();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use capstan_core::instances::Instances as Settings;
+use capstan_engine::handler::Call;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Store;
 
@@ -50,10 +51,18 @@ struct Idle {
 }
 
 /// An instance that can answer a request which is granted `grants`.
-pub(crate) struct ReadyInstance {
-    pub(crate) store: Store<Host>,
-    pub(crate) instance: Instance,
-    pub(crate) grants: Grants,
+struct ReadyInstance {
+    store: Store<Host>,
+    instance: Instance,
+    grants: Grants,
+}
+
+/// The right of one run to take an instance, and to give it back.
+pub(crate) struct Lease {
+    instances: Arc<Instances>,
+    grants: Grants,
+    /// How many requests the instance had answered before.
+    answered: u32,
 }
 
 impl IdleCount {
@@ -75,17 +84,24 @@ impl Instances {
         Arc::new(Self { settings, count, waiting: Mutex::default() })
     }
 
+    /// Returns the lease of the run of `call`, or `None` if it must have an instance of its own.
+    pub(crate) fn lease(self: &Arc<Self>, call: &Call) -> Option<Lease> {
+        let is_shared = call.limits.reuse.min(self.settings.reuse).get() > 1;
+        let grants = is_shared.then(|| Grants::of(call)).flatten()?;
+        Some(Lease { instances: self.clone(), grants, answered: 0 })
+    }
+
     /// Returns the instance that has waited for the shortest time of those with these grants, if any.
-    pub(crate) fn take(&self, grants: &Grants) -> Option<ReadyInstance> {
+    fn take(&self, grants: &Grants) -> Option<ReadyInstance> {
         let mut waiting = self.lock();
         let index = waiting.idle.iter().rposition(|idle| idle.ready.grants == *grants)?;
         Some(waiting.idle.remove(index).ready)
     }
 
     /// Lets an instance wait that has answered a request to its end, or drops it.
-    pub(crate) fn put(self: &Arc<Self>, ready: ReadyInstance, runtime: &GuestRuntime) {
+    fn put(self: &Arc<Self>, ready: ReadyInstance, runtime: &GuestRuntime) {
         // What the manifest asked for is part of the policy, and the operator may have lowered it.
-        if ready.instance.answered() >= ready.grants.limits().reuse.min(self.settings.reuse).get() {
+        if ready.instance.answered >= ready.grants.limits().reuse.min(self.settings.reuse).get() {
             return;
         }
         let Some(guard) = self.count.try_add() else { return };
@@ -117,6 +133,22 @@ impl Instances {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Lease {
+    /// Returns an instance that waits, if there is one. Its host still needs the request.
+    pub(crate) fn take(&mut self) -> Option<(Store<Host>, Instance)> {
+        let ReadyInstance { store, instance, .. } = self.instances.take(&self.grants)?;
+        self.answered = instance.answered;
+        Some((store, instance))
+    }
+
+    /// Gives an instance back whose run was successful. It is dropped unless it has answered the request to its end.
+    pub(crate) fn give_back(self, mut store: Store<Host>, instance: Option<Instance>, runtime: &GuestRuntime) {
+        let Some(instance) = instance.filter(|instance| instance.answered > self.answered) else { return };
+        store.data_mut().end_request();
+        self.instances.put(ReadyInstance { store, instance, grants: self.grants }, runtime);
     }
 }
 
