@@ -2,8 +2,11 @@
 //!
 //! `CAPSTAN_BENCH_WASMTIME` names the command of wasmtime. Without it, the rows that need it are left out.
 
+#[path = "http/proxy.rs"]
 mod proxy;
+#[path = "http/slow_clients.rs"]
 mod slow_clients;
+#[path = "http/wasmtime_serve.rs"]
 mod wasmtime_serve;
 
 use std::time::Duration;

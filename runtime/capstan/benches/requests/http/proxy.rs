@@ -36,7 +36,8 @@ pub(crate) fn requested() -> bool {
 pub(crate) fn serve() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let [front, back] = [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let [front, back] =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
         let behind = back.local_addr().unwrap();
         println!("{}", front.local_addr().unwrap());
         let mut connections = JoinSet::new();

@@ -29,7 +29,8 @@ pub(super) fn measure(daemon: &Daemon, round: Duration, report: &mut Report) {
         drop(clients);
         runtime.block_on(until_ended(daemon));
     }
-    let [alone, beside] = [alone, beside].map(|rounds| median(rounds.iter().map(|round: &Figures| round.p99).collect()));
+    let [alone, beside] =
+        [alone, beside].map(|rounds| median(rounds.iter().map(|round: &Figures| round.p99).collect()));
     let name = format!("p99 of requests beside {SLOW_CLIENTS} slow clients ÷ alone");
     report.add(Row::new(&name, "µs", beside, alone, Goal::AtMost(1.5)));
 }
