@@ -5,6 +5,7 @@ mod conformance;
 mod connections;
 mod failures;
 mod hostile;
+mod reuse;
 mod samples;
 mod toolchains;
 

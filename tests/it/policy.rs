@@ -3,7 +3,7 @@
 mod callers;
 mod determinism;
 mod features;
-mod reload;
+pub(crate) mod reload;
 mod secrets;
 
 use std::fs;

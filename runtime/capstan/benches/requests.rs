@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `ratios` compares the daemon with [reference servers](reference_server), `compile` and `cat` compare the command with others, and `start`
-//! measures how long the daemon takes until it responds, and the first run after that. Their figures,
+//! measures how long the daemon takes until it responds, and the first run after that. `http` compares handlers that answer HTTP requests with
+//! `wasmtime serve` and with a bare proxy. Their figures,
 //! and those of `inside`, are printed as one table at the end. `save=NAME` saves it, and `compare A B` compares two saved tables. `smoke` only
 //! shows that they work.
 //!
@@ -31,6 +32,8 @@
 mod commands;
 #[path = "requests/compile_bombs.rs"]
 mod compile_bombs;
+#[path = "requests/http.rs"]
+mod http;
 #[path = "requests/in_process.rs"]
 mod in_process;
 #[path = "requests/languages.rs"]
@@ -74,12 +77,14 @@ struct Scale {
     runs: u32,
     /// Bytes that go through `cat`.
     streamed: u64,
+    /// Bytes of a body that a guest echoes.
+    body: u64,
 }
 
 impl Scale {
-    const FULL: Self = Self { round: ROUND, runs: 20_000, streamed: 1 << 30 };
+    const FULL: Self = Self { round: ROUND, runs: 20_000, streamed: 1 << 30, body: 100_000_000 };
     /// Enough to see that the benchmark works, and not to measure anything.
-    const SMOKE: Self = Self { round: Duration::from_millis(50), runs: 100, streamed: 16 << 20 };
+    const SMOKE: Self = Self { round: Duration::from_millis(50), runs: 100, streamed: 16 << 20, body: 10_000_000 };
 }
 
 /// The number of runs of a language.
@@ -92,6 +97,9 @@ const SLEEPING: usize = 10_000;
 fn main() {
     if let Some(guest) = reference_server::requested() {
         return reference_server::serve(&guest);
+    }
+    if http::requested() {
+        return http::serve();
     }
     let binary = std::env::var("CAPSTAN_BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_capstan").to_owned());
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
@@ -108,7 +116,7 @@ fn main() {
     let is_smoke = only.iter().any(|arg| arg == "smoke");
     let scale = if is_smoke { Scale::SMOKE } else { Scale::FULL };
     let names = only.len() - usize::from(saved_as.is_some());
-    let is_in_table = |name: &str| ["inside", "ratios", "cat"].contains(&name);
+    let is_in_table = |name: &str| ["inside", "ratios", "cat", "http"].contains(&name);
     let is_selected =
         |name: &str| names == 0 || is_smoke && is_in_table(name) || only.iter().any(|selected| selected == name);
     let mut report = Report::default();
@@ -119,6 +127,9 @@ fn main() {
     }
     if is_selected("ratios") {
         ratios::measure(&binary, scale.round, &mut report);
+    }
+    if is_selected("http") {
+        http::measure(&binary, scale.round, scale.body, &mut report);
     }
     if is_selected("compile") {
         commands::compile(&binary, &mut report);

@@ -32,16 +32,24 @@ pub struct Exchange {
 /// Sends the head of the response.
 #[derive(Debug)]
 pub struct Responder {
-    head: oneshot::Sender<ResponseHead>,
+    head: oneshot::Sender<SentHead>,
     trailers: Trailers,
 }
 
 /// The response, as the caller waits for it.
 #[derive(Debug)]
 pub struct PendingResponse {
-    head: oneshot::Receiver<ResponseHead>,
+    head: oneshot::Receiver<SentHead>,
+    /// Whether the run had written the whole body when it sent the head. The end of the run follows at once then, as a rule.
+    pub is_whole: bool,
     /// The fields after the body of the response. They are there once stdout has ended.
     pub trailers: Trailers,
+}
+
+#[derive(Debug)]
+struct SentHead {
+    head: ResponseHead,
+    is_whole: bool,
 }
 
 /// The fields after a body. They are set before the body ends, and at most once.
@@ -54,15 +62,23 @@ impl Exchange {
         let (sender, receiver) = oneshot::channel();
         let trailers = Trailers::default();
         let responder = Responder { head: sender, trailers: trailers.clone() };
-        (Self { request, request_trailers, responder }, PendingResponse { head: receiver, trailers })
+        (Self { request, request_trailers, responder }, PendingResponse { head: receiver, is_whole: false, trailers })
     }
 }
 
 impl Responder {
     /// Sends the head, and returns where the trailers of the response go. If the caller waits no longer, the head is dropped.
     pub fn send(self, head: ResponseHead) -> Trailers {
-        let _ = self.head.send(head);
+        let _ = self.head.send(SentHead { head, is_whole: false });
         self.trailers
+    }
+
+    /// Sends the head of a response whose body and `trailers` are written already.
+    pub fn send_whole(self, head: ResponseHead, trailers: Option<Fields>) {
+        if let Some(fields) = trailers {
+            self.trailers.set(fields);
+        }
+        let _ = self.head.send(SentHead { head, is_whole: true });
     }
 }
 
@@ -71,7 +87,9 @@ impl PendingResponse {
     ///
     /// Cancel-safe. Must not be called again after it has returned.
     pub async fn head(&mut self) -> Option<ResponseHead> {
-        (&mut self.head).await.ok()
+        let SentHead { head, is_whole } = (&mut self.head).await.ok()?;
+        self.is_whole = is_whole;
+        Some(head)
     }
 }
 
@@ -117,5 +135,14 @@ mod tests {
         assert_eq!(pending.trailers.get(), None);
         trailers.set([("x-b", "2")].into_iter().collect());
         assert_eq!(pending.trailers.get().unwrap().get("x-b"), Some(&b"2"[..]));
+    }
+
+    #[tokio::test]
+    async fn whole_response_arrives_after_its_trailers() {
+        let (exchange, mut pending) = Exchange::new(request(), Trailers::default());
+        let head = ResponseHead { status: 200, fields: Fields::new() };
+        exchange.responder.send_whole(head.clone(), Some([("x-a", "1")].into_iter().collect()));
+        assert_eq!(pending.head().await, Some(head));
+        assert!(pending.is_whole && pending.trailers.get().is_some());
     }
 }

@@ -23,6 +23,7 @@ pub mod determinism;
 pub mod env;
 pub mod feature;
 pub mod http;
+pub mod instances;
 pub mod limits;
 pub mod manifest;
 pub mod metrics;

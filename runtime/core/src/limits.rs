@@ -1,6 +1,6 @@
 //! [`Limits`]: how much one run may use. The module [`policy`](mod@crate::policy) computes them.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -40,6 +40,8 @@ pub struct Limits {
     pub connections: u64,
     /// Sum of the bytes sent and received over the network. Default: 1 GiB.
     pub traffic: u64,
+    /// HTTP requests that one instance may answer, one after the other, if the manifest asks for it. Default: 1.
+    pub reuse: NonZeroU32,
     /// Units of fuel, about one WebAssembly instruction each. Default: no limit, and fuel is not counted.
     pub fuel: Option<u64>,
     /// The clocks of the guest. Default: the ones of the host.
@@ -84,6 +86,7 @@ impl Default for Limits {
             files: 10_000,
             connections: 64,
             traffic: 1 << 30,
+            reuse: NonZeroU32::MIN,
             fuel: None,
             clock: Clock::Real,
             random: Random::Real,
@@ -141,6 +144,7 @@ mod tests {
             files: number(policy("`disk`, `files`", 1)),
             connections: number(policy("`connections`", 0)),
             traffic: size(policy("`traffic`", 0)),
+            reuse: u32::try_from(number(policy("`reuse`", 0))).unwrap().try_into().unwrap(),
             ..Limits::default()
         };
         assert_eq!(Limits::default(), expected);

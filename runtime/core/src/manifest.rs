@@ -13,6 +13,7 @@ pub use self::error::ManifestError;
 pub use self::program::{ProgramTable, RuntimeTable};
 pub use self::schedule::ManifestSchedule;
 use crate::env::Env;
+use crate::instances::Instances;
 use crate::policy::{self, PolicyRequest};
 use crate::rate::Rate;
 use crate::retry::RetryPolicy;
@@ -60,6 +61,9 @@ pub struct Manifest {
     #[serde(deserialize_with = "snapshot::deserialize", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "snapshot::SnapshotRepr")]
     pub snapshot: Option<Snapshot>,
+    /// If it answers HTTP requests: how many of them an instance of it answers. Default: one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Instances>,
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
@@ -92,12 +96,18 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         // Some editors write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let manifest: Self =
+        let mut manifest: Self =
             toml::from_str(text).map_err(|error| ManifestError(policy::with_suggestion(&error.to_string())))?;
         if manifest.argv0.as_ref().is_some_and(|argv0| argv0.contains('\0')) {
             return Err(ManifestError(
                 "argv0 contains NUL, which the program name of a guest cannot contain".to_owned(),
             ));
+        }
+        if let Some(instances) = &manifest.instances {
+            instances.check().map_err(ManifestError)?;
+            // The operator decides about it as about any limit.
+            let reuse = manifest.policy.reuse.map_or(instances.reuse, |reuse| reuse.min(instances.reuse));
+            manifest.policy.reuse = Some(reuse);
         }
         manifest.program.check()?;
         manifest.runtime.as_ref().map_or(Ok(()), RuntimeTable::check)?;

@@ -115,6 +115,11 @@ impl GuestRuntime {
         }
     }
 
+    /// Spawns a task on the threads of guests, for what is freed there.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(self.runtime().spawn(task))
+    }
+
     /// Returns how many threads guests compute on.
     pub(super) fn thread_count(&self) -> usize {
         self.runtime().metrics().num_workers()

@@ -119,9 +119,7 @@ impl Host {
             concurrent.set_max_capacity(handles);
         }
         store.epoch_deadline_async_yield_and_update(1);
-        // The deadline of a new store has passed already. Two ticks give a slice of one to two milliseconds, since the first may come at
-        // once.
-        store.set_epoch_deadline(2);
+        start_slice(&mut store);
         store
     }
 
@@ -140,6 +138,12 @@ impl Host {
     pub(super) fn limiter_mut(&mut self) -> &mut Limiter {
         &mut self.limiter
     }
+}
+
+/// Gives a guest that has not started its first slice. The deadline of a new store has passed already, and so has that of one that waited. Two
+/// ticks give a slice of one to two milliseconds, since the first may come at once.
+pub(super) fn start_slice(store: &mut Store<Host>) {
+    store.set_epoch_deadline(2);
 }
 
 /// Returns the memory of the module that makes a call of preview 1.

@@ -4,8 +4,11 @@
 //! writes to its standard output goes to the stderr of the job.
 
 mod incoming;
+mod instance;
+mod instances;
 mod outgoing;
 mod response;
+mod turns;
 
 use wasmtime::Store;
 use wasmtime_wasi::WasiView as _;
@@ -19,6 +22,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use self::incoming::RequestBody;
+pub(super) use self::instance::Instance;
+pub(super) use self::instances::{IdleCount, Instances, Lease, MAX_IDLE};
 use self::outgoing::Outbound;
 use super::host::Host;
 
@@ -53,19 +58,27 @@ impl WasiHttpView for Host {
     }
 }
 
-/// Instantiates the component and lets it answer `exchange`. Returns when the guest has returned and its response was taken.
+/// Instantiates the component, unless there is an `instance`, and lets it answer `exchange`. Returns when the guest has returned and its
+/// response was taken. The instance counts the request if it was answered to its end.
 ///
 /// # Errors
 /// If the guest traps or exits.
 pub(super) async fn answer(
     proxy: &ProxyPre<Host>,
+    instance: &mut Option<Instance>,
     store: &mut Store<Host>,
     exchange: Exchange,
     usage: &Usage,
 ) -> wasmtime::Result<Outcome> {
-    let started = Instant::now();
-    let proxy = proxy.instantiate_async(&mut *store).await?;
-    usage.instantiate.add_time(started.elapsed());
+    let instance = match instance {
+        Some(instance) => instance,
+        None => {
+            let started = Instant::now();
+            let created = Instance::new(proxy, store).await?;
+            usage.instantiate.add_time(started.elapsed());
+            instance.insert(created)
+        }
+    };
     let Exchange { request, request_trailers, responder } = exchange;
     let scheme = match request.scheme {
         Scheme::Http => wasmtime_wasi_http::p2::bindings::http::types::Scheme::Http,
@@ -77,23 +90,15 @@ pub(super) async fn answer(
     let request = host.http().new_incoming_request(scheme, to_request(request, body)?)?;
     let (sender, receiver) = oneshot::channel();
     let outparam = host.http().new_response_outparam(sender)?;
-    let handle = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam);
+    let handle = instance.proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam);
     let send = response::send(receiver, responder, &output);
-    let (mut handle, mut send) = (std::pin::pin!(handle), std::pin::pin!(send));
     // A guest that fails ends the run, whatever it has sent. One that returns has its response taken to its end.
-    let sent = tokio::select! {
-        biased;
-        handled = &mut handle => {
-            handled?;
-            send.await
-        }
-        sent = &mut send => {
-            handle.await?;
-            sent
-        }
-    };
+    let sent = turns::take_turns(handle, send, || usage.stdout_bytes.get()).await?;
     match sent {
-        Ok(()) => Ok(Outcome::SUCCESS),
+        Ok(()) => {
+            instance.answered += 1;
+            Ok(Outcome::SUCCESS)
+        }
         Err(error) => {
             // If nobody reads stderr, the exit code alone reports the failure.
             let _ = errors.write_bytes(format!("{error}\n").into()).await;

@@ -36,6 +36,13 @@ impl Limiter {
         Self { limit, held: 0, held_by_tables: 0, denied: None, usage }
     }
 
+    /// Counts for another run from now on, which holds all that the instance holds already.
+    pub(super) fn start_run(&mut self, usage: Arc<Usage>) {
+        self.denied = None;
+        usage.memory_peak.raise_to(self.held);
+        self.usage = usage;
+    }
+
     /// Returns the limit in bytes that a denied request exceeded, or `None` if no request was denied so far.
     pub(super) fn denied(&self) -> Option<u64> {
         self.denied

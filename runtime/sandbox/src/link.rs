@@ -47,6 +47,11 @@ impl LinkedProgram {
         let has_sockets = code.imports_sockets(&engine.engine);
         Ok(Self { engine, code, has_sockets })
     }
+
+    /// Returns whether an instance of it can answer more than one request. Open sockets would count for the request that opened them.
+    pub(super) fn can_be_reused(&self) -> bool {
+        self.code.answers_http() && !self.has_sockets
+    }
 }
 
 impl std::fmt::Debug for LinkedProgram {

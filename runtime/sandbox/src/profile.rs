@@ -16,6 +16,7 @@ use wasmtime::{
 
 use super::bulk_memory;
 use super::config::Config;
+use super::http::MAX_IDLE;
 use super::limiter::{MAX_MEMORIES_PER_RUN, MAX_TABLE_BYTES_PER_RUN};
 
 /// The full version of wasmtime. Its artifacts contain only the major version, although patch releases fix code generation.
@@ -164,7 +165,7 @@ pub(super) fn on_demand_engine(profile: &Profile, stack: usize) -> Result<Engine
 
 /// Creates the engine for the default profile. Instances, memories and stacks come from pools, whose address space is reserved here.
 pub(super) fn pooling_engine(config: &Config) -> Result<Engine> {
-    let runs = u32::try_from(config.runs).unwrap_or(u32::MAX / INSTANCES_PER_RUN);
+    let runs = u32::try_from(config.runs.saturating_add(MAX_IDLE)).unwrap_or(u32::MAX / INSTANCES_PER_RUN);
     let memory = usize::try_from(config.ceiling.memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(runs)

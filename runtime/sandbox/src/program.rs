@@ -15,6 +15,7 @@ use super::compile::{Compiler, Wanted};
 use super::compiled_program::{CodeKey, CompiledProgram};
 use super::engines::{ProfileEngine, ProfileEngines};
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
+use super::http::Instances;
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
 use super::snapshot::Initialiser;
@@ -25,6 +26,8 @@ pub(super) struct Program {
     context: Arc<RunContext>,
     linked: Arc<LinkedProgram>,
     short_runs: ShortRunStreak,
+    /// The instances that wait for their next request. `None` if each run has its own.
+    instances: Option<Arc<Instances>>,
     info: HandlerInfo,
     policy: PolicyRequest,
     env: Env,
@@ -84,7 +87,10 @@ impl Program {
         ProgramSummary { digest, kind, size, features }: ProgramSummary,
         manifest: Manifest,
     ) -> Self {
-        let Manifest { mut policy, env, argv0, description, usage, program, runtime, .. } = manifest;
+        let Manifest { mut policy, env, argv0, description, usage, program, runtime, instances, .. } = manifest;
+        // A profile of a run would continue in the next one.
+        let instances = instances.filter(|_| linked.can_be_reused() && !context.can_profile);
+        let instances = instances.map(|settings| Instances::new(settings, context.idle_instances.clone()));
         // What a run may use follows from what the code uses.
         policy.features = Some(features.clone());
         let info = HandlerInfo {
@@ -101,7 +107,7 @@ impl Program {
             runtime,
         };
         let args = program.args.unwrap_or_default();
-        Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
+        Self { context, linked, short_runs: ShortRunStreak::default(), instances, info, policy, env, argv0, args }
     }
 }
 
@@ -128,7 +134,10 @@ impl Handler for Program {
         Box::pin(async move {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };
-            let work = Box::pin(async move { run::run(&program.linked, &program.context, call).await });
+            let work =
+                Box::pin(
+                    async move { run::run(&program.linked, &program.context, program.instances.as_ref(), call).await },
+                );
             self.context.guest_runtime.run(work, budget, &self.short_runs).await
         })
     }

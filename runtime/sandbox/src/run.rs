@@ -1,7 +1,9 @@
 //! [`run`]: one run of a program in a new store and instance, and its outcome.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use capstan_core::limits::Limits;
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
 use capstan_engine::handler::Call;
@@ -10,8 +12,8 @@ use wasmtime::{Store, Trap};
 use super::disk::{self, Disk};
 use super::exceptions;
 use super::guest_profiler::ProfiledRun;
-use super::host::Host;
-use super::http;
+use super::host::{self, Host};
+use super::http::{self, Instance, Instances, Lease};
 use super::invoke::{self, Invocation, PreparedCall};
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
@@ -21,12 +23,19 @@ use super::trap;
 
 /// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. By then the store is dropped, which frees its
 /// slots, and the scratch directory is removed.
-pub(super) async fn run(program: &LinkedProgram, context: &RunContext, mut call: Call) -> Outcome {
-    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, call).await };
+///
+/// A run that answers a request may have its instance from `instances`, and leave it there.
+pub(super) async fn run(
+    program: &LinkedProgram,
+    context: &RunContext,
+    instances: Option<&Arc<Instances>>,
+    mut call: Call,
+) -> Outcome {
+    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, instances, call).await };
     match Scratch::create(grant, call.job).await {
         Ok((scratch, mount)) => {
             call.mounts.push(mount);
-            let outcome = run_in_store(program, context, call).await;
+            let outcome = run_in_store(program, context, None, call).await;
             scratch.remove().await;
             outcome
         }
@@ -34,7 +43,12 @@ pub(super) async fn run(program: &LinkedProgram, context: &RunContext, mut call:
     }
 }
 
-async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: Call) -> Outcome {
+async fn run_in_store(
+    program: &LinkedProgram,
+    context: &RunContext,
+    instances: Option<&Arc<Instances>>,
+    mut call: Call,
+) -> Outcome {
     let prepared = match prepare(program, &mut call) {
         Ok(prepared) => prepared,
         Err(why) => return Outcome::Refused { why },
@@ -42,22 +56,23 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: C
     let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
     let engine = &program.engine.engine;
     let profiled = context.can_profile.then(|| ProfiledRun::new(engine, &call.name, &program.code, &usage));
-    let host = match Host::new(call, program.has_sockets.then_some(&context.resolver)) {
-        Ok(host) => host,
-        Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
+    let mut lease = instances.and_then(|instances| instances.lease(&call));
+    let (mut store, mut instance) = match lease.as_mut().and_then(Lease::take) {
+        Some((mut store, instance)) => {
+            store.data_mut().start_request(call);
+            host::start_slice(&mut store);
+            (store, Some(instance))
+        }
+        None => match Host::new(call, program.has_sockets.then_some(&context.resolver)) {
+            Ok(host) => (host.into_store(engine, max_hostcall(&program.code, prepared.is_some(), limits)), None),
+            Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
+        },
     };
+    let host = store.data();
     let outputs = [host.stdout.clone(), host.stderr.clone()];
     let network = host.network().ok().cloned();
     let writes = host.disk.as_ref().map(Disk::writes);
     let _hold = context.ticker.hold();
-    let hostcall = match program.code {
-        Code::Module { .. } => limits.hostcall,
-        // The values of an invoked function become values of the host, which are larger than those of the guest.
-        Code::Component { .. } if prepared.is_some() => invoke::MAX_VALUES,
-        // The calls of components take strings and lists without a copy, and limit themselves what they copy.
-        Code::Component { .. } => usize::MAX,
-    };
-    let mut store = host.into_store(engine, hostcall);
     let fuel = program.engine.profile.is_metered.then(|| limits.fuel.unwrap_or(u64::MAX));
     if let Some(fuel) = fuel {
         store.set_fuel(fuel).expect("the code of this engine counts fuel");
@@ -66,7 +81,7 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: C
         profiled.attach_to(&mut store);
     }
     let finish = async {
-        let outcome = match execute(&program.code, prepared, &mut store, &usage).await {
+        let outcome = match execute(&program.code, prepared, &mut instance, &mut store, &usage).await {
             Ok(outcome) => outcome,
             Err(error) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
                 Outcome::FuelSpent { limit: fuel.unwrap_or_default() }
@@ -96,13 +111,27 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: C
     }
     // The guest has stopped. The kernel needs a tenth of a microsecond for each KiB of memory that it touched.
     let stopped = Instant::now();
-    drop(store);
+    match lease.filter(|_| outcome.is_success()) {
+        Some(lease) => lease.give_back(store, instance, &context.guest_runtime),
+        None => drop(store),
+    }
     if let Some(writes) = &writes {
         // The writes of the guest are in the file, and counted, before the end of the run is reported.
         disk::wait_for_writes(writes).await;
     }
     usage.release.add_time(stopped.elapsed());
     outcome
+}
+
+/// Returns how many bytes one host call may copy from the guest.
+fn max_hostcall(code: &Code, is_invoked: bool, limits: Limits) -> usize {
+    match code {
+        Code::Module { .. } => limits.hostcall,
+        // The values of an invoked function become values of the host, which are larger than those of the guest.
+        Code::Component { .. } if is_invoked => invoke::MAX_VALUES,
+        // The calls of components take strings and lists without a copy, and limit themselves what they copy.
+        Code::Component { .. } => usize::MAX,
+    }
 }
 
 /// Returns the function that `call` asks to invoke, or `None` if the program starts at its entry point.
@@ -128,6 +157,7 @@ fn prepare(program: &LinkedProgram, call: &mut Call) -> Result<Option<PreparedCa
 async fn execute(
     code: &Code,
     prepared: Option<PreparedCall>,
+    instance: &mut Option<Instance>,
     store: &mut Store<Host>,
     usage: &Usage,
 ) -> wasmtime::Result<Outcome> {
@@ -149,7 +179,7 @@ async fn execute(
         }
         Code::Component { command, proxy, .. } => {
             if let (Some(proxy), Some(exchange)) = (proxy, store.data_mut().http.take_exchange()) {
-                return http::answer(proxy, store, exchange, usage).await;
+                return http::answer(proxy, instance, store, exchange, usage).await;
             }
             let command = command.as_ref().ok_or_else(|| wasmtime::format_err!("a library has no entry point"))?;
             let command = command.instantiate_async(&mut *store).await?;

@@ -6,6 +6,7 @@ use capstan_engine::tasks::TaskGuard;
 
 use super::epoch_ticker::EpochTicker;
 use super::guest_runtime::GuestRuntime;
+use super::http::IdleCount;
 use super::network::Resolver;
 use super::shared_programs::SharedPrograms;
 
@@ -17,6 +18,8 @@ pub(super) struct RunContext {
     pub(super) ticker: Arc<EpochTicker>,
     /// The programs that are linked.
     pub(super) programs: SharedPrograms,
+    /// The instances that wait for a request.
+    pub(super) idle_instances: IdleCount,
     /// Whether runs can be profiled, which is so in debug mode.
     pub(super) can_profile: bool,
     /// Lists the ticker and the guest threads among the tasks of the daemon.

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::engines::ProfileEngines;
 use crate::epoch_ticker::EpochTicker;
 use crate::guest_runtime::GuestRuntime;
+use crate::http::IdleCount;
 use crate::profile::{self, Metering, Profile};
 use crate::program::Program;
 use crate::run_context::RunContext;
@@ -61,7 +62,10 @@ impl Sandbox {
         let compiler = Compiler::new(&engines.default().fingerprint, config);
         let can_profile = tasks.are_tracked();
         let programs = SharedPrograms::default();
-        let context = Arc::new(RunContext { guest_runtime, resolver, ticker, programs, can_profile, _listed: listed });
+        let idle_instances = IdleCount::default();
+        let context =
+            RunContext { guest_runtime, resolver, ticker, programs, idle_instances, can_profile, _listed: listed };
+        let context = Arc::new(context);
         Ok(Self(Arc::new(Inner { engines, compiler, context })))
     }
 

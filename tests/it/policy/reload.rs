@@ -15,7 +15,7 @@ fn file(daemon: &Daemon) -> PathBuf {
 }
 
 /// Replaces the configuration, reloads it, and returns the reload event.
-async fn reload(daemon: &Daemon, client: &Client, toml: &str) -> Value {
+pub(crate) async fn reload(daemon: &Daemon, client: &Client, toml: &str) -> Value {
     let reloads = async || {
         let events = client.get("/v1/events?since=0&until=0s&filter=event%3Ddaemon.reload").send().await;
         let lines = events.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

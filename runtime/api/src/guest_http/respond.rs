@@ -1,8 +1,8 @@
 //! The response of a guest, as its client gets it.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use capstan_core::http::{Fields, PendingResponse, ResponseHead, Trailers};
 use capstan_core::outcome::Outcome;
 use capstan_core::stream::Source;
@@ -12,16 +12,19 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode};
+use tokio::time::timeout;
 
 use super::super::body::{self, Aborted, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameResult};
 use super::super::error::Error;
-use super::super::run::output::Output;
+use super::super::run::output::{BufferedOutput, Output};
 use super::super::stdin::StdinEnd;
 use super::super::timeouts::{self, ResponseKind};
 
-/// Bytes of a body that are collected while the run ends at once; with more, the response is streamed.
+/// Bytes of a body that are collected while the run ends; with more, the response is streamed.
 const COMPLETE: usize = 64 << 10;
+/// How long the response waits for the end of a run that has written the whole body.
+const END_DELAY: Duration = Duration::from_millis(10);
 
 /// Waits for the head of the response, and returns the response.
 ///
@@ -47,37 +50,27 @@ pub(super) async fn respond(
         return Err(failure(job, &end));
     };
     let mut response = head_of(&head, body::full(Bytes::new()))?;
-    // A short run has ended by now.
-    let mut collected = BytesMut::new();
-    if let Some(end) = read_to_end(&mut stdout, &mut collected, job).now_or_never().flatten() {
+    let mut output = BufferedOutput::default();
+    // A short run has ended by now, and needs no timer.
+    let mut end = output.read_to_end(&mut stdout, COMPLETE, job).now_or_never();
+    if end.is_none() && pending.is_whole {
+        end = timeout(END_DELAY, output.read_to_end(&mut stdout, COMPLETE, job)).await.ok();
+    }
+    if let Some(end) = end.flatten() {
         if !end.outcome.is_success() {
             return Err(failure(job, &end));
         }
         if pending.trailers.get().is_none() || !accepts_trailers {
-            *response.body_mut() = body::full(collected);
+            *response.body_mut() = body::full(output.into_bytes());
             close_if_unread(&mut response, stdin_end);
             return Ok(response);
         }
     }
-    let frames = frames(job.clone(), collected.freeze(), stdout, pending.trailers, accepts_trailers);
+    let frames = frames(job.clone(), output.into_bytes(), stdout, pending.trailers, accepts_trailers);
     *response.body_mut() = client.stream_response(cancel_on_disconnect, frames);
     timeouts::set_response_kind(&mut response, ResponseKind::Run(job.clone()));
     close_if_unread(&mut response, stdin_end);
     Ok(response)
-}
-
-/// Reads a body into `collected`. Returns the end of the run, or `None` if the body is larger than [`COMPLETE`].
-///
-/// Cancel-safe: what was read is in `collected`.
-async fn read_to_end(stdout: &mut Source, collected: &mut BytesMut, job: &Job) -> Option<Arc<JobEnd>> {
-    while collected.len() <= COMPLETE {
-        let bytes = stdout.read_bytes().await;
-        if bytes.is_empty() {
-            return Some(job.wait().await);
-        }
-        collected.extend_from_slice(&bytes);
-    }
-    None
 }
 
 /// Returns a response with this head.

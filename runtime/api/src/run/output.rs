@@ -1,12 +1,13 @@
-//! `Output`: the stdout of a run as its response reads it.
+//! `Output`: the stdout of a run as its response reads it, and [`BufferedOutput`]: that of a short run.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
+use capstan_engine::job::{Job, JobEnd};
 use futures_util::stream::Stream;
 
 /// The stdout of a run, read by the connection of its client. Dropping it breaks the pipe.
@@ -66,6 +67,37 @@ impl Stream for Output {
             state.reads += 1;
             Some(bytes).filter(|bytes| !bytes.is_empty())
         })
+    }
+}
+
+/// The first output of a run. That of a short run is one piece, which is not copied.
+#[derive(Debug, Default)]
+pub(crate) struct BufferedOutput {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl BufferedOutput {
+    /// Reads the output of a run, and returns its end; `None` where the output exceeds `max` bytes.
+    ///
+    /// Cancel-safe: what was read is in `self`.
+    pub(crate) async fn read_to_end(&mut self, stdout: &mut Source, max: usize, job: &Job) -> Option<Arc<JobEnd>> {
+        while self.first.len() + self.more.len() <= max {
+            let bytes = stdout.read_bytes().await;
+            if bytes.is_empty() {
+                return Some(job.wait().await);
+            }
+            if self.first.is_empty() {
+                self.first = bytes;
+            } else {
+                self.more.extend_from_slice(&bytes);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        if self.more.is_empty() { self.first } else { [self.first, self.more.freeze()].concat().into() }
     }
 }
 

@@ -1,9 +1,8 @@
 //! The plain response: the body is stdout. The outcome is in the head, in trailers, or shows in whether the body is cut.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use capstan_core::outcome::Outcome;
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
@@ -22,7 +21,7 @@ use super::super::headers::{ERROR, EXIT_CODE, OUTCOME};
 use super::super::state::ApiState;
 use super::super::stdin::StdinEnd;
 use super::super::timeouts::{self, ResponseKind};
-use super::output::Output;
+use super::output::{BufferedOutput, Output};
 use super::spill::{self, Spill};
 
 /// The most bytes of the reason why a run was not started, in a header.
@@ -95,37 +94,6 @@ pub(super) async fn respond_http10(
     match end {
         Some(end) => Ok(complete_response(output.into_bytes(), &end, stdin_end)),
         None => Err(Error::http10_output_too_large(HTTP10_BUFFER)),
-    }
-}
-
-/// The first output of a run. That of a short run is one piece, which is not copied.
-#[derive(Default)]
-struct BufferedOutput {
-    first: Bytes,
-    more: BytesMut,
-}
-
-impl BufferedOutput {
-    /// Reads the output of a run, and returns its end; `None` where the output exceeds `max` bytes.
-    ///
-    /// Cancel-safe: what was read is in `self`.
-    async fn read_to_end(&mut self, stdout: &mut Source, max: usize, job: &Job) -> Option<Arc<JobEnd>> {
-        while self.first.len() + self.more.len() <= max {
-            let bytes = stdout.read_bytes().await;
-            if bytes.is_empty() {
-                return Some(job.wait().await);
-            }
-            if self.first.is_empty() {
-                self.first = bytes;
-            } else {
-                self.more.extend_from_slice(&bytes);
-            }
-        }
-        None
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.more.is_empty() { self.first } else { [self.first, self.more.freeze()].concat().into() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`PolicyRequest`]: the form in which the operator, a manifest and a caller write a policy.
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -88,6 +88,9 @@ pub struct PolicyRequest {
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<SizeSchema>")]
     pub traffic: Option<u64>,
+    /// HTTP requests that one instance of a component may answer, if `instances` in its manifest asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<NonZeroU32>,
     /// WebAssembly features. In a configuration, those that programs may use; in a manifest, those that the program may use at most. A caller
     /// cannot choose them, because they change how code is compiled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +131,7 @@ impl PolicyRequest {
         network: None,
         connections: None,
         traffic: None,
+        reuse: None,
         features: None,
         fuel: None,
         clock: None,

@@ -1,8 +1,13 @@
 //! Takes the response of a guest: its head goes to the caller, its body to the stdout of the job.
 
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
 use capstan_core::http::{Fields, Responder, ResponseHead};
 use capstan_core::outcome::Outcome;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use wasmtime_wasi::p2::StreamError;
@@ -10,6 +15,9 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::stdio::Stdout;
+
+/// Bytes of a body that may wait for its end before the head is sent.
+const MAX_WHOLE: usize = 64 << 10;
 
 /// What a guest sets as its response.
 type GuestResponse = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
@@ -56,17 +64,22 @@ pub(super) async fn send(
     let response = response.await.map_err(|_| ResponseError::Missing)?.map_err(ResponseError::Guest)?;
     let (head, mut body) = response.into_parts();
     let mut left = content_length(&head.headers);
-    let trailers = responder.send(ResponseHead { status: head.status.as_u16(), fields: to_fields(&head.headers) });
+    let head = ResponseHead { status: head.status.as_u16(), fields: to_fields(&head.headers) };
+    let written = Written::take(&mut body).await?;
+    if written.has_ended {
+        write(output, written.pieces, &mut left).await?;
+        responder.send_whole(head, written.trailers);
+        return Ok(());
+    }
+    let trailers = responder.send(head);
+    write(output, written.pieces, &mut left).await?;
+    if let Some(fields) = written.trailers {
+        trailers.set(fields);
+    }
     output.flush_batch();
     while let Some(frame) = body.frame().await {
         match frame.map_err(ResponseError::Body)?.into_data() {
-            Ok(data) => {
-                // A body beyond its announced length is cut where it leaves it, since a client takes what it gets up to there for the whole.
-                if let Some(left) = &mut left {
-                    *left = left.checked_sub(data.len() as u64).ok_or(ResponseError::TooLong)?;
-                }
-                output.write_bytes(data).await.map_err(ResponseError::Output)?;
-            }
+            Ok(data) => write(output, [data], &mut left).await?,
             Err(frame) => trailers.set(to_fields(&frame.into_trailers().unwrap_or_default())),
         }
     }
@@ -76,6 +89,54 @@ pub(super) async fn send(
 /// Returns the announced length of the body in bytes, if there is one. The host has checked that it is a number.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What a guest has written of a body by now.
+#[derive(Default)]
+struct Written {
+    pieces: Vec<Bytes>,
+    trailers: Option<Fields>,
+    /// Whether it is the whole body, which is smaller than [`MAX_WHOLE`].
+    has_ended: bool,
+}
+
+impl Written {
+    /// Takes what is there of `body`, without waiting for more.
+    async fn take(body: &mut HyperOutgoingBody) -> Result<Self, ResponseError> {
+        let (mut written, mut size) = (Self::default(), 0);
+        while size <= MAX_WHOLE {
+            let next = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+            let Poll::Ready(frame) = next else { break };
+            let Some(frame) = frame else {
+                written.has_ended = true;
+                break;
+            };
+            match frame.map_err(ResponseError::Body)?.into_data() {
+                Ok(data) => {
+                    size += data.len();
+                    written.pieces.push(data);
+                }
+                Err(frame) => written.trailers = Some(to_fields(&frame.into_trailers().unwrap_or_default())),
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// Writes pieces of a body, of which `left` bytes are to come if its length was announced.
+async fn write(
+    output: &Stdout,
+    pieces: impl IntoIterator<Item = Bytes>,
+    left: &mut Option<u64>,
+) -> Result<(), ResponseError> {
+    for piece in pieces {
+        // A body beyond its announced length is cut where it leaves it, since a client takes what it gets up to there for the whole.
+        if let Some(left) = left {
+            *left = left.checked_sub(piece.len() as u64).ok_or(ResponseError::TooLong)?;
+        }
+        output.write_bytes(piece).await.map_err(ResponseError::Output)?;
+    }
+    Ok(())
 }
 
 /// Converts fields to plain data.

@@ -53,11 +53,20 @@ struct Output {
 impl Stdout {
     /// Creates the stream with a cap of `limit` bytes. [`flush_batch`](Self::flush_batch) must be called when the guest pauses.
     pub(crate) fn new(stream: OutputStream, sink: Sink, limit: u64, overflow: Overflow, usage: Arc<Usage>) -> Self {
-        let sink = sink.batched();
-        let (pending, remaining) = (Bytes::new(), limit);
-        let (is_capped, is_closed) = (false, false);
-        let output = Output { stream, sink, pending, remaining, limit, overflow, is_capped, is_closed, usage };
+        let output = Output::new(stream, sink, limit, overflow, usage);
         Self { output: Arc::new(Mutex::new(output)), is_terminal: false }
+    }
+
+    /// Creates another stream of the same kind and with the same cap, for the next run of an instance.
+    pub(crate) fn like(other: &Self, sink: Sink, usage: Arc<Usage>) -> Self {
+        let Output { stream, limit, overflow, .. } = *other.lock();
+        Self::new(stream, sink, limit, overflow, usage)
+    }
+
+    /// Lets all clones write to `sink` from now on, with all of the cap, and closes what they wrote to before.
+    pub(crate) fn restart(&self, sink: Sink, usage: Arc<Usage>) {
+        let mut output = self.lock();
+        *output = Output::new(output.stream, sink, output.limit, output.overflow, usage);
     }
 
     /// Makes the stream one that ends at a terminal, or not.
@@ -126,6 +135,13 @@ impl Stdout {
 }
 
 impl Output {
+    fn new(stream: OutputStream, sink: Sink, limit: u64, overflow: Overflow, usage: Arc<Usage>) -> Self {
+        let sink = sink.batched();
+        let (pending, remaining) = (Bytes::new(), limit);
+        let (is_capped, is_closed) = (false, false);
+        Self { stream, sink, pending, remaining, limit, overflow, is_capped, is_closed, usage }
+    }
+
     /// Becomes ready when no bytes are pending.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.pending.is_empty() {

@@ -15,18 +15,25 @@
 //! | `/refused` | the header fields that the host refuses, as text |
 //! | `/trailers` | `body`, and the trailer `x-sum` |
 //! | `/empty` | 204 |
-//! | `/count` | the length of the body of the request |
+//! | `/length` | the length of the body of the request |
+//! | `/count` | how many requests to it this instance has answered |
+//! | `/count-print` | the same, and it is a line on stderr |
+//! | `/grow` | the same, after it has taken 4 MiB more |
 //! | others | 404, unless it is one of [`hostile`] |
 
 mod fields;
 mod hostile;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip2::http::types::{
     ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
 use wasip2::io::streams::StreamError;
+
+/// The requests that this instance has counted.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 struct Web;
 
@@ -55,6 +62,16 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
                 eprintln!("to stderr");
                 text(response, 200, "ok\n");
             }
+            "count" => text(response, 200, &count()),
+            "count-print" => {
+                let count = count();
+                eprint!("{count}");
+                text(response, 200, &count);
+            }
+            "grow" => {
+                std::mem::forget(std::hint::black_box(vec![1_u8; 4 << 20]));
+                text(response, 200, &count());
+            }
             _ => {
                 let response = fields::answer(name, rest, &request, response);
                 if let Some(response) = response.and_then(|response| hostile::answer(name, rest, response)) {
@@ -63,6 +80,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
             }
         }
     }
+}
+
+/// Counts a request, and returns the count as a line.
+fn count() -> String {
+    format!("{}\n", COUNT.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 /// Sends the head of a response, and returns its body.
