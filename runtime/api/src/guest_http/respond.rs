@@ -138,7 +138,7 @@ fn frames(
 }
 
 /// Returns the error of a run that failed before its response.
-fn failure(job: &Job, end: &JobEnd) -> Error {
+pub(super) fn failure(job: &Job, end: &JobEnd) -> Error {
     let outcome = &end.outcome;
     let reason = end.error.as_deref().map_or_else(|| outcome.kind().to_owned(), str::to_owned);
     match outcome {
