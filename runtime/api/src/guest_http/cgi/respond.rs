@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use tokio::time::timeout;
 
-use super::super::super::body::{self, Aborted, Body};
+use super::super::super::body::{self, Body};
 use super::super::super::disconnect::{CancelOnDisconnect, Client};
 use super::super::super::error::Error;
 use super::super::super::run::output::Output;
@@ -54,7 +54,7 @@ pub(super) async fn respond(answer: Answer<'_>, stdout: Source, client: Client) 
         () = client.disconnected() => return Err(Error::bad_gateway("the client has disconnected")),
     };
     let head = CgiHead::new(fields).map_err(|error| Error::bad_cgi_head(&error.to_string()))?;
-    if answer.is_head || head.has_no_body() {
+    if answer.is_head || head.has_no_body() || head.length == Some(0) {
         return tokio::select! {
             biased;
             response = without_body(&answer, head, first, &mut stdout) => response,
@@ -92,7 +92,7 @@ async fn read_head(stdout: &mut Source, job: &Job) -> Result<(HeadFields, Bytes)
     }
 }
 
-/// Waits for the end of the run, and responds without its body.
+/// Waits for the end of the run, and responds without a body.
 async fn without_body(
     answer: &Answer<'_>,
     head: CgiHead,
@@ -111,6 +111,9 @@ async fn without_body(
     if !end.outcome.is_success() {
         return Err(failure(answer.job, &end));
     }
+    if !answer.is_head && head.length == Some(0) && length > 0 {
+        return Err(wrong_length(0, length));
+    }
     let length = if head.has_no_body() { None } else { Some(head.length.unwrap_or(length)) };
     let mut response = new_response(head.status, head.headers, length, body::full(Bytes::new()));
     close_if_unread(&mut response, &answer.stdin_end);
@@ -123,12 +126,15 @@ fn complete(answer: &Answer<'_>, head: CgiHead, body: Bytes, end: &JobEnd) -> Re
     }
     let length = body.len() as u64;
     if let Some(promised) = head.length.filter(|promised| *promised != length) {
-        let message = format!("the content-length is {promised}, but the body has {length} bytes");
-        return Err(Error::bad_cgi_head(&message));
+        return Err(wrong_length(promised, length));
     }
     let mut response = new_response(head.status, head.headers, None, body::full(body));
     close_if_unread(&mut response, &answer.stdin_end);
     Ok(response)
+}
+
+fn wrong_length(promised: u64, length: u64) -> Error {
+    Error::bad_cgi_head(&format!("the content-length is {promised}, but the body has {length} bytes"))
 }
 
 fn streamed(
@@ -148,9 +154,8 @@ fn streamed(
     }
     let kind = ResponseKind::Run(job.clone());
     let collected = stream::iter(Some(collected).filter(|bytes| !bytes.is_empty()));
-    let end = async move { (!job.wait().await.outcome.is_success()).then_some(Err(Aborted)) };
-    let frames = content_length::frames(collected.chain(stdout), head.length);
-    let frames = frames.chain(stream::once(end).filter_map(std::future::ready));
+    let succeeded = async move { job.wait().await.outcome.is_success() };
+    let frames = content_length::frames(collected.chain(stdout), head.length, succeeded);
     let body = client.stream_response(cancel_on_disconnect, frames);
     let mut response = new_response(head.status, head.headers, head.length, body);
     timeouts::set_response_kind(&mut response, kind);

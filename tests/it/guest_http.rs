@@ -1,0 +1,4 @@
+//! Requests that handlers answer themselves.
+
+mod cgi;
+mod respond_async;
