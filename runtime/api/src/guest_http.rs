@@ -18,14 +18,16 @@ mod target;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use capstan_core::http::{Exchange, Fields, Trailers};
+use capstan_core::http::{Exchange, Trailers};
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::handler::Kind;
-use capstan_engine::job::{JobOptions, StartError};
+use capstan_engine::job::JobOptions;
 use hyper::Response;
 use hyper::header::HeaderMap;
 
 pub(super) use self::asynchronous::answer_later;
+pub(super) use self::request_head::to_all_fields;
+use self::respond::refused;
 pub(super) use self::target::{PREFIX, Target};
 use super::body::Body;
 use super::disconnect::Client;
@@ -42,6 +44,32 @@ pub(super) async fn answer(state: Arc<ApiState>, request: Request) -> Result<Res
     if is_upgrade(&request.head.headers) {
         return Err(Error::no_upgrade());
     }
+    let is_async = asynchronous::is_preferred(&request.head.headers);
+    check_handler(&state, &target)?;
+    if is_async {
+        return answer_later(state, request, target, None).await;
+    }
+    answer_now(state, request, target, Bytes::new()).await
+}
+
+/// Lets the handler of `target` answer. `read` is what was read of the body already.
+async fn answer_now(
+    state: Arc<ApiState>,
+    request: Request,
+    target: Target,
+    read: Bytes,
+) -> Result<Response<Body>, Error> {
+    if state.engine.resolve(&target.handler)?.info().answers_http {
+        return answer_as_proxy(state, request, target, read).await;
+    }
+    cgi::answer(state, request, &target, read).await
+}
+
+/// Checks that a handler can answer requests.
+///
+/// # Errors
+/// [`Error`]: 404 if there is none, 403 for a builtin, 501 for a library.
+fn check_handler(state: &ApiState, target: &Target) -> Result<(), Error> {
     let resolved = state.engine.resolve(&target.handler)?;
     let info = resolved.info();
     if info.kind == Kind::Native {
@@ -50,25 +78,23 @@ pub(super) async fn answer(state: Arc<ApiState>, request: Request) -> Result<Res
     if info.is_library && !info.answers_http {
         return Err(Error::library_cannot_answer(&target.handler));
     }
-    let answers_http = info.answers_http;
-    if asynchronous::is_preferred(&request.head.headers) {
-        return answer_later(state, request, target, None).await;
-    }
-    if answers_http {
-        return answer_as_proxy(state, request, target).await;
-    }
-    cgi::answer(state, request, &target, Bytes::new()).await
+    Ok(())
 }
 
 /// Lets a component of the world `wasi:http/proxy` answer.
-async fn answer_as_proxy(state: Arc<ApiState>, mut request: Request, target: Target) -> Result<Response<Body>, Error> {
+async fn answer_as_proxy(
+    state: Arc<ApiState>,
+    mut request: Request,
+    target: Target,
+    read: Bytes,
+) -> Result<Response<Body>, Error> {
     let head = request_head::from_request(&request, target.path_and_query)?;
     let client = Client::new(&request);
     let accepts_trailers = request.accepts_trailers();
     let options = JobOptions { caller: Some(request.peer.caller().clone()), ..JobOptions::default() };
     let trailers = Trailers::default();
     let (exchange, pending) = Exchange::new(head, trailers.clone());
-    let read = stdin::read_expected(&request.head.headers, &mut request.body, Bytes::new()).await;
+    let read = stdin::read_expected(&request.head.headers, &mut request.body, read).await;
     let (body, stdin) = StdinBody::new(request.body, read);
     let (stdout_sink, stdout) = stream::pipe(PIPE_CAPACITY);
     let job = state.engine.job(&target.handler)?.options(options).stdin(stdin).stdout(stdout_sink).http(exchange);
@@ -79,19 +105,6 @@ async fn answer_as_proxy(state: Arc<ApiState>, mut request: Request, target: Tar
     let mut response = respond::respond(&job, pending, stdout, &stdin_end, accepts_trailers, client).await?;
     headers::set_job(&mut response, job.id());
     Ok(response)
-}
-
-/// Converts all fields to plain data.
-pub(super) fn to_fields(headers: &HeaderMap) -> Fields {
-    request_head::to_fields(headers, |_| true)
-}
-
-/// Returns the error of a job that could not be started. A full queue is 503 here: the client knows nothing of jobs.
-fn refused(error: StartError) -> Error {
-    match error {
-        StartError::Busy { .. } => Error::unavailable(error.to_string()),
-        error => error.into(),
-    }
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -207,9 +207,10 @@ async fn run_over_its_timeout_is_a_gateway_timeout() {
 
 #[tokio::test]
 async fn run_ends_when_its_client_disconnects() {
-    let (_daemon, client) = serving_cgi().await;
-    // Before the head, within the response, and within the request.
-    let mut waiting = Raw::try_connect(client.address()).await.unwrap();
+    let (daemon, client) = serving_cgi().await;
+    // Before the head, within the response, and within the request. Before the head, only a unix socket tells a client that has
+    // disconnected from one that sends nothing more.
+    let mut waiting = Raw::try_connect(daemon.unix_client().address()).await.unwrap();
     waiting.write("GET /x/cgi/spin HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
     let mut flooded = client.get("/x/cgi/flood").open().await;
     flooded.read_at_least(1).await;

@@ -36,7 +36,8 @@ use super::super::request::Request;
 use super::super::run;
 use super::super::state::ApiState;
 use super::super::stdin::{self, StdinBody};
-use super::{Target, refused};
+use super::Target;
+use super::respond::refused;
 
 /// Lets a command answer. `read` is what was read of the body already.
 ///

@@ -50,6 +50,11 @@ pub(super) fn authority(head: &Parts) -> Result<String, Error> {
     }
 }
 
+/// Converts all fields to plain data.
+pub(in super::super) fn to_all_fields(headers: &HeaderMap) -> Fields {
+    to_fields(headers, |_| true)
+}
+
 /// Converts the fields that `is_kept` keeps.
 pub(super) fn to_fields(headers: &HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) -> Fields {
     let kept = headers.iter().filter(|(name, _)| is_kept(name));
