@@ -9,6 +9,7 @@ mod commands;
 mod detached;
 mod dir_paths;
 mod examples;
+mod form;
 mod handlers;
 mod in_process;
 mod inspect_file;

@@ -1,10 +1,12 @@
 //! Handlers that answer HTTP requests themselves, at `/x/{handler}/…`.
 
 mod answers;
+mod cgi;
 mod conformance;
 mod connections;
 mod failures;
 mod hostile;
+mod respond_async;
 mod reuse;
 mod samples;
 mod toolchains;

@@ -231,6 +231,46 @@ impl Error {
         Self::new(StatusCode::NOT_IMPLEMENTED, "no_upgrade", message)
     }
 
+    /// A component that answers HTTP itself cannot do so in a durable job.
+    pub(crate) fn async_unsupported(name: &str) -> Self {
+        let message = format!(
+            "{name} is a component of wasi:http, which answers only while its client waits; only commands support Prefer: respond-async"
+        );
+        Self::new(StatusCode::NOT_IMPLEMENTED, "async_unsupported", message)
+    }
+
+    pub(crate) fn builtin_cannot_answer(name: &str) -> Self {
+        let message = format!("{name} is a builtin, and only pushed handlers answer requests");
+        Self::new(StatusCode::FORBIDDEN, "builtin", message)
+    }
+
+    pub(crate) fn library_cannot_answer(name: &str) -> Self {
+        let message = format!(
+            "{name} is a library: it has no entry point that could answer a request; push a command or a component of wasi:http, \
+             or invoke its functions with POST /handlers/{name}/run"
+        );
+        Self::new(StatusCode::NOT_IMPLEMENTED, "library", message)
+    }
+
+    pub(crate) fn no_cgi_output() -> Self {
+        let message = "the command has printed nothing; a CGI response starts with header fields and an empty line";
+        Self::new(StatusCode::BAD_GATEWAY, "no_cgi_output", message)
+    }
+
+    pub(crate) fn bad_cgi_head(reason: &str) -> Self {
+        let message = format!("the output of the command is no CGI response: {reason}");
+        Self::new(StatusCode::BAD_GATEWAY, "bad_cgi_head", message)
+    }
+
+    pub(crate) fn cgi_head_too_large(reason: &str) -> Self {
+        let message = format!("the output of the command is no CGI response: {reason}");
+        Self::new(StatusCode::BAD_GATEWAY, "cgi_head_too_large", message)
+    }
+
+    pub(crate) fn bad_signature(reason: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "bad_signature", format!("the signature is not accepted: {reason}"))
+    }
+
     /// Names the job that the error is about.
     pub(crate) fn with_job(self, job: JobId) -> Self {
         Self { job: Some(job.into()), ..self }

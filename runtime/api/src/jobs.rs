@@ -23,10 +23,11 @@ mod when;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use capstan_core::caller::Caller;
 use capstan_core::outcome::CancelledBy;
 use capstan_core::stream::Source;
-use capstan_engine::job::{CommandLine, DuplicateKey, JobId, JobOptions, JobState, StartError};
+use capstan_engine::job::{CommandLine, DuplicateKey, IdempotencyKey, JobId, JobOptions, JobState, StartError};
 use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -59,11 +60,29 @@ pub(super) async fn submit(state: Arc<ApiState>, request: Request) -> Result<Res
     if !requested.is_durable {
         return submit_in_memory(&state, requested, caller);
     }
+    submit_durable(&state, requested, &caller).await
+}
+
+/// Submits a command as a durable job.
+///
+/// # Errors
+/// [`Error`]: whatever keeps the job from running that is known now, or the queue from taking it.
+pub(super) async fn submit_command(
+    state: &ApiState,
+    line: CommandLine,
+    stdin: Bytes,
+    key: Option<IdempotencyKey>,
+    caller: &Caller,
+) -> Result<Response<Body>, Error> {
+    submit_durable(state, JobRequest::durable(line, stdin, key), caller).await
+}
+
+async fn submit_durable(state: &ApiState, requested: JobRequest, caller: &Caller) -> Result<Response<Body>, Error> {
     if state.engine.is_shutting_down() {
         return Err(Error::draining());
     }
     let queue = state.queue()?;
-    let jobs = new_jobs(&state, queue, requested, &caller)?;
+    let jobs = new_jobs(state, queue, requested, caller)?;
     let count = jobs.len();
     let results = queue.submit(jobs).await?;
     let mut submitted = results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter();

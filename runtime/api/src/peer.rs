@@ -11,6 +11,7 @@ mod automatic_errors;
 pub(super) mod hyper_io;
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -70,6 +71,14 @@ impl Peer {
     /// Returns who the client is.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Returns the address of the client. `None` on a unix socket, and if the client has disconnected.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.caller {
+            Caller::Unauthenticated { address } => *address,
+            Caller::Process { .. } | Caller::Certificate(_) => self.stream.peer(),
+        }
     }
 
     /// Returns whether the connection is encrypted.

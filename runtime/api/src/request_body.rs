@@ -7,7 +7,7 @@ use capstan_core::policy;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::Body;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -45,7 +45,11 @@ impl From<BodyError> for Error {
 ///
 /// # Errors
 /// [`BodyError`]
-pub(super) async fn read_to_end(body: Incoming, limit: u64, limits: &HttpLimits) -> Result<Bytes, BodyError> {
+pub(super) async fn read_to_end(
+    body: impl Body<Data = Bytes> + Send + Unpin,
+    limit: u64,
+    limits: &HttpLimits,
+) -> Result<Bytes, BodyError> {
     let mut bytes = BytesMut::new();
     let mut pieces = std::pin::pin!(data_stream(body, limit, limits));
     while let Some(piece) = pieces.next().await {
@@ -70,11 +74,11 @@ pub(super) fn without_bom(body: &[u8]) -> &[u8] {
 }
 
 /// Streams the data of a body. The stream ends with a [`BodyError`] where the body exceeds `limit` bytes or is too slow.
-pub(super) fn data_stream(
-    body: Incoming,
+pub(super) fn data_stream<B: Body<Data = Bytes> + Send + Unpin>(
+    body: B,
     limit: u64,
     limits: &HttpLimits,
-) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + use<> {
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + use<B> {
     let deadline = Deadline::new(limits);
     stream::try_unfold((body, 0), move |(mut body, mut read)| async move {
         loop {

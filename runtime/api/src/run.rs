@@ -15,7 +15,7 @@ mod head_line;
 pub(super) mod output;
 mod plain;
 pub(super) mod request;
-mod spill;
+pub(super) mod spill;
 
 use std::sync::Arc;
 

@@ -115,7 +115,7 @@ async fn copy_with_trailers(mut body: Incoming, mut sink: Sink, job: &Job, trail
             }
             Err(frame) => {
                 if let (Some(trailers), Ok(fields)) = (&trailers, frame.into_trailers()) {
-                    trailers.set(guest_http::to_fields(&fields));
+                    trailers.set(guest_http::to_all_fields(&fields));
                 }
             }
         }

@@ -12,6 +12,7 @@
 
 mod fields;
 mod head;
+mod signature;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 
 pub use self::fields::Fields;
 pub use self::head::{RequestHead, ResponseHead, Scheme};
+pub use self::signature::{SignatureRule, SignatureScheme};
 
 /// What a run gets to answer a request. Dropping it without a response tells the caller that there is none.
 #[derive(Debug)]

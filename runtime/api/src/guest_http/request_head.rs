@@ -5,6 +5,7 @@ use capstan_core::http::{Fields, RequestHead, Scheme};
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::http::request::Parts;
 
 use super::super::error::Error;
 use super::super::request::Request;
@@ -27,18 +28,31 @@ const OF_THE_CONNECTION: [HeaderName; 8] = [
 /// [`Error`], 400, if the request names no host.
 pub(super) fn from_request(request: &Request, path_and_query: String) -> Result<RequestHead, Error> {
     let head = &request.head;
-    let authority = match head.uri.authority() {
-        Some(authority) => authority.as_str().to_owned(),
-        None => match head.headers.get(HOST).map(|host| host.to_str()) {
-            Some(Ok(host)) if !host.is_empty() => host.to_owned(),
-            // A client of HTTP/1.0, or one at a unix socket.
-            Some(Ok(_)) | None => "localhost".to_owned(),
-            Some(Err(_)) => return Err(Error::bad_request("the header Host is not ASCII")),
-        },
-    };
+    let authority = authority(head)?;
     let scheme = if request.peer.is_tls() { Scheme::Https } else { Scheme::Http };
     let fields = to_fields(&head.headers, |name| !OF_THE_CONNECTION.contains(name) && *name != HOST);
     Ok(RequestHead { method: head.method.as_str().to_owned(), scheme, authority, path_and_query, fields })
+}
+
+/// Returns the host that the client addressed, with the port if there is one.
+///
+/// # Errors
+/// [`Error`], 400, if it is not ASCII.
+pub(super) fn authority(head: &Parts) -> Result<String, Error> {
+    if let Some(authority) = head.uri.authority() {
+        return Ok(authority.as_str().to_owned());
+    }
+    match head.headers.get(HOST).map(|host| host.to_str()) {
+        Some(Ok(host)) if !host.is_empty() => Ok(host.to_owned()),
+        // A client of HTTP/1.0, or one at a unix socket.
+        Some(Ok(_)) | None => Ok("localhost".to_owned()),
+        Some(Err(_)) => Err(Error::bad_request("the header Host is not ASCII")),
+    }
+}
+
+/// Converts all fields to plain data.
+pub(in super::super) fn to_all_fields(headers: &HeaderMap) -> Fields {
+    to_fields(headers, |_| true)
 }
 
 /// Converts the fields that `is_kept` keeps.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use capstan_core::http::{Fields, PendingResponse, ResponseHead, Trailers};
 use capstan_core::outcome::Outcome;
 use capstan_core::stream::Source;
-use capstan_engine::job::{Job, JobEnd};
+use capstan_engine::job::{Job, JobEnd, StartError};
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
@@ -130,8 +130,16 @@ fn frames(
     data.chain(stream::once(end).filter_map(std::future::ready))
 }
 
+/// Returns the error of a job that could not be started. A full queue is 503 here: the client knows nothing of jobs.
+pub(super) fn refused(error: StartError) -> Error {
+    match error {
+        StartError::Busy { .. } => Error::unavailable(error.to_string()),
+        error => error.into(),
+    }
+}
+
 /// Returns the error of a run that failed before its response.
-fn failure(job: &Job, end: &JobEnd) -> Error {
+pub(super) fn failure(job: &Job, end: &JobEnd) -> Error {
     let outcome = &end.outcome;
     let reason = end.error.as_deref().map_or_else(|| outcome.kind().to_owned(), str::to_owned);
     match outcome {

@@ -98,6 +98,19 @@ struct JobJson {
 }
 
 impl JobRequest {
+    /// Returns a request for a durable job that asks for nothing of the queue.
+    pub(super) fn durable(line: CommandLine, stdin: Bytes, key: Option<IdempotencyKey>) -> Self {
+        Self {
+            line,
+            stdin: StdinSource::Inline(stdin),
+            policy: PolicyRequest::default(),
+            key,
+            concurrency_key: None,
+            is_durable: true,
+            queue: QueueRequest::default(),
+        }
+    }
+
     /// Reads the body of `request`.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ pub(crate) struct Output(Arc<Mutex<State>>);
 
 /// A reference to an [`Output`] that can exchange its source. It does not keep the output open.
 #[derive(Debug)]
-pub(super) struct OutputRef(Weak<Mutex<State>>);
+pub(crate) struct OutputRef(Weak<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -30,7 +30,7 @@ impl Output {
         Self(Arc::new(Mutex::new(State { source, reads: 0 })))
     }
 
-    pub(super) fn downgrade(&self) -> OutputRef {
+    pub(crate) fn downgrade(&self) -> OutputRef {
         OutputRef(Arc::downgrade(&self.0))
     }
 }

@@ -33,16 +33,16 @@ const MEMORY: usize = 1 << 20;
 
 /// Where output spills to, and how much of it.
 #[derive(Debug)]
-pub(super) struct Spill {
-    pub(super) folder: PathBuf,
+pub(crate) struct Spill {
+    pub(crate) folder: PathBuf,
     /// The most bytes in the file at a time.
-    pub(super) max_bytes: u64,
+    pub(crate) max_bytes: u64,
     /// Spilling ends when this is cancelled; from then on a client that does not read blocks the guest.
-    pub(super) until: CancellationToken,
+    pub(crate) until: CancellationToken,
 }
 
 /// Spawns a task that spills `output` once the client stops reading it.
-pub(super) fn spawn(tasks: &Tasks, output: OutputRef, spill: Spill, job: &Job) {
+pub(crate) fn spawn(tasks: &Tasks, output: OutputRef, spill: Spill, job: &Job) {
     let job = job.clone();
     tasks.spawn("api", "unread output of a run", async move {
         if let Err(error) = spill_unread(output, spill).await {

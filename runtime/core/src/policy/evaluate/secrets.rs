@@ -4,8 +4,14 @@ use crate::policy::ceiling::Ceiling;
 use crate::policy::findings::Findings;
 use crate::policy::request::PolicyRequest;
 use crate::policy::secrets::{SecretGrant, SecretRequest};
+use crate::secret::Secret;
 
 impl Ceiling {
+    /// Returns the secret of this name if the operator offers it to `handler`.
+    pub fn offered_secret(&self, name: &str, handler: &str) -> Option<&Secret> {
+        self.secrets.get(name).filter(|offered| offered.is_for(handler)).map(|offered| &offered.secret)
+    }
+
     /// Returns the secrets that `handler` gets.
     pub(super) fn evaluate_secrets(
         &self,
@@ -42,7 +48,6 @@ fn is_variable_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::policy::secrets::OfferedSecret;
-    use crate::secret::Secret;
 
     /// Returns a ceiling that offers `token` to `wc` only and `salt` to all handlers.
     fn ceiling() -> Ceiling {
@@ -53,6 +58,15 @@ mod tests {
         let secrets = [("token", offered("a token", &["wc"])), ("salt", offered("a grain", &["*"]))];
         let secrets = secrets.map(|(name, offered)| (name.to_owned(), offered)).into();
         Ceiling { secrets, ..Ceiling::default() }
+    }
+
+    #[test]
+    fn offered_secret_is_found_by_its_handlers_only() {
+        let ceiling = ceiling();
+        let found = |name, handler| ceiling.offered_secret(name, handler).map(Secret::reveal);
+        assert_eq!(found("token", "wc"), Some("a token"));
+        assert_eq!(found("salt", "other"), Some("a grain"));
+        assert_eq!((found("token", "other"), found("none", "wc")), (None, None));
     }
 
     /// Returns the variables of the secrets that `handler` gets, with their values.
