@@ -1,4 +1,4 @@
-//! `/x/{handler}/…`: requests that a handler answers itself.
+//! Requests that a handler answers itself: `/x/{handler}/…` on the listeners of the API, claimed routes on those of `--serve`.
 //!
 //! ```text
 //! request ──▶ RequestHead ──▶ │         │ ──▶ ResponseHead ──▶ response
@@ -8,8 +8,11 @@
 //! Each request is a job. The response starts when the guest sends its head. A run that fails before anything was sent becomes an error of the
 //! API; one that fails later cuts the response.
 
+mod content_type;
 mod request_head;
 mod respond;
+mod static_files;
+mod target;
 
 use std::sync::Arc;
 
@@ -17,33 +20,69 @@ use capstan_core::http::{Exchange, Fields, Trailers};
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::job::{JobOptions, StartError};
 use hyper::Response;
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 
+pub(super) use self::target::PREFIX;
+use self::target::Target;
 use super::body::Body;
 use super::disconnect::Client;
 use super::error::Error;
 use super::headers;
-use super::request::{Request, percent_decode};
+use super::request::Request;
 use super::run;
 use super::state::ApiState;
 use super::stdin::{self, StdinBody};
+use super::surface::Surface;
+use super::trace_context::TraceContext;
 
-/// Where the handlers answer on the listeners of the API.
-pub(super) const PREFIX: &str = "/x/";
+/// A page of a handler must not act as the origin of the API. A guest's own policy holds besides this one, so it can only be stricter.
+const SANDBOX: HeaderValue =
+    HeaderValue::from_static("sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts");
 
-/// A request for a handler: which, and the path that its guest sees.
-#[derive(Debug)]
-struct Target {
-    handler: String,
-    /// Starts with `/`, and is still percent-encoded.
-    path_and_query: String,
+/// Lets a handler answer the request. Writes its line to the access log, if there is one.
+pub(super) async fn call(
+    state: Arc<ApiState>,
+    mut request: Request,
+    admitted: Result<(), Error>,
+    surface: Surface,
+) -> Response<Body> {
+    let trace = TraceContext::continue_in(&mut request.head.headers);
+    let mut entry = state.settings.access_log.as_ref().map(|log| log.start(&request, &trace.trace_id));
+    let target = admitted.and_then(|()| match surface {
+        Surface::Api => Target::below_prefix(&request),
+        Surface::Routes => Target::claimed(&state.engine.routes(), &request),
+    });
+    let result = match target {
+        Ok(mut target) => {
+            if let Some(entry) = &mut entry {
+                entry.handler.clone_from(&target.handler);
+            }
+            target.add_trace(&request.head.headers);
+            answer(state, request, target).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut response = result.unwrap_or_else(|error| {
+        tracing::debug!(%error, trace = trace.trace_id, "rejected a request to a handler");
+        error.into_response()
+    });
+    if surface == Surface::Api {
+        response.headers_mut().append(CONTENT_SECURITY_POLICY, SANDBOX);
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    match entry {
+        Some(entry) => entry.finish(response),
+        None => response,
+    }
 }
 
-/// Lets the handler in the path answer the request.
-pub(super) async fn answer(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    let target = Target::parse(&request)?;
+/// Lets the handler of `target` answer the request.
+async fn answer(state: Arc<ApiState>, request: Request, target: Target) -> Result<Response<Body>, Error> {
     if is_upgrade(&request.head.headers) {
         return Err(Error::no_upgrade());
+    }
+    if let Some(files) = target.route.as_ref().and_then(|route| route.definition.files.as_deref()) {
+        return static_files::answer(&state.engine, &request.head, &target, files).await;
     }
     answer_as_proxy(state, request, target).await
 }
@@ -84,28 +123,4 @@ fn refused(error: StartError) -> Error {
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(hyper::header::UPGRADE)
-}
-
-impl Target {
-    /// Reads the target from a path such as `/x/hello/a/b?c`.
-    ///
-    /// # Errors
-    /// [`Error`], 404, if the path names no handler.
-    fn parse(request: &Request) -> Result<Self, Error> {
-        let uri = &request.head.uri;
-        let rest = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        let (name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if name.is_empty() {
-            return Err(Error::not_found("the path names no handler: /x/HANDLER/PATH"));
-        }
-        let handler = percent_decode(name)
-            .map_err(|_| Error::not_found("the name of the handler is not UTF-8 after percent-decoding"))?
-            .into_owned();
-        let mut path_and_query = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
-        if let Some(query) = uri.query() {
-            path_and_query.push('?');
-            path_and_query.push_str(query);
-        }
-        Ok(Self { handler, path_and_query })
-    }
 }

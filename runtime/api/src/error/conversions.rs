@@ -31,7 +31,7 @@ impl From<RegistryError> for Error {
             RegistryError::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             RegistryError::Routes(RoutesError::Conflict { .. }) => (StatusCode::CONFLICT, "route_conflict"),
             RegistryError::Routes(RoutesError::Invalid(_) | RoutesError::NoFiles(_)) => {
-                (StatusCode::BAD_REQUEST, "invalid_route")
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_route")
             }
         };
         Self::new(status, code, error.to_string())

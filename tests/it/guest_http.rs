@@ -1,0 +1,3 @@
+//! Handlers that answer HTTP requests themselves.
+
+mod routes;
