@@ -58,6 +58,8 @@ pub(super) async fn call(
                 entry.handler.clone_from(&target.handler);
             }
             target.add_trace(&request.head.headers);
+            let Target { handler, script_name, variables, .. } = &target;
+            tracing::debug!(handler, script_name, ?variables, trace = trace.trace_id, "a handler answers");
             answer(state, request, target).await
         }
         Err(error) => Err(error),

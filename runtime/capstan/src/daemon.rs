@@ -239,7 +239,12 @@ impl Failure {
         match self {
             Self::Settings(_) => WRONG_USAGE,
             Self::Boot(error) => error.exit_code(),
-            Self::AccessLog(_) | Self::Confinement(_) | Self::Threads(_) | Self::Signals(_) | Self::JobStore(_) | Self::Unfinished(_) => 1,
+            Self::AccessLog(_)
+            | Self::Confinement(_)
+            | Self::Threads(_)
+            | Self::Signals(_)
+            | Self::JobStore(_)
+            | Self::Unfinished(_) => 1,
         }
     }
 }

@@ -111,7 +111,7 @@ pub async fn bind_groups<const N: usize>(
     tls: Option<&Arc<tls::Server>>,
     inherited: &InheritedSockets,
 ) -> Result<[Vec<Listener>; N], BindError> {
-    let mut bound = [const { Vec::new() }; N];
+    let mut bound = std::array::from_fn(|_| Vec::new());
     for ((hosts, options), bound) in groups.into_iter().zip(&mut bound) {
         *bound = bind_hosts(hosts, options, tls, inherited).await?;
     }

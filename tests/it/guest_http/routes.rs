@@ -106,7 +106,8 @@ async fn files_of_a_handler_are_served() {
         ("public/large.bin", &large),
         ("secret.txt", b"secret"),
     ];
-    let manifest = b"[[route]]\npath = \"/{*path}\"\nfiles = \"public\"\n[[route]]\npath = \"/one\"\nfiles = \"secret.txt\"\n";
+    let manifest =
+        b"[[route]]\npath = \"/{*path}\"\nfiles = \"public\"\n[[route]]\npath = \"/one\"\nfiles = \"secret.txt\"\n";
     let parts = [("module", &guests::compiled("web")[..]), ("files", &archive(&files)), ("manifest", &manifest[..])];
     assert_eq!(push(&api, "site", &parts).await.status, 201);
     let index = routes.get("/").send().await;

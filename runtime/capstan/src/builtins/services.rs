@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use capstan_api::Listeners;
 use capstan_core::outcome::Outcome;
 use capstan_engine::handler::Call;
-use capstan_api::Listeners;
 use capstan_listen::listener::{self, BindError, Host, Listener, Options};
 
 use super::output::{WRONG_USAGE, print};

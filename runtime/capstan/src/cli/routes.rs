@@ -27,7 +27,11 @@ impl Routes {
     /// [`CliError`]
     pub(super) async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let routes = client.call(Method::GET, "/routes").await?;
-        if self.json { output::print_json(&routes)? } else { output::print(table(&routes).as_bytes())? }
+        if self.json {
+            output::print_json(&routes)?
+        } else {
+            output::print(table(&routes).as_bytes())?
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -234,7 +234,8 @@ impl Boot {
         let (stdout, mut printed) = stream::pipe(PIPE_CAPACITY);
         let (stderr, mut errors) = stream::pipe(PIPE_CAPACITY);
         let job = self.engine().job("serveapi").map_err(|error| builtin_error("serveapi", &error))?;
-        let serve = std::iter::once(builtins::SERVE.to_owned()).chain(self.settings.serve.iter().map(ToString::to_string));
+        let serve =
+            std::iter::once(builtins::SERVE.to_owned()).chain(self.settings.serve.iter().map(ToString::to_string));
         let hosts = self.settings.hosts.iter().map(ToString::to_string).chain(serve);
         let job = job.args(hosts).stdout(stdout).stderr(stderr).build();
         let job = job.map_err(|error| builtin_error("serveapi", &error))?;

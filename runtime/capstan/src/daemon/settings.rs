@@ -278,10 +278,7 @@ impl Settings {
         let changed = [
             ("hosts", *hosts != next.hosts),
             ("serve", *serve != next.serve),
-            (
-                "[access_log]",
-                (access_log, access_log_format) != (&next.access_log, &next.access_log_format),
-            ),
+            ("[access_log]", (access_log, access_log_format) != (&next.access_log, &next.access_log_format)),
             ("[listen]", *listening != next.listening),
             ("[tls]", *tls != next.tls),
             ("[boot]", (*startup_policy, *boot_deadline) != (next.startup_policy, next.boot_deadline)),

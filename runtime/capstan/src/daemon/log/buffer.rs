@@ -116,7 +116,7 @@ impl Drop for FlushGuard {
 }
 
 /// Appends to the buffer. The formatter writes each line in one call.
-pub(super) struct LineWriter<'a>(&'a LogBuffer);
+pub(in crate::daemon) struct LineWriter<'a>(&'a LogBuffer);
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
