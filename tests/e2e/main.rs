@@ -21,6 +21,7 @@ mod mounts;
 mod path_calls;
 mod prebuilt;
 mod program_name;
+mod routes;
 mod run_flags;
 mod schedules;
 mod schema;

@@ -8,6 +8,7 @@ mod failures;
 mod hostile;
 mod respond_async;
 mod reuse;
+mod routes;
 mod samples;
 mod toolchains;
 

@@ -1,7 +1,7 @@
 //! The handler registry over the API: push, replace, inspect, fetch and remove, and the rejection of invalid programs.
 
 mod base;
-mod files;
+pub(crate) mod files;
 pub(crate) mod persistence;
 mod upload;
 

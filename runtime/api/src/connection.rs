@@ -29,6 +29,7 @@ use super::request::Request;
 use super::router;
 use super::session::SessionSlot;
 use super::startup_queue::StartupQueue;
+use super::surface::Surface;
 use super::timeouts::{ActiveResponse, Timeout, TimeoutTracker};
 
 /// Bytes that hyper buffers at most in each direction of an HTTP/1.1 connection. It allocates as much only for a client that sends or is sent
@@ -61,10 +62,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What depends on how a connection was accepted.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    /// The names that its requests may use. `None` on a unix socket, where they may use any.
+    /// The names that its requests may use. `None` where they may use any: on a unix socket, and for claimed routes, which name their hosts.
     pub(super) names: Option<ServedNames>,
     /// Where its requests wait for the gate. `None` for a connection that was accepted after the gate opened.
     pub(super) startup_queue: Option<StartupQueue>,
+    pub(super) surface: Surface,
 }
 
 /// How HTTP on a connection ended.
@@ -198,7 +200,7 @@ async fn respond(
         admitted = queue.wait(&head, &peer).await;
     }
     let request = Request { head, body, path_parameter: String::new(), peer, session_slot };
-    let mut response = router::call(api.state.clone(), &api.request_counts, request, admitted).await;
+    let mut response = router::call(api.state.clone(), &api.request_counts, request, admitted, accepted.surface).await;
     if varies_by_origin {
         cors::vary_by_origin(&mut response);
     }

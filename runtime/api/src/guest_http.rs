@@ -1,4 +1,4 @@
-//! `/x/{handler}/…`: requests that a handler answers itself.
+//! Requests that a handler answers itself: `/x/{handler}/…` on the listeners of the API, claimed routes on those of `--serve`.
 //!
 //! ```text
 //! request ──▶ RequestHead ──▶ │         │ ──▶ ResponseHead ──▶ response
@@ -10,9 +10,11 @@
 
 mod asynchronous;
 mod cgi;
+mod content_type;
 mod request_head;
 mod respond;
 mod signature;
+mod static_files;
 mod target;
 
 use std::sync::Arc;
@@ -23,9 +25,9 @@ use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::handler::Kind;
 use capstan_engine::job::JobOptions;
 use hyper::Response;
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 
-pub(super) use self::asynchronous::answer_later;
+use self::asynchronous::answer_later;
 pub(super) use self::request_head::to_all_fields;
 use self::respond::refused;
 pub(super) use self::target::{PREFIX, Target};
@@ -37,19 +39,76 @@ use super::request::Request;
 use super::run;
 use super::state::ApiState;
 use super::stdin::{self, StdinBody};
+use super::surface::Surface;
+use super::trace_context::TraceContext;
 
-/// Lets the handler in the path answer the request.
-pub(super) async fn answer(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    let target = Target::parse(&request)?;
+/// A page of a handler must not act as the origin of the API. A guest's own policy holds besides this one, so it can only be stricter.
+const SANDBOX: HeaderValue =
+    HeaderValue::from_static("sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts");
+
+/// Lets a handler answer the request. Writes its line to the access log, if there is one.
+pub(super) async fn call(
+    state: Arc<ApiState>,
+    mut request: Request,
+    admitted: Result<(), Error>,
+    surface: Surface,
+) -> Response<Body> {
+    let trace = TraceContext::continue_in(&mut request.head.headers);
+    let mut entry = state.settings.access_log.as_ref().map(|log| log.start(&request, &trace.trace_id));
+    let target = admitted.and_then(|()| match surface {
+        Surface::Api => Target::below_prefix(&request),
+        Surface::Routes => Target::claimed(&state.engine.routes(), &request),
+    });
+    let result = match target {
+        Ok(mut target) => {
+            if let Some(entry) = &mut entry {
+                entry.handler.clone_from(&target.handler);
+            }
+            target.add_trace(&request.head.headers);
+            let Target { handler, script_name, variables, .. } = &target;
+            tracing::debug!(handler, script_name, ?variables, trace = trace.trace_id, "a handler answers");
+            answer(state, request, target).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut response = result.unwrap_or_else(|error| {
+        tracing::debug!(%error, trace = trace.trace_id, "rejected a request to a handler");
+        error.into_response()
+    });
+    if surface == Surface::Api {
+        response.headers_mut().append(CONTENT_SECURITY_POLICY, SANDBOX);
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    match entry {
+        Some(entry) => entry.finish(response),
+        None => response,
+    }
+}
+
+/// Lets the handler of `target` answer the request, now or later.
+async fn answer(state: Arc<ApiState>, mut request: Request, target: Target) -> Result<Response<Body>, Error> {
     if is_upgrade(&request.head.headers) {
         return Err(Error::no_upgrade());
     }
-    let is_async = asynchronous::is_preferred(&request.head.headers);
-    check_handler(&state, &target)?;
-    if is_async {
-        return answer_later(state, request, target, None).await;
+    let route = target.route.clone();
+    let route = route.as_ref().map(|route| &route.definition);
+    if let Some(files) = route.and_then(|route| route.files.as_deref()) {
+        return static_files::answer(&state.engine, &request.head, &target, files).await;
     }
-    answer_now(state, request, target, Bytes::new()).await
+    check_handler(&state, &target)?;
+    let signed = match route.and_then(|route| route.signature.as_ref()) {
+        Some(rule) => Some(signature::read_verified(&state, &mut request, rule, &target.handler).await?),
+        None => None,
+    };
+    // Those who may use the API decide themselves. Anybody may send a request to a route, so its manifest decides.
+    let is_async = match route {
+        Some(route) => route.respond_async,
+        None => asynchronous::is_preferred(&request.head.headers),
+    };
+    if is_async {
+        return answer_later(state, request, target, signed).await;
+    }
+    answer_now(state, request, target, signed.unwrap_or_default()).await
 }
 
 /// Lets the handler of `target` answer. `read` is what was read of the body already.

@@ -28,9 +28,11 @@ mod http_limits;
 mod peer;
 mod server;
 mod startup_queue;
+mod surface;
 mod timeouts;
 
 // Requests and responses.
+mod access_log;
 mod body;
 mod disconnect;
 mod error;
@@ -44,6 +46,7 @@ mod request_counts;
 mod router;
 mod session;
 mod stdin;
+mod trace_context;
 mod upgrade;
 mod upload;
 mod websocket;
@@ -57,6 +60,7 @@ mod handlers;
 mod jobs;
 mod metrics;
 mod policy;
+mod routes;
 mod run;
 mod schedules;
 mod system;
@@ -66,11 +70,12 @@ pub mod fuzz_targets;
 #[cfg(test)]
 mod tests;
 
+pub use self::access_log::{AccessLog, AccessLogFormat, AccessLogFormatError, AccessLogWriter};
 pub use self::allowed_hosts::{AllowedHosts, AllowedHostsError};
 pub use self::api::Api;
 pub use self::debug::mode::ProcessNumbers;
 pub use self::http_limits::HttpLimits;
 pub use self::router::{MAX_VERSION, MIN_VERSION};
 pub use self::run::framed::{STDERR, STDOUT, frame_head};
-pub use self::server::serve;
+pub use self::server::{Listeners, serve};
 pub use self::state::Settings;

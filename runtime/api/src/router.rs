@@ -14,7 +14,8 @@ use super::error::Error;
 use super::request::Request;
 use super::request_counts::RequestCounts;
 use super::state::ApiState;
-use super::{dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, run, schedules, system};
+use super::surface::Surface;
+use super::{dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, routes, run, schedules, system};
 
 /// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
@@ -75,6 +76,7 @@ static ROUTES: &[Route] = &[
     route(Method::POST, "/schedules/{name}/run", |state, request| Box::pin(schedules::run(state, request))),
     route(Method::POST, "/schedules/{name}/pause", |state, request| Box::pin(schedules::pause(state, request))),
     route(Method::POST, "/schedules/{name}/resume", |state, request| Box::pin(schedules::resume(state, request))),
+    route(Method::GET, "/routes", |state, request| Box::pin(routes::list(state, request))),
     route(Method::GET, "/events", |state, request| Box::pin(events::events(state, request))),
 ];
 
@@ -107,7 +109,8 @@ fn table(all: &'static [Route]) -> Table {
 
 /// Creates the counters for the requests of the table.
 pub(super) fn request_counts() -> RequestCounts {
-    RequestCounts::new(ROUTES.iter().map(|route| (method_label(&route.method), route.path)))
+    let routes = ROUTES.iter().map(|route| (method_label(&route.method), route.path));
+    RequestCounts::new(routes.chain([("any", "/x/{handler}"), ("any", "claimed routes")]))
 }
 
 /// Returns the name of a method of the table.
@@ -123,7 +126,15 @@ pub(crate) async fn call(
     counts: &RequestCounts,
     request: Request,
     admitted: Result<(), Error>,
+    surface: Surface,
 ) -> Response<Body> {
+    if surface == Surface::Routes || request.head.uri.path().starts_with(guest_http::PREFIX) {
+        let response = guest_http::call(state, request, admitted, surface).await;
+        // Their labels follow those of the table.
+        let index = ROUTES.len() + usize::from(surface == Surface::Routes);
+        counts.count(Some(index), response.status());
+        return response;
+    }
     let mut route_index = None;
     let result = match admitted {
         Ok(()) => dispatch(state, request, &mut route_index).await,
@@ -144,9 +155,6 @@ async fn dispatch(
     route_index: &mut Option<usize>,
 ) -> Result<Response<Body>, Error> {
     let (method, path) = (&request.head.method, request.head.uri.path());
-    if path.starts_with(guest_http::PREFIX) {
-        return guest_http::answer(state, request).await;
-    }
     match find(method, path, state.debug.is_some())? {
         RouteMatch::Route(route, parameter) => {
             *route_index = ROUTES.element_offset(route);

@@ -16,17 +16,27 @@ use super::connection::{self, Accepted};
 use super::connection_limit::ConnectionLimit;
 use super::router::Routes;
 use super::startup_queue;
+use super::surface::Surface;
 
 /// How long connections may take to finish once no job runs any more.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The listeners of a daemon.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For the API, and handlers below `/x/`.
+    pub api: Vec<Listener>,
+    /// For the routes that handlers claim.
+    pub routes: Vec<Listener>,
+}
 
 /// Serves `listeners` behind the gate of `api` until `stop` completes.
 ///
 /// Then it closes the listeners at once, serves the existing connections until no job runs, and gives them 2 s to finish. Returns when
 /// the last connection has ended.
-pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
+pub async fn serve(api: Arc<Api>, listeners: Listeners, stop: impl Future) {
     tracing::debug!("serving\n{Routes}");
-    api.set_backlogs(listeners.iter().map(Listener::backlog).collect());
+    api.set_backlogs(listeners.api.iter().chain(&listeners.routes).map(Listener::backlog).collect());
     let limits = api.state.settings.http_limits;
     let server = Arc::new(Server {
         api,
@@ -38,8 +48,11 @@ pub async fn serve(api: Arc<Api>, listeners: Vec<Listener>, stop: impl Future) {
         killed: CancellationToken::new(),
     });
     let mut acceptors = JoinSet::new();
-    for listener in listeners {
-        acceptors.spawn(server.clone().accept_from(listener));
+    for listener in listeners.api {
+        acceptors.spawn(server.clone().accept_from(listener, Surface::Api));
+    }
+    for listener in listeners.routes {
+        acceptors.spawn(server.clone().accept_from(listener, Surface::Routes));
     }
     stop.await;
     server.closed.cancel();
@@ -63,7 +76,7 @@ struct Server {
 
 impl Server {
     /// Accepts connections until the server closes or the gate fails, and closes the listener.
-    async fn accept_from(self: Arc<Self>, listener: Listener) {
+    async fn accept_from(self: Arc<Self>, listener: Listener, surface: Surface) {
         let state = &self.api.state;
         let (address, gate, policy) = (listener.address().clone(), &state.gate, state.settings.policy);
         let buffer = ListenBuffer::new(listener, gate.clone(), policy, self.closed.clone());
@@ -89,7 +102,8 @@ impl Server {
                 }
                 continue;
             };
-            let accepted = Accepted { names: self.served_names(&address, &stream), startup_queue };
+            let names = self.served_names(&address, &stream).filter(|_| surface == Surface::Api);
+            let accepted = Accepted { names, startup_queue, surface };
             let served = connection::serve(self.api.clone(), stream, tls, accepted, self.draining.clone());
             let killed = self.killed.clone();
             let task = state.tasks.track("api", || format!("connection at {address}"));

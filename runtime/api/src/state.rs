@@ -10,6 +10,7 @@ use capstan_engine::scheduler::Scheduler;
 use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, StartupPolicy};
 
+use super::access_log::AccessLog;
 use super::allowed_hosts::AllowedHosts;
 use super::debug::mode::{DebugMode, ProcessNumbers};
 use super::error::Error;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub http_limits: HttpLimits,
     /// The hosts and origins that TCP clients may name besides the daemon's own names.
     pub allowed_hosts: Arc<AllowedHosts>,
+    /// The log of the requests that handlers answer. Default: none.
+    pub access_log: Option<AccessLog>,
 }
 
 impl ApiState {

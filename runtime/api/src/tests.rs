@@ -69,13 +69,14 @@ impl TestServer {
             policy,
             http_limits,
             allowed_hosts: Arc::default(),
+            access_log: None,
         };
         let api = std::sync::Arc::new(Api::new(engine.clone(), gate.clone(), settings));
         let store = std::sync::Arc::new(MemoryJobStore::default());
         api.set_queue(Queue::new(engine.clone(), store, QueueConfig::default()), &[7; 32]);
         let (stop, stopped) = oneshot::channel();
         let mut server = JoinSet::new();
-        server.spawn(serve(api.clone(), listeners, stopped));
+        server.spawn(serve(api.clone(), Listeners { api: listeners, ..Listeners::default() }, stopped));
         Self { engine, gate, api, port, path, stop: Some(stop), server, _folder: folder }
     }
 

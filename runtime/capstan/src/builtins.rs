@@ -17,6 +17,7 @@ use capstan_core::outcome::Outcome;
 use capstan_engine::handler::{Call, Handler, Native};
 
 use self::output::print;
+pub(crate) use self::services::SERVE;
 pub(crate) use self::state::{DaemonInfo, DaemonState};
 use crate::webhooks;
 

@@ -65,6 +65,7 @@ mod random;
 mod remote;
 mod removal;
 mod retry;
+mod routes;
 mod run;
 mod run_report;
 mod runtime;
@@ -146,6 +147,7 @@ impl Cli {
             Command::Schedule(ClientCommand { host, args }) => {
                 block_on(args.run(&host.client(global, environment)?, environment))?
             }
+            Command::Routes(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Queue(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Submit(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Top(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,

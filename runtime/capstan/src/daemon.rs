@@ -11,9 +11,10 @@
 //! - [`environment`], [`data_dirs`], [`files`], [`procfs`]: access to the system;
 //! - [`confinement`]: gives up the rights that the configuration does not need;
 //! - [`boot`], [`ceiling`], [`webhooks`]: the start;
-//! - [`log`], [`notify`], [`watchdog`]: reports to the operator and the service manager;
+//! - [`log`], [`access_log`], [`notify`], [`watchdog`]: reports to the operator and the service manager;
 //! - [`signals`], [`reload`]: SIGTERM, SIGINT and SIGHUP.
 
+mod access_log;
 mod boot;
 mod ceiling;
 mod confinement;
@@ -33,6 +34,7 @@ mod webhooks;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use capstan_api::AccessLog;
 use capstan_engine::engine::{ShutdownReport, Unfinished};
 use capstan_engine::events::EventKind;
 use capstan_engine::job_store::JobStoreError;
@@ -41,6 +43,7 @@ use capstan_listen::listener::InheritedSockets;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
+use self::access_log::AccessLogError;
 use self::boot::BootError;
 use self::confinement::{Confinement, ConfinementError};
 pub(crate) use self::data_dirs::DataDirs;
@@ -64,6 +67,8 @@ enum Failure {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
     #[error("cannot receive signals: {0}")]
@@ -106,10 +111,12 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
     // Before anything else is opened, which could get the number of a passed socket.
     let inherited = InheritedSockets::take(&manager.activation, procfs::is_open);
     let settings = Settings::load(flags.clone())?;
+    let access_log = access_log::open(&settings)?;
     // While there is only one thread: confinement applies to this thread and to those that it starts.
     let confinement = Confinement::apply(&settings, flags.config.as_deref(), manager.notify_socket.as_deref())?;
     // Dropping it writes the remaining lines.
     let _log = log::init(settings.debug, settings.log_filter.as_deref()).map_err(Failure::Threads)?;
+    let (access_log, _access_log) = access_log::start(&settings, access_log)?.unzip();
     let tasks = if settings.debug { Tasks::tracked() } else { Tasks::default() };
     let _log_note = tasks.track("daemon", || "writer of the log".to_owned());
     let control = Builder::new_multi_thread()
@@ -119,7 +126,7 @@ fn run_to_end(flags: Flags) -> Result<End, Failure> {
         .build()
         .map_err(Failure::Threads)?;
     raise_open_files_limit();
-    let end = control.block_on(start_and_serve(flags, settings, inherited, manager, confinement, tasks));
+    let end = control.block_on(start_and_serve(flags, settings, inherited, manager, confinement, tasks, access_log));
     // After a second signal, tasks still hold resources, such as the file of a socket. Dropping the tasks releases them.
     control.shutdown_timeout(DROP_TIMEOUT);
     end
@@ -141,6 +148,7 @@ async fn start_and_serve(
     manager: ServiceManager,
     confinement: Confinement,
     tasks: Tasks,
+    access_log: Option<AccessLog>,
 ) -> Result<End, Failure> {
     let signals = Signals::new().map_err(Failure::Signals)?;
     let _signals_note = tasks.track("daemon", || "watcher of signals".to_owned());
@@ -150,7 +158,7 @@ async fn start_and_serve(
     let notifier = Notifier::new(manager.notify_socket.as_deref());
     notifier.starting(settings.boot_deadline);
     let grace = settings.grace;
-    let boot = boot::Boot::new(settings, inherited, notifier.clone(), confinement, tasks)
+    let boot = boot::Boot::new(settings, inherited, notifier.clone(), confinement, tasks, access_log)
         .inspect_err(|error| notifier.stopping(&format!("the start failed: {error}")))?;
     tokio::select! {
         end = run_until_signal(&boot, signals, grace, &notifier) => end,
@@ -231,7 +239,12 @@ impl Failure {
         match self {
             Self::Settings(_) => WRONG_USAGE,
             Self::Boot(error) => error.exit_code(),
-            Self::Confinement(_) | Self::Threads(_) | Self::Signals(_) | Self::JobStore(_) | Self::Unfinished(_) => 1,
+            Self::AccessLog(_)
+            | Self::Confinement(_)
+            | Self::Threads(_)
+            | Self::Signals(_)
+            | Self::JobStore(_)
+            | Self::Unfinished(_) => 1,
         }
     }
 }

@@ -18,6 +18,7 @@ use capstan_engine::engine::Engine;
 use capstan_engine::handler::{Handler, HandlerName};
 use capstan_engine::handler_store::{BaseError, FilesLimits, HandlerStore, HandlerStoreError, NewHandler, StoreError};
 use capstan_engine::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
+use capstan_engine::routes::RoutesError;
 use capstan_engine::schedule::{ManifestSchedules, manifest_schedules};
 use capstan_engine::scheduler::Scheduler;
 use capstan_sandbox::{Metering, Sandbox};
@@ -199,6 +200,11 @@ impl HandlerStore for LocalHandlerStore {
         if let Some(base) = &base {
             base.complete(&mut manifest, unpacked.as_ref())?;
         }
+        let file_route = manifest.route.iter().find(|route| route.files.is_some());
+        if let (Some(route), None) = (file_route, &unpacked) {
+            return Err(RegistryError::from(RoutesError::NoFiles(route.path.clone())).into());
+        }
+        self.0.engine.check_routes(&name, &manifest.route)?;
         let evaluation = self.0.engine.ceiling().evaluate(name.as_str(), &manifest.policy, &PolicyRequest::EMPTY);
         let findings = evaluation.findings.clone();
         let policy = evaluation.into_policy()?;
@@ -221,6 +227,7 @@ impl HandlerStore for LocalHandlerStore {
         let change = async move {
             let _change = store.0.change.lock().await;
             store.0.engine.check_put(&name, &only_if)?;
+            store.0.engine.check_routes(&name, &record.manifest.route)?;
             let schedules = store.scheduler().change_manifest(&name, schedules).await?;
             let programs = store.0.programs.clone();
             let (stored_name, stored) = (name.clone(), record.clone());

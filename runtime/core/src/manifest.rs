@@ -2,6 +2,7 @@
 
 mod error;
 mod program;
+mod route;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::ManifestError;
 pub use self::program::{ProgramTable, RuntimeTable};
+pub use self::route::ManifestRoute;
 pub use self::schedule::ManifestSchedule;
 use crate::env::Env;
 use crate::instances::Instances;
@@ -57,6 +59,9 @@ pub struct Manifest {
     /// Schedules that submit durable jobs of it. They come and go with the manifest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<ManifestSchedule>,
+    /// Requests that it answers on the `--serve` listeners of the daemon.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<ManifestRoute>,
     /// Whether its program is initialised once, at its push, and its runs start from the image of its memory. Default: false.
     #[serde(deserialize_with = "snapshot::deserialize", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "snapshot::SnapshotRepr")]
@@ -110,6 +115,7 @@ impl Manifest {
             manifest.policy.reuse = Some(reuse);
         }
         manifest.program.check()?;
+        ManifestRoute::check_all(&manifest.route)?;
         manifest.runtime.as_ref().map_or(Ok(()), RuntimeTable::check)?;
         if manifest.snapshot.iter().flat_map(|snapshot| &snapshot.args).any(|arg| arg.contains('\0')) {
             return Err(ManifestError(

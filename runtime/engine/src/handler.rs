@@ -12,7 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use capstan_core::env::Env;
-use capstan_core::manifest::{HistoryMode, ManifestSchedule};
+use capstan_core::manifest::{HistoryMode, ManifestRoute, ManifestSchedule};
+use capstan_core::mount::Mount;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::rate::Rate;
@@ -82,6 +83,16 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// Returns the schedules of its manifest.
     fn schedules(&self) -> &[ManifestSchedule] {
         &[]
+    }
+
+    /// Returns the routes of its manifest.
+    fn routes(&self) -> &[ManifestRoute] {
+        &[]
+    }
+
+    /// Returns its own files, which routes can serve, if it has any.
+    fn files(&self) -> Option<Mount> {
+        None
     }
 
     /// Returns whether its runs find files of its own at [`APP`](capstan_core::mount::APP). No mount of a job may overlap it then.

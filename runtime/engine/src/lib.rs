@@ -53,6 +53,7 @@ pub mod output_log;
 pub mod queue;
 pub mod recorded_stream;
 pub mod registry;
+pub mod routes;
 mod run_recorder;
 pub mod schedule;
 pub mod scheduler;

@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use capstan_core::manifest::ManifestRoute;
 use jiff::Timestamp;
 
 use self::resolved::CatchAll;
 pub use self::resolved::{ResolvedHandler, Source};
 pub use self::totals::{Totals, TotalsReport};
 use crate::handler::{Handler, HandlerName, InvalidName};
+use crate::routes::{RouteTable, RoutesError};
 
 /// What must hold for a handler to be put under a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum RegistryError {
     Unknown(String),
     #[error("handler {0} does not match the precondition of the request")]
     Precondition(HandlerName),
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
 }
 
 /// The result of [`Registry::put`].
@@ -66,6 +70,8 @@ pub(crate) struct Registry {
 struct Snapshot {
     handlers: BTreeMap<HandlerName, Arc<ResolvedHandler>>,
     catch_all: Option<CatchAll>,
+    /// The routes of all handlers.
+    routes: Arc<RouteTable>,
 }
 
 impl Registry {
@@ -122,6 +128,7 @@ impl Registry {
                     return Err(RegistryError::Duplicate(name));
                 }
             }
+            next.routes = Arc::new(next.all_routes(None));
             Ok(())
         })
     }
@@ -143,9 +150,22 @@ impl Registry {
                 Some(old) => resolved.replacing(old),
                 None => resolved,
             });
+            let mut routes = next.routes_without(&name);
+            routes.add(&name, resolved.handler().routes())?;
+            next.routes = Arc::new(routes);
             next.handlers.insert(name, resolved.clone());
             Ok(PutResult { resolved, replaced })
         })
+    }
+
+    /// Returns the routes of all handlers.
+    pub(crate) fn routes(&self) -> Arc<RouteTable> {
+        self.snapshot.load().routes.clone()
+    }
+
+    /// Checks that a handler with these routes may be put under `name` now.
+    pub(crate) fn check_routes(&self, name: &HandlerName, routes: &[ManifestRoute]) -> Result<(), RegistryError> {
+        Ok(self.snapshot.load().routes_without(name).add(name, routes)?)
     }
 
     /// Returns the error that `put` would return now.
@@ -161,6 +181,7 @@ impl Registry {
         self.change(|next| {
             let old = next.handlers.get(name).cloned().ok_or_else(|| RegistryError::Unknown(name.to_owned()))?;
             precondition.check(old.name(), Some(&old))?;
+            next.routes = Arc::new(next.routes_without(old.name()));
             next.handlers.remove(name);
             Ok(old)
         })
@@ -172,6 +193,25 @@ impl Registry {
         let result = edit(&mut next)?;
         self.snapshot.store(Arc::new(next));
         Ok(result)
+    }
+}
+
+impl Snapshot {
+    /// Returns the routes of all handlers but `name`.
+    fn routes_without(&self, name: &HandlerName) -> RouteTable {
+        self.all_routes(Some(name))
+    }
+
+    /// Returns the routes of all handlers but `without`. Those of a stored handler were checked when it was pushed. If they are not valid any
+    /// more, it has none.
+    fn all_routes(&self, without: Option<&HandlerName>) -> RouteTable {
+        let mut table = RouteTable::default();
+        for (name, handler) in self.handlers.iter().filter(|(name, _)| Some(*name) != without) {
+            if let Err(error) = table.add(name, handler.handler().routes()) {
+                tracing::warn!(%name, %error, "the routes of a handler are left out");
+            }
+        }
+        table
     }
 }
 

@@ -98,6 +98,36 @@ pub async fn bind(
     tls: Option<&Arc<tls::Server>>,
     inherited: &InheritedSockets,
 ) -> Result<Vec<Listener>, BindError> {
+    let [listeners] = bind_groups([(hosts, options)], tls, inherited).await?;
+    Ok(listeners)
+}
+
+/// Listens on all hosts of all groups, like [`bind`]. Each group has its own options and its own listeners.
+///
+/// # Errors
+/// [`BindError`] of the first host that fails. The sockets that were bound before it are closed again.
+pub async fn bind_groups<const N: usize>(
+    groups: [(&[Host], Options); N],
+    tls: Option<&Arc<tls::Server>>,
+    inherited: &InheritedSockets,
+) -> Result<[Vec<Listener>; N], BindError> {
+    let mut bound = std::array::from_fn(|_| Vec::new());
+    for ((hosts, options), bound) in groups.into_iter().zip(&mut bound) {
+        *bound = bind_hosts(hosts, options, tls, inherited).await?;
+    }
+    let closed = inherited.close_unused();
+    if !closed.is_empty() {
+        tracing::warn!(closed = closed.join(", "), "closed passed sockets, because no -H fd:// uses them");
+    }
+    Ok(bound)
+}
+
+async fn bind_hosts(
+    hosts: &[Host],
+    options: Options,
+    tls: Option<&Arc<tls::Server>>,
+    inherited: &InheritedSockets,
+) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(hosts.len());
     for host in hosts {
         match host {
@@ -120,10 +150,6 @@ pub async fn bind(
                 }
             }
         }
-    }
-    let closed = inherited.close_unused();
-    if !closed.is_empty() {
-        tracing::warn!(closed = closed.join(", "), "closed passed sockets, because no -H fd:// uses them");
     }
     Ok(listeners)
 }

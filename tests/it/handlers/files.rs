@@ -12,7 +12,7 @@ use crate::jobs::api::{output_of, submit, wait_for_end};
 use crate::{CAPSTAN, PROBES, oracle};
 
 /// Returns a tar archive of files.
-pub(super) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = Header::new_gnu();
@@ -34,7 +34,7 @@ fn archive_of(kind: EntryType, name: &[u8]) -> Vec<u8> {
     [header.as_bytes(), &[0; 1024][..]].concat()
 }
 
-pub(super) async fn push(client: &Client, name: &str, parts: &[(&str, &[u8])]) -> Reply {
+pub(crate) async fn push(client: &Client, name: &str, parts: &[(&str, &[u8])]) -> Reply {
     let call = client.put(&format!("/v1/handlers/{name}"), multipart(parts));
     call.header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}")).send().await
 }

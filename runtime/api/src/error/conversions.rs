@@ -10,6 +10,7 @@ use capstan_engine::history::RemoveError;
 use capstan_engine::job::{CommandLineError, DuplicateKey, StartError};
 use capstan_engine::job_store::{ChangeError, JobStoreError, SubmitError};
 use capstan_engine::registry::RegistryError;
+use capstan_engine::routes::RoutesError;
 use capstan_engine::schedule::ScheduleError;
 use capstan_engine::scheduler::SchedulerError;
 use hyper::StatusCode;
@@ -28,6 +29,10 @@ impl From<RegistryError> for Error {
                 return Self::new(StatusCode::NOT_FOUND, "unknown_handler", RegistryError::Unknown(name).to_string());
             }
             RegistryError::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            RegistryError::Routes(RoutesError::Conflict { .. }) => (StatusCode::CONFLICT, "route_conflict"),
+            RegistryError::Routes(RoutesError::Invalid(_) | RoutesError::NoFiles(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_route")
+            }
         };
         Self::new(status, code, error.to_string())
     }

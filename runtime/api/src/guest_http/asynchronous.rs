@@ -41,7 +41,7 @@ pub(super) fn is_preferred(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// [`Error`]: 501 `async_unsupported` for a component that answers HTTP itself; 413, 408, 429 as for other durable jobs.
-pub(in super::super) async fn answer_later(
+pub(super) async fn answer_later(
     state: Arc<ApiState>,
     request: Request,
     target: Target,

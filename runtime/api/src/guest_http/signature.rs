@@ -38,8 +38,7 @@ pub(super) enum SignatureError {
 /// # Errors
 /// [`Error`]: 401 `bad_signature`; 413 or 408 for a body that is too large or too slow; 500 if the operator does not offer the secret to the
 /// handler.
-#[expect(dead_code, reason = "no route has a signature rule yet")]
-pub(in super::super) async fn read_verified(
+pub(super) async fn read_verified(
     state: &ApiState,
     request: &mut Request,
     rule: &SignatureRule,

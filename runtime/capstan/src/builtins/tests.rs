@@ -31,6 +31,7 @@ fn daemon(directory: &Path) -> Arc<DaemonState> {
         policy: StartupPolicy::Hold,
         http_limits: HttpLimits::default(),
         allowed_hosts: Arc::default(),
+        access_log: None,
     };
     let daemon = Arc::new(DaemonState {
         api: Arc::new(Api::new(engine.clone(), gate.clone(), settings)),

@@ -6,7 +6,7 @@ use super::project::{build, dev, new, test};
 use super::tls::TlsArgs;
 use super::{
     attach, cache, check, commands, daemon, dead_letters, events, handlers, info, inspect, job_control, logs, ps, push,
-    queue, retry, run, runtime, schedule, schema, stats, store, submit_batch, top, version, wait,
+    queue, retry, routes, run, runtime, schedule, schema, stats, store, submit_batch, top, version, wait,
 };
 
 /// Run WebAssembly programs as jobs, each in a fresh sandbox
@@ -212,6 +212,8 @@ Examples:
   capstan queue show resize      why each job of a handler waits
   capstan queue pause resize     nothing more starts until it is resumed")]
     Queue(ClientCommand<queue::QueueCommand>),
+    /// List the routes that handlers claim on the --serve listeners of the daemon
+    Routes(ClientCommand<routes::Routes>),
     /// Show and change schedules, which submit jobs again and again
     #[command(after_help = "\
 Examples:

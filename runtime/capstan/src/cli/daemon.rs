@@ -19,6 +19,18 @@ pub(super) struct Daemon {
     /// address other than loopback requires --tls-cert, --tls-key and --tls-ca, or --insecure-tcp. Example: -H tcp://127.0.0.1:7878
     #[arg(short = 'H', long = "host", value_name = "unix://PATH|tcp://HOST:PORT|fd://[NAME|N|*]")]
     hosts: Vec<String>,
+    /// Address to serve the routes on that handlers claim, and nothing else. May be repeated [default: none]
+    ///
+    /// Everyone who can connect may use the routes, over TCP without TLS too. TCP uses --tls-cert if it is given. Example:
+    /// --serve tcp://0.0.0.0:8080
+    #[arg(long, value_name = "unix://PATH|tcp://HOST:PORT|fd://[NAME|N|*]")]
+    serve: Vec<String>,
+    /// File to append a line to for each request that a handler answers, or - for stdout [default: none]
+    #[arg(long, value_name = "FILE|-")]
+    access_log: Option<PathBuf>,
+    /// Format of the access log [default: common]
+    #[arg(long, value_name = "common|json")]
+    access_log_format: Option<String>,
     /// Data directory: programs, compiled code, key and lock file
     ///
     /// [default for root: /var/lib/capstan; for others: capstan in XDG_STATE_HOME, else in ~/.local/state]
@@ -69,6 +81,9 @@ impl Daemon {
     pub(super) fn flags(self, global_host: Option<String>, tls: TlsArgs) -> Flags {
         Flags {
             hosts: global_host.into_iter().chain(self.hosts).collect(),
+            serve: self.serve,
+            access_log: self.access_log,
+            access_log_format: self.access_log_format,
             data: self.data,
             config: self.config,
             debug: self.debug,

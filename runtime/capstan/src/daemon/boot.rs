@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use cap_std::fs::Dir;
-use capstan_api::Api;
+use capstan_api::{AccessLog, Api};
 use capstan_core::outcome::Outcome;
 use capstan_core::stream::{self, PIPE_CAPACITY};
 use capstan_engine::engine::{self, Engine};
@@ -74,6 +74,7 @@ impl Boot {
         notifier: Notifier,
         confinement: Confinement,
         tasks: Tasks,
+        access_log: Option<AccessLog>,
     ) -> Result<Self, BootError> {
         // First, because a daemon with invalid keys must not disturb one that runs.
         let tls = tls::Server::load(&settings.tls, files::read_tls)?;
@@ -105,6 +106,7 @@ impl Boot {
             policy: settings.startup_policy,
             http_limits: settings.http,
             allowed_hosts: settings.allowed_hosts.clone().into(),
+            access_log,
         };
         let state = Arc::new(DaemonState {
             api: Arc::new(Api::new(engine.clone(), gate.clone(), api)),
@@ -200,7 +202,10 @@ impl Boot {
         let install = self.engine().install(builtins::all(&self.state));
         install.map_err(|error| builtin_error("install", &error))?;
         for address in self.listen().await?.lines() {
-            print_line(&format!("listening on {address}"));
+            match address.strip_prefix(builtins::SERVE) {
+                None => print_line(&format!("listening on {address}")),
+                Some(address) => print_line(&format!("serving routes on {}", address.trim_start())),
+            }
         }
         let (stored, queue) = tokio::try_join!(self.restore_handlers(), self.open_queue())?;
         if let Err(error) = queue.continue_event_numbers().await {
@@ -229,7 +234,10 @@ impl Boot {
         let (stdout, mut printed) = stream::pipe(PIPE_CAPACITY);
         let (stderr, mut errors) = stream::pipe(PIPE_CAPACITY);
         let job = self.engine().job("serveapi").map_err(|error| builtin_error("serveapi", &error))?;
-        let job = job.args(self.settings.hosts.iter().map(ToString::to_string)).stdout(stdout).stderr(stderr).build();
+        let serve =
+            std::iter::once(builtins::SERVE.to_owned()).chain(self.settings.serve.iter().map(ToString::to_string));
+        let hosts = self.settings.hosts.iter().map(ToString::to_string).chain(serve);
+        let job = job.args(hosts).stdout(stdout).stderr(stderr).build();
         let job = job.map_err(|error| builtin_error("serveapi", &error))?;
         job.start().map_err(|error| builtin_error("serveapi", &error))?;
         let (mut addresses, mut reason) = (String::new(), String::new());

@@ -45,6 +45,12 @@ pub(super) fn read_tls(path: &Path) -> io::Result<tls::FileContent> {
     Ok(tls::FileContent { bytes, mode })
 }
 
+/// Opens a file to append to. Creates it with mode 0640 if it does not exist.
+#[expect(clippy::disallowed_methods, reason = "the operator named this file in --access-log")]
+pub(super) fn append(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(O_NONBLOCK).open(path)
+}
+
 /// Opens the data directory. Creates it with mode 0700 if it does not exist.
 #[expect(clippy::disallowed_methods, reason = "the operator named this directory in --data, or uses the default")]
 pub(super) fn open_data(path: &Path) -> io::Result<Dir> {

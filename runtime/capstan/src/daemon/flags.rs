@@ -10,6 +10,12 @@ use capstan_confinement::Mode;
 pub struct Flags {
     /// The hosts to listen on.
     pub hosts: Vec<String>,
+    /// The hosts to serve claimed routes on.
+    pub serve: Vec<String>,
+    /// The file of the access log, or `-` for stdout.
+    pub access_log: Option<PathBuf>,
+    /// The format of the access log: `common` or `json`.
+    pub access_log_format: Option<String>,
     /// The data directory.
     pub data: Option<PathBuf>,
     /// The configuration file.

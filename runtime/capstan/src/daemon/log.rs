@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
-pub(super) use self::buffer::FlushGuard;
-use self::buffer::LogBuffer;
+pub(super) use self::buffer::{FlushGuard, LogBuffer};
 use self::format::LineFormat;
 
 static BUFFER: OnceLock<LogBuffer> = OnceLock::new();

@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capstan_api::{AllowedHosts, HttpLimits};
+use capstan_api::{AccessLogFormat, AllowedHosts, HttpLimits};
 use capstan_confinement::Mode;
 use capstan_core::feature::{Feature, Features};
 use capstan_core::limits::Limits;
@@ -52,6 +52,11 @@ const MAX_EVENTS: usize = 1_000_000;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) hosts: Vec<Host>,
+    /// The hosts to serve claimed routes on. Default: none.
+    pub(super) serve: Vec<Host>,
+    /// The file of the access log, or `-` for stdout. Default: none.
+    pub(super) access_log: Option<PathBuf>,
+    pub(super) access_log_format: AccessLogFormat,
     pub(super) listening: listener::Options,
     /// The files for TLS over TCP. Default: none, and TCP is plain.
     pub(super) tls: tls::Files,
@@ -140,6 +145,12 @@ impl Settings {
         let data = flags.data.or(file.data).or_else(|| dirs.data()).ok_or(SettingsError::NoDataDir)?;
         let hosts = parse_hosts(if flags.hosts.is_empty() { &file.hosts } else { &flags.hosts })?;
         let hosts = if hosts.is_empty() { vec![dirs.host(&data).into()] } else { hosts };
+        let serve = parse_hosts(if flags.serve.is_empty() { &file.serve } else { &flags.serve })?;
+        if let Some(duplicate) = duplicate(&[&hosts[..], &serve].concat()) {
+            return Err(SettingsError::DuplicateHost(duplicate.clone()));
+        }
+        let access_log_format = flags.access_log_format.or(file.access_log.format);
+        let access_log_format = access_log_format.map_or(Ok(AccessLogFormat::default()), |format| format.parse())?;
         let boot_deadline = flags.boot_deadline.or(file.boot.deadline).unwrap_or(Duration::from_secs(300));
         if boot_deadline.is_zero() {
             return Err(SettingsError::ZeroDeadline);
@@ -183,6 +194,9 @@ impl Settings {
         let (http, allowed_hosts) = (file.http.limits()?, file.http.allowed_hosts()?);
         Ok(Self {
             hosts,
+            serve,
+            access_log: flags.access_log.or(file.access_log.file),
+            access_log_format,
             listening: listening.options(flags.insecure_tcp)?,
             tls,
             startup_policy: startup_policy.map_or(Ok(StartupPolicy::default()), |policy| policy.parse())?,
@@ -224,6 +238,9 @@ impl Settings {
         // All fields are listed, so that the compiler requires a decision for a new one. Those with `_` are reloaded, or are not in the file.
         let Self {
             hosts,
+            serve,
+            access_log,
+            access_log_format,
             listening,
             tls,
             startup_policy,
@@ -260,6 +277,8 @@ impl Settings {
         } = self;
         let changed = [
             ("hosts", *hosts != next.hosts),
+            ("serve", *serve != next.serve),
+            ("[access_log]", (access_log, access_log_format) != (&next.access_log, &next.access_log_format)),
             ("[listen]", *listening != next.listening),
             ("[tls]", *tls != next.tls),
             ("[boot]", (*startup_policy, *boot_deadline) != (next.startup_policy, next.boot_deadline)),

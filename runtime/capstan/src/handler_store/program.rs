@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use capstan_core::env::Env;
 use capstan_core::feature::Features;
-use capstan_core::manifest::{HistoryMode, Manifest, ManifestSchedule};
+use capstan_core::manifest::{HistoryMode, Manifest, ManifestRoute, ManifestSchedule};
+use capstan_core::mount::Mount;
 use capstan_core::outcome::Outcome;
 use capstan_core::policy::PolicyRequest;
 use capstan_core::rate::Rate;
@@ -119,6 +120,14 @@ impl Handler for Program {
 
     fn schedules(&self) -> &[ManifestSchedule] {
         &self.record.manifest.schedule
+    }
+
+    fn routes(&self) -> &[ManifestRoute] {
+        &self.record.manifest.route
+    }
+
+    fn files(&self) -> Option<Mount> {
+        self.files.as_ref().map(FilesLease::mount)
     }
 
     fn history(&self) -> HistoryMode {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use capstan_core::manifest::ManifestRoute;
 use capstan_core::policy::{Policy, PolicyRequest};
 use jiff::Timestamp;
 
@@ -9,6 +10,7 @@ use super::Engine;
 use crate::events::EventKind;
 use crate::handler::{Handler, HandlerName};
 use crate::registry::{Precondition, PutResult, RegistryError, ResolvedHandler, Source};
+use crate::routes::RouteTable;
 
 impl Engine {
     /// Registers `handler` under a name that is free.
@@ -43,7 +45,7 @@ impl Engine {
     /// Registers `handler`, created at `created`, as `name`, and replaces the handler that has the name. Running jobs finish on the old one.
     ///
     /// # Errors
-    /// [`RegistryError::Builtin`], [`RegistryError::Precondition`].
+    /// [`RegistryError::Builtin`], [`RegistryError::Precondition`], [`RegistryError::Routes`].
     pub fn put(
         &self,
         name: HandlerName,
@@ -66,6 +68,19 @@ impl Engine {
     /// Returns the errors of [`Engine::put`].
     pub fn check_put(&self, name: &HandlerName, precondition: &Precondition) -> Result<(), RegistryError> {
         self.0.registry.check_put(name, precondition)
+    }
+
+    /// Returns the error that [`Engine::put`] would return now for a handler with these routes.
+    ///
+    /// # Errors
+    /// [`RegistryError::Routes`].
+    pub fn check_routes(&self, name: &HandlerName, routes: &[ManifestRoute]) -> Result<(), RegistryError> {
+        self.0.registry.check_routes(name, routes)
+    }
+
+    /// Returns the routes of all handlers now. They never change: a handler that is put, replaced or removed makes a new table.
+    pub fn routes(&self) -> Arc<RouteTable> {
+        self.0.registry.routes()
     }
 
     /// Registers stored handlers under the names and with the creation times that they had.

@@ -78,6 +78,9 @@ pub(in super::super) fn from_request(request: &Request, target: &Target, length:
     if is_tls {
         set("HTTPS", "on")?;
     }
+    for (name, value) in &target.variables {
+        set(name, value)?;
+    }
     if let Some(content_type) = head.headers.get(CONTENT_TYPE) {
         set("CONTENT_TYPE", &String::from_utf8_lossy(content_type.as_bytes()))?;
     }

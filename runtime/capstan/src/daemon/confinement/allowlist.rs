@@ -49,7 +49,7 @@ pub(super) fn daemon_rules(settings: &Settings, config: Option<&Path>) -> Rules 
     }
     allowlist.executables();
     allowlist.add("the data directory", &settings.data, Access::WRITE);
-    for host in &settings.hosts {
+    for host in settings.hosts.iter().chain(&settings.serve) {
         allowlist.host(host);
     }
     if settings.listening.permissions.group.is_some() {

@@ -22,7 +22,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A buffer of log lines. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LogBuffer(Arc<Shared>);
+pub(in crate::daemon) struct LogBuffer(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -49,7 +49,7 @@ impl LogBuffer {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Self, FlushGuard)> {
+    pub(in crate::daemon) fn start(output: impl Write + Send + 'static) -> io::Result<(Self, FlushGuard)> {
         let buffer = Self::default();
         let shared = buffer.clone();
         let _: JoinHandle<()> =
@@ -63,7 +63,7 @@ impl LogBuffer {
     }
 
     /// Appends a line, or drops it if it does not fit.
-    fn push(&self, line: &[u8]) {
+    pub(in crate::daemon) fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.text.len() + line.len() > CAPACITY {
             drop(state);
@@ -116,7 +116,7 @@ impl Drop for FlushGuard {
 }
 
 /// Appends to the buffer. The formatter writes each line in one call.
-pub(super) struct LineWriter<'a>(&'a LogBuffer);
+pub(in crate::daemon) struct LineWriter<'a>(&'a LogBuffer);
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

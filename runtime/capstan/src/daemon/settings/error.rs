@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use capstan_api::AllowedHostsError;
+use capstan_api::{AccessLogFormatError, AllowedHostsError};
 use capstan_listen::listenbuffer::UnknownStartupPolicy;
 use capstan_listen::listener::{AddressError, Host, PermissionsError};
 use capstan_listen::tls;
@@ -48,6 +48,8 @@ pub(in crate::daemon) enum SettingsError {
     OutOfRange { key: String, value: String, min: String, max: String },
     #[error("webhooks.{name}: {source}")]
     Webhook { name: String, source: WebhookTableError },
+    #[error("access_log.format (--access-log-format): {0}")]
+    AccessLogFormat(#[from] AccessLogFormatError),
     #[error("[http]: {0}")]
     AllowedHosts(#[from] AllowedHostsError),
 }

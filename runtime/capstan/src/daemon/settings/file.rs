@@ -30,6 +30,8 @@ const MAX_HISTORY_JOBS: usize = 10_000_000;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) hosts: Vec<String>,
+    pub(super) serve: Vec<String>,
+    pub(super) access_log: AccessLogTable,
     pub(super) data: Option<PathBuf>,
     #[serde(deserialize_with = "units::deserialize_duration")]
     pub(super) grace: Option<Duration>,
@@ -51,6 +53,13 @@ pub(super) struct File {
     pub(super) webhooks: BTreeMap<String, WebhookTable>,
     pub(super) events: EventsTable,
     pub(super) http: HttpTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AccessLogTable {
+    pub(super) file: Option<PathBuf>,
+    pub(super) format: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
