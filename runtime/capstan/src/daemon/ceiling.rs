@@ -74,5 +74,5 @@ fn offered_secret(name: &str, table: &SecretTable) -> Result<OfferedSecret, Ceil
         tracing::warn!(name, "users other than its owner can access the file of a secret; run chmod 600 on it");
     }
     let secret = Secret::new(&bytes).map_err(|source| CeilingError::Secret { name: name.to_owned(), source })?;
-    Ok(OfferedSecret { secret, handlers: table.handlers.clone() })
+    Ok(OfferedSecret { secret, handlers: table.handlers.clone(), http: table.http.clone() })
 }
