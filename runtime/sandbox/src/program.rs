@@ -14,6 +14,7 @@ use super::LoadError;
 use super::compile::{Compiler, Wanted};
 use super::compiled_program::{CodeKey, CompiledProgram};
 use super::engines::{ProfileEngine, ProfileEngines};
+use super::http::Client;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
@@ -24,6 +25,8 @@ use super::{foreign, kind, run};
 pub(super) struct Program {
     context: Arc<RunContext>,
     linked: Arc<LinkedProgram>,
+    /// Sends the HTTP requests of its runs. No other handler uses its connections.
+    client: Arc<Client>,
     short_runs: ShortRunStreak,
     info: HandlerInfo,
     policy: PolicyRequest,
@@ -101,7 +104,8 @@ impl Program {
             runtime,
         };
         let args = program.args.unwrap_or_default();
-        Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
+        let client = Arc::new(Client::new(context.roots.clone(), context.idle_connections.clone()));
+        Self { context, linked, client, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
     }
 }
 
@@ -128,7 +132,7 @@ impl Handler for Program {
         Box::pin(async move {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };
-            let work = Box::pin(async move { run::run(&program.linked, &program.context, call).await });
+            let work = Box::pin(async move { run::run(&program.linked, &program.context, &program.client, call).await });
             self.context.guest_runtime.run(work, budget, &self.short_runs).await
         })
     }

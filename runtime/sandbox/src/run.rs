@@ -1,5 +1,6 @@
 //! [`run`]: one run of a program in a new store and instance, and its outcome.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use capstan_core::outcome::Outcome;
@@ -11,7 +12,7 @@ use super::disk::{self, Disk};
 use super::exceptions;
 use super::guest_profiler::ProfiledRun;
 use super::host::Host;
-use super::http;
+use super::http::{self, Client};
 use super::invoke::{self, Invocation, PreparedCall};
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
@@ -19,14 +20,14 @@ use super::scratch::Scratch;
 use super::stdio;
 use super::trap;
 
-/// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. By then the store is dropped, which frees its
+/// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. `client` sends its HTTP requests. By then the store is dropped, which frees its
 /// slots, and the scratch directory is removed.
-pub(super) async fn run(program: &LinkedProgram, context: &RunContext, mut call: Call) -> Outcome {
-    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, call).await };
+pub(super) async fn run(program: &LinkedProgram, context: &RunContext, client: &Arc<Client>, mut call: Call) -> Outcome {
+    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, client, call).await };
     match Scratch::create(grant, call.job).await {
         Ok((scratch, mount)) => {
             call.mounts.push(mount);
-            let outcome = run_in_store(program, context, call).await;
+            let outcome = run_in_store(program, context, client, call).await;
             scratch.remove().await;
             outcome
         }
@@ -34,7 +35,12 @@ pub(super) async fn run(program: &LinkedProgram, context: &RunContext, mut call:
     }
 }
 
-async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: Call) -> Outcome {
+async fn run_in_store(
+    program: &LinkedProgram,
+    context: &RunContext,
+    client: &Arc<Client>,
+    mut call: Call,
+) -> Outcome {
     let prepared = match prepare(program, &mut call) {
         Ok(prepared) => prepared,
         Err(why) => return Outcome::Refused { why },
@@ -42,10 +48,11 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: C
     let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
     let engine = &program.engine.engine;
     let profiled = context.can_profile.then(|| ProfiledRun::new(engine, &call.name, &program.code, &usage));
-    let host = match Host::new(call, program.has_sockets.then_some(&context.resolver)) {
+    let mut host = match Host::new(call, program.uses_network.then_some(&context.resolver)) {
         Ok(host) => host,
         Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
     };
+    host.http.set_client(client.clone());
     let outputs = [host.stdout.clone(), host.stderr.clone()];
     let network = host.network().ok().cloned();
     let writes = host.disk.as_ref().map(Disk::writes);
