@@ -18,6 +18,7 @@ mod debug;
 mod durability;
 mod files;
 mod fuzz;
+mod guest_http;
 mod handlers;
 mod hostile;
 mod http;

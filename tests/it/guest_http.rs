@@ -1,0 +1,3 @@
+//! Jobs that answer HTTP requests, and guests that send them.
+
+mod outbound;
