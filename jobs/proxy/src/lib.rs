@@ -67,7 +67,8 @@ fn pass_on(upstream: &IncomingResponse, response: ResponseOutparam) {
     let body = head.body().expect("the first call succeeds");
     ResponseOutparam::set(response, Ok(head));
     let incoming = upstream.consume().expect("the first call succeeds");
-    let (input, output) = (incoming.stream().expect("the first call succeeds"), body.write().expect("the first call succeeds"));
+    let (input, output) =
+        (incoming.stream().expect("the first call succeeds"), body.write().expect("the first call succeeds"));
     loop {
         match output.blocking_splice(&input, 1 << 16) {
             Ok(_) => {}

@@ -47,7 +47,8 @@ pub use self::diagnostic::{Denied, Diagnostic, Source, Verdict};
 pub use self::evaluate::Evaluation;
 pub use self::grants::Grants;
 pub use self::http::{
-    HttpDenial, HttpHost, HttpReach, HttpRule, HttpRuleError, HttpTarget, InvalidHost, PathPrefix, Placeholder, Substitution,
+    HttpDenial, HttpHost, HttpReach, HttpRule, HttpRuleError, HttpTarget, InvalidHost, PathPrefix, Placeholder,
+    Substitution,
 };
 pub use self::mounts::{MountGrant, MountRequest, Prefix, SCRATCH};
 pub use self::network::{DenialReason, Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError};

@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-use self::incoming::RequestBody;
 pub(super) use self::client::{Client, IdleConnections};
 pub use self::client::{InvalidRoots, TrustedRoots};
+use self::incoming::RequestBody;
 use self::outgoing::Outbound;
 use super::host::Host;
 use super::network::Network;

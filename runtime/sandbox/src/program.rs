@@ -14,8 +14,8 @@ use super::LoadError;
 use super::compile::{Compiler, Wanted};
 use super::compiled_program::{CodeKey, CompiledProgram};
 use super::engines::{ProfileEngine, ProfileEngines};
-use super::http::Client;
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
+use super::http::Client;
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
 use super::snapshot::Initialiser;
@@ -132,7 +132,8 @@ impl Handler for Program {
         Box::pin(async move {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };
-            let work = Box::pin(async move { run::run(&program.linked, &program.context, &program.client, call).await });
+            let work =
+                Box::pin(async move { run::run(&program.linked, &program.context, &program.client, call).await });
             self.context.guest_runtime.run(work, budget, &self.short_runs).await
         })
     }

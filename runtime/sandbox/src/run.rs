@@ -22,7 +22,12 @@ use super::trap;
 
 /// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. `client` sends its HTTP requests. By then the store is dropped, which frees its
 /// slots, and the scratch directory is removed.
-pub(super) async fn run(program: &LinkedProgram, context: &RunContext, client: &Arc<Client>, mut call: Call) -> Outcome {
+pub(super) async fn run(
+    program: &LinkedProgram,
+    context: &RunContext,
+    client: &Arc<Client>,
+    mut call: Call,
+) -> Outcome {
     let Some(grant) = call.scratch.take() else { return run_in_store(program, context, client, call).await };
     match Scratch::create(grant, call.job).await {
         Ok((scratch, mount)) => {
@@ -35,12 +40,7 @@ pub(super) async fn run(program: &LinkedProgram, context: &RunContext, client: &
     }
 }
 
-async fn run_in_store(
-    program: &LinkedProgram,
-    context: &RunContext,
-    client: &Arc<Client>,
-    mut call: Call,
-) -> Outcome {
+async fn run_in_store(program: &LinkedProgram, context: &RunContext, client: &Arc<Client>, mut call: Call) -> Outcome {
     let prepared = match prepare(program, &mut call) {
         Ok(prepared) => prepared,
         Err(why) => return Outcome::Refused { why },

@@ -54,7 +54,8 @@ async fn allowed_request_is_answered_and_accounted_for() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
     let (mut daemon, client) = daemon(&[base.clone()], "").await;
-    let framed = fetch(&client, &http_policy(base.as_str()), &["GET", &format!("{base}/hello?q=1"), "-H", "x-a:b"]).await;
+    let framed =
+        fetch(&client, &http_policy(base.as_str()), &["GET", &format!("{base}/hello?q=1"), "-H", "x-a:b"]).await;
     assert_eq!(stdout(&framed), "200\nhello\n", "{}", framed.last);
     framed.assert_outcome("exited", 0);
     let request = &upstream.requests()[0];
@@ -88,7 +89,13 @@ async fn request_is_denied_by_each_part_of_a_rule() {
         (&rule, "GET", format!("http://127.1:{port}/v1/x"), "ErrorCode::HttpRequestUriInvalid", "end in a number"),
         (&rule, "GET", format!("http://0x7f.1:{port}/v1/x"), "ErrorCode::HttpRequestUriInvalid", "end in a number"),
         (&rule, "GET", format!("http://2130706433:{port}/v1/x"), "ErrorCode::HttpRequestUriInvalid", "end in a number"),
-        (&rule, "GET", format!("http://[::ffff:127.0.0.1]:{port}/v1/"), "ErrorCode::HttpRequestUriInvalid", "IPv6 form"),
+        (
+            &rule,
+            "GET",
+            format!("http://[::ffff:127.0.0.1]:{port}/v1/"),
+            "ErrorCode::HttpRequestUriInvalid",
+            "IPv6 form",
+        ),
         (&rule, "GET", format!("http://user:pass@{address}/v1/x"), "ErrorCode::HttpRequestUriInvalid", "a password"),
         (&rule, "GET", url(&format!("/v1/{}", "x".repeat(17_000))), "ErrorCode::HttpRequestUriTooLong", "too long"),
         (&rule, "CONNECT", url("/v1/x"), "ErrorCode::HttpRequestMethodInvalid", "never sent"),

@@ -134,7 +134,9 @@ fn ceiling(request: &PolicyRequest) -> Ceiling {
     }
     for one in request.secrets.iter().flatten() {
         let secret = Secret::new(b"secret").expect("the length is valid");
-        ceiling.secrets.insert(one.name.clone(), OfferedSecret { secret, handlers: vec!["*".to_owned()], http: Vec::new() });
+        ceiling
+            .secrets
+            .insert(one.name.clone(), OfferedSecret { secret, handlers: vec!["*".to_owned()], http: Vec::new() });
     }
     ceiling
 }

@@ -34,7 +34,6 @@ impl Network {
 
     /// Counts a connection to `host`. Returns `None`, and records a denial, if the run may open no more.
     pub(crate) fn count_connection(&self, host: &HttpHost, port: u16) -> Option<Arc<PeerUsage>> {
-        let peer = self.http_peer(host, port);
         let mut state = self.lock();
         if state.connections >= self.0.limits.connections {
             state.exceeded.get_or_insert(NetworkLimit::Connections);
@@ -43,6 +42,7 @@ impl Network {
             return None;
         }
         state.connections += 1;
+        let peer = self.http_peer(host, port);
         peer.connections.add(1);
         Some(peer)
     }

@@ -27,7 +27,8 @@ async fn daemon(base: &str) -> (Daemon, Client) {
 }
 
 fn policy(base: &str) -> Value {
-    let rule = json!({"url": format!("{base}/v1/"), "secrets": ["key=API_KEY"], "headers": ["authorization", "x-api-key"]});
+    let rule =
+        json!({"url": format!("{base}/v1/"), "secrets": ["key=API_KEY"], "headers": ["authorization", "x-api-key"]});
     json!({"http": [base, rule]})
 }
 
@@ -104,7 +105,8 @@ async fn job_that_answers_requests_forwards_them_with_the_secret() {
     let setup = Setup::new(CAPSTAN);
     let path = setup.folder().join("key");
     fs::write(&path, SECRET).unwrap();
-    let config = format!("[policy]\nhttp = [\"{base}\"]\n[secrets.upstream-token]\nfile = {path:?}\nhandlers = [\"proxy\"]\n");
+    let config =
+        format!("[policy]\nhttp = [\"{base}\"]\n[secrets.upstream-token]\nfile = {path:?}\nhandlers = [\"proxy\"]\n");
     let daemon = setup.config(&config).start();
     let client = daemon.client();
     let manifest = format!(

@@ -19,7 +19,8 @@ async fn trusting(ca: &Authority, base: &str) -> (Daemon, Client) {
 #[tokio::test]
 async fn protocol_is_the_one_that_the_server_chooses() {
     let ca = Authority::new("upstream");
-    for (protocols, version) in [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")] {
+    for (protocols, version) in [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")]
+    {
         let upstream = Upstream::https(&ca.server(), protocols).await;
         let base = format!("https://{}", upstream.address);
         let (_daemon, client) = trusting(&ca, &base).await;

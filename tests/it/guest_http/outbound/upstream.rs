@@ -148,10 +148,8 @@ async fn answer(request: Request<Incoming>, seen: &Seen) -> Response<Body> {
             response
         }
         "reflect" => {
-            let mut response = text(&format!(
-                "<{}>",
-                authorization.as_ref().map_or("none", |value| value.to_str().unwrap())
-            ));
+            let mut response =
+                text(&format!("<{}>", authorization.as_ref().map_or("none", |value| value.to_str().unwrap())));
             if let Some(value) = authorization {
                 response.headers_mut().insert("x-reflected", value);
             }
@@ -190,4 +188,3 @@ impl futures_util::Stream for SyncStream {
         self.0.get_mut().unwrap().as_mut().poll_next(cx)
     }
 }
-

@@ -40,7 +40,8 @@ impl PathPrefix {
 
     /// Returns whether `path`, without a query, starts with it.
     pub fn matches(&self, path: &str) -> bool {
-        path.strip_prefix(&*self.0).is_some_and(|rest| self.0.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(&*self.0)
+            .is_some_and(|rest| self.0.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Returns whether it is every path.
@@ -63,7 +64,10 @@ pub(super) fn has_dot_segment(path: &str) -> bool {
     };
     let decoded = decode(&decode(&lower));
     // A parameter after a semicolon is not part of the name for some servers.
-    decoded.split(['/', '\\']).map(|part| part.split(';').next().unwrap_or_default()).any(|part| part == "." || part == "..")
+    decoded
+        .split(['/', '\\'])
+        .map(|part| part.split(';').next().unwrap_or_default())
+        .any(|part| part == "." || part == "..")
 }
 
 impl fmt::Display for PathPrefix {

@@ -112,7 +112,8 @@ impl HttpReach {
             let values = placeholder.values.iter().enumerate();
             values.into_iter().find_map(|(at, (rule, _))| is_allowed(&self.rules[*rule]).then_some((at, *rule)))
         };
-        let found = self.placeholders.iter().filter_map(|placeholder| Some((placeholder, of_placeholder(placeholder)?)));
+        let found =
+            self.placeholders.iter().filter_map(|placeholder| Some((placeholder, of_placeholder(placeholder)?)));
         found
             .map(|(placeholder, (value, rule))| Substitution {
                 token: &placeholder.token,

@@ -16,9 +16,8 @@ fn target(text: &str) -> HttpTarget<'_> {
     let (authority, path) = rest.split_at(rest.find('/').unwrap());
     let (scheme, default) = if scheme == "https" { (Scheme::Https, 443) } else { (Scheme::Http, 80) };
     let colon = authority.rfind(':').filter(|colon| !authority[*colon..].contains(']'));
-    let (host, port) = colon.map_or((authority, default), |colon| {
-        (&authority[..colon], authority[colon + 1..].parse().unwrap())
-    });
+    let (host, port) =
+        colon.map_or((authority, default), |colon| (&authority[..colon], authority[colon + 1..].parse().unwrap()));
     HttpTarget { method, scheme, host: HttpHost::parse(host).unwrap(), port, path }
 }
 
@@ -76,7 +75,8 @@ fn invalid_rule_is_rejected_with_the_reason() {
 
 #[test]
 fn table_has_the_secrets_and_fields_of_a_rule() {
-    let text = r#"{"url":"https://a.example/v1/","methods":["GET"],"secrets":["key=KEY","salt"],"headers":["X-Api-Key"]}"#;
+    let text =
+        r#"{"url":"https://a.example/v1/","methods":["GET"],"secrets":["key=KEY","salt"],"headers":["X-Api-Key"]}"#;
     let parsed: HttpRule = serde_json::from_str(text).unwrap();
     assert_eq!(parsed.headers.iter().collect::<Vec<_>>(), ["x-api-key"]);
     assert_eq!(parsed.secrets[0].variable(), "KEY");
@@ -153,7 +153,9 @@ fn request_is_denied_by_each_part_of_a_rule() {
 
 #[test]
 fn odd_notations_of_addresses_are_no_hosts() {
-    for text in ["127.1", "0x7f.1", "2130706433", "0177.0.0.1", "1.2.3.4.5", "[::ffff:1.2.3.4]", "[::1", "[1.2.3.4]", "", "é"] {
+    for text in
+        ["127.1", "0x7f.1", "2130706433", "0177.0.0.1", "1.2.3.4.5", "[::ffff:1.2.3.4]", "[::1", "[1.2.3.4]", "", "é"]
+    {
         assert!(HttpHost::parse(text).is_err(), "{text}");
     }
     assert_eq!(HttpHost::parse("127.0.0.1"), Ok(HttpHost::Address(Ipv4Addr::LOCALHOST.into())));
@@ -221,14 +223,19 @@ fn rule_is_granted_within_those_of_operator_and_manifest() {
         (api, "http = [{ url = \"https://api.example.com/v1/\", secrets = [\"key\"] }]", "does not request it"),
         ("", "http = [{ url = \"https://api.example.com/\", secrets = [\"none\"] }]", "no secret none"),
         ("", "http = [{ url = \"https://api.example.com/\", secrets = [\"own\"] }]", "does not offer the secret own"),
-        ("", "http = [{ url = \"https://api.example.com/\", secrets = [\"bound\"] }]", "https://api.example.com/v1/ only"),
+        (
+            "",
+            "http = [{ url = \"https://api.example.com/\", secrets = [\"bound\"] }]",
+            "https://api.example.com/v1/ only",
+        ),
         ("", "secrets = [{ name = \"bound\" }]", "for HTTP requests only"),
     ] {
         let denied = evaluate(manifest, caller).unwrap_err();
         assert!(denied.contains(reason), "{caller}: {denied}");
     }
     let closed = Ceiling::default();
-    let denied = closed.evaluate("job", &PolicyRequest::EMPTY, &toml::from_str(api).unwrap()).into_policy().unwrap_err();
+    let denied =
+        closed.evaluate("job", &PolicyRequest::EMPTY, &toml::from_str(api).unwrap()).into_policy().unwrap_err();
     assert!(denied.to_string().contains("the operator grants no HTTP requests"), "{denied}");
 }
 
@@ -254,7 +261,11 @@ fn placeholder_stands_for_the_secret_in_requests_of_its_rule_only() {
         let target = target(text);
         assert_eq!(reach.allows(&target), Ok(()));
         let found = reach.substitutions(&target);
-        assert_eq!(found.iter().map(|one| (one.token, one.secret.reveal())).next(), is_replaced.then_some(("the token", "the bound key")), "{text}");
+        assert_eq!(
+            found.iter().map(|one| (one.token, one.secret.reveal())).next(),
+            is_replaced.then_some(("the token", "the bound key")),
+            "{text}"
+        );
     }
     assert!(!serde_json::to_string(&policy).unwrap().contains("the bound key"));
     assert!(!format!("{policy:?}").contains("the bound key") && !format!("{reach:?}").contains("the bound key"));

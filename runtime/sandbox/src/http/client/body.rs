@@ -60,6 +60,8 @@ pub(super) struct ResponseBody {
     lease: Option<Lease>,
     max_pause: Duration,
     pause: Pin<Box<Sleep>>,
+    /// Whether the guest waits for the next frame. Only then the pause counts.
+    is_waiting: bool,
     /// Masks the secrets that the request carried. The length stays the same.
     redaction: Redaction,
     redactor: Option<Redactor>,
@@ -89,7 +91,8 @@ impl ResponseBody {
         let redactor = (!redaction.is_empty()).then(|| redaction.redactor());
         let pause = Box::pin(sleep(max_pause));
         let (redaction, lease) = (redaction.clone(), Some(lease));
-        let mut body = Self { incoming, lease, max_pause, pause, redaction, redactor, trailers: None };
+        let mut body =
+            Self { incoming, lease, max_pause, pause, is_waiting: false, redaction, redactor, trailers: None };
         if body.incoming.is_end_stream() {
             body.release();
         }
@@ -142,7 +145,7 @@ impl Body for ResponseBody {
                     return Poll::Ready(this.finish().map(Ok));
                 }
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.pause.as_mut().reset(Instant::now() + this.max_pause);
+                    this.is_waiting = false;
                     match this.pass(frame) {
                         Ok(None) => {}
                         Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
@@ -157,6 +160,10 @@ impl Body for ResponseBody {
                     return Poll::Ready(Some(Err(to_guest_error(error))));
                 }
                 Poll::Pending => {
+                    if !this.is_waiting {
+                        this.is_waiting = true;
+                        this.pause.as_mut().reset(Instant::now() + this.max_pause);
+                    }
                     if this.pause.as_mut().poll(cx).is_ready() {
                         this.lease = None;
                         return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));

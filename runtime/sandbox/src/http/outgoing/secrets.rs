@@ -82,8 +82,7 @@ mod tests {
         let headers = BTreeSet::from(["authorization".to_owned()]);
         let mut fields = HeaderMap::new();
         fields.insert(field.clone(), value.parse().unwrap());
-        let redaction =
-            substitute(&mut fields, &[Substitution { token: TOKEN, secret: &secret, headers: &headers }]);
+        let redaction = substitute(&mut fields, &[Substitution { token: TOKEN, secret: &secret, headers: &headers }]);
         (fields[field].to_str().unwrap().to_owned(), redaction)
     }
 
