@@ -60,7 +60,7 @@ impl HttpReach {
     /// # Errors
     /// [`HttpDenial`]
     pub fn allows(&self, target: &HttpTarget<'_>) -> Result<(), HttpDenial> {
-        if FORBIDDEN_METHODS.contains(&target.method) {
+        if FORBIDDEN_METHODS.iter().any(|method| method.eq_ignore_ascii_case(target.method)) {
             return Err(HttpDenial::ForbiddenMethod);
         }
         let of_host: Vec<_> = self.rules.iter().filter(|rule| rule.matches_host(target)).collect();

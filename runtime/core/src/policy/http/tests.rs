@@ -144,6 +144,7 @@ fn request_is_denied_by_each_part_of_a_rule() {
         ("GET https://b.example/", Err(HttpDenial::Host)),
         ("TRACE https://x.b.example/", Err(HttpDenial::ForbiddenMethod)),
         ("CONNECT https://x.b.example/", Err(HttpDenial::ForbiddenMethod)),
+        ("connect https://x.b.example/", Err(HttpDenial::ForbiddenMethod)),
         ("GET http://10.0.0.7:81/", Ok(())),
         ("GET http://10.0.0.8:81/", Err(HttpDenial::Host)),
     ] {
