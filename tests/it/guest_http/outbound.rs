@@ -97,7 +97,6 @@ async fn request_is_denied_by_each_part_of_a_rule() {
             "IPv6 form",
         ),
         (&rule, "GET", format!("http://user:pass@{address}/v1/x"), "ErrorCode::HttpRequestUriInvalid", "a password"),
-        (&rule, "GET", url(&format!("/v1/{}", "x".repeat(17_000))), "ErrorCode::HttpRequestUriTooLong", "too long"),
         (&rule, "CONNECT", url("/v1/x"), "ErrorCode::HttpRequestMethodInvalid", "never sent"),
         (&rule, "TRACE", url("/v1/x"), "ErrorCode::HttpRequestMethodInvalid", "never sent"),
     ] {
@@ -105,8 +104,10 @@ async fn request_is_denied_by_each_part_of_a_rule() {
         assert_denied(&framed, code, reason);
         assert!(!framed.last.to_string().contains("pass@"), "{}", framed.last);
     }
+    let long = fetch(&client, &rule, &["GET", &url("/v1/"), "-l", "17000"]).await;
+    assert_denied(&long, "ErrorCode::HttpRequestUriTooLong", "too long");
     // The library refuses these before they are requests.
-    let huge = fetch(&client, &rule, &["GET", &url(&format!("/v1/{}", "x".repeat(80_000)))]).await;
+    let huge = fetch(&client, &rule, &["GET", &url("/v1/"), "-l", "8388608"]).await;
     assert_eq!(stdout(&huge), "error: path refused\n");
     let host = fetch(&client, &rule, &["GET", &url("/v1/x"), "-H", "host:other.example"]).await;
     assert!(stdout(&host).contains("Forbidden"), "{}", stdout(&host));

@@ -5,6 +5,8 @@
 //! | `-H NAME:VALUE` | adds a field; `$NAME` in it stands for a variable |
 //! | `-b TEXT` | sends a body; `$NAME` in it stands for a variable |
 //! | `-B BYTES` | sends a body of that length |
+//! | `-F COUNT` | adds that many fields |
+//! | `-l LENGTH` | makes the path longer by that many letters |
 //! | `-n COUNT` | sends the request that often, one after the other |
 //! | `-t MILLISECONDS` | sets all three time limits |
 //! | `-d` | drops the response after its head |
@@ -30,7 +32,7 @@ struct Arguments {
 
 fn main() {
     let mut words = std::env::args().skip(1);
-    let (method, url) = (words.next().expect("a method"), words.next().expect("a URL"));
+    let (method, mut url) = (words.next().expect("a method"), words.next().expect("a URL"));
     let mut arguments = Arguments { count: 1, ..Arguments::default() };
     while let Some(word) = words.next() {
         let mut value = || words.next().expect("a value");
@@ -42,6 +44,11 @@ fn main() {
             }
             "-b" => arguments.body = expand(&value()).into_bytes(),
             "-B" => arguments.body = vec![b'x'; value().parse().expect("a number")],
+            "-F" => {
+                let count: usize = value().parse().expect("a number");
+                arguments.fields.extend((0..count).map(|index| (format!("x-{index}"), "v".to_owned())));
+            }
+            "-l" => url += &"x".repeat(value().parse().expect("a number")),
             "-n" => arguments.count = value().parse().expect("a number"),
             "-t" => arguments.limit = Some(value().parse().expect("a number")),
             "-d" => arguments.drops_response = true,

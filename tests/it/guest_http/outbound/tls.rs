@@ -25,8 +25,8 @@ async fn protocol_is_the_one_that_the_server_chooses() {
         let base = format!("https://{}", upstream.address);
         let (_daemon, client) = trusting(&ca, &base).await;
         let policy = http_policy(base.as_str());
-        let framed = fetch(&client, &policy, &["GET", &format!("{base}/hello"), "-n", "3"]).await;
-        assert_eq!(stdout(&framed), "200\nhello\n".repeat(3), "{}", framed.last);
+        let framed = fetch(&client, &policy, &["GET", &format!("{base}/count"), "-n", "3"]).await;
+        assert_eq!(stdout(&framed), "200\n0\n".repeat(3), "{}", framed.last);
         assert!(upstream.requests().iter().all(|request| request.starts_with(version)), "{:?}", upstream.requests());
         assert_eq!(upstream.connections(), 1);
         let framed = fetch(&client, &policy, &["POST", &format!("{base}/count"), "-B", "100000"]).await;

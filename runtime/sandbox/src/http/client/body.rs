@@ -33,6 +33,13 @@ impl UploadBody {
     }
 }
 
+impl Drop for UploadBody {
+    /// The library drops it when it needs no more of it, for example at once if the request is a GET without a length.
+    fn drop(&mut self) {
+        self.is_sent.store(true, Ordering::Release);
+    }
+}
+
 impl Body for UploadBody {
     type Data = Bytes;
     type Error = Error;
