@@ -24,6 +24,7 @@ mod files;
 mod flags;
 mod log;
 mod notify;
+mod outbound;
 mod procfs;
 mod reload;
 mod settings;

@@ -10,17 +10,18 @@
 //!
 //! Each level can reduce the policy, and none can extend it:
 //!
-//! | | a limit | a grant: a mount, a variable, a secret, a network rule |
+//! | | a limit | a grant: a mount, a variable, a secret, a network or HTTP rule |
 //! |---|---|---|
 //! | not requested | is the one of the ceiling | is not given |
 //! | requested beyond the level above | is reduced to the level above | is denied |
 //!
 //! In reading order:
 //!
-//! - [`PolicyRequest`] is what the operator, a manifest or a caller writes. It contains [`MountRequest`], [`SecretRequest`] and [`Rule`];
+//! - [`PolicyRequest`] is what the operator, a manifest or a caller writes. It contains [`MountRequest`], [`SecretRequest`], [`Rule`] and
+//!   [`HttpRule`];
 //! - [`Ceiling`] is what the operator allows;
 //! - [`Ceiling::evaluate`] computes an [`Evaluation`]: a [`Policy`] and a [`Diagnostic`] for each difference from the requests;
-//! - [`Ceiling::grants`] and [`Ceiling::reach`] open what a policy grants.
+//! - [`Ceiling::grants`], [`Ceiling::reach`] and [`Ceiling::http_reach`] open what a policy grants.
 
 mod ceiling;
 #[cfg(any(test, fuzzing))]
@@ -32,6 +33,7 @@ mod findings;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod grants;
+mod http;
 mod mounts;
 mod network;
 mod request;
@@ -44,6 +46,10 @@ pub use self::ceiling::{Ceiling, Excess};
 pub use self::diagnostic::{Denied, Diagnostic, Source, Verdict};
 pub use self::evaluate::Evaluation;
 pub use self::grants::Grants;
+pub use self::http::{
+    HttpDenial, HttpHost, HttpReach, HttpRule, HttpRuleError, HttpTarget, InvalidHost, PathPrefix, Placeholder,
+    Substitution,
+};
 pub use self::mounts::{MountGrant, MountRequest, Prefix, SCRATCH};
 pub use self::network::{DenialReason, Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError};
 pub use self::request::PolicyRequest;
@@ -65,6 +71,9 @@ pub struct Policy {
     pub scratch: u64,
     /// The parts of the network that may be reached.
     pub network: Vec<Rule>,
+    /// The HTTP requests that may be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpRule>,
     /// WebAssembly features that its code may use.
     pub features: Features,
 }

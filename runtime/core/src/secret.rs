@@ -59,6 +59,8 @@ impl fmt::Debug for Secret {
 pub struct Redaction {
     /// The longest first, so that a secret that starts with another one is masked completely.
     secrets: Arc<[Secret]>,
+    /// Whether each byte of a secret is replaced by one of the mask.
+    keeps_length: bool,
 }
 
 /// Masks secrets in a stream. Holds back bytes that may be the start of a secret until more bytes arrive.
@@ -73,7 +75,13 @@ impl Redaction {
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut secrets: Vec<_> = secrets.into_iter().collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.0.len()));
-        Self { secrets: secrets.into() }
+        Self { secrets: secrets.into(), keeps_length: false }
+    }
+
+    /// Replaces each byte of a secret by an asterisk, so that the text keeps its length.
+    #[must_use]
+    pub fn keeping_length(self) -> Self {
+        Self { keeps_length: true, ..self }
     }
 
     /// Returns whether there are no secrets to mask.
@@ -84,6 +92,12 @@ impl Redaction {
     /// Returns a redactor for a new stream.
     pub fn redactor(&self) -> Redactor {
         Redactor { redaction: self.clone(), pending: Vec::new() }
+    }
+
+    /// Returns the replacement for `secret`.
+    fn mask_of(&self, secret: &[u8]) -> impl Iterator<Item = u8> {
+        let length = if self.keeps_length { secret.len() } else { MASK.len() };
+        MASK.bytes().cycle().take(length)
     }
 
     /// Masks a complete text. If the text was cut inside a secret, it ends with the mask.
@@ -105,7 +119,7 @@ impl Redactor {
             let rest = &text[position..];
             for secret in self.redaction.secrets.iter().map(|secret| secret.0.as_bytes()) {
                 if rest.starts_with(secret) {
-                    shown.extend_from_slice(MASK.as_bytes());
+                    shown.extend(self.redaction.mask_of(secret));
                     position += secret.len();
                     continue 'text;
                 }
@@ -127,7 +141,10 @@ impl Redactor {
             let pending = std::mem::take(&mut self.pending);
             let secret = self.redaction.secrets.iter().find(|secret| pending.starts_with(secret.0.as_bytes()));
             let skipped = secret.map_or(1, |secret| secret.0.len());
-            shown.extend_from_slice(if secret.is_some() { MASK.as_bytes() } else { &pending[..1] });
+            match secret {
+                Some(secret) => shown.extend(self.redaction.mask_of(secret.0.as_bytes())),
+                None => shown.push(pending[0]),
+            }
             shown.extend(self.redact(&pending[skipped..]));
         }
         shown
@@ -183,6 +200,15 @@ mod tests {
         let redaction = redaction(&["correct horse battery"]);
         assert_eq!(redaction.mask("it is correct horse"), "it is ***");
         assert_eq!(redaction.mask("it is c"), "it is c");
+    }
+
+    #[test]
+    fn redact_keeping_length_masks_each_byte() {
+        let redaction = redaction(&["hunter2", "hunter2-and-more"]).keeping_length();
+        for size in 1..=20 {
+            let shown = redact_in_chunks(&redaction, "<hunter2> hunter2-and-mor", size);
+            assert_eq!(shown, "<*******> *******-and-mor");
+        }
     }
 
     #[test]

@@ -375,6 +375,7 @@ impl Job {
             secrets: inputs.secrets,
             scratch: inputs.scratch,
             network: inputs.network,
+            outbound: inputs.outbound,
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

@@ -8,6 +8,7 @@ use capstan_engine::tasks::Tasks;
 use capstan_store::Artifacts;
 
 use crate::compile_limits::CompileLimits;
+use crate::http::TrustedRoots;
 use crate::network::Resolver;
 
 /// The settings of a [`Sandbox`](crate::Sandbox).
@@ -31,4 +32,6 @@ pub struct Config {
     pub tasks: Tasks,
     /// What looks up the host names that guests ask for.
     pub resolver: Resolver,
+    /// The certificates that the servers of outbound HTTP requests must be issued by.
+    pub roots: TrustedRoots,
 }

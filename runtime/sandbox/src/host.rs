@@ -28,7 +28,7 @@ pub(super) struct Host {
     pub(super) stdin: Stdin,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
-    /// The sockets. `None` if the program does not import them.
+    /// The sockets and the connections for HTTP requests. `None` if the program imports neither.
     network: Option<Network>,
     /// The monotonic clock of a guest whose wall clock is fixed.
     pub(super) virtual_clock: Option<VirtualClock>,
@@ -43,7 +43,8 @@ impl WasiView for Host {
 }
 
 impl Host {
-    /// Creates the host of a run. The guest has only what this function adds. `resolver` is `None` if the program imports no sockets.
+    /// Creates the host of a run. The guest has only what this function adds. `resolver` is `None` if the program imports no
+    /// sockets and sends no HTTP requests.
     pub(super) fn new(call: Call, resolver: Option<&Resolver>) -> Result<Self> {
         let source = call.limits.random;
         Self::with_random(call, resolver, |wasi| random::configure(wasi, source))
@@ -88,8 +89,10 @@ impl Host {
         let quota = Quota { bytes: limits.disk, files: limits.files };
         let disk = Disk::new(&call.mounts, quota, &call.usage);
         let network = resolver.map(|resolver| Network::new(call.network, resolver.clone(), limits, call.usage.clone()));
+        let mut http = http;
         if let Some(network) = &network {
             network.configure(&mut wasi);
+            http.allow(call.outbound, network.clone());
         }
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(limits.handles.saturating_add(handles::RESERVED));

@@ -3,6 +3,7 @@
 //! The body of the request is the stdin of the job and that of the response its stdout, with their limits and counters. What the guest itself
 //! writes to its standard output goes to the stderr of the job.
 
+mod client;
 mod incoming;
 mod instance;
 mod instances;
@@ -17,15 +18,20 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use capstan_core::http::{Exchange, RequestHead, Scheme};
 use capstan_core::outcome::Outcome;
+use capstan_core::policy::HttpReach;
 use capstan_core::usage::Usage;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
+pub(super) use self::client::{Client, IdleConnections};
+pub use self::client::{InvalidRoots, TrustedRoots};
 use self::incoming::RequestBody;
 pub(super) use self::instance::Instance;
 pub(super) use self::instances::{IdleCount, Instances, Lease, MAX_IDLE};
 use self::outgoing::Outbound;
 use super::host::Host;
+use super::network::Network;
 
 /// What the calls of `wasi:http` of a run use.
 #[derive(Debug)]
@@ -36,9 +42,29 @@ pub(super) struct HttpState {
     outbound: Outbound,
 }
 
+/// What the runs of one handler share.
+#[derive(Debug)]
+pub(super) struct HandlerResources {
+    /// Sends their requests.
+    pub(super) client: Arc<Client>,
+    /// The instances that wait. `None` if each request gets a new one.
+    pub(super) instances: Option<Arc<Instances>>,
+}
+
 impl HttpState {
     pub(super) fn new(exchange: Option<Box<Exchange>>) -> Self {
-        Self { exchange, context: WasiHttpCtx::new(), outbound: Outbound }
+        Self { exchange, context: WasiHttpCtx::new(), outbound: Outbound::default() }
+    }
+
+    /// Allows the requests in `reach`, whose connections belong to `network`.
+    pub(super) fn allow(&mut self, reach: Option<Box<HttpReach>>, network: Network) {
+        self.outbound.reach = reach.map(Arc::from);
+        self.outbound.network = Some(network);
+    }
+
+    /// Sets the client of the handler.
+    pub(super) fn set_client(&mut self, client: Arc<Client>) {
+        self.outbound.client = Some(client);
     }
 
     /// Returns whether there is a request to answer.

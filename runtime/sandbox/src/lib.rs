@@ -72,6 +72,7 @@ pub use self::compile::{CompileStats, confined_compiler};
 pub use self::compile_limits::CompileLimits;
 pub use self::complexity::function_count;
 pub use self::config::Config;
+pub use self::http::{InvalidRoots, TrustedRoots};
 pub use self::network::{Resolve, Resolver};
 pub use self::profile::{DEFAULT_STACK, Metering, WASMTIME_VERSION, max_runs_for_maps};
 pub use self::sandbox::{Sandbox, SandboxError};

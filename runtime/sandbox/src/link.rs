@@ -17,8 +17,8 @@ use super::limiter::MAX_MEMORIES_PER_RUN;
 pub(super) struct LinkedProgram {
     pub(super) engine: Arc<ProfileEngine>,
     pub(super) code: Code,
-    /// Whether it imports an interface of `wasi:sockets`. Preview 1 has no call that opens a socket.
-    pub(super) has_sockets: bool,
+    /// Whether it imports an interface of `wasi:sockets`, or one that sends HTTP requests. Preview 1 has no call that opens a socket.
+    pub(super) uses_network: bool,
 }
 
 /// What a run instantiates.
@@ -44,19 +44,19 @@ impl LinkedProgram {
             Compiled::Module(module) => link_module(&engine, &module),
             Compiled::Component(component) => link_component(&engine, &component),
         }?;
-        let has_sockets = code.imports_sockets(&engine.engine);
-        Ok(Self { engine, code, has_sockets })
+        let uses_network = code.imports_network(&engine.engine);
+        Ok(Self { engine, code, uses_network })
     }
 
     /// Returns whether an instance of it can answer more than one request. Open sockets would count for the request that opened them.
     pub(super) fn can_be_reused(&self) -> bool {
-        self.code.answers_http() && !self.has_sockets
+        self.code.answers_http() && !self.uses_network
     }
 }
 
 impl std::fmt::Debug for LinkedProgram {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("LinkedProgram").field("has_sockets", &self.has_sockets).finish_non_exhaustive()
+        formatter.debug_struct("LinkedProgram").field("uses_network", &self.uses_network).finish_non_exhaustive()
     }
 }
 
@@ -76,11 +76,15 @@ impl Code {
         matches!(self, Self::Component { proxy: Some(_), .. })
     }
 
-    fn imports_sockets(&self, engine: &Engine) -> bool {
+    fn imports_network(&self, engine: &Engine) -> bool {
+        const INTERFACES: [&str; 4] =
+            ["wasi:sockets/", "wasi:http/outgoing-handler@", "wasi:http/client@", "wasi:http/handler@"];
         match self {
             Self::Module { .. } => false,
             Self::Component { component, .. } => {
-                component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:sockets/"))
+                let interface = component.component_type();
+                let mut imports = interface.imports(engine);
+                imports.any(|(name, _)| INTERFACES.iter().any(|prefix| name.starts_with(prefix)))
             }
         }
     }

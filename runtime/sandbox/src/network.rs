@@ -10,9 +10,11 @@
 //! wasmtime-wasi opens and drives the sockets, and asks here before it uses an address. [`linker`] has the functions around it. A run of a
 //! program that imports no sockets has no `Network`.
 
+mod http_connections;
 mod linker;
 mod lookup;
 mod meter;
+mod metered_stream;
 mod resolver;
 
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 pub(super) use self::linker::shadow_sockets;
+pub(super) use self::metered_stream::{Meter, MeterSlot, MeteredStream};
 pub use self::resolver::{Resolve, Resolver};
 
 /// How many addresses are remembered with the names that they were found by, and how many names for each.

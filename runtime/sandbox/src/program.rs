@@ -15,7 +15,7 @@ use super::compile::{Compiler, Wanted};
 use super::compiled_program::{CodeKey, CompiledProgram};
 use super::engines::{ProfileEngine, ProfileEngines};
 use super::guest_runtime::{CpuBudget, ShortRunStreak};
-use super::http::Instances;
+use super::http::{Client, HandlerResources, Instances};
 use super::link::LinkedProgram;
 use super::run_context::RunContext;
 use super::snapshot::Initialiser;
@@ -25,9 +25,9 @@ use super::{foreign, kind, run};
 pub(super) struct Program {
     context: Arc<RunContext>,
     linked: Arc<LinkedProgram>,
+    /// What its runs share. No other handler uses it.
+    resources: HandlerResources,
     short_runs: ShortRunStreak,
-    /// The instances that wait for their next request. `None` if each run has its own.
-    instances: Option<Arc<Instances>>,
     info: HandlerInfo,
     policy: PolicyRequest,
     env: Env,
@@ -107,7 +107,9 @@ impl Program {
             runtime,
         };
         let args = program.args.unwrap_or_default();
-        Self { context, linked, short_runs: ShortRunStreak::default(), instances, info, policy, env, argv0, args }
+        let client = Arc::new(Client::new(context.roots.clone(), context.idle_connections.clone()));
+        let resources = HandlerResources { client, instances };
+        Self { context, linked, resources, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
     }
 }
 
@@ -135,9 +137,7 @@ impl Handler for Program {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };
             let work =
-                Box::pin(
-                    async move { run::run(&program.linked, &program.context, program.instances.as_ref(), call).await },
-                );
+                Box::pin(async move { run::run(&program.linked, &program.context, &program.resources, call).await });
             self.context.guest_runtime.run(work, budget, &self.short_runs).await
         })
     }

@@ -13,7 +13,7 @@ use super::disk::{self, Disk};
 use super::exceptions;
 use super::guest_profiler::ProfiledRun;
 use super::host::{self, Host};
-use super::http::{self, Instance, Instances, Lease};
+use super::http::{self, HandlerResources, Instance, Lease};
 use super::invoke::{self, Invocation, PreparedCall};
 use super::link::{Code, LinkedProgram};
 use super::run_context::RunContext;
@@ -21,21 +21,21 @@ use super::scratch::Scratch;
 use super::stdio;
 use super::trap;
 
-/// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. By then the store is dropped, which frees its
+/// Runs `program` for `call` until it ends or a stop is requested, and returns its outcome. `client` sends its HTTP requests. By then the store is dropped, which frees its
 /// slots, and the scratch directory is removed.
 ///
-/// A run that answers a request may have its instance from `instances`, and leave it there.
+/// A run that answers a request may have its instance from `resources`, and leave it there.
 pub(super) async fn run(
     program: &LinkedProgram,
     context: &RunContext,
-    instances: Option<&Arc<Instances>>,
+    resources: &HandlerResources,
     mut call: Call,
 ) -> Outcome {
-    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, instances, call).await };
+    let Some(grant) = call.scratch.take() else { return run_in_store(program, context, resources, call).await };
     match Scratch::create(grant, call.job).await {
         Ok((scratch, mount)) => {
             call.mounts.push(mount);
-            let outcome = run_in_store(program, context, None, call).await;
+            let outcome = run_in_store(program, context, resources, call).await;
             scratch.remove().await;
             outcome
         }
@@ -46,7 +46,7 @@ pub(super) async fn run(
 async fn run_in_store(
     program: &LinkedProgram,
     context: &RunContext,
-    instances: Option<&Arc<Instances>>,
+    resources: &HandlerResources,
     mut call: Call,
 ) -> Outcome {
     let prepared = match prepare(program, &mut call) {
@@ -56,15 +56,18 @@ async fn run_in_store(
     let (stop, usage, limits) = (call.stop.clone(), call.usage.clone(), call.limits);
     let engine = &program.engine.engine;
     let profiled = context.can_profile.then(|| ProfiledRun::new(engine, &call.name, &program.code, &usage));
-    let mut lease = instances.and_then(|instances| instances.lease(&call));
+    let mut lease = resources.instances.as_ref().and_then(|instances| instances.lease(&call));
     let (mut store, mut instance) = match lease.as_mut().and_then(Lease::take) {
         Some((mut store, instance)) => {
             store.data_mut().start_request(call);
             host::start_slice(&mut store);
             (store, Some(instance))
         }
-        None => match Host::new(call, program.has_sockets.then_some(&context.resolver)) {
-            Ok(host) => (host.into_store(engine, max_hostcall(&program.code, prepared.is_some(), limits)), None),
+        None => match Host::new(call, program.uses_network.then_some(&context.resolver)) {
+            Ok(mut host) => {
+                host.http.set_client(resources.client.clone());
+                (host.into_store(engine, max_hostcall(&program.code, prepared.is_some(), limits)), None)
+            }
             Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
         },
     };

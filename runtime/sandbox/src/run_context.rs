@@ -6,7 +6,7 @@ use capstan_engine::tasks::TaskGuard;
 
 use super::epoch_ticker::EpochTicker;
 use super::guest_runtime::GuestRuntime;
-use super::http::IdleCount;
+use super::http::{IdleConnections, IdleCount, TrustedRoots};
 use super::network::Resolver;
 use super::shared_programs::SharedPrograms;
 
@@ -15,6 +15,10 @@ use super::shared_programs::SharedPrograms;
 pub(super) struct RunContext {
     pub(super) guest_runtime: GuestRuntime,
     pub(super) resolver: Resolver,
+    /// What the servers of HTTP requests must be issued by.
+    pub(super) roots: TrustedRoots,
+    /// Counts the idle connections of all handlers.
+    pub(super) idle_connections: IdleConnections,
     pub(super) ticker: Arc<EpochTicker>,
     /// The programs that are linked.
     pub(super) programs: SharedPrograms,

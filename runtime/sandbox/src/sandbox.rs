@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::engines::ProfileEngines;
 use crate::epoch_ticker::EpochTicker;
 use crate::guest_runtime::GuestRuntime;
-use crate::http::IdleCount;
+use crate::http::{IdleConnections, IdleCount};
 use crate::profile::{self, Metering, Profile};
 use crate::program::Program;
 use crate::run_context::RunContext;
@@ -54,7 +54,8 @@ impl Sandbox {
         let ticker = Arc::new(EpochTicker::start(engine.clone()).map_err(SandboxError::Threads)?);
         let engines = ProfileEngines::new(engine, config.stack, ticker.clone());
         let guest_runtime = GuestRuntime::start().map_err(SandboxError::Threads)?;
-        let (tasks, resolver) = (config.tasks.clone(), config.resolver.clone());
+        let (tasks, resolver, roots) = (config.tasks.clone(), config.resolver.clone(), config.roots.clone());
+        let idle_connections = IdleConnections::default();
         let listed = [
             tasks.track("sandbox", || "ticker of the epoch".to_owned()),
             tasks.track("sandbox", || format!("{} guest threads", guest_runtime.thread_count())),
@@ -63,9 +64,17 @@ impl Sandbox {
         let can_profile = tasks.are_tracked();
         let programs = SharedPrograms::default();
         let idle_instances = IdleCount::default();
-        let context =
-            RunContext { guest_runtime, resolver, ticker, programs, idle_instances, can_profile, _listed: listed };
-        let context = Arc::new(context);
+        let context = Arc::new(RunContext {
+            guest_runtime,
+            resolver,
+            roots,
+            idle_connections,
+            ticker,
+            programs,
+            idle_instances,
+            can_profile,
+            _listed: listed,
+        });
         Ok(Self(Arc::new(Inner { engines, compiler, context })))
     }
 

@@ -65,6 +65,7 @@ async fn engine_with_resolver(resolver: impl Resolve, rules: &[&str]) -> Engine 
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::new(resolver),
+        roots: capstan_sandbox::TrustedRoots::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let probe = guests::compiled("probe.p2").into();

@@ -109,6 +109,7 @@ async fn guest_output_reaches_all_sinks_despite_one_that_fails() {
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),
+        roots: capstan_sandbox::TrustedRoots::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = engine();

@@ -6,7 +6,7 @@ use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::tasks::Tasks;
-use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
+use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox, TrustedRoots};
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
@@ -62,6 +62,7 @@ fn measure_with((binary, program, runs): (&str, &str, u32), tasks: Tasks, mode: 
         artifacts: None,
         tasks,
         resolver: Resolver::default(),
+        roots: TrustedRoots::default(),
     };
     let (sandbox, engine) = (
         Sandbox::new(config).unwrap(),

@@ -8,7 +8,7 @@ use capstan_core::outcome::CancelledBy;
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::job::{Job, JobState};
 use capstan_engine::tasks::Tasks;
-use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox};
+use capstan_sandbox::{CompileLimits, Metering, Resolver, Sandbox, TrustedRoots};
 use capstan_tests::guests;
 use tokio::runtime::Builder;
 
@@ -27,6 +27,7 @@ pub(crate) fn measure(binary: &str, program: &str, count: usize) {
         artifacts: None,
         tasks: Tasks::default(),
         resolver: Resolver::default(),
+        roots: TrustedRoots::default(),
     };
     let sandbox = Sandbox::new(config).unwrap();
     let engine = Engine::new(engine::Config {

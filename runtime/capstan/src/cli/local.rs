@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use capstan_confinement::Mode;
 use capstan_core::feature::Feature;
+use capstan_core::http::Scheme;
 use capstan_core::limits::Limits;
 use capstan_core::manifest::Manifest;
 use capstan_core::mount::Mount;
 use capstan_core::outcome::{CancelledBy, OutputStream};
-use capstan_core::policy::Ceiling;
+use capstan_core::policy::{Ceiling, HttpRule};
 use capstan_core::stream::{Sink, Source, pipe};
 use capstan_engine::engine::{self, Engine};
 use capstan_engine::handler::{Handler, HandlerInfo, Terminals};
 use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
-use capstan_sandbox::{CompileLimits, LoadError, Metering, Resolver, Sandbox};
+use capstan_sandbox::{CompileLimits, LoadError, Metering, Resolver, Sandbox, TrustedRoots};
 use capstan_store::{Artifacts, ProgramSummary};
 
 use super::error::CliError;
@@ -101,6 +102,7 @@ pub(super) async fn run(
         artifacts: artifacts.clone(),
         tasks: Tasks::default(),
         resolver: Resolver::default(),
+        roots: roots(spec.policy.http.as_deref())?,
     };
     let sandbox = Sandbox::new(config).map_err(|error| CliError::Program(error.to_string()))?;
     let program_error = |reason: &dyn Display| CliError::Program(format!("{}: {reason}", file.display()));
@@ -113,7 +115,8 @@ pub(super) async fn run(
     let handler: Arc<dyn Handler> = loaded.map_err(|error| program_error(&error))?;
 
     let network = spec.policy.network.clone().unwrap_or_default();
-    let mut ceiling = Ceiling { network, features, ..Ceiling::with_limits(ceiling) };
+    let http = spec.policy.http.clone().unwrap_or_default();
+    let mut ceiling = Ceiling { network, http, features, ..Ceiling::with_limits(ceiling) };
     // Removed with its contents when this function returns.
     let _scratch = match scratch {
         Some(bytes) if bytes > 0 => {
@@ -145,6 +148,18 @@ pub(super) async fn run(
         }
         None => RunReport::stopped(id, &name),
     })
+}
+
+/// Returns the certificates that this machine trusts, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`, if a rule needs them.
+///
+/// # Errors
+/// [`CliError::Startup`] if there are none.
+fn roots(rules: Option<&[HttpRule]>) -> Result<TrustedRoots, CliError> {
+    if !rules.unwrap_or_default().iter().any(|rule| rule.scheme == Scheme::Https) {
+        return Ok(TrustedRoots::default());
+    }
+    TrustedRoots::new(rustls_native_certs::load_native_certs().certs)
+        .map_err(|error| CliError::Startup(io::Error::other(format!("the certificates of this machine: {error}"))))
 }
 
 /// Loads the program of a run.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use capstan_core::feature::Feature;
 use capstan_core::limits::Overflow;
 use capstan_core::mount::Access;
-use capstan_core::policy::{MountRequest, PolicyRequest, Rule, SecretRequest};
+use capstan_core::policy::{HttpRule, MountRequest, PolicyRequest, Rule, SecretRequest};
 use capstan_core::units;
 use clap::Args;
 
@@ -63,6 +63,11 @@ pub(super) struct PolicyArgs {
     /// Examples: example.com:443, *.example.com, 10.1.0.0/16:8000-8100, 192.0.2.7:53/udp
     #[arg(long, value_name = "RULE")]
     allow_net: Option<Vec<Rule>>,
+    /// HTTP requests that the guest may send. May be repeated [default: none]
+    ///
+    /// Examples: https://api.example.com/v1/, "GET,HEAD https://*.example.org"
+    #[arg(long, value_name = "RULE")]
+    http: Option<Vec<HttpRule>>,
     /// Maximum number of TCP connections and UDP peers, together [default: 64]
     #[arg(long, value_name = "N")]
     connections: Option<u64>,
@@ -88,7 +93,7 @@ impl PolicyArgs {
     /// Returns the policy request that the options describe.
     pub(super) fn to_request(&self) -> PolicyRequest {
         let Self { timeout, cpu, memory, mount: mounts, pass_env, secret: secrets, determinism, .. } = self.clone();
-        let Self { disk, files, scratch, allow_net: network, connections, traffic, truncate, feature, .. } =
+        let Self { disk, files, scratch, allow_net: network, http, connections, traffic, truncate, feature, .. } =
             self.clone();
         PolicyRequest {
             timeout,
@@ -101,6 +106,7 @@ impl PolicyArgs {
             pass_env,
             secrets,
             network,
+            http,
             connections,
             traffic,
             output: truncate.then_some(Overflow::Truncate),

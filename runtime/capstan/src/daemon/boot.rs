@@ -21,7 +21,7 @@ use capstan_engine::tasks::Tasks;
 use capstan_listen::listenbuffer::{Gate, GateState, StartupPhase};
 use capstan_listen::listener::InheritedSockets;
 use capstan_listen::tls;
-use capstan_sandbox::{Resolver, Sandbox};
+use capstan_sandbox::{Resolver, Sandbox, TrustedRoots};
 use capstan_store::{Artifacts, HandlerFiles, Programs};
 use tokio::io::AsyncReadExt as _;
 
@@ -32,7 +32,7 @@ use super::confinement::Confinement;
 use super::notify::Notifier;
 use super::settings::Settings;
 use super::webhooks::webhooks;
-use super::{files, log, procfs};
+use super::{files, log, outbound, procfs};
 use crate::builtins::{self, DaemonInfo, DaemonState};
 use crate::handler_store::LocalHandlerStore;
 
@@ -287,9 +287,11 @@ impl Boot {
             artifacts: None,
             tasks: self.tasks.clone(),
             resolver: Resolver::default(),
+            roots: TrustedRoots::default(),
         };
         let (engine, gate, notifier) = (self.engine().clone(), self.state.gate.clone(), self.notifier.clone());
         let files_limits = self.settings.files;
+        let settings = self.settings.clone();
         // This blocks, so it runs on another thread: signals and the deadline must work in the meantime.
         let built = tokio::task::spawn_blocking(move || {
             set_phase(&gate, &notifier, StartupPhase::Loading);
@@ -297,6 +299,7 @@ impl Boot {
             // Not with the store of jobs at the same time: both keys come from the one that this has created.
             let cursor_key = capstan_store::cursor_key(&data).map_err(&store_error)?;
             config.artifacts = Some(artifacts.clone());
+            config.roots = outbound::roots(&settings)?;
             let sandbox = Sandbox::new(config)?;
             set_phase(&gate, &notifier, StartupPhase::Installing);
             let (programs, files) = (Programs::open(&data), HandlerFiles::open(&data));

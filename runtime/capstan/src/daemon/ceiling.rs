@@ -34,8 +34,8 @@ pub(super) enum CeilingError {
 /// [`CeilingError`]
 pub(super) fn ceiling(settings: &Settings) -> Result<Ceiling, CeilingError> {
     let (excess, scratch) = (settings.excess, settings.scratch);
-    let (network, features) = (settings.network.clone(), settings.features.clone());
-    let mut ceiling = Ceiling { excess, scratch, network, features, ..Ceiling::with_limits(settings.limits) };
+    let (network, http, features) = (settings.network.clone(), settings.outbound.clone(), settings.features.clone());
+    let mut ceiling = Ceiling { excess, scratch, network, http, features, ..Ceiling::with_limits(settings.limits) };
     for (name, table) in &settings.mounts {
         let guest_path = format!("/{name}");
         check_guest_path(&guest_path).map_err(|source| CeilingError::MountName { name: name.clone(), source })?;
@@ -74,5 +74,5 @@ fn offered_secret(name: &str, table: &SecretTable) -> Result<OfferedSecret, Ceil
         tracing::warn!(name, "users other than its owner can access the file of a secret; run chmod 600 on it");
     }
     let secret = Secret::new(&bytes).map_err(|source| CeilingError::Secret { name: name.to_owned(), source })?;
-    Ok(OfferedSecret { secret, handlers: table.handlers.clone() })
+    Ok(OfferedSecret { secret, handlers: table.handlers.clone(), http: table.http.clone() })
 }

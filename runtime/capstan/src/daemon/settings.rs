@@ -16,7 +16,7 @@ use capstan_api::{AccessLogFormat, AllowedHosts, HttpLimits};
 use capstan_confinement::Mode;
 use capstan_core::feature::{Feature, Features};
 use capstan_core::limits::Limits;
-use capstan_core::policy::{Ceiling, Excess, Rule, with_suggestion};
+use capstan_core::policy::{Ceiling, Excess, HttpRule, Rule, with_suggestion};
 use capstan_engine::engine;
 use capstan_engine::events;
 use capstan_engine::handler_store::FilesLimits;
@@ -84,6 +84,10 @@ pub(super) struct Settings {
     pub(super) secrets: BTreeMap<String, SecretTable>,
     /// The network access that may be granted to jobs. Default: none.
     pub(super) network: Vec<Rule>,
+    /// The HTTP requests that may be granted to jobs. Default: none.
+    pub(super) outbound: Vec<HttpRule>,
+    /// The file with the certificates that the servers of these requests must be issued by. Default: those that this machine trusts.
+    pub(super) outbound_ca: Option<PathBuf>,
     /// WebAssembly features that programs may use. Default: [`Feature::allowed_by_default`].
     pub(super) features: Features,
     /// The limit on concurrent runs: the smaller of `runs_requested` and `runs_ceiling`.
@@ -172,7 +176,7 @@ impl Settings {
         if requested.mounts.is_some() {
             return Err(SettingsError::MountsInPolicy);
         }
-        if requested.secrets.is_some() {
+        if requested.secrets.is_some() || requested.http.iter().flatten().any(|rule| !rule.secrets.is_empty()) {
             return Err(SettingsError::SecretsInPolicy);
         }
         if let Some((name, _)) = file.secrets.iter().find(|(_, secret)| secret.source().is_none()) {
@@ -211,6 +215,8 @@ impl Settings {
             pass_env: requested.pass_env.unwrap_or_default(),
             secrets: file.secrets,
             network: requested.network.unwrap_or_default(),
+            outbound: requested.http.unwrap_or_default(),
+            outbound_ca: file.outbound.tls_ca,
             features: requested.features.unwrap_or_else(Feature::allowed_by_default),
             runs: runs_requested.min(runs_ceiling),
             runs_requested,
@@ -269,6 +275,8 @@ impl Settings {
             pass_env: _,
             secrets: _,
             network: _,
+            outbound,
+            outbound_ca,
             features: _,
             runs: _,
             runs_ceiling: _,
@@ -291,6 +299,9 @@ impl Settings {
             ("[jobs]", *jobs != next.jobs || *job_limits != next.job_limits),
             ("[webhooks]", *webhooks != next.webhooks),
             ("[events]", *events != next.events),
+            // The certificates are read at the start, if a rule needs them.
+            ("policy.http", outbound.is_empty() && !next.outbound.is_empty()),
+            ("[outbound]", *outbound_ca != next.outbound_ca),
             ("confine", *confine != next.confine),
             ("[http]", *http != next.http || *allowed_hosts != next.allowed_hosts),
         ];

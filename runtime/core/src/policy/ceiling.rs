@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use serde::Deserialize;
 
+use super::http::HttpRule;
 use super::mounts::Prefix;
 use super::network::Rule;
 use super::secrets::OfferedSecret;
@@ -27,6 +28,8 @@ pub struct Ceiling {
     pub excess: Excess,
     /// The parts of the network that may be granted.
     pub network: Vec<Rule>,
+    /// The HTTP requests that may be granted. Their own secrets and fields do not count: [`Ceiling::secrets`] has what may be granted.
+    pub http: Vec<HttpRule>,
     /// Directories of the host below which any path may be granted.
     pub prefixes: Vec<Prefix>,
     /// Maximum size of a scratch directory in bytes. Default: 64 MiB.
@@ -57,6 +60,7 @@ impl Default for Ceiling {
             secrets: BTreeMap::new(),
             excess: Excess::default(),
             network: Vec::new(),
+            http: Vec::new(),
             features: Feature::allowed_by_default(),
             prefixes: Vec::new(),
             scratch: 64 << 20,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Policy;
+use super::http::HttpRule;
 use super::mounts::{MountGrant, MountRequest};
 use super::request::PolicyRequest;
 use crate::determinism::{Clock, Random};
@@ -50,6 +51,12 @@ pub(super) fn is_within_grants(policy: &Policy, request: &PolicyRequest) -> bool
         })
         && request.network.as_ref().is_none_or(|requests| {
             policy.network.iter().all(|rule| requests.iter().any(|request| rule.is_within(request)))
+        })
+        && request.http.as_ref().is_none_or(|requests| {
+            let is_requested = |rule: &HttpRule| {
+                requests.iter().any(|request| rule.is_within(request) && rule.has_secrets_within(request))
+            };
+            policy.http.iter().all(is_requested)
         })
         && request
             .mounts

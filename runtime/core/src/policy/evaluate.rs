@@ -1,6 +1,7 @@
 //! [`Ceiling::evaluate`]: computes a policy from the ceiling and the requests of a manifest and a caller.
 
 mod features;
+mod http;
 mod limits;
 mod mounts;
 mod network;
@@ -30,8 +31,9 @@ impl Ceiling {
         let pass_env = self.evaluate_pass_env(manifest, caller, clamps_manifest, &mut findings);
         let secrets = self.evaluate_secrets(handler, manifest, caller, clamps_manifest, &mut findings);
         let network = self.evaluate_network(manifest, caller, clamps_manifest, &mut findings);
+        let http = self.evaluate_http(handler, manifest, caller, clamps_manifest, &mut findings);
         let features = self.evaluate_features(manifest, caller, &mut findings);
-        let policy = Policy { limits, mounts, pass_env, secrets, scratch, network, features };
+        let policy = Policy { limits, mounts, pass_env, secrets, scratch, network, http, features };
         Evaluation { policy, findings: findings.into_diagnostics() }
     }
 

@@ -79,6 +79,7 @@ fn check_grants(ceiling: &Ceiling, manifest: &PolicyRequest, caller: &PolicyRequ
     assert!(policy.pass_env.iter().all(|name| ceiling.env.get(name).is_some()), "{policy:?}");
     assert!(policy.secrets.iter().all(|secret| ceiling.secrets.contains_key(&secret.name)), "{policy:?}");
     assert!(policy.network.iter().all(|rule| ceiling.network.iter().any(|own| rule.is_within(own))), "{policy:?}");
+    assert!(policy.http.iter().all(|rule| ceiling.http.iter().any(|own| rule.is_within(own))), "{policy:?}");
     let named = manifest.features.as_ref().unwrap_or(&ceiling.features);
     assert!(policy.features.is_subset(&ceiling.features) && policy.features.is_subset(named), "{policy:?}");
     for grant in &policy.mounts {
@@ -113,6 +114,7 @@ fn ceiling(request: &PolicyRequest) -> Ceiling {
     let mut ceiling = Ceiling::with_limits(Limits::default().overridden_by(request));
     ceiling.scratch = request.scratch.unwrap_or(ceiling.scratch);
     ceiling.network = request.network.clone().unwrap_or_default();
+    ceiling.http = request.http.clone().unwrap_or_default();
     ceiling.features = request.features.clone().unwrap_or_default();
     for name in request.pass_env.iter().flatten() {
         // The environment of the daemon has no invalid variables either.
@@ -132,7 +134,9 @@ fn ceiling(request: &PolicyRequest) -> Ceiling {
     }
     for one in request.secrets.iter().flatten() {
         let secret = Secret::new(b"secret").expect("the length is valid");
-        ceiling.secrets.insert(one.name.clone(), OfferedSecret { secret, handlers: vec!["*".to_owned()] });
+        ceiling
+            .secrets
+            .insert(one.name.clone(), OfferedSecret { secret, handlers: vec!["*".to_owned()], http: Vec::new() });
     }
     ceiling
 }

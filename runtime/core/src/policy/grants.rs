@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Policy;
 use super::ceiling::Ceiling;
 use super::diagnostic::Denied;
+use super::http::{HttpReach, Placeholder};
 use super::mounts::MountGrant;
 use super::network::Reach;
 use super::secrets::SecretGrant;
@@ -60,6 +61,24 @@ impl Ceiling {
     pub fn reach(&self, policy: &Policy, daemon_ports: &[u16]) -> Option<Box<Reach>> {
         let reach = || Box::new(Reach::new(policy.network.clone(), daemon_ports, &self.network));
         (!policy.network.is_empty()).then(reach)
+    }
+
+    /// Returns the HTTP requests that the rules of `policy`, which must be an evaluation of this ceiling, allow from a daemon that listens on
+    /// the ports `daemon_ports`. Returns `None` if there are no rules. `token` returns a new random token for each placeholder.
+    pub fn http_reach(
+        &self,
+        policy: &Policy,
+        daemon_ports: &[u16],
+        token: impl Fn() -> String,
+    ) -> Option<Box<HttpReach>> {
+        let rules = policy.http.clone();
+        if rules.is_empty() {
+            return None;
+        }
+        let secret = |name: &str| self.secrets.get(name).map(|offered| &offered.secret);
+        let placeholders = Placeholder::of_rules(&rules, secret, token);
+        let operator = (self.http.as_slice(), self.network.as_slice());
+        Some(Box::new(HttpReach::new(rules, &policy.network, daemon_ports, operator, placeholders)))
     }
 
     /// Returns the mount of `grant`. A named mount was opened when the daemon started; a path below a prefix is opened now.

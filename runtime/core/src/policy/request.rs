@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::http::HttpRule;
 use super::mounts::MountRequest;
 use super::network::Rule;
 use super::secrets::SecretRequest;
@@ -81,6 +82,10 @@ pub struct PolicyRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<String>>")]
     pub network: Option<Vec<Rule>>,
+    /// HTTP requests that the guest may send: `"https://api.example.com/v1/"`, `"GET,HEAD https://*.example.org"`, or a table with `url`,
+    /// `methods`, `secrets` and `headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Vec<HttpRule>>,
     /// Sum of the TCP connections that it may open and the hosts that it may send to over UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u64>,
@@ -129,6 +134,7 @@ impl PolicyRequest {
         files: None,
         scratch: None,
         network: None,
+        http: None,
         connections: None,
         traffic: None,
         reuse: None,
@@ -195,6 +201,8 @@ mod tests {
             ("pass_env = \"TZ\"", "sequence"),
             ("network = [\"example.com:0\"]", "1 to 65535"),
             ("network = \"example.com\"", "sequence"),
+            ("http = [\"ftp://example.com\"]", "https://"),
+            ("http = [{ url = \"https://a.example\", secret = \"x\" }]", "secrets"),
             ("connections = -1", "-1"),
             ("traffic = \"many\"", "many"),
             ("features = [\"memory65\"]", "memory64"),

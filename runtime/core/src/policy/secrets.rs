@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::http::HttpRule;
 use crate::secret::Secret;
 
 /// A secret that the operator offers.
@@ -13,6 +14,8 @@ pub struct OfferedSecret {
     pub secret: Secret,
     /// Names of the handlers that may have it. `*` stands for all.
     pub handlers: Vec<String>,
+    /// The requests that may carry it. If there are any, no guest gets the secret itself.
+    pub http: Vec<HttpRule>,
 }
 
 /// A request for a secret, by the name that the operator gave it.
@@ -38,6 +41,13 @@ impl OfferedSecret {
     /// Returns whether `handler` may have it.
     pub(super) fn is_for(&self, handler: &str) -> bool {
         self.handlers.iter().any(|allowed| allowed == "*" || allowed == handler)
+    }
+}
+
+impl OfferedSecret {
+    /// Returns whether guests get only a placeholder for it.
+    pub(super) fn is_for_http_only(&self) -> bool {
+        !self.http.is_empty()
     }
 }
 

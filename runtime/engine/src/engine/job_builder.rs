@@ -180,14 +180,21 @@ impl JobBuilder {
         let ceiling = self.engine.ceiling();
         let name = self.resolved.name();
         let policy = self.resolved.policy(&ceiling, &self.options.policy)?;
-        let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
+        let Grants { mut mounts, mut env, mut secrets, scratch } = ceiling.grants(&policy)?;
         let network = ceiling.reach(&policy, self.engine.own_ports());
+        let outbound = ceiling.http_reach(&policy, self.engine.own_ports(), random_token);
         mounts.append(&mut self.options.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
         let files = self.resolved.handler().has_files().then_some((APP, false));
         check_guest_paths(files.into_iter().chain(scratch.iter().map(|_| (SCRATCH, false))).chain(paths))?;
         env.extend(&self.env);
-        let redaction = Redaction::new(secrets.iter().map(|(_, secret)| secret.clone()));
+        let of_requests = outbound.iter().flat_map(|reach| reach.secrets());
+        let redaction = Redaction::new(secrets.iter().map(|(_, secret)| secret).chain(of_requests).cloned());
+        for (name, token) in outbound.iter().flat_map(|reach| reach.placeholders()) {
+            // A variable that is asked for as a placeholder never has the secret itself.
+            secrets.retain(|(known, _)| known != name);
+            env.set(name, token).expect("the policy was checked for valid names");
+        }
         let mut streams = self.streams;
         if let Some(log) = &self.log {
             let sink = |stream| Sink::new(log.redacting_writer(stream, &redaction));
@@ -232,6 +239,7 @@ impl JobBuilder {
                 secrets,
                 scratch,
                 network,
+                outbound,
                 streams,
             },
             recorder: self.attempt.map(|attempt| attempt.recorder),
@@ -252,4 +260,9 @@ impl JobBuilder {
         }
         if size > MAX_ARGS_AND_ENV { Err(JobBuildError::TooLarge(size)) } else { Ok(()) }
     }
+}
+
+/// Returns what a guest finds in place of a secret that only its HTTP requests may carry.
+fn random_token() -> String {
+    format!("capstan-secret-{:032x}", rand::random::<u128>())
 }

@@ -8,7 +8,7 @@ use capstan_core::http::Exchange;
 use capstan_core::limits::Limits;
 use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::Outcome;
-use capstan_core::policy::Reach;
+use capstan_core::policy::{HttpReach, Reach};
 use capstan_core::secret::Secret;
 use capstan_core::stream::{Sink, Source};
 use capstan_core::usage::Usage;
@@ -45,6 +45,8 @@ pub struct Call {
     pub scratch: Option<ScratchGrant>,
     /// The parts of the network that the run may reach, or `None` if it may reach nothing.
     pub network: Option<Box<Reach>>,
+    /// The HTTP requests that the run may send, or `None` if it may send none.
+    pub outbound: Option<Box<HttpReach>>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -76,6 +78,7 @@ impl Call {
             secrets: Vec::new(),
             scratch: None,
             network: None,
+            outbound: None,
             stop: Stop::default(),
             usage: Arc::default(),
         }

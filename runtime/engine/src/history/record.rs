@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capstan_core::policy::Rule;
+use capstan_core::policy::{HttpRule, Rule};
 use capstan_core::usage::UsageReport;
 use jiff::Timestamp;
 
@@ -63,7 +63,7 @@ impl Record {
         let spec = job.spec().clone();
         let args = spec.args.iter().map(|arg| arg.len() + size_of::<String>()).sum::<usize>();
         let key = spec.key.as_ref().map_or(0, |key| key.text.len());
-        let rules = spec.policy.network.len() * size_of::<Rule>();
+        let rules = spec.policy.network.len() * size_of::<Rule>() + spec.policy.http.len() * 2 * size_of::<HttpRule>();
         let size = args + key + FIXED_SIZE + rules;
         Self { spec, log: job.log().cloned(), size, number, progress: Progress::InFlight(job.clone()) }
     }

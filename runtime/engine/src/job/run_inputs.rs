@@ -4,7 +4,7 @@ use capstan_core::env::Env;
 use capstan_core::http::Exchange;
 use capstan_core::mount::{Mount, ScratchGrant};
 use capstan_core::outcome::OutputStream;
-use capstan_core::policy::Reach;
+use capstan_core::policy::{HttpReach, Reach};
 use capstan_core::secret::Secret;
 use capstan_core::stream::{FanOut, OutputTarget, Source};
 
@@ -17,6 +17,7 @@ pub(crate) struct RunInputs {
     pub(crate) secrets: Vec<(String, Secret)>,
     pub(crate) scratch: Option<ScratchGrant>,
     pub(crate) network: Option<Box<Reach>>,
+    pub(crate) outbound: Option<Box<HttpReach>>,
     pub(crate) streams: JobStreams,
 }
 

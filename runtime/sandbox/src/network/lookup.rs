@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode;
 use super::Network;
 
 /// How many addresses of one name a guest gets.
-const MAX_ADDRESSES: usize = 64;
+pub(super) const MAX_ADDRESSES: usize = 64;
 
 /// The addresses that a guest has requested.
 pub(super) struct Lookup(State);

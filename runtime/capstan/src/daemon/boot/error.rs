@@ -11,6 +11,7 @@ use capstan_sandbox::{LoadError, SandboxError};
 use capstan_store::{LockError, StoreError};
 
 use crate::daemon::ceiling::CeilingError;
+use crate::daemon::outbound::RootsError;
 use crate::daemon::webhooks::WebhookError;
 
 /// Why the daemon did not start.
@@ -29,6 +30,8 @@ pub(in crate::daemon) enum BootError {
     Ceiling(#[from] CeilingError),
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     #[error("TLS: {0}")]
     Tls(#[from] MaterialError),
     #[error(transparent)]
@@ -59,6 +62,7 @@ impl BootError {
             | Self::Scratch { .. }
             | Self::Ceiling(_)
             | Self::Webhook(_)
+            | Self::Roots(_)
             | Self::Tls(_)
             | Self::Sandbox(_)
             | Self::Store { .. }

@@ -38,6 +38,11 @@ pub(super) fn job_rules(settings: &Settings) -> Rules {
         // WASI binds the socket of a guest before it connects it.
         allowlist.0.ports.insert(0);
     }
+    if !settings.outbound.is_empty() {
+        allowlist.name_service("HTTP requests of jobs");
+        allowlist.0.allows_tcp_connect = true;
+        allowlist.roots("HTTP requests of jobs", settings.outbound_ca.as_deref());
+    }
     allowlist.0
 }
 
@@ -135,16 +140,20 @@ impl Allowlist {
             // An answer that is too long for a datagram is asked for again over TCP.
             self.0.connect_ports.insert(DNS);
         }
-        match &webhook.tls_ca {
-            Some(path) => self.file(&what, path),
-            None if endpoint.is_https => {
-                self.add(&what, Path::new("/etc"), Access::READ);
-                for path in environment::certificates() {
-                    self.add(&what, &path, Access::READ);
-                    self.file(&what, &path);
-                }
-            }
-            None => {}
+        if endpoint.is_https || webhook.tls_ca.is_some() {
+            self.roots(&what, webhook.tls_ca.as_deref());
+        }
+    }
+
+    /// Allows reading the certificates in `ca`, or those that this machine trusts.
+    fn roots(&mut self, what: &str, ca: Option<&Path>) {
+        if let Some(path) = ca {
+            return self.file(what, path);
+        }
+        self.add(what, Path::new("/etc"), Access::READ);
+        for path in environment::certificates() {
+            self.add(what, &path, Access::READ);
+            self.file(what, &path);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use capstan_confinement::Mode;
 use capstan_core::mount::{self, Quota};
-use capstan_core::policy::{Excess, PolicyRequest};
+use capstan_core::policy::{Excess, HttpRule, PolicyRequest};
 use capstan_core::units;
 use capstan_engine::handler_store::FilesLimits;
 use capstan_engine::history::HistoryLimits;
@@ -53,6 +53,15 @@ pub(super) struct File {
     pub(super) webhooks: BTreeMap<String, WebhookTable>,
     pub(super) events: EventsTable,
     pub(super) http: HttpTable,
+    pub(super) outbound: OutboundTable,
+}
+
+/// The HTTP requests that guests send.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OutboundTable {
+    /// The certificates that servers must be issued by, in place of those that this machine trusts.
+    pub(super) tls_ca: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -163,6 +172,9 @@ pub(in crate::daemon) struct SecretTable {
     credential: Option<String>,
     /// The handlers that may get it. `*` stands for all.
     pub(in crate::daemon) handlers: Vec<String>,
+    /// The HTTP requests that may carry it. If there are any, guests get only a placeholder.
+    #[serde(default)]
+    pub(in crate::daemon) http: Vec<HttpRule>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -198,7 +210,7 @@ impl ListenTable {
 impl SecretTable {
     /// Returns the source of the secret. Returns `None` unless there is exactly one.
     pub(in crate::daemon) fn source(&self) -> Option<SecretSource> {
-        let Self { file, env, credential, handlers: _ } = self.clone();
+        let Self { file, env, credential, handlers: _, http: _ } = self.clone();
         SourceTable { file, env, credential }.source()
     }
 }

@@ -49,6 +49,7 @@ fn has_limits(request: &PolicyRequest) -> bool {
         pass_env: None,
         secrets: None,
         network: None,
+        http: None,
         features: None,
         output: None,
         scratch: None,

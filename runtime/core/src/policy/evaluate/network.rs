@@ -27,7 +27,7 @@ impl Ceiling {
 }
 
 /// Returns the first few rules in one line.
-fn list(rules: &[Rule]) -> String {
+pub(super) fn list<T: std::fmt::Display>(rules: &[T]) -> String {
     const MAX_LISTED: usize = 4;
     let listed: Vec<_> = rules.iter().take(MAX_LISTED).map(ToString::to_string).collect();
     let ellipsis = if rules.len() > MAX_LISTED { ", …" } else { "" };

@@ -26,6 +26,9 @@ impl Ceiling {
             Some(offered) if !offered.is_for(handler) => {
                 Err(format!("the operator does not offer it to handler {handler}"))
             }
+            Some(offered) if offered.is_for_http_only() => {
+                Err("the operator offers it for HTTP requests only; name it in a rule of `http`".to_owned())
+            }
             Some(_) if !is_variable_name(&request.variable()) => {
                 Err(format!("{:?} is not a valid variable name", request.variable()))
             }
@@ -40,7 +43,7 @@ impl Ceiling {
     }
 }
 
-fn is_variable_name(name: &str) -> bool {
+pub(super) fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
 }
 
@@ -54,6 +57,7 @@ mod tests {
         let offered = |value: &str, handlers: &[&str]| OfferedSecret {
             secret: Secret::new(value.as_bytes()).unwrap(),
             handlers: handlers.iter().map(|handler| (*handler).to_owned()).collect(),
+            http: Vec::new(),
         };
         let secrets = [("token", offered("a token", &["wc"])), ("salt", offered("a grain", &["*"]))];
         let secrets = secrets.map(|(name, offered)| (name.to_owned(), offered)).into();

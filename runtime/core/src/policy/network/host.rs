@@ -45,7 +45,7 @@ impl Host {
     }
 
     /// Returns whether `other` includes everything that this host includes.
-    pub(super) fn is_within(&self, other: &Self) -> bool {
+    pub(in crate::policy) fn is_within(&self, other: &Self) -> bool {
         match self {
             Self::Name(name) => other.matches_name(name),
             Self::Subdomains(name) => match other {

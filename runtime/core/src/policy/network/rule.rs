@@ -50,6 +50,11 @@ impl Ports {
     /// All ports. 0 is not a port.
     pub const ALL: Self = Self { first: 1, last: u16::MAX };
 
+    /// Returns the range with one port, which must not be 0.
+    pub(in crate::policy) fn only(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
     /// Returns whether the range contains `port`.
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
@@ -60,7 +65,7 @@ impl Ports {
         (self.first == self.last).then_some(self.first)
     }
 
-    fn is_within(self, other: Self) -> bool {
+    pub(in crate::policy) fn is_within(self, other: Self) -> bool {
         other.first <= self.first && self.last <= other.last
     }
 }
@@ -124,14 +129,21 @@ impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, ports, protocol } = self;
         write!(formatter, "{host}")?;
-        match ports.single() {
-            Some(port) => write!(formatter, ":{port}")?,
-            None if *ports == Ports::ALL => {}
-            None => write!(formatter, ":{}-{}", ports.first, ports.last)?,
+        if *ports != Ports::ALL {
+            write!(formatter, ":{ports}")?;
         }
         match protocol {
             Protocol::Tcp => Ok(()),
             Protocol::Udp => formatter.write_str("/udp"),
+        }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.single() {
+            Some(port) => write!(formatter, "{port}"),
+            None => write!(formatter, "{}-{}", self.first, self.last),
         }
     }
 }
