@@ -32,6 +32,7 @@ mod timeouts;
 
 // Requests and responses.
 mod body;
+mod buckets;
 mod disconnect;
 mod error;
 mod headers;

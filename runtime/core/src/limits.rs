@@ -40,6 +40,10 @@ pub struct Limits {
     pub connections: u64,
     /// Sum of the bytes sent and received over the network. Default: 1 GiB.
     pub traffic: u64,
+    /// Bytes that the handler may keep in its buckets and containers, of all runs together. Default: 64 MiB. With 0 it has none.
+    pub keyvalue: u64,
+    /// Keys, objects and containers that the handler may keep, of all runs together. Default: 100,000.
+    pub keys: u64,
     /// Units of fuel, about one WebAssembly instruction each. Default: no limit, and fuel is not counted.
     pub fuel: Option<u64>,
     /// The clocks of the guest. Default: the ones of the host.
@@ -84,6 +88,8 @@ impl Default for Limits {
             files: 10_000,
             connections: 64,
             traffic: 1 << 30,
+            keyvalue: 64 << 20,
+            keys: 100_000,
             fuel: None,
             clock: Clock::Real,
             random: Random::Real,
@@ -141,6 +147,8 @@ mod tests {
             files: number(policy("`disk`, `files`", 1)),
             connections: number(policy("`connections`", 0)),
             traffic: size(policy("`traffic`", 0)),
+            keyvalue: size(policy("`keyvalue`", 0)),
+            keys: number(policy("`keys`", 0)),
             ..Limits::default()
         };
         assert_eq!(Limits::default(), expected);

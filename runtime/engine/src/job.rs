@@ -375,6 +375,8 @@ impl Job {
             secrets: inputs.secrets,
             scratch: inputs.scratch,
             network: inputs.network,
+            data: inputs.data,
+            config: Arc::default(),
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

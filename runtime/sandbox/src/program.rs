@@ -1,5 +1,6 @@
 //! [`Program`]: the handler that loading a WebAssembly program returns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(super) struct Program {
     argv0: Option<String>,
     /// The arguments before those of the caller.
     args: Vec<String>,
+    /// What its manifest configures for its runs.
+    config: Arc<BTreeMap<String, String>>,
 }
 
 impl Program {
@@ -84,7 +87,7 @@ impl Program {
         ProgramSummary { digest, kind, size, features }: ProgramSummary,
         manifest: Manifest,
     ) -> Self {
-        let Manifest { mut policy, env, argv0, description, usage, program, runtime, .. } = manifest;
+        let Manifest { mut policy, env, argv0, description, usage, program, runtime, config, .. } = manifest;
         // What a run may use follows from what the code uses.
         policy.features = Some(features.clone());
         let info = HandlerInfo {
@@ -101,7 +104,17 @@ impl Program {
             runtime,
         };
         let args = program.args.unwrap_or_default();
-        Self { context, linked, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
+        Self {
+            context,
+            linked,
+            short_runs: ShortRunStreak::default(),
+            info,
+            policy,
+            env,
+            argv0,
+            args,
+            config: config.into(),
+        }
     }
 }
 
@@ -125,6 +138,7 @@ impl Handler for Program {
         if !self.args.is_empty() {
             call.args.splice(..0, self.args.iter().cloned());
         }
+        call.config.clone_from(&self.config);
         Box::pin(async move {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };

@@ -52,6 +52,8 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: C
     let _hold = context.ticker.hold();
     let hostcall = match program.code {
         Code::Module { .. } => limits.hostcall,
+        // The calls of stores have limits of their own, which the guest sees as errors.
+        Code::Component { .. } if program.has_stores => limits.hostcall,
         // The values of an invoked function become values of the host, which are larger than those of the guest.
         Code::Component { .. } if prepared.is_some() => invoke::MAX_VALUES,
         // The calls of components take strings and lists without a copy, and limit themselves what they copy.

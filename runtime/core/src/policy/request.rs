@@ -88,6 +88,13 @@ pub struct PolicyRequest {
     #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<SizeSchema>")]
     pub traffic: Option<u64>,
+    /// Bytes that the handler may keep in its buckets and containers, of all runs together.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<SizeSchema>")]
+    pub keyvalue: Option<u64>,
+    /// Keys, objects and containers that the handler may keep, of all runs together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
     /// WebAssembly features. In a configuration, those that programs may use; in a manifest, those that the program may use at most. A caller
     /// cannot choose them, because they change how code is compiled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +135,8 @@ impl PolicyRequest {
         network: None,
         connections: None,
         traffic: None,
+        keyvalue: None,
+        keys: None,
         features: None,
         fuel: None,
         clock: None,
@@ -193,6 +202,8 @@ mod tests {
             ("network = \"example.com\"", "sequence"),
             ("connections = -1", "-1"),
             ("traffic = \"many\"", "many"),
+            ("keyvalue = -1", "-1"),
+            ("keys = \"many\"", "many"),
             ("features = [\"memory65\"]", "memory64"),
             ("features = [\"threads\"]", "wide-arithmetic"),
             ("fuel = 0", "nonzero"),

@@ -13,7 +13,9 @@ pub enum DataError {
     /// The policy of the handler grants it no data.
     #[error("the handler may keep no data: its limit `keyvalue` is 0")]
     Denied,
-    #[error("{0:?} is not a name of a bucket or a container; it has 1 to {MAX_BUCKET_NAME} bytes and no control characters")]
+    #[error(
+        "{0:?} is not a name of a bucket or a container; it has 1 to {MAX_BUCKET_NAME} bytes and no control characters"
+    )]
     InvalidBucket(Box<str>),
     #[error("a key or the name of an object has {0} bytes; it must have 1 to {MAX_KEY}")]
     InvalidKey(usize),

@@ -182,6 +182,7 @@ impl JobBuilder {
         let policy = self.resolved.policy(&ceiling, &self.options.policy)?;
         let Grants { mut mounts, mut env, secrets, scratch } = ceiling.grants(&policy)?;
         let network = ceiling.reach(&policy, self.engine.own_ports());
+        let data = self.engine.data_with(name, &policy.limits);
         mounts.append(&mut self.options.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
         let files = self.resolved.handler().has_files().then_some((APP, false));
@@ -232,6 +233,7 @@ impl JobBuilder {
                 secrets,
                 scratch,
                 network,
+                data,
                 streams,
             },
             recorder: self.attempt.map(|attempt| attempt.recorder),

@@ -8,6 +8,8 @@ use capstan_core::policy::Reach;
 use capstan_core::secret::Secret;
 use capstan_core::stream::{FanOut, OutputTarget, Source};
 
+use crate::data::HandlerData;
+
 /// What a job holds for its run until the run starts.
 pub(crate) struct RunInputs {
     pub(crate) invoke: Option<String>,
@@ -17,6 +19,7 @@ pub(crate) struct RunInputs {
     pub(crate) secrets: Vec<(String, Secret)>,
     pub(crate) scratch: Option<ScratchGrant>,
     pub(crate) network: Option<Box<Reach>>,
+    pub(crate) data: Option<HandlerData>,
     pub(crate) streams: JobStreams,
 }
 

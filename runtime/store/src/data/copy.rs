@@ -42,7 +42,10 @@ pub fn restore(source: &Dir, data: &Dir, accept_damage: bool) -> Result<Option<D
     }
     let dir = open_dir(data, DIR)?;
     if dir.try_exists(FILE).map_err(file_failed("look for data.db"))? {
-        return Err(DataError::io("restore", format!("there is a store already; move its directory `{DIR}` away first")));
+        return Err(DataError::io(
+            "restore",
+            format!("there is a store already; move its directory `{DIR}` away first"),
+        ));
     }
     copy(source, &dir)?;
     Ok(Some(check))
@@ -56,9 +59,7 @@ fn copy(source: &Dir, target: &Dir) -> Result<DataCheck> {
         target.remove_file(UNFINISHED).map_err(&copying)?;
     }
     // SQLite would create a file that everyone can read. It accepts an empty one.
-    target
-        .open_with(UNFINISHED, OpenOptions::new().write(true).create_new(true).mode(0o600))
-        .map_err(&copying)?;
+    target.open_with(UNFINISHED, OpenOptions::new().write(true).create_new(true).mode(0o600)).map_err(&copying)?;
     // The pragma is about changes of any database, also of a new one.
     db.pragma_update(None, "query_only", false).map_err(failed("copy data.db"))?;
     db.execute("VACUUM INTO ?1", [path_in(target, UNFINISHED)]).map_err(failed("copy data.db"))?;

@@ -142,7 +142,9 @@ pub(super) fn increment(
     let entry = read(&tables.db, place, std::slice::from_ref(&key))?.pop().flatten();
     let number = match entry {
         None => 0,
-        Some(entry) => std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok()).ok_or(DataError::NotANumber)?,
+        Some(entry) => {
+            std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok()).ok_or(DataError::NotANumber)?
+        }
     };
     let sum = i128::checked_add(number, delta).filter(|sum| range.contains(sum)).ok_or(DataError::Overflow)?;
     change(tables, place, vec![Change::Set { key, value: sum.to_string().into() }], quota)?;

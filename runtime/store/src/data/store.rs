@@ -26,10 +26,7 @@ impl SqliteDataStore {
         self.0.writer.change(work).await
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
         match &self.0.readers {
             Some(readers) => readers.read(work).await,
             None => self.0.writer.change(|tables| work(&tables.db)).await,
@@ -151,10 +148,8 @@ impl ObjectStore for SqliteDataStore {
 
     async fn remove_objects(&self, container: &Place, names: Vec<String>) -> Result<()> {
         let container = container.clone();
-        self.change_tables(move |tables| {
-            names.iter().try_for_each(|name| objects::remove(tables, &container, name))
-        })
-        .await
+        self.change_tables(move |tables| names.iter().try_for_each(|name| objects::remove(tables, &container, name)))
+            .await
     }
 
     async fn copy(&self, from: (Place, String), to: (Place, String), moves: bool, quota: DataQuota) -> Result<()> {
