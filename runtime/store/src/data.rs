@@ -28,5 +28,6 @@ mod store;
 mod writer;
 
 pub use self::check::{DataCheck, check};
+pub use self::connection::FILE;
 pub use self::copy::{backup, restore};
-pub use self::open::SqliteDataStore;
+pub use self::open::{DIR, SqliteDataStore};

@@ -37,7 +37,7 @@ mod vacuum;
 mod wal;
 mod writer;
 
-pub use self::backup::{CopyReport, backup, restore};
+pub use self::backup::{CopyReport, backup, exists, is_backup, restore};
 pub use self::check::{CheckReport, Problem, ProblemKind, check};
 pub use self::connection::Synchronous;
 pub(crate) use self::connection::path_in;

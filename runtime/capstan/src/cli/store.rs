@@ -103,12 +103,23 @@ impl Store {
 fn back_up(data: &Place, target: PathBuf, json: bool) -> Result<ExitCode, CliError> {
     let is_new = paths::create_dir(&target)?;
     let target = Place::open(target)?;
+    if target.dir.entries().map_err(paths::file_error(&target.path))?.next().is_some() {
+        return Err(target.error()(MaintenanceError::NotEmpty));
+    }
+    // First: a backup is complete once it has the file of the jobs.
+    let kept = data::backup(&data.dir, &target.dir).map_err(|error| {
+        if is_new {
+            paths::remove_empty_dir(&target.path);
+        }
+        data.data_error()(error)
+    })?;
     let copied = jobs::backup(&data.dir, &target.dir).map_err(|error| {
+        // A file that remains has no jobs.db beside it, so that nobody takes it for a backup.
+        let _ = target.dir.remove_file(data::FILE);
         if is_new {
             paths::remove_empty_dir(&target.path);
         }
         match error {
-            MaintenanceError::NotEmpty => target.error()(error),
             // Only the copy is written.
             MaintenanceError::Store(JobStoreError::Full) => {
                 paths::file_error(&target.path)(std::io::ErrorKind::StorageFull.into())
@@ -116,18 +127,29 @@ fn back_up(data: &Place, target: PathBuf, json: bool) -> Result<ExitCode, CliErr
             error => data.error()(error),
         }
     })?;
-    let kept = data::backup(&data.dir, &target.dir).map_err(data.data_error())?;
     report::print_backup(&copied, kept.as_ref(), &target.path, json)
 }
 
 fn restore(backup: &Place, data: PathBuf, accept_damage: bool, json: bool) -> Result<ExitCode, CliError> {
     let data = Place { dir: paths::create_dir_all(&data)?, path: data };
     let _lock = data.lock()?;
-    let restored = jobs::restore(&backup.dir, &data.dir, accept_damage).map_err(|error| match error {
-        MaintenanceError::StoreExists | MaintenanceError::Store(_) => data.error()(error),
-        error => backup.error()(error),
+    // The jobs last: without them the command can be repeated.
+    let has_jobs = jobs::exists(&data.dir).map_err(data.error())?;
+    let is_backup = jobs::is_backup(&backup.dir).map_err(backup.error())?;
+    let kept = match !has_jobs && is_backup {
+        true => data::restore(&backup.dir, &data.dir, accept_damage).map_err(data.data_error())?,
+        false => None,
+    };
+    let restored = jobs::restore(&backup.dir, &data.dir, accept_damage).map_err(|error| {
+        if kept.is_some() {
+            // If this fails, the next attempt says what to move away.
+            let _ = data.dir.remove_dir_all(data::DIR);
+        }
+        match error {
+            MaintenanceError::StoreExists | MaintenanceError::Store(_) => data.error()(error),
+            error => backup.error()(error),
+        }
     })?;
-    let kept = data::restore(&backup.dir, &data.dir, accept_damage).map_err(data.data_error())?;
     report::print_restore(&restored, kept.as_ref(), &data.path, json)
 }
 

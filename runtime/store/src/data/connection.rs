@@ -11,7 +11,7 @@ use super::failure::failed;
 use crate::jobs::path_in;
 
 /// The file of the database in its directory.
-pub(super) const FILE: &str = "data.db";
+pub const FILE: &str = "data.db";
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 64;
 /// Pages in the log from which on a commit also moves them into the database: 16 MiB.

@@ -17,7 +17,7 @@ use super::writer::Writer;
 use crate::lock_file::LockFile;
 
 /// The directory of the store below the data directory.
-pub(super) const DIR: &str = "data";
+pub const DIR: &str = "data";
 /// Writes between two opens of a store, as a power of two.
 const WRITES: u32 = 40;
 

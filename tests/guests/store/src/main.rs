@@ -3,24 +3,24 @@
 
 mod objects;
 
-#[expect(clippy::all, clippy::pedantic, missing_docs, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, reason = "generated")]
 mod old {
     wit_bindgen::generate!({ path: "wit", world: "test:store/old", generate_all });
 }
 
-#[expect(clippy::all, clippy::pedantic, missing_docs, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, reason = "generated")]
 mod new {
     wit_bindgen::generate!({ path: "wit", world: "test:store/new", generate_all });
 }
 
-#[expect(clippy::all, clippy::pedantic, missing_docs, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, reason = "generated")]
 mod rest {
     wit_bindgen::generate!({ path: "wit", world: "test:store/rest", generate_all });
 }
 
-use new::wasi::keyvalue::atomics::{self, Cas, CasError};
-use new::wasi::keyvalue::batch;
-use new::wasi::keyvalue::store::{Error, open};
+use new::wasi::keyvalue0_2_0_draft2::atomics::{self, Cas, CasError};
+use new::wasi::keyvalue0_2_0_draft2::batch;
+use new::wasi::keyvalue0_2_0_draft2::store::{Error, open};
 
 type Done = Result<String, String>;
 
@@ -84,8 +84,8 @@ fn run(args: &[&str]) -> Done {
 
 /// Calls of the first draft.
 fn run_old(args: &[&str]) -> Done {
-    use old::wasi::keyvalue::atomics::increment;
-    use old::wasi::keyvalue::store::open;
+    use old::wasi::keyvalue0_2_0_draft::atomics::increment;
+    use old::wasi::keyvalue0_2_0_draft::store::open;
     let explain = |error| format!("{error:?}");
     match *args {
         ["set", bucket, key, value] => {

@@ -1,6 +1,6 @@
 //! Objects in containers.
 
-#[expect(clippy::all, clippy::pedantic, missing_docs, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, reason = "generated")]
 mod bindings {
     wit_bindgen::generate!({ path: "wit", world: "test:store/objects", generate_all });
 }
