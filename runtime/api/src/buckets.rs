@@ -15,7 +15,6 @@ use super::error::Error;
 use super::query::Parameters;
 use super::request::{Request, percent_decode};
 use super::request_body;
-use super::router;
 use super::state::ApiState;
 
 /// Names in one page, unless the query says otherwise.
@@ -78,10 +77,17 @@ pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Res
 
 /// Returns the data of the handler in the path, which need not exist any more, and the decoded names in the path.
 fn open(state: &ApiState, request: &Request) -> Result<(HandlerData, Vec<String>), Error> {
-    let path = router::unversioned(request.head.uri.path())?;
     let not_text = |_: std::str::Utf8Error| Error::bad_request("a name in the path is not UTF-8 once it is decoded");
-    // The path is /handlers/NAME/buckets/BUCKET/keys/KEY, or begins so.
-    let names = path.split('/').skip(2).step_by(2).map(|part| percent_decode(part).map(Cow::into_owned));
+    // The path is /handlers/NAME/buckets/BUCKET/keys/KEY, or begins so, after a version.
+    let names = request
+        .head
+        .uri
+        .path()
+        .split('/')
+        .skip_while(|part| *part != "handlers")
+        .skip(1)
+        .step_by(2)
+        .map(|part| percent_decode(part).map(Cow::into_owned));
     let names = names.collect::<Result<Vec<_>, _>>().map_err(not_text)?;
     let name = HandlerName::new(names.first().map_or("", String::as_str)).map_err(RegistryError::from)?;
     let data = state.engine.data_of(&name);

@@ -52,7 +52,7 @@ async fn run_in_store(program: &LinkedProgram, context: &RunContext, mut call: C
     let _hold = context.ticker.hold();
     let hostcall = match program.code {
         Code::Module { .. } => limits.hostcall,
-        // The calls of stores have limits of their own, which the guest sees as errors.
+        // The calls of stores copy keys. Those that take values limit themselves what they copy.
         Code::Component { .. } if program.has_stores => limits.hostcall,
         // The values of an invoked function become values of the host, which are larger than those of the guest.
         Code::Component { .. } if prepared.is_some() => invoke::MAX_VALUES,

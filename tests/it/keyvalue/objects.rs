@@ -19,7 +19,7 @@ async fn objects_are_written_listed_copied_and_removed() {
         ("verify c o", "700000"),
         ("size c o", "700000"),
         ("part c o 250 252", "[250, 0, 1]"),
-        ("part c o 699999 800000", "[210]"),
+        ("part c o 699999 800000", "[211]"),
         ("part c o 700000 800000", "[]"),
         ("put c empty 0", "ok"),
         ("verify c empty", "0"),

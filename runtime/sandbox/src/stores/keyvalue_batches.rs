@@ -1,4 +1,4 @@
-//! The calls of `wasi:keyvalue` that take values. They copy a value only if it is not too large: what is, is an error and not a trap.
+//! The calls of `wasi:keyvalue` that take values. They copy a value only if it is not too large: what is, is an error. Only a call that passes more than one host call may is a trap.
 
 use capstan_engine::data::{Change, DataError, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_KEY, MAX_VALUE};
 use wasmtime::component::{Linker, Resource, WasmList, WasmStr};
