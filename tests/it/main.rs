@@ -24,6 +24,7 @@ mod hostile;
 mod http;
 mod invoke;
 mod jobs;
+mod keyvalue;
 mod languages;
 mod metrics;
 mod network;

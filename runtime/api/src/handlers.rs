@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::body::{self, Body, with_permit};
 use super::error::Error;
+use super::query::Parameters;
 use super::request::Request;
 use super::state::ApiState;
 use super::upload::Upload;
@@ -46,9 +47,14 @@ pub(super) async fn put(state: Arc<ApiState>, request: Request) -> Result<Respon
     Ok(respond(status, &view, put.resolved.info()))
 }
 
-/// `DELETE /handlers/{name}`: removes a handler. Its running jobs continue.
+/// `DELETE /handlers/{name}`: removes a handler. Its running jobs continue. With `data=true`, also removes what it keeps.
 pub(super) async fn remove(state: Arc<ApiState>, request: Request) -> Result<Response<Body>, Error> {
-    state.handler_store()?.remove(&request.handler_name()?, &precondition(&request.head.headers)?).await?;
+    let removes_data = Parameters::parse(&request, &["data"], &[])?.flag("data")?.unwrap_or(false);
+    let name = request.handler_name()?;
+    let removed = state.handler_store()?.remove(&name, &precondition(&request.head.headers)?).await?;
+    if removes_data && let Some(data) = state.engine.data_of(removed.name()) {
+        data.remove_all().await?;
+    }
     Ok(body::empty(StatusCode::NO_CONTENT))
 }
 

@@ -34,6 +34,7 @@ mod timeouts;
 // Requests and responses.
 mod access_log;
 mod body;
+mod buckets;
 mod disconnect;
 mod error;
 mod headers;

@@ -15,7 +15,10 @@ use super::request::Request;
 use super::request_counts::RequestCounts;
 use super::state::ApiState;
 use super::surface::Surface;
-use super::{dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, routes, run, schedules, system};
+use super::{
+    buckets, dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, routes, run, schedules,
+    system,
+};
 
 /// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
@@ -46,6 +49,19 @@ static ROUTES: &[Route] = &[
     route(Method::PUT, "/handlers/{name}", |state, request| Box::pin(handlers::put(state, request))),
     route(Method::DELETE, "/handlers/{name}", |state, request| Box::pin(handlers::remove(state, request))),
     route(Method::GET, "/handlers/{name}/wasm", |state, request| Box::pin(handlers::wasm(state, request))),
+    route(Method::GET, "/handlers/{name}/buckets", |state, request| Box::pin(buckets::list(state, request))),
+    route(Method::GET, "/handlers/{name}/buckets/{bucket}/keys", |state, request| {
+        Box::pin(buckets::keys(state, request))
+    }),
+    route(Method::GET, "/handlers/{name}/buckets/{bucket}/keys/{key}", |state, request| {
+        Box::pin(buckets::get(state, request))
+    }),
+    route(Method::PUT, "/handlers/{name}/buckets/{bucket}/keys/{key}", |state, request| {
+        Box::pin(buckets::put(state, request))
+    }),
+    route(Method::DELETE, "/handlers/{name}/buckets/{bucket}/keys/{key}", |state, request| {
+        Box::pin(buckets::remove(state, request))
+    }),
     route(Method::POST, "/handlers/{name}/run", |state, request| Box::pin(run::run(state, request))),
     route(Method::POST, "/policy/check", |state, request| Box::pin(policy::check(state, request))),
     route(Method::POST, "/jobs", |state, request| Box::pin(jobs::submit(state, request))),

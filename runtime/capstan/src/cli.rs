@@ -50,6 +50,7 @@ mod job_filter;
 mod job_id;
 mod job_spec;
 mod jobs;
+mod kv;
 mod local;
 mod logs;
 mod output;
@@ -148,6 +149,7 @@ impl Cli {
                 block_on(args.run(&host.client(global, environment)?, environment))?
             }
             Command::Routes(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
+            Command::Kv(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Queue(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Submit(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,
             Command::Top(ClientCommand { host, args }) => block_on(args.run(&host.client(global, environment)?))?,

@@ -42,6 +42,10 @@ pub struct Limits {
     pub traffic: u64,
     /// HTTP requests that one instance may answer, one after the other, if the manifest asks for it. Default: 1.
     pub reuse: NonZeroU32,
+    /// Bytes that the handler may keep in its buckets and containers, of all runs together. Default: 64 MiB. With 0 it has none.
+    pub keyvalue: u64,
+    /// Keys, objects and containers that the handler may keep, of all runs together. Default: 100,000.
+    pub keys: u64,
     /// Units of fuel, about one WebAssembly instruction each. Default: no limit, and fuel is not counted.
     pub fuel: Option<u64>,
     /// The clocks of the guest. Default: the ones of the host.
@@ -87,6 +91,8 @@ impl Default for Limits {
             connections: 64,
             traffic: 1 << 30,
             reuse: NonZeroU32::MIN,
+            keyvalue: 64 << 20,
+            keys: 100_000,
             fuel: None,
             clock: Clock::Real,
             random: Random::Real,
@@ -145,6 +151,8 @@ mod tests {
             connections: number(policy("`connections`", 0)),
             traffic: size(policy("`traffic`", 0)),
             reuse: u32::try_from(number(policy("`reuse`", 0))).unwrap().try_into().unwrap(),
+            keyvalue: size(policy("`keyvalue`", 0)),
+            keys: number(policy("`keys`", 0)),
             ..Limits::default()
         };
         assert_eq!(Limits::default(), expected);

@@ -72,6 +72,9 @@ pub struct Manifest {
     /// Default environment variables of its runs. Variables of the caller replace them.
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: Env,
+    /// What its runs find in `wasi:config`. Callers cannot change it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
 }
 
 /// Where synchronous runs of a handler are recorded. Durable jobs are always recorded durably.
@@ -164,6 +167,7 @@ mod tests {
             "[policy]\nmemroy = 1",
             "policy = 3",
             "[env]\nTOP = 3",
+            "[config]\ncolour = 3",
             "retry = 3",
             "rate = \"0/s\"",
             "rate = 5",

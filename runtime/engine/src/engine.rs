@@ -24,6 +24,7 @@
 
 mod admission;
 mod concurrency;
+mod data;
 mod handlers;
 mod in_flight;
 mod job_builder;
@@ -49,6 +50,7 @@ use self::in_flight::InFlight;
 pub use self::job_builder::{JobBuildError, JobBuilder};
 use self::shutdown_hooks::ShutdownState;
 pub use self::shutdown_hooks::{ShutdownReport, ShutdownStarted, Unfinished};
+use crate::data::DataStore;
 use crate::events::{self, Events};
 use crate::handler::HandlerName;
 use crate::history::{HistoryLimits, HistoryStore, MemoryHistory};
@@ -96,6 +98,8 @@ struct Inner {
     ceiling: ArcSwap<Ceiling>,
     /// The TCP ports that the daemon listens on.
     own_ports: OnceLock<Vec<u16>>,
+    /// Keeps buckets and containers of handlers. Set once.
+    data_store: OnceLock<Arc<dyn DataStore>>,
     run_metrics: RunMetrics,
     registry: Registry,
     in_flight: Arc<InFlight>,
@@ -130,6 +134,7 @@ impl Engine {
         Self(Arc::new(Inner {
             ceiling: ArcSwap::from_pointee(config.ceiling),
             own_ports: OnceLock::new(),
+            data_store: OnceLock::new(),
             run_metrics: RunMetrics::default(),
             registry: Registry::default(),
             in_flight: Arc::default(),

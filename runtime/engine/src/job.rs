@@ -376,6 +376,8 @@ impl Job {
             scratch: inputs.scratch,
             network: inputs.network,
             outbound: inputs.outbound,
+            data: inputs.data,
+            config: Arc::default(),
             stop: self.0.stop.clone(),
             usage: self.0.usage.clone(),
         }

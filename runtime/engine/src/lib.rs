@@ -26,6 +26,7 @@
 //! | the engine | [`engine`]: build, start and shut down |
 //! | interfaces to others | [`handler_store`]: how the API pushes programs; [`job_store`]: how jobs survive the daemon |
 //! | durable jobs | [`queue`]: runs what the store keeps |
+//! | what handlers keep | [`data`]: buckets and objects of a handler, and the traits of their store |
 //! | times | [`schedule`], then [`scheduler`], which submits jobs to the queue again and again |
 //!
 //! Two traits point downwards where data points upwards, so that no file knows a higher layer:
@@ -40,6 +41,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make folders and tasks of their own"))]
 
 mod budget;
+pub mod data;
 pub mod engine;
 pub mod events;
 pub mod handler;

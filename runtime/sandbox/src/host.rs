@@ -15,6 +15,7 @@ use super::http::HttpState;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdio, Stdout};
+use super::stores::Stores;
 use super::{clocks, handles, random};
 
 /// The state behind WASI. Modules and components share it: preview 1 is an adapter over the context of 0.2.
@@ -34,6 +35,8 @@ pub(super) struct Host {
     pub(super) virtual_clock: Option<VirtualClock>,
     /// The state of the calls of `wasi:http`.
     pub(super) http: HttpState,
+    /// What the handler keeps, and what its manifest configures.
+    pub(super) stores: Stores,
 }
 
 impl WasiView for Host {
@@ -65,6 +68,7 @@ impl Host {
             .on_terminal(terminals.stderr);
         let mut wasi = WasiCtx::builder();
         let http = HttpState::new(call.http);
+        let stores = Stores { data: call.data, config: call.config };
         if http.has_exchange() {
             // The streams of the job are the bodies.
             wasi.stdout(stderr.clone());
@@ -107,6 +111,7 @@ impl Host {
             network,
             virtual_clock,
             http,
+            stores,
         })
     }
 

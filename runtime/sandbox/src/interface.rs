@@ -9,7 +9,7 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use super::LoadError;
 use super::features::invalid;
 use super::outline::{Outline, initial_size};
-use super::provided::{DRAFT, INTERFACES, is_function_provided, split_version};
+use super::provided::{DRAFT, INTERFACES, is_function_provided, is_interface_provided, split_version};
 
 /// What a component exports that answers HTTP requests.
 const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2";
@@ -83,7 +83,7 @@ impl Found {
                     let shown = name.escape_debug();
                     if name.contains("@0.3") {
                         self.unknown_imports.push(format!("{shown} (of WASI 0.3; build the program for WASI 0.2)"));
-                    } else if !INTERFACES.contains(&interface) {
+                    } else if !INTERFACES.contains(&interface) && !is_interface_provided(name) {
                         self.unknown_imports.push(shown.to_string());
                     }
                 }

@@ -62,6 +62,7 @@ mod network;
 mod open_files;
 mod random;
 mod stdio;
+mod stores;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;

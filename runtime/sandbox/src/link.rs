@@ -12,6 +12,7 @@ use super::artifact::{Artifact, Compiled};
 use super::engines::ProfileEngine;
 use super::host::Host;
 use super::limiter::MAX_MEMORIES_PER_RUN;
+use super::stores;
 
 /// A program that is ready to run.
 pub(super) struct LinkedProgram {
@@ -19,6 +20,8 @@ pub(super) struct LinkedProgram {
     pub(super) code: Code,
     /// Whether it imports an interface of `wasi:sockets`, or one that sends HTTP requests. Preview 1 has no call that opens a socket.
     pub(super) uses_network: bool,
+    /// Whether it imports an interface of [`stores`].
+    pub(super) has_stores: bool,
 }
 
 /// What a run instantiates.
@@ -45,12 +48,16 @@ impl LinkedProgram {
             Compiled::Component(component) => link_component(&engine, &component),
         }?;
         let uses_network = code.imports_network(&engine.engine);
-        Ok(Self { engine, code, uses_network })
+        let has_stores = match &code {
+            Code::Module { .. } => false,
+            Code::Component { component, .. } => imports_stores(&engine.engine, component),
+        };
+        Ok(Self { engine, code, uses_network, has_stores })
     }
 
-    /// Returns whether an instance of it can answer more than one request. Open sockets would count for the request that opened them.
+    /// Returns whether an instance of it can answer more than one request. Open sockets and stores would count for the request that opened them.
     pub(super) fn can_be_reused(&self) -> bool {
-        self.code.answers_http() && !self.uses_network
+        self.code.answers_http() && !self.uses_network && !self.has_stores
     }
 }
 
@@ -110,12 +117,20 @@ fn link_module(engine: &ProfileEngine, module: &Module) -> Result<Code, LoadErro
 }
 
 fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code, LoadError> {
-    let linker = engine.linkers.components().map_err(|error| cannot_link(&error))?;
+    let linker = match imports_stores(&engine.engine, component) {
+        true => engine.linkers.components_with_stores(),
+        false => engine.linkers.components(),
+    };
+    let linker = linker.map_err(|error| cannot_link(&error))?;
     let pre =
         linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
     let command = CommandPre::new(pre.clone()).ok();
     let proxy = ProxyPre::new(pre.clone()).ok();
     Ok(Code::Component { pre, command, proxy, component: component.clone() })
+}
+
+fn imports_stores(engine: &Engine, component: &Component) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| stores::INTERFACES.contains(&name))
 }
 
 fn cannot_link(error: &wasmtime::Error) -> LoadError {

@@ -17,6 +17,7 @@ use super::lists::{self, to_guest_result};
 use super::network;
 use super::provided::{DRAFT, PREVIEW1, SAME_IN_DRAFT};
 use super::random;
+use super::stores;
 
 /// The interfaces in the version that wasmtime-wasi defines. Guests may have been built for an earlier one.
 const STREAMS: &str = "wasi:io/streams@0.2.12";
@@ -28,12 +29,19 @@ pub(super) struct Linkers {
     is_metered: bool,
     modules: OnceLock<Linker<Host>>,
     components: OnceLock<ComponentLinker<Host>>,
+    components_with_stores: OnceLock<ComponentLinker<Host>>,
 }
 
 impl Linkers {
     /// Creates the linkers for `engine`. `is_metered` is whether its code counts fuel.
     pub(super) fn new(engine: &Engine, is_metered: bool) -> Self {
-        Self { engine: engine.clone(), is_metered, modules: OnceLock::new(), components: OnceLock::new() }
+        Self {
+            engine: engine.clone(),
+            is_metered,
+            modules: OnceLock::new(),
+            components: OnceLock::new(),
+            components_with_stores: OnceLock::new(),
+        }
     }
 
     /// Returns the imports of core modules.
@@ -44,6 +52,15 @@ impl Linkers {
     /// Returns the imports of components.
     pub(super) fn components(&self) -> Result<&ComponentLinker<Host>> {
         get_or_link(&self.components, || self.link_components())
+    }
+
+    /// Returns the imports of components that import any of [`stores`]. Others need not wait until these are linked.
+    pub(super) fn components_with_stores(&self) -> Result<&ComponentLinker<Host>> {
+        get_or_link(&self.components_with_stores, || {
+            let mut components = self.components()?.clone();
+            stores::add_to_linker(&mut components)?;
+            Ok(components)
+        })
     }
 
     fn link_modules(&self) -> Result<Linker<Host>> {

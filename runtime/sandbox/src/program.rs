@@ -1,5 +1,6 @@
 //! [`Program`]: the handler that loading a WebAssembly program returns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub(super) struct Program {
     argv0: Option<String>,
     /// The arguments before those of the caller.
     args: Vec<String>,
+    /// What its manifest configures for its runs.
+    config: Arc<BTreeMap<String, String>>,
 }
 
 impl Program {
@@ -87,7 +90,7 @@ impl Program {
         ProgramSummary { digest, kind, size, features }: ProgramSummary,
         manifest: Manifest,
     ) -> Self {
-        let Manifest { mut policy, env, argv0, description, usage, program, runtime, instances, .. } = manifest;
+        let Manifest { mut policy, env, argv0, description, usage, program, runtime, instances, config, .. } = manifest;
         // A profile of a run would continue in the next one.
         let instances = instances.filter(|_| linked.can_be_reused() && !context.can_profile);
         let instances = instances.map(|settings| Instances::new(settings, context.idle_instances.clone()));
@@ -109,7 +112,18 @@ impl Program {
         let args = program.args.unwrap_or_default();
         let client = Arc::new(Client::new(context.roots.clone(), context.idle_connections.clone()));
         let resources = HandlerResources { client, instances };
-        Self { context, linked, resources, short_runs: ShortRunStreak::default(), info, policy, env, argv0, args }
+        Self {
+            context,
+            linked,
+            resources,
+            short_runs: ShortRunStreak::default(),
+            info,
+            policy,
+            env,
+            argv0,
+            args,
+            config: config.into(),
+        }
     }
 }
 
@@ -133,6 +147,7 @@ impl Handler for Program {
         if !self.args.is_empty() {
             call.args.splice(..0, self.args.iter().cloned());
         }
+        call.config.clone_from(&self.config);
         Box::pin(async move {
             let program = self.clone();
             let budget = CpuBudget { limit: call.limits.cpu, usage: call.usage.clone(), stop: call.stop.clone() };

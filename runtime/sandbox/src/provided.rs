@@ -1,6 +1,7 @@
 //! What guests may import, by name: the imports that the linkers define.
 
 use super::outline::{Import, Item};
+use super::stores;
 
 /// The module with the imports of preview 1, and the one of the draft before it.
 pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -111,7 +112,7 @@ pub(super) fn is_function_provided(module: &str, name: &str) -> bool {
 /// Returns whether Capstan provides the interface `name`, which may end in a version.
 pub(super) fn is_interface_provided(name: &str) -> bool {
     let (interface, version) = split_version(name);
-    INTERFACES.contains(&interface) && version.is_none_or(is_version_provided)
+    stores::INTERFACES.contains(&name) || INTERFACES.contains(&interface) && version.is_none_or(is_version_provided)
 }
 
 /// Splits the name of an interface at its version.

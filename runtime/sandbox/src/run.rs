@@ -66,7 +66,7 @@ async fn run_in_store(
         None => match Host::new(call, program.uses_network.then_some(&context.resolver)) {
             Ok(mut host) => {
                 host.http.set_client(resources.client.clone());
-                (host.into_store(engine, max_hostcall(&program.code, prepared.is_some(), limits)), None)
+                (host.into_store(engine, max_hostcall(program, prepared.is_some(), limits)), None)
             }
             Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },
         },
@@ -127,9 +127,11 @@ async fn run_in_store(
 }
 
 /// Returns how many bytes one host call may copy from the guest.
-fn max_hostcall(code: &Code, is_invoked: bool, limits: Limits) -> usize {
-    match code {
+fn max_hostcall(program: &LinkedProgram, is_invoked: bool, limits: Limits) -> usize {
+    match program.code {
         Code::Module { .. } => limits.hostcall,
+        // The calls of stores copy keys. Those that take values limit themselves what they copy.
+        Code::Component { .. } if program.has_stores => limits.hostcall,
         // The values of an invoked function become values of the host, which are larger than those of the guest.
         Code::Component { .. } if is_invoked => invoke::MAX_VALUES,
         // The calls of components take strings and lists without a copy, and limit themselves what they copy.

@@ -37,9 +37,10 @@ mod vacuum;
 mod wal;
 mod writer;
 
-pub use self::backup::{CopyReport, backup, restore};
+pub use self::backup::{CopyReport, backup, exists, is_backup, restore};
 pub use self::check::{CheckReport, Problem, ProblemKind, check};
 pub use self::connection::Synchronous;
+pub(crate) use self::connection::path_in;
 pub use self::maintenance::MaintenanceError;
 pub use self::open::{OpenReport, SqliteJobStore, SqliteOptions};
 pub use self::segments::ShortSegment;

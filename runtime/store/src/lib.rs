@@ -8,6 +8,7 @@
 //! handlers/NAME                a record: which program, which manifest, since when
 //! artifacts/DIGEST.FINGERPRINT compiled code, sealed
 //! jobs/                        durable jobs, see [`jobs`]
+//! data/                        what handlers keep between their runs, see [`data`]
 //! ```
 //!
 //! Every file is written completely under a temporary name, synced and renamed, and then its directory is synced. A record is written after
@@ -24,6 +25,7 @@
 mod artifacts;
 mod atomic_dir;
 mod code_cache;
+pub mod data;
 mod digest;
 mod file_stamp;
 mod file_system;

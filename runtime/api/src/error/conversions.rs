@@ -2,6 +2,7 @@
 
 use capstan_core::manifest::ManifestError;
 use capstan_core::units::UnitError;
+use capstan_engine::data::DataError;
 use capstan_engine::engine::JobBuildError;
 use capstan_engine::events::FilterError;
 use capstan_engine::handler::MAX_NAME;
@@ -87,6 +88,29 @@ impl From<JobStoreError> for Error {
             JobStoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
             JobStoreError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             JobStoreError::Stopped(_) | JobStoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "store_stopped"),
+        };
+        let is_retryable = status == StatusCode::SERVICE_UNAVAILABLE;
+        Self { is_retryable, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        let (status, code) = match &error {
+            DataError::Denied => (StatusCode::FORBIDDEN, "denied"),
+            DataError::InvalidBucket(_) | DataError::InvalidKey(_) => (StatusCode::BAD_REQUEST, "invalid_key"),
+            DataError::ValueTooLarge(_) | DataError::BatchTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            DataError::QuotaBytes(_) | DataError::QuotaKeys(_) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "data_quota_exceeded")
+            }
+            DataError::NotANumber | DataError::Overflow | DataError::ContainerExists(_) | DataError::Discarded => {
+                (StatusCode::CONFLICT, "conflict")
+            }
+            DataError::NoContainer(_) | DataError::NoObject(_) => (StatusCode::NOT_FOUND, "not_found"),
+            DataError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            DataError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+            DataError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            DataError::Stopped(_) | DataError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "store_stopped"),
         };
         let is_retryable = status == StatusCode::SERVICE_UNAVAILABLE;
         Self { is_retryable, ..Self::new(status, code, error.to_string()) }

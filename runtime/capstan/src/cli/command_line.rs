@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use super::project::{build, dev, new, test};
 use super::tls::TlsArgs;
 use super::{
-    attach, cache, check, commands, daemon, dead_letters, events, handlers, info, inspect, job_control, logs, ps, push,
-    queue, retry, routes, run, runtime, schedule, schema, stats, store, submit_batch, top, version, wait,
+    attach, cache, check, commands, daemon, dead_letters, events, handlers, info, inspect, job_control, kv, logs, ps,
+    push, queue, retry, routes, run, runtime, schedule, schema, stats, store, submit_batch, top, version, wait,
 };
 
 /// Run WebAssembly programs as jobs, each in a fresh sandbox
@@ -205,6 +205,14 @@ Examples:
   capstan dead-letters requeue --handler resize --since 1h
   capstan dead-letters purge --all")]
     DeadLetters(ClientCommand<dead_letters::DeadLetters>),
+    /// List, read and change what handlers keep between their runs
+    #[command(after_help = "\
+Examples:
+  capstan kv ls todo                    the buckets of the handler `todo`
+  capstan kv ls todo default            the keys of a bucket
+  capstan kv get todo default item-1    a value
+  capstan kv set todo default item-1 milk")]
+    Kv(ClientCommand<kv::Kv>),
     /// Show, pause and resume the queues of handlers
     #[command(after_help = "\
 Examples:

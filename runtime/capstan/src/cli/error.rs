@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use capstan_core::env::EnvError;
 use capstan_core::outcome::{CancelledBy, Outcome, OutputStream};
+use capstan_engine::data::DataError;
 use capstan_engine::job::JobId;
 use capstan_listen::tls::{FilesError, MaterialError};
 use capstan_store::jobs::MaintenanceError;
@@ -84,6 +85,8 @@ pub(super) enum CliError {
     NoDataDir,
     #[error("the data directory {} cannot be used: {reason}", path.display())]
     DataDir { path: PathBuf, reason: String },
+    #[error("{}: {source}", path.display())]
+    DataStore { path: PathBuf, source: DataError },
     #[error("{}: {source}", path.display())]
     JobStore { path: PathBuf, source: MaintenanceError },
     #[error("{0}")]

@@ -136,7 +136,8 @@ fn field_value(name: &str, value: &Value) -> String {
         Value::Array(values) => values.iter().map(|value| field_value(name, value)).collect::<Vec<_>>().join(", "),
         Value::Number(number) => match (name, number.as_u64(), number.as_f64()) {
             (
-                "size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload" | "disk" | "scratch" | "traffic",
+                "size" | "memory" | "stdout" | "stderr" | "hostcall" | "upload" | "disk" | "scratch" | "traffic"
+                | "keyvalue",
                 Some(bytes),
                 _,
             ) => size(bytes),

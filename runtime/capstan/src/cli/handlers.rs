@@ -37,8 +37,11 @@ enum Command {
     },
     /// Remove handlers
     ///
-    /// Their running jobs continue.
+    /// Their running jobs continue. What they keep between their runs stays, unless --data is given.
     Rm {
+        /// Also remove their buckets and containers [default: keep them]
+        #[arg(long)]
+        data: bool,
         /// Names of the handlers. If one cannot be removed, the command continues with the others
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
@@ -89,7 +92,10 @@ impl Handlers {
                 output::print_fields(&handler, self.json)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Rm { names } => remove_all(client, &names, path, self.json).await,
+            Command::Rm { names, data } => {
+                let path = |name: &str| path(name) + if data { "?data=true" } else { "" };
+                remove_all(client, &names, path, self.json).await
+            }
         }
     }
 }

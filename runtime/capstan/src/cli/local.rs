@@ -19,6 +19,7 @@ use capstan_engine::handler::{Handler, HandlerInfo, Terminals};
 use capstan_engine::job::{Job, JobEnd, JobOptions};
 use capstan_engine::tasks::Tasks;
 use capstan_sandbox::{CompileLimits, LoadError, Metering, Resolver, Sandbox, TrustedRoots};
+use capstan_store::data::SqliteDataStore;
 use capstan_store::{Artifacts, ProgramSummary};
 
 use super::error::CliError;
@@ -127,6 +128,8 @@ pub(super) async fn run(
         _ => None,
     };
     let engine = Engine::new(engine::Config { ceiling, runs: 1, queue: 0 });
+    engine
+        .set_data_store(Arc::new(SqliteDataStore::in_memory().map_err(|error| CliError::Program(error.to_string()))?));
     engine.register(&name, handler).map_err(|error| program_error(&error))?;
     let (caller, streams) = stream_pipes();
     let terminals = Terminals {

@@ -1,4 +1,4 @@
-//! `capstan store`: checks, backs up, restores and vacuums the store of durable jobs. Works on the files of the data directory, without a
+//! `capstan store`: checks, backs up and restores the store of durable jobs and that of what handlers keep, and vacuums the first. Works on the files of the data directory, without a
 //! daemon.
 
 mod report;
@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cap_std::fs::Dir;
+use capstan_engine::data::DataError;
 use capstan_engine::job_store::{JobStoreError, Now};
+use capstan_store::data;
 use capstan_store::jobs::{self, MaintenanceError};
 use capstan_store::{LockError, LockFile, check_data_dir, lock_data_dir};
 use clap::{Args, Subcommand};
@@ -42,7 +44,7 @@ enum Command {
     /// Copy the store to a directory, and check the copy
     ///
     /// Works while the daemon runs: the copy has everything that was committed at one moment after it began, and nothing later. A backup is complete once
-    /// it has the file jobs.db. If the store is damaged, the rest of it is copied, and the damage is listed.
+    /// it has the file jobs.db. What handlers keep is in its file data.db, of a moment of its own. If the store is damaged, the rest of it is copied, and the damage is listed.
     Backup {
         /// Directory for the backup: an empty one, or one that does not exist
         #[arg(value_name = "DIR")]
@@ -82,7 +84,8 @@ impl Store {
         match self.command {
             Command::Check => {
                 let data = Place::open(data)?;
-                report::print_check(&jobs::check(&data.dir).map_err(data.error())?, self.json)
+                let (jobs, kept) = (jobs::check(&data.dir).map_err(data.error())?, data::check(&data.dir));
+                report::print_check(&jobs, kept.map_err(data.data_error())?.as_ref(), self.json)
             }
             Command::Backup { target } => back_up(&Place::open(data)?, target, self.json),
             Command::Restore { backup, accept_damage } => {
@@ -100,12 +103,23 @@ impl Store {
 fn back_up(data: &Place, target: PathBuf, json: bool) -> Result<ExitCode, CliError> {
     let is_new = paths::create_dir(&target)?;
     let target = Place::open(target)?;
+    if target.dir.entries().map_err(paths::file_error(&target.path))?.next().is_some() {
+        return Err(target.error()(MaintenanceError::NotEmpty));
+    }
+    // First: a backup is complete once it has the file of the jobs.
+    let kept = data::backup(&data.dir, &target.dir).map_err(|error| {
+        if is_new {
+            paths::remove_empty_dir(&target.path);
+        }
+        data.data_error()(error)
+    })?;
     let copied = jobs::backup(&data.dir, &target.dir).map_err(|error| {
+        // A file that remains has no jobs.db beside it, so that nobody takes it for a backup.
+        let _ = target.dir.remove_file(data::FILE);
         if is_new {
             paths::remove_empty_dir(&target.path);
         }
         match error {
-            MaintenanceError::NotEmpty => target.error()(error),
             // Only the copy is written.
             MaintenanceError::Store(JobStoreError::Full) => {
                 paths::file_error(&target.path)(std::io::ErrorKind::StorageFull.into())
@@ -113,17 +127,30 @@ fn back_up(data: &Place, target: PathBuf, json: bool) -> Result<ExitCode, CliErr
             error => data.error()(error),
         }
     })?;
-    report::print_backup(&copied, &target.path, json)
+    report::print_backup(&copied, kept.as_ref(), &target.path, json)
 }
 
 fn restore(backup: &Place, data: PathBuf, accept_damage: bool, json: bool) -> Result<ExitCode, CliError> {
     let data = Place { dir: paths::create_dir_all(&data)?, path: data };
     let _lock = data.lock()?;
-    let restored = jobs::restore(&backup.dir, &data.dir, accept_damage).map_err(|error| match error {
-        MaintenanceError::StoreExists | MaintenanceError::Store(_) => data.error()(error),
-        error => backup.error()(error),
+    // The jobs last: without them the command can be repeated.
+    let has_jobs = jobs::exists(&data.dir).map_err(data.error())?;
+    let is_backup = jobs::is_backup(&backup.dir).map_err(backup.error())?;
+    let kept = match !has_jobs && is_backup {
+        true => data::restore(&backup.dir, &data.dir, accept_damage).map_err(data.data_error())?,
+        false => None,
+    };
+    let restored = jobs::restore(&backup.dir, &data.dir, accept_damage).map_err(|error| {
+        if kept.is_some() {
+            // If this fails, the next attempt says what to move away.
+            let _ = data.dir.remove_dir_all(data::DIR);
+        }
+        match error {
+            MaintenanceError::StoreExists | MaintenanceError::Store(_) => data.error()(error),
+            error => backup.error()(error),
+        }
     })?;
-    report::print_restore(&restored, &data.path, json)
+    report::print_restore(&restored, kept.as_ref(), &data.path, json)
 }
 
 impl Place {
@@ -141,6 +168,10 @@ impl Place {
             };
             data_dir_error(&self.path, reason)
         })
+    }
+
+    fn data_error(&self) -> impl FnOnce(DataError) -> CliError {
+        |source| CliError::DataStore { path: self.path.clone(), source }
     }
 
     fn error(&self) -> impl FnOnce(MaintenanceError) -> CliError {

@@ -26,7 +26,7 @@ use capstan_store::{Artifacts, HandlerFiles, Programs};
 use tokio::io::AsyncReadExt as _;
 
 pub(super) use self::error::BootError;
-use self::jobs::open_queue;
+use self::jobs::{open_data_store, open_queue};
 use super::ceiling::ceiling;
 use super::confinement::Confinement;
 use super::notify::Notifier;
@@ -258,14 +258,20 @@ impl Boot {
         }
     }
 
-    /// Opens the store of durable jobs.
+    /// Opens the store of durable jobs, and that of what handlers keep.
     async fn open_queue(&self) -> Result<Queue, BootError> {
         let path = self.settings.data.clone();
         let data = self.data.try_clone().map_err(|source| BootError::Data { path, source })?;
         let (settings, engine) = (self.settings.clone(), self.engine().clone());
         let webhooks = self.state.webhooks.clone();
         // This blocks, so it runs on another thread.
-        let opened = tokio::task::spawn_blocking(move || open_queue(&data, &settings, engine, webhooks)).await;
+        let opened = tokio::task::spawn_blocking(move || {
+            // After the store of jobs, which refuses unsuitable file systems.
+            let queue = open_queue(&data, &settings, engine.clone(), webhooks)?;
+            open_data_store(&data, &settings, &engine)?;
+            Ok(queue)
+        })
+        .await;
         opened.map_err(|error| builtin_error("initialise", &error))?
     }
 

@@ -96,6 +96,13 @@ pub struct PolicyRequest {
     /// HTTP requests that one instance of a component may answer, if `instances` in its manifest asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse: Option<NonZeroU32>,
+    /// Bytes that the handler may keep in its buckets and containers, of all runs together.
+    #[serde(deserialize_with = "units::deserialize_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<SizeSchema>")]
+    pub keyvalue: Option<u64>,
+    /// Keys, objects and containers that the handler may keep, of all runs together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
     /// WebAssembly features. In a configuration, those that programs may use; in a manifest, those that the program may use at most. A caller
     /// cannot choose them, because they change how code is compiled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +145,8 @@ impl PolicyRequest {
         connections: None,
         traffic: None,
         reuse: None,
+        keyvalue: None,
+        keys: None,
         features: None,
         fuel: None,
         clock: None,
@@ -205,6 +214,8 @@ mod tests {
             ("http = [{ url = \"https://a.example\", secret = \"x\" }]", "secrets"),
             ("connections = -1", "-1"),
             ("traffic = \"many\"", "many"),
+            ("keyvalue = -1", "-1"),
+            ("keys = \"many\"", "many"),
             ("features = [\"memory65\"]", "memory64"),
             ("features = [\"threads\"]", "wide-arithmetic"),
             ("fuel = 0", "nonzero"),

@@ -85,7 +85,7 @@ fn limit_above_the_level_above_is_clamped_and_reported() {
 #[test]
 fn clamped_limit_names_the_source_of_the_limit() {
     let ceiling = Ceiling::with_limits(Limits::default().overridden_by(&request(
-        "timeout = 5\ncpu = 5\nmemory = 5\nhandles = 5\nstdout = 5\nstderr = 5\ndisk = 5\nfiles = 5\nconnections = 5\ntraffic = 5\nreuse = 5\n\
+        "timeout = 5\ncpu = 5\nmemory = 5\nhandles = 5\nstdout = 5\nstderr = 5\ndisk = 5\nfiles = 5\nconnections = 5\ntraffic = 5\nreuse = 5\nkeyvalue = 5\nkeys = 5\n\
          concurrency = 5\nconcurrency_per_key = 5\nfuel = 5\nclock = \"fixed\"\nrandom = { seed = 5 }",
     )));
     for (key, unit) in [

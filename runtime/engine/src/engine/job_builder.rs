@@ -183,6 +183,7 @@ impl JobBuilder {
         let Grants { mut mounts, mut env, mut secrets, scratch } = ceiling.grants(&policy)?;
         let network = ceiling.reach(&policy, self.engine.own_ports());
         let outbound = ceiling.http_reach(&policy, self.engine.own_ports(), random_token);
+        let data = self.engine.data_with(name, &policy.limits);
         mounts.append(&mut self.options.mounts);
         let paths = mounts.iter().map(|mount| (mount.guest_path.as_str(), mount.file.is_some()));
         let files = self.resolved.handler().has_files().then_some((APP, false));
@@ -240,6 +241,7 @@ impl JobBuilder {
                 scratch,
                 network,
                 outbound,
+                data,
                 streams,
             },
             recorder: self.attempt.map(|attempt| attempt.recorder),

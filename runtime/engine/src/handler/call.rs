@@ -1,5 +1,6 @@
 //! [`Call`]: what a handler gets for one run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use capstan_core::usage::Usage;
 use tokio::io::AsyncWriteExt as _;
 
 use super::terminals::Terminals;
+use crate::data::HandlerData;
 use crate::job::{JobId, Parent, Stop};
 
 /// What a handler gets for one run: the job's data, its streams, and the means to watch and stop it.
@@ -47,6 +49,10 @@ pub struct Call {
     pub network: Option<Box<Reach>>,
     /// The HTTP requests that the run may send, or `None` if it may send none.
     pub outbound: Option<Box<HttpReach>>,
+    /// The buckets and containers of the handler. `None` where nothing keeps any.
+    pub data: Option<HandlerData>,
+    /// What the manifest configures for the guest.
+    pub config: Arc<BTreeMap<String, String>>,
     pub stop: Stop,
     pub usage: Arc<Usage>,
 }
@@ -79,6 +85,8 @@ impl Call {
             scratch: None,
             network: None,
             outbound: None,
+            data: None,
+            config: Arc::default(),
             stop: Stop::default(),
             usage: Arc::default(),
         }

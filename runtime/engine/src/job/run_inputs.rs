@@ -8,6 +8,8 @@ use capstan_core::policy::{HttpReach, Reach};
 use capstan_core::secret::Secret;
 use capstan_core::stream::{FanOut, OutputTarget, Source};
 
+use crate::data::HandlerData;
+
 /// What a job holds for its run until the run starts.
 pub(crate) struct RunInputs {
     pub(crate) invoke: Option<String>,
@@ -18,6 +20,7 @@ pub(crate) struct RunInputs {
     pub(crate) scratch: Option<ScratchGrant>,
     pub(crate) network: Option<Box<Reach>>,
     pub(crate) outbound: Option<Box<HttpReach>>,
+    pub(crate) data: Option<HandlerData>,
     pub(crate) streams: JobStreams,
 }
 

@@ -55,8 +55,15 @@ fn is_other_version(name: &str) -> bool {
 
 /// Returns whether an interface belongs to a proposal with version numbers of its own, which says nothing about the version of WASI.
 fn is_own_line(name: &str) -> bool {
-    const PHASE_1_TO_3: [&str; 6] =
-        ["wasi:nn/", "wasi:keyvalue/", "wasi:blobstore/", "wasi:config/", "wasi:messaging/", "wasi:tls/"];
+    const PHASE_1_TO_3: [&str; 7] = [
+        "wasi:nn/",
+        "wasi:keyvalue/",
+        "wasi:blobstore/",
+        "wasi:config/",
+        "wasi:logging/",
+        "wasi:messaging/",
+        "wasi:tls/",
+    ];
     PHASE_1_TO_3.iter().any(|package| name.starts_with(package))
 }
 

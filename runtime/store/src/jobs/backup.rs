@@ -30,7 +30,7 @@ pub struct CopyReport {
     pub check: CheckReport,
 }
 
-/// Copies the store below the data directory `data` into `target`, an empty directory, also while a daemon uses the store. The copy has
+/// Copies the store below the data directory `data` into `target`, a directory that is empty but for the copy of [`data`](crate::data), also while a daemon uses the store. The copy has
 /// everything that was committed at one moment after it began, and nothing later. Checks the copy: damage of the store is in its report, and in the copy too.
 /// Blocks on the disk.
 ///
@@ -38,7 +38,7 @@ pub struct CopyReport {
 ///
 /// # Errors
 /// [`MaintenanceError`] if there is no store, its schema is not the present one, `target` is not empty, or the database or the disk fails.
-/// `target` is empty then.
+/// What the backup has written is removed then.
 pub fn backup(data: &Dir, target: &Dir) -> Result<CopyReport, MaintenanceError> {
     back_up(&open_store(data)?, target)
 }
@@ -55,8 +55,11 @@ impl SqliteJobStore {
 
 fn back_up(dir: &Dir, target: &Dir) -> Result<CopyReport, MaintenanceError> {
     let looking = file_failed("look into the directory of the backup");
-    if target.entries().map_err(&looking)?.next().is_some() {
-        return Err(MaintenanceError::NotEmpty);
+    for entry in target.entries().map_err(&looking)? {
+        // The copy of what handlers keep may be there already.
+        if entry.map_err(&looking)?.file_name() != crate::data::FILE {
+            return Err(MaintenanceError::NotEmpty);
+        }
     }
     let result = try_back_up(dir, target);
     if result.is_err() {
@@ -75,6 +78,22 @@ fn try_back_up(dir: &Dir, target: &Dir) -> Result<CopyReport, MaintenanceError> 
     let finishing = file_failed("finish the copy");
     target.rename(UNFINISHED_FILE, target, FILE).and_then(|()| sync_dir(target)).map_err(finishing)?;
     Ok(report)
+}
+
+/// Returns whether there is a store below the data directory `data`.
+///
+/// # Errors
+/// [`MaintenanceError::Store`]
+pub fn exists(data: &Dir) -> Result<bool, MaintenanceError> {
+    Ok(data.try_exists(DIR).map_err(file_failed("look into the data directory"))?)
+}
+
+/// Returns whether `backup` is the directory of a complete backup.
+///
+/// # Errors
+/// [`MaintenanceError::Store`]
+pub fn is_backup(backup: &Dir) -> Result<bool, MaintenanceError> {
+    Ok(backup.try_exists(FILE).map_err(file_failed("read the backup"))?)
 }
 
 /// Makes a store below the data directory `data` from a backup. Checks the backup first. If `accept_damage`, what is damaged stays so in the

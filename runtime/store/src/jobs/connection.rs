@@ -28,7 +28,7 @@ pub enum Synchronous {
 }
 
 /// Returns a path of the file `name` in `dir`. SQLite opens files by path; this one leads nowhere but into `dir`, whatever its own path is.
-pub(super) fn path_in(dir: &Dir, name: &str) -> String {
+pub(crate) fn path_in(dir: &Dir, name: &str) -> String {
     format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use capstan_store::data::DataCheck;
 use capstan_store::jobs::{CheckReport, CopyReport, Problem, VacuumReport};
 use serde_json::{Value, json};
 
@@ -15,9 +16,9 @@ use crate::cli::{format, output};
 ///
 /// # Errors
 /// [`CliError::Output`]
-pub(super) fn print_check(report: &CheckReport, json: bool) -> Result<ExitCode, CliError> {
+pub(super) fn print_check(report: &CheckReport, kept: Option<&DataCheck>, json: bool) -> Result<ExitCode, CliError> {
     if json {
-        output::print_json(&check_json(report))?;
+        output::print_json(&with_data(check_json(report), kept))?;
     } else {
         let mut text = String::new();
         if let Some(version) = report.version {
@@ -26,41 +27,54 @@ pub(super) fn print_check(report: &CheckReport, json: bool) -> Result<ExitCode, 
             let _ = writeln!(text, "schema version {version}, {jobs}, {attempts}, {chunks} of output");
         }
         text += &problems(report);
+        text += &data_text(kept);
         output::print(text.as_bytes())?;
     }
-    Ok(exit_code(report))
+    Ok(exit_code(report, kept))
 }
 
 /// Prints what was backed up to `target`. Returns the exit code of the command.
 ///
 /// # Errors
 /// [`CliError::Output`]
-pub(super) fn print_backup(report: &CopyReport, target: &Path, json: bool) -> Result<ExitCode, CliError> {
+pub(super) fn print_backup(
+    report: &CopyReport,
+    kept: Option<&DataCheck>,
+    target: &Path,
+    json: bool,
+) -> Result<ExitCode, CliError> {
     if json {
-        output::print_json(&copy_json(report))?;
+        output::print_json(&with_data(copy_json(report), kept))?;
     } else {
         let mut text = format!("backed up {} to {}\n", copied(report), target.display());
         text += &problems(&report.check);
         if !report.check.problems.is_empty() {
             text += "the damage of the store is in the backup too; restore it with --accept-damage\n";
         }
+        text += &data_text(kept);
         output::print(text.as_bytes())?;
     }
-    Ok(exit_code(&report.check))
+    Ok(exit_code(&report.check, kept))
 }
 
 /// Prints what was restored below `data`. Returns the exit code of the command.
 ///
 /// # Errors
 /// [`CliError::Output`]
-pub(super) fn print_restore(report: &CopyReport, data: &Path, json: bool) -> Result<ExitCode, CliError> {
+pub(super) fn print_restore(
+    report: &CopyReport,
+    kept: Option<&DataCheck>,
+    data: &Path,
+    json: bool,
+) -> Result<ExitCode, CliError> {
     if json {
-        output::print_json(&copy_json(report))?;
+        output::print_json(&with_data(copy_json(report), kept))?;
     } else {
-        let text = format!("restored {} to {}\n{}", copied(report), data.display(), problems(&report.check));
+        let found = problems(&report.check) + &data_text(kept);
+        let text = format!("restored {} to {}\n{found}", copied(report), data.display());
         output::print(text.as_bytes())?;
     }
-    Ok(exit_code(&report.check))
+    Ok(exit_code(&report.check, kept))
 }
 
 /// Prints what a vacuum did. Returns the exit code of the command.
@@ -83,8 +97,31 @@ pub(super) fn print_vacuum(report: VacuumReport, json: bool) -> Result<ExitCode,
     Ok(if damaged > 0 { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS })
 }
 
-fn exit_code(report: &CheckReport) -> ExitCode {
-    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) }
+fn exit_code(report: &CheckReport, kept: Option<&DataCheck>) -> ExitCode {
+    let is_damaged = !report.problems.is_empty() || kept.is_some_and(|kept| !kept.problems.is_empty());
+    if !is_damaged { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) }
+}
+
+/// Formats what handlers keep, and what is damaged of it.
+fn data_text(kept: Option<&DataCheck>) -> String {
+    let Some(DataCheck { keys, objects, problems }) = kept else { return String::new() };
+    let mut text = format!("{} and {} of handlers", count(*keys, "key"), count(*objects, "object"));
+    if problems.is_empty() {
+        return text + ": nothing is damaged\n";
+    }
+    text.push('\n');
+    for problem in problems {
+        let _ = writeln!(text, "{}; restore a backup", problem.replace('\n', " "));
+    }
+    text
+}
+
+/// Adds what handlers keep to a report in JSON.
+fn with_data(mut report: Value, kept: Option<&DataCheck>) -> Value {
+    if let Some(DataCheck { keys, objects, problems }) = kept {
+        report["data"] = json!({"keys": keys, "objects": objects, "problems": problems});
+    }
+    report
 }
 
 /// Formats each problem in one line, and how many there are.

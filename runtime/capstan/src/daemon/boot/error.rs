@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use capstan_engine::data::DataError;
 use capstan_engine::handler_store::HandlerStoreError;
 use capstan_engine::job_store::JobStoreError;
 use capstan_listen::tls::MaterialError;
@@ -40,6 +41,8 @@ pub(in crate::daemon) enum BootError {
     Store { path: PathBuf, source: StoreError },
     #[error("data directory {}: {source}", path.display())]
     Jobs { path: PathBuf, source: JobStoreError },
+    #[error("data directory {}: {source}", path.display())]
+    DataStore { path: PathBuf, source: DataError },
     #[error("data directory {}: cannot restore the handlers: {source}", path.display())]
     Handlers { path: PathBuf, source: HandlerStoreError },
     #[error("the compiler does not start, so nothing could be compiled: {0}; see --confine")]
@@ -67,6 +70,7 @@ impl BootError {
             | Self::Sandbox(_)
             | Self::Store { .. }
             | Self::Jobs { .. }
+            | Self::DataStore { .. }
             | Self::Handlers { .. }
             | Self::Compiler(_)
             | Self::Builtin { .. }

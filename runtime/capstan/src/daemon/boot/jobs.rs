@@ -8,6 +8,7 @@ use capstan_engine::engine::Engine;
 use capstan_engine::job_store::{JobStore, JobStoreError, Now};
 use capstan_engine::queue::Queue;
 use capstan_store::Suitability;
+use capstan_store::data::SqliteDataStore;
 use capstan_store::jobs::{OpenReport, SqliteJobStore, SqliteOptions};
 
 use super::BootError;
@@ -32,6 +33,17 @@ pub(super) fn open_queue(
     log_report(&report, path);
     let store: Arc<dyn JobStore> = Arc::new(store);
     Ok(Queue::new(engine, store, settings.jobs.clone()))
+}
+
+/// Opens the store of what handlers keep, and gives it to `engine`. Blocks on the disk.
+///
+/// # Errors
+/// [`BootError`]
+pub(super) fn open_data_store(data: &Dir, settings: &Settings, engine: &Engine) -> Result<(), BootError> {
+    let path = &settings.data;
+    let store = SqliteDataStore::open(data).map_err(|source| BootError::DataStore { path: path.clone(), source })?;
+    engine.set_data_store(Arc::new(store));
+    Ok(())
 }
 
 /// Refuses file systems on which acknowledged jobs could be lost.
