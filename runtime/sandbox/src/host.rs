@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::http::HttpState;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
-use super::stdio::{Stdin, Stdio, Stdout};
+use super::stdio::{StandardStreams, Stdin, Stdio, Stdout};
 use super::{clocks, handles, random};
 
 /// The state behind WASI. Modules and components share it: preview 1 is an adapter over the context of 0.2.
@@ -28,6 +28,8 @@ pub(super) struct Host {
     pub(super) stdin: Stdin,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
+    /// The streams of a guest of WASI 0.3.
+    pub(super) streams: StandardStreams,
     /// The sockets. `None` if the program does not import them.
     network: Option<Network>,
     /// The monotonic clock of a guest whose wall clock is fixed.
@@ -70,6 +72,10 @@ impl Host {
         } else {
             wasi.stdin(stdin.clone()).stdout(stdout.clone());
         }
+        let streams = match http.has_exchange() {
+            true => StandardStreams::new(None, stderr.clone(), stderr.clone()),
+            false => StandardStreams::new(Some(stdin.clone()), stdout.clone(), stderr.clone()),
+        };
         wasi.stderr(stderr.clone()).max_random_size(random::PIECE_SIZE as u64);
         configure_random(&mut wasi);
         let virtual_clock = clocks::configure(&mut wasi, limits.clock);
@@ -101,6 +107,7 @@ impl Host {
             stdin,
             stdout,
             stderr,
+            streams,
             network,
             virtual_clock,
             http,

@@ -2,10 +2,13 @@
 
 use capstan_core::http::{Fields, Responder, ResponseHead};
 use capstan_core::outcome::Outcome;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use wasmtime_wasi::p2::StreamError;
+use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
@@ -19,11 +22,11 @@ type GuestResponse = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 pub(super) enum ResponseError {
     #[error("the handler returned without a response")]
     Missing,
-    #[error("the handler responded with the error {0:?}")]
-    Guest(ErrorCode),
+    #[error("the handler responded with the error {0}")]
+    Guest(String),
     /// For example a body that is shorter than its `content-length`.
     #[error("the body of the response is incomplete: {0}")]
-    Body(wasmtime_wasi_http::Error),
+    Body(Error),
     #[error("cannot write the body of the response: {0}")]
     Output(StreamError),
 }
@@ -49,8 +52,19 @@ pub(super) async fn send(
     responder: Responder,
     output: &Stdout,
 ) -> Result<(), ResponseError> {
-    let response = response.await.map_err(|_| ResponseError::Missing)?.map_err(ResponseError::Guest)?;
-    let (head, mut body) = response.into_parts();
+    let response = response.await.map_err(|_| ResponseError::Missing)?;
+    let response = response.map_err(|code| ResponseError::Guest(format!("{code:?}")))?;
+    send_response(response, responder, output).await
+}
+
+/// Sends a response until its body ends.
+pub(super) async fn send_response(
+    response: http::Response<impl Body<Data = Bytes, Error = Error>>,
+    responder: Responder,
+    output: &Stdout,
+) -> Result<(), ResponseError> {
+    let (head, body) = response.into_parts();
+    let mut body = std::pin::pin!(body);
     let trailers = responder.send(ResponseHead { status: head.status.as_u16(), fields: to_fields(&head.headers) });
     output.flush_batch();
     while let Some(frame) = body.frame().await {
@@ -60,6 +74,17 @@ pub(super) async fn send(
         }
     }
     Ok(())
+}
+
+/// Returns how a run ends whose response was `sent`, or not. Writes to `errors` why not.
+///
+/// # Errors
+/// The cause, if a limit ended the run.
+pub(super) async fn report(sent: Result<(), ResponseError>, errors: &Stdout) -> wasmtime::Result<Outcome> {
+    let Err(error) = sent else { return Ok(Outcome::SUCCESS) };
+    // If nobody reads stderr, the exit code alone reports the failure.
+    let _ = errors.write_bytes(format!("{error}\n").into()).await;
+    error.into_outcome()
 }
 
 /// Converts fields to plain data.
