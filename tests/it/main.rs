@@ -27,6 +27,7 @@ mod languages;
 mod metrics;
 mod network;
 mod oracle;
+mod p3;
 mod parity;
 mod policy;
 mod run;

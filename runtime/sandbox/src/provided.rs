@@ -169,7 +169,13 @@ mod tests {
 
     #[test]
     fn interfaces_of_released_versions_are_provided() {
-        for name in ["wasi:cli/stdin@0.2.0", "wasi:cli/stdin@0.2.12", "wasi:io/poll@0.2.3", "wasi:cli/stdin@0.3.0", "wasi:http/client@0.3.2"] {
+        for name in [
+            "wasi:cli/stdin@0.2.0",
+            "wasi:cli/stdin@0.2.12",
+            "wasi:io/poll@0.2.3",
+            "wasi:cli/stdin@0.3.0",
+            "wasi:http/client@0.3.2",
+        ] {
             assert!(is_interface_provided(name), "{name}");
         }
         for name in [

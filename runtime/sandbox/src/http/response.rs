@@ -1,8 +1,8 @@
 //! Takes the response of a guest: its head goes to the caller, its body to the stdout of the job.
 
+use bytes::Bytes;
 use capstan_core::http::{Fields, Responder, ResponseHead};
 use capstan_core::outcome::Outcome;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt as _;

@@ -30,7 +30,7 @@ use wasip3::{wit_future, wit_stream};
 /// The bytes that are read or written at a time.
 const PIECE: usize = 64 << 10;
 
-pub async fn run() -> Result<(), ()> {
+pub(crate) async fn run() -> Result<(), ()> {
     let args = environment::get_arguments();
     let args: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match *args.as_slice() {
@@ -79,7 +79,7 @@ pub async fn run() -> Result<(), ()> {
             print(&format!("{} {:02x?}\n", bytes.len(), &bytes[..bytes.len().min(8)])).await
         }
         ["late"] => {
-            wit_bindgen::spawn_local(async { drop(print("late\n").await) });
+            wit_bindgen::spawn_local(async { print("late\n").await.expect("stdout is open") });
             Ok(())
         }
         _ => Err(()),
@@ -138,7 +138,9 @@ async fn both() -> Result<(), ()> {
         let (to, text): (Open, _) =
             if number % 2 == 0 { (stdout::write_via_stream, "out") } else { (stderr::write_via_stream, "err") };
         // Larger than a pipe, so that all of them wait at the same time.
-        wit_bindgen::spawn_local(async move { drop(print_to(to, &text.repeat(30_000)).await) });
+        wit_bindgen::spawn_local(async move {
+            print_to(to, &text.repeat(30_000)).await.expect("the stream is open");
+        });
     }
     Ok(())
 }

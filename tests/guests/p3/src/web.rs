@@ -3,7 +3,7 @@
 //! | path | response |
 //! |---|---|
 //! | `/hello` | `hello` |
-//! | `/echo` | the body of the request, streamed, and its trailers |
+//! | `/echo` | the body of the request, streamed, and its trailers, which both heads announce |
 //! | `/head` | the head of the request, as text |
 //! | `/never` | none: it waits for something that never happens |
 //! | `/trap` | none: it traps |
@@ -24,7 +24,7 @@ use wasip3::{wit_future, wit_stream};
 
 type Trailers = Result<Option<Fields>, ErrorCode>;
 
-pub async fn handle(request: Request) -> Result<Response, ErrorCode> {
+pub(crate) async fn handle(request: Request) -> Result<Response, ErrorCode> {
     let path = request.get_path_with_query().unwrap_or_default();
     match path.split(['?', '/']).nth(1).unwrap_or_default() {
         "hello" => Ok(text(200, "hello\n")),
@@ -79,6 +79,8 @@ fn text_with(fields: Fields, status: u16, text: &str) -> Response {
 
 /// Copies the body through the memory of the guest.
 fn echo(request: Request) -> Response {
+    let fields = Fields::new();
+    fields.set("trailer", &request.get_headers().get("trailer")).expect("they are valid");
     let (done, consumed) = wit_future::new(|| Ok(()));
     let (mut input, trailers) = Request::consume_body(request, consumed);
     drop(done);
@@ -93,7 +95,7 @@ fn echo(request: Request) -> Response {
             buffer = Vec::with_capacity(1 << 16);
         }
     });
-    respond(Fields::new(), 200, body, trailers)
+    respond(fields, 200, body, trailers)
 }
 
 fn trap_after() -> Response {
