@@ -242,6 +242,11 @@ async fn streams_of_stdin_without_end_exhaust_the_handles() {
 }
 
 #[tokio::test]
+async fn sleeps_without_end_exhaust_the_handles() {
+    assert_traps("sleeps", "handles_exhausted").await;
+}
+
+#[tokio::test]
 async fn guest_that_computes_forever_ends_at_its_deadline() {
     assert_times_out("spin").await;
 }

@@ -17,4 +17,9 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
     }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        // The host holds a copy of one chunk of each body.
+        64 << 10
+    }
 }

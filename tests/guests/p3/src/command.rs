@@ -13,6 +13,7 @@
 //! | `flood`, `flood-stderr` | prints without end |
 //! | `grow` | fills memory without end |
 //! | `streams`, `futures`, `stdins` | opens streams, futures, or streams of stdin without end |
+//! | `sleeps` | starts sleeps without end |
 //! | `spin` | computes without end |
 //! | `yield` | yields without end |
 //! | `wait` | waits for something that never happens |
@@ -60,6 +61,10 @@ pub(crate) async fn run() -> Result<(), ()> {
         },
         ["stdins"] => loop {
             std::mem::forget(stdin::read_via_stream());
+        },
+        ["sleeps"] => loop {
+            wit_bindgen::spawn_local(monotonic_clock::wait_for(u64::MAX));
+            wit_bindgen::yield_async().await;
         },
         ["spin"] => loop {
             std::hint::spin_loop();
