@@ -16,6 +16,9 @@ use crate::CAPSTAN;
 /// The bytes that the check of large inputs streams.
 const STREAM: usize = 64 << 20;
 
+/// The default, and WASI 0.3.
+const FEATURES: &str = r#"["memory64", "multi-memory", "exceptions", "gc", "atomics", "component-async", "p3"]"#;
+
 /// One row of the matrix.
 struct Language {
     name: &'static str,
@@ -23,6 +26,8 @@ struct Language {
     program: &'static str,
     /// For an interpreter, the script below `tests/guests/conformance`.
     script: Option<&'static str>,
+    /// How programs use files, if not as usual.
+    files: &'static str,
     /// What exiting with 7 does.
     exit: Cell,
     /// What raising and catching an error does.
@@ -66,7 +71,7 @@ impl Fixture {
         fs::create_dir(&work).unwrap();
         let app = guests::root().join("tests/guests/conformance");
         let toml = format!(
-            "[mounts.work]\npath = {:?}\naccess = \"rw\"\n[mounts.app]\npath = {:?}\naccess = \"ro\"\n",
+            "[policy]\nfeatures = {FEATURES}\n[mounts.work]\npath = {:?}\naccess = \"rw\"\n[mounts.app]\npath = {:?}\naccess = \"ro\"\n",
             work.to_str().unwrap(),
             app.to_str().unwrap()
         );

@@ -29,6 +29,7 @@ mod languages;
 mod metrics;
 mod network;
 mod oracle;
+mod p3;
 mod parity;
 mod policy;
 mod run;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// A set of features, in the order of [`Feature::ALL`].
 pub type Features = BTreeSet<Feature>;
 
-/// An optional feature of WebAssembly. It changes how a program is compiled.
+/// An optional feature of WebAssembly, or of WASI. It changes how a program is compiled or linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
@@ -32,11 +32,13 @@ pub enum Feature {
     Atomics,
     /// Asynchronous functions, streams and futures of components.
     ComponentAsync,
+    /// The interfaces of WASI 0.3. It needs [`Feature::ComponentAsync`] too.
+    P3,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Memory64,
         Self::MultiMemory,
         Self::CustomPageSizes,
@@ -45,15 +47,17 @@ impl Feature {
         Self::Gc,
         Self::Atomics,
         Self::ComponentAsync,
+        Self::P3,
     ];
 
-    /// Returns the features that are allowed unless the operator lists others: those that the line of wasmtime in use enables by default.
+    /// Returns the features that are allowed unless the operator lists others: those that the line of wasmtime in use enables by default. WASI 0.3 is
+    /// not among them: wasmtime-wasi calls its implementation experimental.
     pub fn allowed_by_default() -> Features {
         Self::ALL.into_iter().filter(|feature| feature.is_allowed_by_default()).collect()
     }
 
     fn is_allowed_by_default(self) -> bool {
-        !matches!(self, Self::CustomPageSizes | Self::WideArithmetic)
+        !matches!(self, Self::CustomPageSizes | Self::WideArithmetic | Self::P3)
     }
 
     /// Returns the name of the feature in a manifest and in the configuration.
@@ -67,6 +71,7 @@ impl Feature {
             Self::Gc => "gc",
             Self::Atomics => "atomics",
             Self::ComponentAsync => "component-async",
+            Self::P3 => "p3",
         }
     }
 }

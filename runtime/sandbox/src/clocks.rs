@@ -3,10 +3,11 @@
 //! A fixed clock is a wall clock that always shows the same instant, and a [`VirtualClock`] as the monotonic clock, which starts at 0 and
 //! advances by the time that the guest sleeps. wasmtime-wasi asks a clock for the time, but does not tell it that a sleep is over. So Capstan
 //! implements the calls that sleep: for preview 1 in [`poll_oneoff`](mod@poll_oneoff),
-//! for 0.2 in [`HasMonotonicClock`].
+//! for 0.2 in [`HasMonotonicClock`], for 0.3 in [`preview3`].
 
 mod monotonic_clock;
 mod poll_oneoff;
+pub(super) mod preview3;
 mod virtual_clock;
 
 use std::time::{Duration, SystemTime};

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use capstan_core::feature::Feature;
 use wasmtime::{Engine, Result};
 
 use super::epoch_ticker::EpochTicker;
@@ -34,7 +35,7 @@ pub(super) struct ProfileEngines {
 
 impl ProfileEngine {
     fn new(profile: Profile, engine: Engine) -> Arc<Self> {
-        let linkers = Linkers::new(&engine, profile.is_metered);
+        let linkers = Linkers::new(&engine, profile.is_metered, profile.has(Feature::P3));
         let fingerprint = profile::fingerprint(&engine, &profile);
         Arc::new(Self { profile, engine, linkers, fingerprint })
     }

@@ -1,9 +1,13 @@
 //! The WebAssembly features that a program uses. The validator finds them, so that nobody has to name them.
 
+use std::fmt::Write as _;
+
 use capstan_core::feature::{Feature, Features};
 use wasmparser::{BinaryReaderError, MemoryType, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 use super::LoadError;
+use super::outline::Outline;
+use super::provided::{is_preview3, split_version};
 
 /// Why a shared memory is not supported.
 const SHARED_MEMORY: &str = "threads: it has a memory that threads share. Capstan runs a program on one thread, because wasmtime can neither count a \
@@ -18,14 +22,35 @@ const LEGACY_EXCEPTIONS: &str = "these are legacy exceptions, which wasmtime doe
 /// # Errors
 /// [`LoadError::Invalid`], or [`LoadError::FeatureDisabled`] if it uses a feature that is not in `allowed`, or one that Capstan does not have.
 pub(super) fn detect(wasm: &[u8], allowed: &Features) -> Result<Features, LoadError> {
-    let used = find_used(wasm)?;
+    let mut used = find_used(wasm)?;
+    let preview3 = preview3_interface(wasm);
+    if preview3.is_some() {
+        // All of its functions may be asynchronous, also where this program does not use them so.
+        used.extend([Feature::P3, Feature::ComponentAsync]);
+    }
     if used.contains(&Feature::Atomics) && has_shared_memory(wasm) {
         return Err(LoadError::FeatureDisabled(SHARED_MEMORY.to_owned()));
     }
     if used.is_subset(allowed) {
         return Ok(used);
     }
-    Err(LoadError::FeatureDisabled(explain_disabled(wasm, &used, allowed)))
+    let mut why = explain_disabled(wasm, &used, allowed);
+    if let Some(interface) = preview3.filter(|_| !allowed.contains(&Feature::P3)) {
+        let _ = write!(
+            why,
+            ". p3 is WASI 0.3, because of `{}`: it is off by default, because wasmtime-wasi calls its implementation experimental",
+            interface.escape_debug()
+        );
+    }
+    Err(LoadError::FeatureDisabled(why))
+}
+
+/// Returns the name of an interface of WASI 0.3 that a component imports or exports, if there is one.
+fn preview3_interface(wasm: &[u8]) -> Option<&str> {
+    let outline = Outline::read(wasm);
+    let names = outline.imports.iter().filter(|import| import.module.is_empty()).map(|import| import.name);
+    let mut names = names.chain(outline.exports.iter().map(|export| export.name));
+    names.find(|name| name.starts_with("wasi:") && split_version(name).1.is_some_and(is_preview3))
 }
 
 /// Returns the smallest set of features with which `wasm` is valid. A program that uses none is validated once.
@@ -114,6 +139,8 @@ fn flag_of(feature: Feature) -> WasmFeatures {
         Feature::Gc => WasmFeatures::GC_TYPES,
         Feature::Atomics => WasmFeatures::THREADS,
         Feature::ComponentAsync => WasmFeatures::CM_ASYNC,
+        // It is a set of imports, and changes nothing for the validator.
+        Feature::P3 => WasmFeatures::empty(),
     }
 }
 
@@ -144,7 +171,7 @@ mod tests {
     #[test]
     fn used_features_are_detected_and_no_others() {
         use Feature::{
-            Atomics, ComponentAsync, CustomPageSizes, Exceptions, Gc, Memory64, MultiMemory, WideArithmetic,
+            Atomics, ComponentAsync, CustomPageSizes, Exceptions, Gc, Memory64, MultiMemory, P3, WideArithmetic,
         };
         for (text, features) in [
             ("(module (memory 1))", &[][..]),
@@ -169,6 +196,10 @@ mod tests {
             ("(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))", &[Atomics]),
             ("(component (core module (tag)) (core module (type (struct))))", &[Exceptions, Gc]),
             ("(component (type (stream u8)) (core func (canon stream.new 0)))", &[ComponentAsync]),
+            ("(component (import \"wasi:cli/exit@0.3.2\" (instance)))", &[ComponentAsync, P3]),
+            ("(component (instance) (export \"wasi:cli/run@0.3.0\" (instance 0)))", &[ComponentAsync, P3]),
+            ("(component (import \"wasi:cli/exit@0.2.3\" (instance)))", &[]),
+            ("(component (import \"other:cli/exit@0.3.0\" (instance)))", &[]),
         ] {
             assert_eq!(detected(text), Ok(features.iter().copied().collect()), "{text}");
         }

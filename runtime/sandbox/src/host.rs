@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::http::HttpState;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
-use super::stdio::{Stdin, Stdio, Stdout};
+use super::stdio::{StandardStreams, Stdin, Stdio, Stdout};
 use super::stores::Stores;
 use super::{clocks, handles, random};
 
@@ -29,6 +29,8 @@ pub(super) struct Host {
     pub(super) stdin: Stdin,
     pub(super) stdout: Stdout,
     pub(super) stderr: Stdout,
+    /// The streams of a guest of WASI 0.3.
+    pub(super) streams: StandardStreams,
     /// The sockets and the connections for HTTP requests. `None` if the program imports neither.
     network: Option<Network>,
     /// The monotonic clock of a guest whose wall clock is fixed.
@@ -75,6 +77,10 @@ impl Host {
         } else {
             wasi.stdin(stdin.clone()).stdout(stdout.clone());
         }
+        let streams = match http.has_exchange() {
+            true => StandardStreams::new(None, stderr.clone(), stderr.clone()),
+            false => StandardStreams::new(Some(stdin.clone()), stdout.clone(), stderr.clone()),
+        };
         wasi.stderr(stderr.clone()).max_random_size(random::PIECE_SIZE as u64);
         configure_random(&mut wasi);
         let virtual_clock = clocks::configure(&mut wasi, limits.clock);
@@ -108,6 +114,7 @@ impl Host {
             stdin,
             stdout,
             stderr,
+            streams,
             network,
             virtual_clock,
             http,

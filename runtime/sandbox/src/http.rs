@@ -1,4 +1,4 @@
-//! Jobs that answer HTTP requests: components of the world `wasi:http/proxy`.
+//! Jobs that answer HTTP requests: components of the world `wasi:http/proxy`, and of `wasi:http/service` in [`preview3`].
 //!
 //! The body of the request is the stdin of the job and that of the response its stdout, with their limits and counters. What the guest itself
 //! writes to its standard output goes to the stderr of the job.
@@ -8,6 +8,7 @@ mod incoming;
 mod instance;
 mod instances;
 mod outgoing;
+pub(super) mod preview3;
 mod response;
 mod turns;
 
@@ -120,23 +121,16 @@ pub(super) async fn answer(
     let send = response::send(receiver, responder, &output);
     // A guest that fails ends the run, whatever it has sent. One that returns has its response taken to its end.
     let sent = turns::take_turns(handle, send, || usage.stdout_bytes.get()).await?;
-    match sent {
-        Ok(()) => {
-            instance.answered += 1;
-            Ok(Outcome::SUCCESS)
-        }
-        Err(error) => {
-            // If nobody reads stderr, the exit code alone reports the failure.
-            let _ = errors.write_bytes(format!("{error}\n").into()).await;
-            error.into_outcome()
-        }
+    if sent.is_ok() {
+        instance.answered += 1;
     }
+    response::report(sent, &errors).await
 }
 
 /// Returns why a program cannot run: it answers requests and there is none, or the other way round.
 pub(super) fn explain(has_request: bool) -> String {
     match has_request {
-        true => "the program does not answer HTTP requests: it exports no wasi:http/incoming-handler".to_owned(),
+        true => "the program does not answer HTTP requests: it exports no wasi:http/incoming-handler and no wasi:http/handler".to_owned(),
         false => "the program answers HTTP requests, so it has no main function to run: send a request to /x/NAME/"
             .to_owned(),
     }

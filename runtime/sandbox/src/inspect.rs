@@ -122,6 +122,7 @@ fn role(outline: &Outline<'_>, kind: Kind) -> ProgramRole {
     match kind {
         Kind::Component if exports_interface("wasi:cli/run") => ProgramRole::Command,
         Kind::Component if exports_interface("wasi:http/incoming-handler") => ProgramRole::HttpHandler,
+        Kind::Component if exports_interface("wasi:http/handler") => ProgramRole::HttpHandler,
         Kind::Module | Kind::Native if outline.exports_function("_start") => ProgramRole::Command,
         Kind::Module | Kind::Native if outline.exports_function("_initialize") => ProgramRole::Reactor,
         _ if outline.has_callable() => ProgramRole::Library,

@@ -9,10 +9,11 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use super::LoadError;
 use super::features::invalid;
 use super::outline::{Outline, initial_size};
-use super::provided::{DRAFT, INTERFACES, is_function_provided, is_interface_provided, split_version};
+use super::provided::{DRAFT, is_function_provided, is_interface_provided};
 
-/// What a component exports that answers HTTP requests.
-const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2";
+/// What a component exports that is a command or answers HTTP requests.
+const ENTRIES: [&str; 4] =
+    ["wasi:cli/run@0.2", "wasi:cli/run@0.3", "wasi:http/incoming-handler@0.2", "wasi:http/handler@0.3"];
 
 /// What the parser has found so far.
 #[derive(Debug, Default)]
@@ -79,19 +80,15 @@ impl Found {
             Payload::ComponentImportSection(section) if is_outermost => {
                 for import in section.clone() {
                     let name = import?.name.name;
-                    let (interface, _) = split_version(name);
-                    let shown = name.escape_debug();
-                    if name.contains("@0.3") {
-                        self.unknown_imports.push(format!("{shown} (of WASI 0.3; build the program for WASI 0.2)"));
-                    } else if !INTERFACES.contains(&interface) && !is_interface_provided(name) {
-                        self.unknown_imports.push(shown.to_string());
+                    if !is_interface_provided(name) {
+                        self.unknown_imports.push(name.escape_debug().to_string());
                     }
                 }
             }
             Payload::ComponentExportSection(section) if is_outermost => {
                 for export in section.clone() {
                     let name = export?.name.name;
-                    self.has_entry |= ["wasi:cli/run@0.2", HTTP_HANDLER].iter().any(|entry| name.starts_with(entry));
+                    self.has_entry |= ENTRIES.iter().any(|entry| name.starts_with(entry));
                 }
             }
             _ => {}

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use capstan_core::feature::Feature;
 use wasmtime::component::{self, Component};
 use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport};
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p3;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::LoadError;
 use super::artifact::{Artifact, Compiled};
@@ -28,13 +31,21 @@ pub(super) struct LinkedProgram {
 pub(super) enum Code {
     /// `start` is `None` for a library.
     Module { pre: InstancePre<Host>, start: Option<ModuleExport> },
-    /// `command` is `None` for a library, and `proxy` for what does not answer HTTP requests.
+    /// `command` is `None` for a library, and `proxy` for what does not answer HTTP requests, each by WASI 0.2.
     Component {
         pre: component::InstancePre<Host>,
         command: Option<CommandPre<Host>>,
         proxy: Option<ProxyPre<Host>>,
+        preview3: Preview3,
         component: Component,
     },
+}
+
+/// The entry points of WASI 0.3. There are none in a program that does not have the feature `p3`.
+#[derive(Default)]
+pub(super) struct Preview3 {
+    pub(super) command: Option<p3::bindings::CommandPre<Host>>,
+    pub(super) service: Option<ServicePre<Host>>,
 }
 
 impl LinkedProgram {
@@ -70,17 +81,23 @@ impl std::fmt::Debug for LinkedProgram {
 impl Code {
     /// Returns whether there is no entry point, so that runs have to name a function.
     pub(super) fn is_library(&self) -> bool {
-        matches!(self, Self::Module { start: None, .. } | Self::Component { command: None, proxy: None, .. })
+        !self.is_command() && !self.answers_http()
     }
 
     /// Returns whether it has a main function.
     pub(super) fn is_command(&self) -> bool {
-        matches!(self, Self::Module { start: Some(_), .. } | Self::Component { command: Some(_), .. })
+        match self {
+            Self::Module { start, .. } => start.is_some(),
+            Self::Component { command, preview3, .. } => command.is_some() || preview3.command.is_some(),
+        }
     }
 
     /// Returns whether it answers HTTP requests.
     pub(super) fn answers_http(&self) -> bool {
-        matches!(self, Self::Component { proxy: Some(_), .. })
+        match self {
+            Self::Module { .. } => false,
+            Self::Component { proxy, preview3, .. } => proxy.is_some() || preview3.service.is_some(),
+        }
     }
 
     fn imports_network(&self, engine: &Engine) -> bool {
@@ -126,7 +143,14 @@ fn link_component(engine: &ProfileEngine, component: &Component) -> Result<Code,
         linker.instantiate_pre(component).map_err(|error| LoadError::UnknownImports(vec![format!("{error:#}")]))?;
     let command = CommandPre::new(pre.clone()).ok();
     let proxy = ProxyPre::new(pre.clone()).ok();
-    Ok(Code::Component { pre, command, proxy, component: component.clone() })
+    let preview3 = match engine.profile.has(Feature::P3) {
+        true => Preview3 {
+            command: p3::bindings::CommandPre::new(pre.clone()).ok(),
+            service: ServicePre::new(pre.clone()).ok(),
+        },
+        false => Preview3::default(),
+    };
+    Ok(Code::Component { pre, command, proxy, preview3, component: component.clone() })
 }
 
 fn imports_stores(engine: &Engine, component: &Component) -> bool {

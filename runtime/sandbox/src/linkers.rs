@@ -2,6 +2,8 @@
 //!
 //! The first module and the first component create theirs: a command that runs one program needs only one of them.
 
+mod preview3;
+
 use std::sync::OnceLock;
 
 use wasmtime::component::{Linker as ComponentLinker, Resource};
@@ -27,17 +29,20 @@ const ERROR: &str = "wasi:io/error@0.2.12";
 pub(super) struct Linkers {
     engine: Engine,
     is_metered: bool,
+    has_preview3: bool,
     modules: OnceLock<Linker<Host>>,
     components: OnceLock<ComponentLinker<Host>>,
     components_with_stores: OnceLock<ComponentLinker<Host>>,
 }
 
 impl Linkers {
-    /// Creates the linkers for `engine`. `is_metered` is whether its code counts fuel.
-    pub(super) fn new(engine: &Engine, is_metered: bool) -> Self {
+    /// Creates the linkers for `engine`. `is_metered` is whether its code counts fuel, and `has_preview3` whether components may also import WASI
+    /// 0.3.
+    pub(super) fn new(engine: &Engine, is_metered: bool, has_preview3: bool) -> Self {
         Self {
             engine: engine.clone(),
             is_metered,
+            has_preview3,
             modules: OnceLock::new(),
             components: OnceLock::new(),
             components_with_stores: OnceLock::new(),
@@ -97,6 +102,9 @@ impl Linkers {
         components.allow_shadowing(false);
         network::shadow_sockets(&mut components)?;
         shadow_error_strings(&mut components)?;
+        if self.has_preview3 {
+            preview3::add_to_linker(&mut components)?;
+        }
         Ok(components)
     }
 }
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn modules_can_import_what_the_interface_check_knows() {
         let engine = Engine::default();
-        let linkers = Linkers::new(&engine, false);
+        let linkers = Linkers::new(&engine, false, false);
         let mut store = Store::new(&engine, Host::new(Call::empty(), None).unwrap());
         let defined = |module: &str, store: &mut Store<Host>| -> BTreeSet<String> {
             let all =

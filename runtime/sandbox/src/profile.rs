@@ -83,7 +83,7 @@ impl Profile {
         *self == Self::default()
     }
 
-    fn has(&self, feature: Feature) -> bool {
+    pub(super) fn has(&self, feature: Feature) -> bool {
         self.features.contains(&feature)
     }
 

@@ -56,7 +56,7 @@ pub(super) const SAME_IN_DRAFT: [&str; 41] = [
 pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
     ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
 
-/// The interfaces of WASI 0.2 that there are.
+/// The interfaces of WASI 0.2 that there are. Those of 0.3 are in [`PREVIEW3`].
 pub(super) const INTERFACES: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -89,6 +89,29 @@ pub(super) const INTERFACES: [&str; 29] = [
     "wasi:sockets/udp-create-socket",
 ];
 
+/// The interfaces of WASI 0.3 that there are, with the feature `p3`.
+const PREVIEW3: [&str; 19] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/types",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/system-clock",
+    "wasi:clocks/types",
+    "wasi:http/client",
+    "wasi:http/types",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+];
+
 /// Returns whether Capstan provides what a program imports. The linker also compares the types.
 pub(super) fn is_provided(import: &Import<'_>) -> bool {
     match import.item {
@@ -112,7 +135,11 @@ pub(super) fn is_function_provided(module: &str, name: &str) -> bool {
 /// Returns whether Capstan provides the interface `name`, which may end in a version.
 pub(super) fn is_interface_provided(name: &str) -> bool {
     let (interface, version) = split_version(name);
-    stores::INTERFACES.contains(&name) || INTERFACES.contains(&interface) && version.is_none_or(is_version_provided)
+    match version {
+        _ if stores::INTERFACES.contains(&name) => true,
+        Some(version) if is_preview3(version) => PREVIEW3.contains(&interface),
+        _ => INTERFACES.contains(&interface) && version.is_none_or(is_version_provided),
+    }
 }
 
 /// Splits the name of an interface at its version.
@@ -123,11 +150,19 @@ pub(super) fn split_version(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns whether interfaces of this version of WASI are provided: those of 0.2, but none of its release candidates.
+/// Returns whether interfaces of this version of WASI are provided: those of 0.2 and 0.3, but none of their release candidates.
 pub(super) fn is_version_provided(version: &str) -> bool {
-    version
-        .strip_prefix("0.2.")
-        .is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
+    is_release(version, "0.2.") || is_preview3(version)
+}
+
+/// Returns whether a version is a release of WASI 0.3.
+pub(super) fn is_preview3(version: &str) -> bool {
+    is_release(version, "0.3.")
+}
+
+fn is_release(version: &str, line: &str) -> bool {
+    let patch = version.strip_prefix(line);
+    patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -136,12 +171,21 @@ mod tests {
 
     #[test]
     fn interfaces_of_released_versions_are_provided() {
-        for name in ["wasi:cli/stdin@0.2.0", "wasi:cli/stdin@0.2.12", "wasi:io/poll@0.2.3"] {
+        for name in [
+            "wasi:cli/stdin@0.2.0",
+            "wasi:cli/stdin@0.2.12",
+            "wasi:io/poll@0.2.3",
+            "wasi:cli/stdin@0.3.0",
+            "wasi:http/client@0.3.2",
+        ] {
             assert!(is_interface_provided(name), "{name}");
         }
         for name in [
             "wasi:cli/stdin@0.2.0-rc-2023-12-05",
-            "wasi:cli/stdin@0.3.0",
+            "wasi:cli/stdin@0.3.0-rc-2025-09-16",
+            "wasi:cli/stdin@0.4.0",
+            "wasi:io/poll@0.3.0",
+            "wasi:filesystem/types@0.3.0",
             "wasi:http/handler@0.2.0",
             "wasi:cli/stdin@0.2.",
         ] {

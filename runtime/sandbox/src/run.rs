@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use capstan_core::limits::Limits;
+use capstan_core::feature::Feature;
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
 use capstan_engine::handler::Call;
@@ -15,7 +16,7 @@ use super::guest_profiler::ProfiledRun;
 use super::host::{self, Host};
 use super::http::{self, HandlerResources, Instance, Lease};
 use super::invoke::{self, Invocation, PreparedCall};
-use super::link::{Code, LinkedProgram};
+use super::link::{Code, LinkedProgram, Preview3};
 use super::run_context::RunContext;
 use super::scratch::Scratch;
 use super::stdio;
@@ -132,6 +133,8 @@ fn max_hostcall(program: &LinkedProgram, is_invoked: bool, limits: Limits) -> us
         Code::Module { .. } => limits.hostcall,
         // The calls of stores copy keys. Those that take values limit themselves what they copy.
         Code::Component { .. } if program.has_stores => limits.hostcall,
+        // Those of 0.3 copy what they take.
+        Code::Component { .. } if program.engine.profile.has(Feature::P3) => limits.hostcall,
         // The values of an invoked function become values of the host, which are larger than those of the guest.
         Code::Component { .. } if is_invoked => invoke::MAX_VALUES,
         // The calls of components take strings and lists without a copy, and limit themselves what they copy.
@@ -182,7 +185,10 @@ async fn execute(
             start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
             Ok(Outcome::SUCCESS)
         }
-        Code::Component { command, proxy, .. } => {
+        Code::Component { command, proxy, preview3, .. } => {
+            if let Some(outcome) = run_preview3(preview3, store, usage).await? {
+                return Ok(outcome);
+            }
             if let (Some(proxy), Some(exchange)) = (proxy, store.data_mut().http.take_exchange()) {
                 return http::answer(proxy, instance, store, exchange, usage).await;
             }
@@ -193,4 +199,30 @@ async fn execute(
             Ok(Outcome::Exited { code: result.is_err().into() })
         }
     }
+}
+
+/// Runs the entry point of WASI 0.3 that fits what is asked for. Returns `None` if there is none. A command has ended when its tasks have, also
+/// those that run after it has returned its result.
+async fn run_preview3(
+    Preview3 { command, service }: &Preview3,
+    store: &mut Store<Host>,
+    usage: &Usage,
+) -> wasmtime::Result<Option<Outcome>> {
+    if let Some(service) = service
+        && let Some(exchange) = store.data_mut().http.take_exchange()
+    {
+        return http::preview3::answer(service, store, exchange, usage).await.map(Some);
+    }
+    let Some(command) = command.as_ref().filter(|_| !store.data_mut().http.has_exchange()) else { return Ok(None) };
+    let started = Instant::now();
+    let command = command.instantiate_async(&mut *store).await?;
+    usage.instantiate.add_time(started.elapsed());
+    let result = store
+        .run_concurrent(async |accessor| -> wasmtime::Result<_> {
+            let result = command.wasi_cli_run().call_run(accessor).await?;
+            std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(result)
+        })
+        .await??;
+    Ok(Some(Outcome::Exited { code: result.is_err().into() }))
 }

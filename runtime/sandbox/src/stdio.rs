@@ -4,10 +4,12 @@
 //! guest waits until the pipe has taken it. Output is counted, and ends exactly at its cap.
 
 mod preview1;
+mod preview3;
 mod stdin;
 mod stdout;
 
 pub(super) use self::preview1::{Stdio, check_readable, try_write, write};
+pub(super) use self::preview3::{HasStandardStreams, StandardStreams};
 pub(super) use self::stdin::Stdin;
 pub(super) use self::stdout::{CapReached, Stdout, flush_at_pauses};
 

@@ -29,7 +29,7 @@ const SUCCESS_OR_FAILURE: Cell =
 
 /// A row in which everything works.
 const fn language(name: &'static str, program: &'static str, failure: Failure) -> Language {
-    Language { name, program, script: None, exit: Cell::Works, catch: Cell::Works, failure }
+    Language { name, program, script: None, files: "yes", exit: Cell::Works, catch: Cell::Works, failure }
 }
 
 languages! {
@@ -37,6 +37,10 @@ languages! {
     rust_p2: Language {
         exit: SUCCESS_OR_FAILURE,
         ..language("Rust, WASI 0.2", "conformance-rust.p2", Failure::Backtrace("fail_on_purpose"))
+    };
+    rust_p3: Language {
+        files: "yes, those of WASI 0.2: Capstan has none of 0.3",
+        ..language("Rust, WASI 0.3", "conformance-rust.p3", Failure::Backtrace("fail_on_purpose"))
     };
     c: Language {
         catch: Cell::Instead {
@@ -89,7 +93,7 @@ pub(super) fn render() -> String {
                      |---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in LANGUAGES {
-        write!(table, "| {} | yes | yes | yes | yes |", row.name).unwrap();
+        write!(table, "| {} | yes | {} | yes | yes |", row.name, row.files).unwrap();
         for cell in [&row.exit, &row.catch] {
             match cell {
                 Cell::Works => write!(table, " yes |").unwrap(),

@@ -37,9 +37,22 @@ async fn each_minor_version_of_wasi_0_2_runs() {
 }
 
 #[tokio::test]
-async fn command_of_wasi_0_3_is_rejected_by_its_name() {
+async fn command_of_a_draft_of_wasi_0_3_is_rejected_by_its_name() {
     let (_daemon, client) = serving("steady", guests::run::HELLO).await;
-    let reply = client.put("/v1/handlers/guest", component("0.3.0")).send().await;
+    let reply = client.put("/v1/handlers/guest", component("0.3.0-rc-2025-09-16")).send().await;
     let message = reply.error(422, "unknown_import");
-    assert!(message.contains("wasi:cli/exit@0.3.0") && message.contains("--target wasm32-wasip2"), "{message}");
+    assert!(message.contains("wasi:cli/exit@0.3.0-rc") && message.contains("--target wasm32-wasip2"), "{message}");
+}
+
+#[tokio::test]
+async fn interfaces_of_wasi_0_3_that_hold_no_limits_are_rejected_with_what_to_use() {
+    let (_daemon, client) = serving("steady", guests::run::HELLO).await;
+    for interface in ["wasi:filesystem/types@0.3.0", "wasi:sockets/types@0.3.2"] {
+        let text = format!(
+            "(component (import {interface:?} (instance)) (instance) (export \"wasi:cli/run@0.3.0\" (instance 1)))"
+        );
+        let reply = client.put("/v1/handlers/guest", wat::parse_str(text).unwrap()).send().await;
+        let message = reply.error(422, "unknown_import");
+        assert!(message.contains(interface) && message.contains("those of 0.2"), "{message}");
+    }
 }

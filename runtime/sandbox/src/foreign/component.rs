@@ -4,10 +4,7 @@ use capstan_engine::handler_store::ForeignKind;
 
 use super::{list, list_imports, shorten};
 use crate::outline::{Import, Item, Outline};
-use crate::provided::{is_version_provided, split_version};
-
-/// Interfaces that a component exports to answer HTTP requests.
-const HTTP_HANDLERS: [&str; 1] = ["wasi:http/handler"];
+use crate::provided::{is_preview3, is_version_provided, split_version};
 
 /// Recognises a component by what it imports that Capstan does not provide, `missing`, and by its exports.
 pub(super) fn recognise(outline: &Outline<'_>, missing: &[&Import<'_>]) -> Option<(ForeignKind, String)> {
@@ -24,8 +21,16 @@ pub(super) fn recognise(outline: &Outline<'_>, missing: &[&Import<'_>]) -> Optio
             ),
         ));
     }
-    if let Some(handler) = HTTP_HANDLERS.iter().find_map(|name| exported(name)).filter(|_| !has_run) {
+    let handler = exported("wasi:http/handler").filter(|handler| {
+        let version = split_version(handler.name).1;
+        !has_run && !version.is_some_and(is_preview3)
+    });
+    if let Some(handler) = handler {
         return Some((ForeignKind::HttpHandler, explain_http(handler.name)));
+    }
+    let preview3: Vec<_> = missing.iter().copied().filter(|import| is_preview3_interface(import.name)).collect();
+    if !preview3.is_empty() {
+        return Some((ForeignKind::WasiInterface, explain_preview3(&preview3)));
     }
     let other_versions: Vec<_> = missing.iter().copied().filter(|import| is_other_version(import.name)).collect();
     if !other_versions.is_empty() {
@@ -67,18 +72,32 @@ fn is_own_line(name: &str) -> bool {
     PHASE_1_TO_3.iter().any(|package| name.starts_with(package))
 }
 
+/// Returns whether an interface is one of WASI 0.3.
+fn is_preview3_interface(name: &str) -> bool {
+    name.starts_with("wasi:") && !is_own_line(name) && split_version(name).1.is_some_and(is_preview3)
+}
+
+fn explain_preview3(imports: &[&Import<'_>]) -> String {
+    format!(
+        "this component imports {}, which Capstan does not have in its WASI 0.3: there is no `wasi:filesystem` and no `wasi:sockets` of 0.3, \
+         because their implementation cannot hold the limits on disks and networks. Import those of 0.2, which a component for 0.3 can do at the \
+         same time, for example by the standard library of Rust for `--target wasm32-wasip2`",
+        list_imports(imports)
+    )
+}
+
 fn explain_http(handler: &str) -> String {
     format!(
-        "this component answers HTTP requests: it exports `{}` (the world wasi:http/proxy) and not `wasi:cli/run`. Capstan runs programs \
-         that read stdin and write stdout: build it for the world wasi:cli/command, or run it with `wasmtime serve`",
+        "this component answers HTTP requests, but not in a way that Capstan has: it exports `{}`. Build it for `wasi:http/incoming-handler` 0.2 \
+         (the world wasi:http/proxy), or for `wasi:http/handler` 0.3.x, which needs the feature p3",
         shorten(handler)
     )
 }
 
 fn explain_version(sign: &str) -> String {
     format!(
-        "this component was built for a version of WASI that Capstan does not have: it {sign}, and Capstan has the releases 0.2.x. Build it \
-         with a toolchain for 0.2, such as `--target wasm32-wasip2`"
+        "this component was built for a version of WASI that Capstan does not have: it {sign}, and Capstan has the releases 0.2.x, \
+         and 0.3.x with the feature p3. Build it with a toolchain for 0.2, such as `--target wasm32-wasip2`"
     )
 }
 

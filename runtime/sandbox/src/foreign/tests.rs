@@ -127,15 +127,21 @@ const PROGRAMS: &[(ForeignKind, &str, &str, &str)] = &[
     ),
     (
         ForeignKind::HttpHandler,
-        r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
-        "wasi:http/handler@0.3.0",
-        "wasi:cli/command",
+        r#"(component (import "wasi:http/types@0.2.0" (instance)) (instance $i) (export "wasi:http/handler@0.3.0-rc-2025-09-16" (instance $i)))"#,
+        "wasi:http/handler@0.3.0-rc-2025-09-16",
+        "wasi:http/proxy",
     ),
     (
         ForeignKind::WasiVersion,
-        r#"(component (import "wasi:cli/stdout@0.3.0" (instance)))"#,
-        "wasi:cli/stdout@0.3.0",
+        r#"(component (import "wasi:cli/stdout@0.3.0-rc-2025-09-16" (instance)))"#,
+        "wasi:cli/stdout@0.3.0-rc-2025-09-16",
         "wasm32-wasip2",
+    ),
+    (
+        ForeignKind::WasiInterface,
+        r#"(component (import "wasi:filesystem/types@0.3.0" (instance)) (import "wasi:cli/stdin@0.3.0" (instance)))"#,
+        "wasi:filesystem/types@0.3.0",
+        "those of 0.2",
     ),
     (
         ForeignKind::WasiVersion,
@@ -179,6 +185,8 @@ fn program_of_wasi_is_not_foreign() {
         r#"(module (func (export "add") (param i32) (result i32) local.get 0))"#,
         r#"(component (import "wasi:cli/stdin@0.2.4" (instance)) (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
         r#"(component (import "wasi:http/types@0.2.0" (instance)) (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+        r#"(component (import "wasi:cli/stdin@0.3.2" (instance)) (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#,
+        r#"(component (import "wasi:http/types@0.3.0" (instance)) (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
         // Nobody can tell what this is for. The check of the imports names it.
         r#"(module (import "env" "add" (func)))"#,
     ] {

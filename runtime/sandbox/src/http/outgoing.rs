@@ -157,4 +157,9 @@ impl std::fmt::Debug for Outbound {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_PIECE
     }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        // The host holds a copy of one chunk of each body.
+        64 << 10
+    }
 }

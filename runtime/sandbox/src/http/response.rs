@@ -7,10 +7,11 @@ use bytes::Bytes;
 use capstan_core::http::{Fields, Responder, ResponseHead};
 use capstan_core::outcome::Outcome;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::Body as _;
+use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use wasmtime_wasi::p2::StreamError;
+use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
@@ -27,11 +28,11 @@ type GuestResponse = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 pub(super) enum ResponseError {
     #[error("the handler returned without a response")]
     Missing,
-    #[error("the handler responded with the error {0:?}")]
-    Guest(ErrorCode),
+    #[error("the handler responded with the error {0}")]
+    Guest(String),
     /// For example a body that is shorter than its `content-length`.
     #[error("the body of the response is incomplete: {0}")]
-    Body(wasmtime_wasi_http::Error),
+    Body(Error),
     #[error("the body of the response is longer than its content-length")]
     TooLong,
     #[error("cannot write the body of the response: {0}")]
@@ -61,11 +62,22 @@ pub(super) async fn send(
     responder: Responder,
     output: &Stdout,
 ) -> Result<(), ResponseError> {
-    let response = response.await.map_err(|_| ResponseError::Missing)?.map_err(ResponseError::Guest)?;
-    let (head, mut body) = response.into_parts();
+    let response = response.await.map_err(|_| ResponseError::Missing)?;
+    let response = response.map_err(|code| ResponseError::Guest(format!("{code:?}")))?;
+    send_response(response, responder, output).await
+}
+
+/// Sends a response until its body ends.
+pub(super) async fn send_response(
+    response: http::Response<impl Body<Data = Bytes, Error = Error>>,
+    responder: Responder,
+    output: &Stdout,
+) -> Result<(), ResponseError> {
+    let (head, body) = response.into_parts();
+    let mut body = std::pin::pin!(body);
     let mut left = content_length(&head.headers);
     let head = ResponseHead { status: head.status.as_u16(), fields: to_fields(&head.headers) };
-    let written = Written::take(&mut body).await?;
+    let written = Written::take(body.as_mut()).await?;
     if written.has_ended {
         write(output, written.pieces, &mut left).await?;
         responder.send_whole(head, written.trailers);
@@ -102,10 +114,10 @@ struct Written {
 
 impl Written {
     /// Takes what is there of `body`, without waiting for more.
-    async fn take(body: &mut HyperOutgoingBody) -> Result<Self, ResponseError> {
+    async fn take(mut body: Pin<&mut impl Body<Data = Bytes, Error = Error>>) -> Result<Self, ResponseError> {
         let (mut written, mut size) = (Self::default(), 0);
         while size <= MAX_WHOLE {
-            let next = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+            let next = std::future::poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await;
             let Poll::Ready(frame) = next else { break };
             let Some(frame) = frame else {
                 written.has_ended = true;
@@ -137,6 +149,17 @@ async fn write(
         output.write_bytes(piece).await.map_err(ResponseError::Output)?;
     }
     Ok(())
+}
+
+/// Returns how a run ends whose response was `sent`, or not. Writes to `errors` why not.
+///
+/// # Errors
+/// The cause, if a limit ended the run.
+pub(super) async fn report(sent: Result<(), ResponseError>, errors: &Stdout) -> wasmtime::Result<Outcome> {
+    let Err(error) = sent else { return Ok(Outcome::SUCCESS) };
+    // If nobody reads stderr, the exit code alone reports the failure.
+    let _ = errors.write_bytes(format!("{error}\n").into()).await;
+    error.into_outcome()
 }
 
 /// Converts fields to plain data.

@@ -64,6 +64,8 @@ fn role_follows_from_exports() {
             r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
             ProgramRole::HttpHandler,
         ),
+        (r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#, ProgramRole::HttpHandler),
+        (r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#, ProgramRole::Command),
     ] {
         assert_eq!(inspected(text).role, role, "{text}");
     }

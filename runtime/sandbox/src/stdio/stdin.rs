@@ -51,6 +51,11 @@ impl Stdin {
         self.lock().poll_fill(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    /// Waits until there are bytes to read, or the stream has ended.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_fill(cx)
+    }
+
     /// Waits for bytes and copies as many as there are into `target`, which is not empty. Returns their number, which is 0 at the end.
     pub(crate) fn poll_read_into(&self, cx: &mut Context<'_>, target: &mut [u8]) -> Poll<usize> {
         let mut input = self.lock();
