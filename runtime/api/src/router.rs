@@ -15,7 +15,9 @@ use super::request::Request;
 use super::request_counts::RequestCounts;
 use super::state::ApiState;
 use super::surface::Surface;
-use super::{dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, routes, run, schedules, system};
+use super::{
+    dead_letters, debug, events, guest_http, handlers, jobs, metrics, policy, queues, routes, run, schedules, system,
+};
 
 /// The lowest and the highest version of the API that are supported.
 pub const MIN_VERSION: u32 = 1;
