@@ -129,6 +129,8 @@ mod tests {
     #[test]
     fn files_are_below_the_files_of_the_handler() {
         assert!([".", "public", "a/b", "a/b.txt"].iter().all(|files| check_files(files).is_ok()));
-        assert!(["", "/", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\0"].iter().all(|files| check_files(files).is_err()));
+        assert!(
+            ["", "/", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\0"].iter().all(|files| check_files(files).is_err())
+        );
     }
 }

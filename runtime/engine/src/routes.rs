@@ -35,7 +35,9 @@ pub struct RouteTable {
 /// Why the routes of a handler were not added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoutesError {
-    #[error("the route {route} conflicts with {other} of handler {handler}; change one of them, or remove that handler")]
+    #[error(
+        "the route {route} conflicts with {other} of handler {handler}; change one of them, or remove that handler"
+    )]
     Conflict { route: String, other: String, handler: HandlerName },
     #[error("a route of the manifest is not valid: {0}")]
     Invalid(#[from] RouteError),

@@ -42,7 +42,12 @@ enum Selection {
 ///
 /// # Errors
 /// [`Error`]: 404 if there is none, 405 for methods other than GET and HEAD.
-pub(super) async fn answer(engine: &Engine, head: &Parts, target: &Target, files: &str) -> Result<Response<Body>, Error> {
+pub(super) async fn answer(
+    engine: &Engine,
+    head: &Parts,
+    target: &Target,
+    files: &str,
+) -> Result<Response<Body>, Error> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return Err(Error::method_not_allowed(&head.method, "GET, HEAD"));
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ManifestError;
 use crate::http::SignatureRule;
-use crate::route::{self, Methods, RoutePattern, RouteError};
+use crate::route::{self, Methods, RouteError, RoutePattern};
 
 /// Requests that the handler answers on the `--serve` listeners. If several routes match a request, the one that says more about its host counts,
 /// then the one that says more about its path, then the one that names its method.

@@ -5,7 +5,9 @@
 pub enum RouteError {
     #[error("the path {path:?} is not valid: {reason}")]
     Path { path: String, reason: String },
-    #[error("the host {0:?} is not the name of a host, such as api.example.com or *.example.com, in small letters and without a port")]
+    #[error(
+        "the host {0:?} is not the name of a host, such as api.example.com or *.example.com, in small letters and without a port"
+    )]
     Host(String),
     #[error("the method {0:?} is not one in capital letters, such as GET")]
     Method(String),

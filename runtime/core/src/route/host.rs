@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn new_rejects_what_no_host_is() {
-        for host in ["", "*", "*.", "a..b", "Example.com", "a:80", "http://a", "*.*.a", "a.*", "a/b", "[::1", "*.[::1]"] {
+        for host in ["", "*", "*.", "a..b", "Example.com", "a:80", "http://a", "*.*.a", "a.*", "a/b", "[::1", "*.[::1]"]
+        {
             assert!(HostPattern::new(Some(host)).is_err(), "{host}");
         }
         assert!(["localhost", "127.0.0.1", "[::1]", "*.a"].iter().all(|host| HostPattern::new(Some(host)).is_ok()));

@@ -34,7 +34,12 @@ impl Tree {
     }
 
     /// Returns the route of a request. Adds the methods of routes that match only the path to `methods`.
-    pub(super) fn find(&self, method: &str, path: &[impl AsRef<str>], methods: &mut Vec<String>) -> Option<&Arc<Route>> {
+    pub(super) fn find(
+        &self,
+        method: &str,
+        path: &[impl AsRef<str>],
+        methods: &mut Vec<String>,
+    ) -> Option<&Arc<Route>> {
         let Some((segment, below)) = path.split_first() else { return select(&self.end, method, methods) };
         let segment = segment.as_ref();
         let text = self.texts.get(segment).and_then(|node| node.find(method, below, methods));
