@@ -28,7 +28,8 @@ const REUSE: u32 = 1000;
 
 /// Measures the daemon `binary` in rounds of the length `round`, and with bodies of `streamed` bytes.
 pub(crate) fn measure(binary: &str, round: Duration, streamed: u64, report: &mut Report) {
-    let config = format!("[policy]\nreuse = {REUSE}\n");
+    // Slots for the slow clients, and for the requests beside them.
+    let config = format!("[limits]\nruns = 1500\n[policy]\nreuse = {REUSE}\n");
     let daemon = Setup::new(binary).env("RUST_BACKTRACE", "0").config(&config).start();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(push(&daemon.client()));

@@ -40,7 +40,7 @@ async fn hold_bodies_open(daemon: &Daemon) -> Vec<TcpStream> {
     let mut clients = Vec::with_capacity(SLOW_CLIENTS);
     for _ in 0..SLOW_CLIENTS {
         let mut stream = TcpStream::connect(daemon.addr()).await.unwrap();
-        let head = b"POST /x/web/echo HTTP/1.1\r\nhost: bench\r\ncontent-length: 1000\r\n\r\nx";
+        let head = b"POST /x/web/echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nx";
         stream.write_all(head).await.unwrap();
         clients.push(stream);
     }
