@@ -91,7 +91,9 @@ async fn client_that_goes_away_cancels_the_job_at_every_stage() {
             drop(response);
             until_running(&client, 0).await;
             let job = client.get(&format!("/jobs/{id}")).send().await.json();
-            assert_eq!(job["outcome"]["kind"], "cancelled", "{job}");
+            // A guest that writes may learn of it first, and end by itself.
+            let kind = job["outcome"]["kind"].as_str().unwrap();
+            assert!(kind == "cancelled" || path == "endless" && kind == "exited", "{job}");
         }
     }
     oracle.after(&mut daemon).await;
