@@ -1,6 +1,6 @@
 //! The connection of a request: versions, how a body is framed, and clients that go away.
 
-use capstan_tests::{Daemon, Raw};
+use capstan_tests::{Address, Daemon, Raw};
 
 use super::{until_running, web};
 use crate::oracle::Oracle;
@@ -72,8 +72,11 @@ async fn client_that_goes_away_cancels_the_job_at_every_stage() {
     let oracle = Oracle::before(&mut daemon).await;
     let unfinished = "POST /x/web/length HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\nhalf";
     let chunked = "POST /x/web/echo HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
-    for request in ["GET /x/web/hold HTTP/1.1\r\nHost: {host}\r\n\r\n", unfinished, chunked] {
-        let mut raw = Raw::connect(&daemon).await;
+    let waiting = "GET /x/web/hold HTTP/1.1\r\nHost: {host}\r\n\r\n";
+    let (tcp, unix) = (Address::Tcp(daemon.addr()), Address::Unix(daemon.unix()));
+    // Before the head, TCP does not tell whether a client that sends nothing more still reads.
+    for (address, request) in [(&unix, waiting), (&unix, unfinished), (&tcp, unfinished), (&tcp, chunked)] {
+        let mut raw = Raw::try_connect(address).await.unwrap();
         raw.write(request).await;
         until_running(&client, 1).await;
         drop(raw);
@@ -88,7 +91,9 @@ async fn client_that_goes_away_cancels_the_job_at_every_stage() {
             drop(response);
             until_running(&client, 0).await;
             let job = client.get(&format!("/jobs/{id}")).send().await.json();
-            assert_eq!(job["outcome"]["kind"], "cancelled", "{job}");
+            // A guest that writes may learn of it first, and end by itself.
+            let kind = job["outcome"]["kind"].as_str().unwrap();
+            assert!(kind == "cancelled" || path == "endless" && kind == "exited", "{job}");
         }
     }
     oracle.after(&mut daemon).await;
