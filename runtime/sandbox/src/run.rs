@@ -1,6 +1,5 @@
 //! [`run`]: one run of a program in a new store and instance, and its outcome.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use capstan_core::limits::Limits;

@@ -53,6 +53,24 @@ impl WasiHttpHooks for Outbound {
             Ok((response, finished))
         })
     }
+
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        // The default creates a closure on the heap for each field.
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_PIECES
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        // The host holds a copy of one chunk of each body.
+        64 << 10
+    }
 }
 
 impl Outbound {
@@ -143,23 +161,5 @@ fn describe(uri: &http::Uri) -> String {
 impl std::fmt::Debug for Outbound {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Outbound").field("reach", &self.reach).finish_non_exhaustive()
-    }
-
-    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        // The default creates a closure on the heap for each field.
-        DEFAULT_FORBIDDEN_HEADERS.contains(name)
-    }
-
-    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        BODY_PIECES
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_PIECE
-    }
-
-    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        // The host holds a copy of one chunk of each body.
-        64 << 10
     }
 }
