@@ -36,6 +36,7 @@ mod grants;
 mod http;
 mod mounts;
 mod network;
+mod offered_secret;
 mod request;
 mod secrets;
 mod suggest;
@@ -52,8 +53,9 @@ pub use self::http::{
 };
 pub use self::mounts::{MountGrant, MountRequest, Prefix, SCRATCH};
 pub use self::network::{DenialReason, Host, Name, NameError, Ports, Protocol, Reach, Rule, RuleError};
+pub use self::offered_secret::OfferedSecret;
 pub use self::request::PolicyRequest;
-pub use self::secrets::{OfferedSecret, SecretGrant, SecretRequest};
+pub use self::secrets::{SecretGrant, SecretRequest};
 pub use self::suggest::{suggest, with_suggestion};
 use crate::feature::Features;
 use crate::limits::Limits;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::http::HttpRule;
 use super::mounts::Prefix;
 use super::network::Rule;
-use super::secrets::OfferedSecret;
+use super::offered_secret::OfferedSecret;
 use crate::env::Env;
 use crate::feature::{Feature, Features};
 use crate::limits::Limits;

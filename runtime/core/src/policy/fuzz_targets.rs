@@ -10,8 +10,8 @@ use super::containment::{granted_quota, is_within_grants, is_within_limits, nume
 use super::diagnostic::Source;
 use super::evaluate::Evaluation;
 use super::mounts::Prefix;
+use super::offered_secret::OfferedSecret;
 use super::request::PolicyRequest;
-use super::secrets::OfferedSecret;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::mount::{Mount, Quota};

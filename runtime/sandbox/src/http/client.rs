@@ -11,28 +11,31 @@
 mod body;
 mod connect;
 mod connection;
+mod error;
 mod pool;
+mod route;
 mod tasks;
 mod tls;
+mod upload;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use capstan_core::policy::HttpReach;
-use capstan_core::secret::Redaction;
 use http::StatusCode;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use self::body::{Lease, ResponseBody, UploadBody};
+use self::body::{Lease, ResponseBody};
 use self::connection::{Connection, Unsent};
+use self::error::to_guest_error;
 use self::pool::Pool;
 pub(crate) use self::pool::{IdleConnections, Origin};
+pub(crate) use self::route::Route;
 pub use self::tls::{InvalidRoots, TrustedRoots};
+use self::upload::UploadBody;
 use super::outgoing::limits;
-use crate::network::{Meter, Network};
+use crate::network::Meter;
 
 /// How long a connection may take until a request can be sent.
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -44,15 +47,6 @@ const MAX_RESPONSE_TIME: Duration = Duration::from_secs(600);
 pub(crate) struct Client {
     pool: Arc<Pool>,
     roots: TrustedRoots,
-}
-
-/// What a request may use, and where it goes.
-pub(crate) struct Route {
-    pub(crate) origin: Origin,
-    pub(crate) reach: Arc<HttpReach>,
-    pub(crate) network: Network,
-    /// The secrets that the request carries. They are masked in the response.
-    pub(crate) secrets: Redaction,
 }
 
 /// The time limits of one request.
@@ -132,12 +126,6 @@ impl Client {
     }
 }
 
-impl Route {
-    fn peer(&self) -> Arc<capstan_core::usage::PeerUsage> {
-        self.network.http_peer(&self.origin.host, self.origin.port)
-    }
-}
-
 impl TimeLimits {
     /// The shorter ones of those of the guest and those of the host.
     fn new(options: Option<RequestOptions>) -> Self {
@@ -148,27 +136,5 @@ impl TimeLimits {
             first_byte: min(options.first_byte_timeout, MAX_RESPONSE_TIME),
             between_bytes: min(options.between_bytes_timeout, MAX_RESPONSE_TIME),
         }
-    }
-}
-
-/// Returns the error for the guest in place of one of hyper.
-fn to_guest_error(error: hyper::Error) -> Error {
-    if error.is_parse_too_large() {
-        return Error::HttpResponseHeaderSectionSize(None);
-    }
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        if let Some(cause) = cause.downcast_ref::<io::Error>()
-            && cause.kind() == io::ErrorKind::QuotaExceeded
-        {
-            return Error::ConnectionTerminated;
-        }
-        source = cause.source();
-    }
-    match () {
-        () if error.is_incomplete_message() => Error::HttpResponseIncomplete,
-        () if error.is_parse() => Error::HttpProtocolError,
-        () if error.is_closed() || error.is_canceled() => Error::ConnectionTerminated,
-        () => Error::Hyper(error),
     }
 }

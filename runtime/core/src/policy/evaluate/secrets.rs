@@ -50,7 +50,8 @@ pub(super) fn is_variable_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::secrets::OfferedSecret;
+    use crate::policy::offered_secret::OfferedSecret;
+    use crate::secret::Secret;
 
     /// Returns a ceiling that offers `token` to `wc` only and `salt` to all handlers.
     fn ceiling() -> Ceiling {

@@ -9,8 +9,8 @@ use capstan_core::policy::HttpHost;
 use tokio::net::TcpStream;
 use wasmtime_wasi_http::Error;
 
-use super::Route;
 use super::connection::Connection;
+use super::route::Route;
 use super::tls::TrustedRoots;
 use crate::network::{Meter, MeterSlot, MeteredStream};
 

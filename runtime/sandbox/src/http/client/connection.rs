@@ -16,9 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::io::TokioIo;
 
-use super::body::UploadBody;
+use super::error::to_guest_error;
 use super::tasks::StreamTasks;
-use super::to_guest_error;
+use super::upload::UploadBody;
 use crate::http::outgoing::limits::{MAX_FIELDS, MAX_SECTION};
 use crate::network::MeterSlot;
 
