@@ -15,7 +15,7 @@ use super::http::HttpState;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
 use super::stdio::{Stdin, Stdio, Stdout};
-use super::stores::Stores;
+use super::stores::state::Stores;
 use super::{clocks, handles, random};
 
 /// The state behind WASI. Modules and components share it: preview 1 is an adapter over the context of 0.2.
