@@ -11,11 +11,11 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::clocks::VirtualClock;
 use super::disk::Disk;
-use super::http::HttpState;
+use super::http::state::HttpState;
 use super::limiter::Limiter;
 use super::network::{Network, Resolver};
 use super::stdio::{StandardStreams, Stdin, Stdio, Stdout};
-use super::stores::Stores;
+use super::stores::state::Stores;
 use super::{clocks, handles, random};
 
 /// The state behind WASI. Modules and components share it: preview 1 is an adapter over the context of 0.2.

@@ -10,6 +10,7 @@ mod instances;
 mod outgoing;
 pub(super) mod preview3;
 mod response;
+pub(super) mod state;
 mod turns;
 
 use wasmtime::Store;
@@ -34,15 +35,6 @@ use self::outgoing::Outbound;
 use super::host::Host;
 use super::network::Network;
 
-/// What the calls of `wasi:http` of a run use.
-#[derive(Debug)]
-pub(super) struct HttpState {
-    /// The request to answer, until the guest gets it.
-    exchange: Option<Box<Exchange>>,
-    context: WasiHttpCtx,
-    outbound: Outbound,
-}
-
 /// What the runs of one handler share.
 #[derive(Debug)]
 pub(super) struct HandlerResources {
@@ -50,32 +42,6 @@ pub(super) struct HandlerResources {
     pub(super) client: Arc<Client>,
     /// The instances that wait. `None` if each request gets a new one.
     pub(super) instances: Option<Arc<Instances>>,
-}
-
-impl HttpState {
-    pub(super) fn new(exchange: Option<Box<Exchange>>) -> Self {
-        Self { exchange, context: WasiHttpCtx::new(), outbound: Outbound::default() }
-    }
-
-    /// Allows the requests in `reach`, whose connections belong to `network`.
-    pub(super) fn allow(&mut self, reach: Option<Box<HttpReach>>, network: Network) {
-        self.outbound.reach = reach.map(Arc::from);
-        self.outbound.network = Some(network);
-    }
-
-    /// Sets the client of the handler.
-    pub(super) fn set_client(&mut self, client: Arc<Client>) {
-        self.outbound.client = Some(client);
-    }
-
-    /// Returns whether there is a request to answer.
-    pub(super) fn has_exchange(&self) -> bool {
-        self.exchange.is_some()
-    }
-
-    pub(super) fn take_exchange(&mut self) -> Option<Exchange> {
-        self.exchange.take().map(|exchange| *exchange)
-    }
 }
 
 impl WasiHttpView for Host {

@@ -17,6 +17,7 @@ mod containers;
 mod copy;
 mod entries;
 mod failure;
+mod find;
 mod listing;
 mod objects;
 mod open;
@@ -25,6 +26,7 @@ mod readers;
 mod schema;
 mod sql;
 mod store;
+mod tables;
 mod writer;
 
 pub use self::check::{DataCheck, check};

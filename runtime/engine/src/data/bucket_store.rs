@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::DataQuota;
 use super::error::DataError;
+use super::limits::DataQuota;
 
 /// A bucket or a container of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

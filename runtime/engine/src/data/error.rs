@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::handler_data::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_VALUE};
-use super::names::{MAX_BUCKET_NAME, MAX_KEY};
+use super::limits::{MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_BUCKET_NAME, MAX_KEY, MAX_VALUE};
 
 /// Why data of a handler was not read or changed. Nothing has changed. One failure of the store may be the answer to many calls, because they
 /// share a commit.

@@ -6,19 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::bucket_store::{BucketInfo, Change, DataUsage, Entry, KeyPage, Place};
+use super::data_store::DataStore;
 use super::error::DataError;
-use super::names::{DEFAULT_BUCKET, check_bucket, check_key};
+use super::limits::{DataQuota, MAX_BATCH_BYTES, MAX_BATCH_KEYS, MAX_PAGE, MAX_VALUE};
+use super::names::{check_bucket, check_key};
 use super::object_store::{ContainerInfo, ObjectInfo, ObjectPage, ObjectReader, Upload};
-use super::{DataQuota, DataStore};
 
-/// Bytes of the largest value. Larger ones are objects.
-pub const MAX_VALUE: usize = 1 << 20;
-/// Keys in one call.
-pub const MAX_BATCH_KEYS: usize = 1000;
-/// Bytes of the values in one call.
-pub const MAX_BATCH_BYTES: usize = 8 << 20;
-/// Names in one page of a list.
-pub const MAX_PAGE: usize = 1000;
+/// The bucket that the empty name means.
+pub const DEFAULT_BUCKET: &str = "default";
 
 /// The data of one handler. Clones reach the same data. All errors are [`DataError`].
 #[derive(Clone, Debug)]

@@ -1,13 +1,7 @@
 //! The names of buckets, containers, keys and objects.
 
 use super::error::DataError;
-
-/// The bucket that the empty name means.
-pub const DEFAULT_BUCKET: &str = "default";
-/// Bytes of the longest name of a bucket or a container.
-pub const MAX_BUCKET_NAME: usize = 128;
-/// Bytes of the longest key or name of an object.
-pub const MAX_KEY: usize = 1024;
+use super::limits::{MAX_BUCKET_NAME, MAX_KEY};
 
 /// Checks the name of a bucket or a container.
 ///

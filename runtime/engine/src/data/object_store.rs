@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::DataQuota;
 use super::bucket_store::Place;
 use super::error::DataError;
+use super::limits::DataQuota;
 
 /// Bytes of the pieces in which objects are written and read.
 pub const CHUNK: usize = 256 << 10;
@@ -64,7 +64,7 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
     async fn piece(&self, index: u64) -> Result<Bytes, DataError>;
 }
 
-/// Keeps objects in containers. All errors are [`DataError`]. Changes are as those of a [`BucketStore`](super::BucketStore).
+/// Keeps objects in containers. All errors are [`DataError`]. Changes are as those of a [`BucketStore`](super::bucket_store::BucketStore).
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
     async fn create_container(&self, container: &Place, quota: DataQuota) -> Result<(), DataError>;

@@ -6,9 +6,10 @@ use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
+use super::access::HasHost;
+use super::error::StoreError;
 use super::object_body::{BodyStream, ObjectBody};
 use super::object_reader::{ObjectPart, ObjectStream};
-use super::{HasHost, StoreError};
 use crate::host::Host;
 
 /// Names that one object may get.

@@ -4,7 +4,8 @@ use capstan_engine::data::{Change, DataError, MAX_PAGE, Place};
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
 
-use super::{HasHost, StoreError};
+use super::access::HasHost;
+use super::error::StoreError;
 use crate::host::Host;
 
 /// A bucket that the guest has opened.

@@ -4,7 +4,7 @@ use capstan_engine::data::{Change, DataError, MAX_BATCH_BYTES, MAX_BATCH_KEYS, M
 use wasmtime::component::{Linker, Resource, WasmList, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
-use super::StoreError;
+use super::error::StoreError;
 use super::keyvalue::{Bucket, first, second};
 use crate::host::Host;
 

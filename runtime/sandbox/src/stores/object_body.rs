@@ -10,6 +10,8 @@ use bytes::{Bytes, BytesMut};
 use capstan_engine::data::{CHUNK, DataError, HandlerData, Place, Upload};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::error::StoreError;
+
 type Append = Pin<Box<dyn Future<Output = Result<Box<dyn Upload>, DataError>> + Send>>;
 
 /// An object that a guest writes. Clones write the same one. If all are dropped before [`ObjectBody::finish`], the object is discarded.
@@ -154,7 +156,7 @@ impl OutputStream for BodyStream {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(())) => Ok(CHUNK - body.buffer.len()),
             Poll::Ready(Err(error)) => {
-                let message = super::StoreError::Data(error).into_message().map_err(StreamError::Trap)?;
+                let message = StoreError::Data(error).into_message().map_err(StreamError::Trap)?;
                 Err(StreamError::LastOperationFailed(wasmtime::Error::msg(message)))
             }
         }

@@ -1,34 +1,18 @@
 //! Containers.
 
-use capstan_engine::data::{ContainerInfo, DataError, DataQuota, Place};
+use capstan_engine::data::{DataError, DataQuota, Place};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::entries::{Growth, account, owner, refund};
-use super::objects::{let_go, time};
-use super::sql::{Result, all, execute, first, get, insert, stored};
-use super::writer::Tables;
-
-const FIND: &str = "SELECT containers.id, containers.owner, containers.created FROM containers \
-                    JOIN owners ON owners.id = containers.owner WHERE owners.name = ?1 AND containers.name = ?2";
-
-/// Returns the number of a container and that of its handler.
-///
-/// # Errors
-/// [`DataError::NoContainer`]
-pub(super) fn container(db: &Connection, place: &Place) -> Result<(i64, i64)> {
-    let found = first(db, FIND, params![place.owner, place.name], |row| Ok((get(row, 0)?, get(row, 1)?)))?;
-    found.ok_or_else(|| DataError::NoContainer((*place.name).into()))
-}
-
-/// Returns the description of a container.
-pub(super) fn info(db: &Connection, place: &Place) -> Result<Option<ContainerInfo>> {
-    first(db, FIND, params![place.owner, place.name], |row| Ok(ContainerInfo { created: time(get(row, 2)?)? }))
-}
+use super::find::{container, container_info};
+use super::objects::let_go;
+use super::sql::{Result, all, execute, get, insert, stored};
+use super::tables::Tables;
 
 /// Adds a container.
 pub(super) fn create(db: &Connection, place: &Place, created: Timestamp, quota: DataQuota) -> Result<()> {
-    if info(db, place)?.is_some() {
+    if container_info(db, place)?.is_some() {
         return Err(DataError::ContainerExists((*place.name).into()));
     }
     let owner = owner(db, &place.owner)?;
@@ -39,7 +23,7 @@ pub(super) fn create(db: &Connection, place: &Place, created: Timestamp, quota: 
 
 /// Removes a container and its objects, if it exists.
 pub(super) fn remove(tables: &Tables, place: &Place) -> Result<()> {
-    if info(&tables.db, place)?.is_none() {
+    if container_info(&tables.db, place)?.is_none() {
         return Ok(());
     }
     let (container, owner) = container(&tables.db, place)?;

@@ -7,7 +7,7 @@ use capstan_engine::data::{Change, DataError, DataQuota, Entry, MAX_BATCH_BYTES,
 use rusqlite::{Connection, params};
 
 use super::sql::{Result, count, execute, first, get, insert, stored};
-use super::writer::Tables;
+use super::tables::Tables;
 
 /// How much a change adds to what a handler keeps.
 #[derive(Clone, Copy, Debug, Default)]

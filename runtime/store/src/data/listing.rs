@@ -3,8 +3,8 @@
 use capstan_engine::data::{BucketInfo, DataUsage, KeyPage, ObjectPage, Place};
 use rusqlite::{Connection, params};
 
-use super::containers::container;
 use super::entries::bucket;
+use super::find::container;
 use super::sql::{Result, all, count, first, get, stored};
 
 /// Returns keys of a bucket after `cursor`.

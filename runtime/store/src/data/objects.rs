@@ -5,10 +5,10 @@ use capstan_engine::data::{CHUNK, DataError, DataQuota, ObjectInfo, Place};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::containers::container;
 use super::entries::{Growth, account, owner, refund};
+use super::find::{container, time};
 use super::sql::{Result, count, execute, first, get, insert, stored};
-use super::writer::Tables;
+use super::tables::Tables;
 
 /// Adds an empty blob of a handler, which belongs to no object yet. Returns its number.
 pub(super) fn new_blob(db: &Connection, name: &str) -> Result<i64> {
@@ -110,9 +110,4 @@ pub(super) fn delete_blob(db: &Connection, blob: i64) -> Result<()> {
         Some((owner, size)) => refund(db, owner, size, 0),
         None => Ok(()),
     }
-}
-
-/// Returns a time as the database has it.
-pub(super) fn time(microseconds: i64) -> Result<Timestamp> {
-    Timestamp::from_microsecond(microseconds).map_err(|error| DataError::damaged("data.db", error))
 }

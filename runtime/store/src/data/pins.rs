@@ -1,9 +1,11 @@
 //! [`Pins`]: which blobs somebody reads or writes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::writer::Waker;
+/// Wakes the thread that writes, so that it looks for unused blobs.
+pub(super) type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// The blobs that somebody reads or writes. Only the thread that writes adds a pin, so a blob without one stays without.
 #[derive(Debug, Default)]
@@ -17,7 +19,6 @@ struct State {
 }
 
 /// Keeps the blob. Dropping it lets go of it.
-#[derive(Debug)]
 pub(super) struct Pin {
     pins: Arc<Pins>,
     waker: Waker,
@@ -62,6 +63,12 @@ impl Drop for Pin {
             }
         }
         drop(state);
-        self.waker.wake();
+        (self.waker)();
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Pin").field(&self.blob).finish()
     }
 }

@@ -15,8 +15,8 @@ use rusqlite::Connection;
 use super::open::SqliteDataStore;
 use super::pins::Pin;
 use super::sql::{Result, first, get};
-use super::writer::Tables;
-use super::{containers, entries, listing, objects};
+use super::tables::Tables;
+use super::{containers, entries, find, listing, objects};
 
 impl SqliteDataStore {
     async fn change_tables<T: Send + 'static>(
@@ -111,7 +111,7 @@ impl ObjectStore for SqliteDataStore {
 
     async fn container(&self, container: &Place) -> Result<Option<ContainerInfo>> {
         let container = container.clone();
-        self.read(move |db| containers::info(db, &container)).await
+        self.read(move |db| find::container_info(db, &container)).await
     }
 
     async fn remove_container(&self, container: &Place) -> Result<()> {

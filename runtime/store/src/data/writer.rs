@@ -14,53 +14,27 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::failure::{failed, is_fatal};
 use super::objects;
-use super::pins::{Pin, Pins};
+use super::pins::Waker;
 use super::sql::{Result, execute};
+use super::tables::Tables;
 
 /// Changes that may wait. Further callers wait until there is room.
 const QUEUE: usize = 1024;
 /// Changes in one transaction.
 const MAX_GROUP: usize = 512;
 
-/// What a change works on, inside a transaction.
-#[derive(Debug)]
-pub(super) struct Tables {
-    pub(super) db: Connection,
-    pub(super) pins: Arc<Pins>,
-    waker: Waker,
-    /// The revision of the last write.
-    revision: i64,
-}
-
-impl Tables {
-    /// Returns a number that no write had before.
-    pub(super) fn next_revision(&mut self) -> i64 {
-        self.revision += 1;
-        self.revision
-    }
-
-    /// Keeps the bytes of `blob` until the pin is dropped.
-    pub(super) fn pin(&self, blob: i64) -> Pin {
-        self.pins.pin(&self.waker, blob)
-    }
-}
-
 /// Tells the caller of a change how its commit ended.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 /// Makes a change, or only answers why it cannot be made. Returns the error of the change itself too, so that it can be undone.
 type Work = Box<dyn FnOnce(Result<&mut Tables>) -> (Result<()>, Answer) + Send>;
 
-/// Wakes the writer, so that it looks for unused blobs.
-#[derive(Clone, Debug)]
-pub(super) struct Waker(mpsc::WeakSender<Work>);
-
-impl Waker {
-    /// Wakes the writer. If its queue is full, or it has ended, it needs no waking.
-    pub(super) fn wake(&self) {
-        if let Some(sender) = self.0.upgrade() {
+/// Returns what wakes the writer. If its queue is full, or it has ended, it needs no waking.
+fn waker(sender: mpsc::WeakSender<Work>) -> Waker {
+    Arc::new(move || {
+        if let Some(sender) = sender.upgrade() {
             let _ = sender.try_send(Box::new(|_| (Ok(()), Box::new(|_| {}))));
         }
-    }
+    })
 }
 
 /// The thread that writes. Dropping it waits for the changes that were accepted.
@@ -86,7 +60,7 @@ impl Writer {
     pub(super) fn start(db: Connection, revision: i64) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let commits = Arc::<AtomicU64>::default();
-        let tables = Tables { db, pins: Arc::default(), waker: Waker(sender.downgrade()), revision };
+        let tables = Tables::new(db, waker(sender.downgrade()), revision);
         let state = WriterThread { tables, commits: commits.clone(), released: Vec::new(), stopped: None };
         let thread = std::thread::Builder::new().name("data store".into()).spawn(move || state.run(receiver));
         let thread = thread.map_err(|error| DataError::io("start the thread that writes", error))?;
