@@ -16,11 +16,10 @@ mod turns;
 use wasmtime::Store;
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use capstan_core::http::{Exchange, RequestHead, Scheme};
 use capstan_core::outcome::Outcome;
-use capstan_core::policy::HttpReach;
 use capstan_core::usage::Usage;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,9 +30,8 @@ pub use self::client::{InvalidRoots, TrustedRoots};
 use self::incoming::RequestBody;
 pub(super) use self::instance::Instance;
 pub(super) use self::instances::{IdleCount, Instances, Lease, MAX_IDLE};
-use self::outgoing::Outbound;
+use self::state::HttpState;
 use super::host::Host;
-use super::network::Network;
 
 /// What the runs of one handler share.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use capstan_engine::handler::Call;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use super::HttpState;
+use super::state::HttpState;
 use crate::host::Host;
 use crate::stdio::{Stdin, Stdout};
 
