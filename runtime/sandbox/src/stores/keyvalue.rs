@@ -19,6 +19,7 @@ pub struct Cas {
     revision: Option<u64>,
 }
 
+#[allow(clippy::error_impl_error, reason = "the name is that of the interface")]
 mod draft {
     wasmtime::component::bindgen!({
         path: "wit/keyvalue-draft",
@@ -29,6 +30,7 @@ mod draft {
     });
 }
 
+#[allow(clippy::error_impl_error, reason = "the name is that of the interface")]
 mod draft2 {
     wasmtime::component::bindgen!({
         path: "wit/keyvalue-draft2",
