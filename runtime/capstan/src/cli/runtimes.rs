@@ -79,6 +79,15 @@ impl Installed {
         Ok(Self::all(environment)?.into_iter().find(|runtime| runtime.table().serves(extension)))
     }
 
+    /// Returns the runtime `name`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Missing`], [`CliError`].
+    pub(super) fn named(name: &str, environment: &Environment) -> Result<Self, CliError> {
+        let found = Self::all(environment)?.into_iter().find(|runtime| runtime.name == name);
+        found.ok_or_else(|| RuntimeError::Missing { name: name.to_owned() }.into())
+    }
+
     /// Installs a runtime, and replaces the one that has the name. If anything fails, nothing changes.
     ///
     /// # Errors

@@ -40,27 +40,39 @@ fn extension(path: &Path) -> Option<&str> {
 }
 
 /// Returns the installed runtime that runs `script` in process, and the mount with the script. If `files` names a directory, that is the
-/// mount.
+/// mount. What `own`, the manifest of the script, sets comes before what the runtime sets; it may also name the runtime.
 ///
 /// # Errors
-/// [`RuntimeError::NotInstalled`], and [`CliError`] if the script or the runtime cannot be read.
+/// [`RuntimeError::NotInstalled`], [`RuntimeError::Missing`], and [`CliError`] if the script or the runtime cannot be read.
 pub(super) fn local(
     script: &Path,
     files: Option<&Path>,
+    own: Manifest,
     environment: &Environment,
 ) -> Result<(LocalProgram, Mount), CliError> {
     let extension = extension(script).unwrap_or_default();
-    let runtime = Installed::for_extension(extension, environment)?;
-    let runtime = runtime.ok_or_else(|| RuntimeError::NotInstalled { extension: extension.to_owned() })?;
+    let runtime = match &own.program.from {
+        Some(name) => Installed::named(name, environment)?,
+        None => Installed::for_extension(extension, environment)?
+            .ok_or_else(|| RuntimeError::NotInstalled { extension: extension.to_owned() })?,
+    };
     let (mount, main) = match files {
         Some(files) => (files_mount(files)?, path_in(files, script)?),
         None => script_mount(script)?,
     };
-    let args = script_args(&runtime.table(), &main);
-    let manifest = runtime.manifest;
-    let program = ProgramTable { from: None, args: Some(args) };
-    let manifest = Manifest { argv0: manifest.argv0.or(Some(runtime.name)), program, ..manifest };
-    Ok((LocalProgram { file: runtime.program, name: program::handler_name(script), manifest }, mount))
+    let args = own.program.args.or_else(|| Some(script_args(&runtime.table(), &main)));
+    let mut env = runtime.manifest.env.clone();
+    env.extend(&own.env);
+    let name = own.name.unwrap_or_else(|| program::handler_name(script));
+    let manifest = Manifest {
+        argv0: own.argv0.or(runtime.manifest.argv0).or(Some(runtime.name)),
+        program: ProgramTable { from: None, args },
+        policy: own.policy.or(runtime.manifest.policy),
+        snapshot: own.snapshot.or(runtime.manifest.snapshot),
+        env,
+        ..runtime.manifest
+    };
+    Ok((LocalProgram { file: runtime.program, name, manifest }, mount))
 }
 
 fn script_args(runtime: &RuntimeTable, main: &str) -> Vec<String> {

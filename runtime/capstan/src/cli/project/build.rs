@@ -30,6 +30,9 @@ pub(in crate::cli) struct Build {
     json: bool,
 }
 
+/// What cargo calls what can run: commands, and components without an entry point of their own.
+const PROGRAM_KINDS: [&str; 2] = ["bin", "cdylib"];
+
 /// A program that was built.
 #[derive(Debug)]
 pub(super) struct Built {
@@ -79,6 +82,9 @@ impl Built {
 /// # Errors
 /// [`CliError`]
 pub(super) async fn build(project: &Project, environment: &Environment) -> Result<Built, CliError> {
+    if let Some(runtime) = project.tables.program.from.clone() {
+        return Err(ProjectError::Script { dir: project.shown.clone(), runtime }.into());
+    }
     let start = Instant::now();
     let output = project.output();
     // A compiler that fails half-way leaves the program of the last build alone.
@@ -159,7 +165,10 @@ fn only_program(messages: &[u8]) -> Result<PathBuf, ProjectError> {
     let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let is_program = |file: &&str| file.ends_with(".wasm");
     let mut files: Vec<String> = messages
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["kind"][0] == "bin")
+        .filter(|message| {
+            message["reason"] == "compiler-artifact"
+                && PROGRAM_KINDS.iter().any(|kind| message["target"]["kind"][0] == *kind)
+        })
         .flat_map(|message| {
             let names = message["filenames"].as_array().cloned().unwrap_or_default();
             names.iter().filter_map(Value::as_str).filter(is_program).map(str::to_owned).collect::<Vec<_>>()
@@ -168,7 +177,7 @@ fn only_program(messages: &[u8]) -> Result<PathBuf, ProjectError> {
     match files.len() {
         1 => Ok(files.remove(0).into()),
         0 => {
-            let hint = "the package has no program: it needs src/main.rs or a [[bin]]";
+            let hint = "the package has no program: it needs src/main.rs, a [[bin]], or a [lib] with crate-type = [\"cdylib\"]";
             Err(ProjectError::NoProgram { file: "Cargo.toml".into(), hint })
         }
         _ => Err(ProjectError::SeveralPrograms(files.iter().map(|file| name_of(file)).collect())),

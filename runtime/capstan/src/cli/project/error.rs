@@ -17,6 +17,14 @@ pub(in crate::cli) enum ProjectError {
         "no language is named: use `capstan new --lang LANGUAGE NAME`, with one of the languages that `capstan new` lists"
     )]
     NoTemplate,
+    #[error("there is no template for {option} in this language, only for {}", .languages.join(", "))]
+    NoTemplateOfForm { option: &'static str, languages: Vec<&'static str> },
+    #[error("{} is a script of the runtime {runtime}, and has nothing to build: use `capstan test`, and `capstan push --manifest job.toml`", dir.display())]
+    Script { dir: PathBuf, runtime: String },
+    #[error("{} names no `files`, the directory of the script", .0.display())]
+    NoFiles(PathBuf),
+    #[error("no file in {} starts the script: name one of them {}", dir.display(), .names.join(" or "))]
+    NoMain { dir: PathBuf, names: Vec<String> },
     #[error("no directory is named: use `capstan new --lang {0} NAME`")]
     NoName(&'static str),
     #[error("the language of {} is unknown: {reason}; set `lang` or `command` under [build] in its job.toml", dir.display())]

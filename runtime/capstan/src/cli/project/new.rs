@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::error::ProjectError;
 use super::folder::Project;
 use super::language::Language;
-use super::templates::{self, SHARED, TEMPLATES, Template};
+use super::templates::{CASES, Form, Template};
 use crate::cli::error::CliError;
 use crate::cli::{output, paths, program};
 
@@ -23,6 +23,12 @@ pub(in crate::cli) struct New {
     /// Language of the job [default: list the languages]
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<Language>,
+    /// Create a program that answers HTTP requests [default: a command]
+    #[arg(long, conflicts_with_all = ["script", "list"])]
+    http: bool,
+    /// Create a script, which an installed runtime runs [default: a program to build]
+    #[arg(long, conflicts_with = "list")]
+    script: bool,
     /// List the languages [default: create a directory]
     #[arg(long, conflicts_with_all = ["lang", "name"])]
     list: bool,
@@ -40,31 +46,48 @@ impl New {
     /// # Errors
     /// [`CliError`]
     pub(in crate::cli) fn run(self) -> Result<ExitCode, CliError> {
+        let form = match (self.http, self.script) {
+            (true, _) => Form::Http,
+            (_, true) => Form::Script,
+            _ => Form::Command,
+        };
         match (self.lang, self.name) {
             (None, None) => list(self.json)?,
             (None, Some(_)) => return Err(ProjectError::NoTemplate.into()),
             (Some(language), None) => return Err(ProjectError::NoName(language.name()).into()),
-            (Some(language), Some(path)) => create(language, &path, self.json)?,
+            (Some(language), Some(path)) => create(language, form, &path, self.json)?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn list(json: bool) -> Result<(), CliError> {
-    let describe = |template: &Template| json!({"lang": template.language.name(), "title": template.title, "toolchain": template.toolchain});
+    let all = || Form::ALL.into_iter().flat_map(|form| form.templates().iter().map(move |template| (form, template)));
     if json {
-        return output::print_json(&Value::from_iter(TEMPLATES.iter().map(describe)));
+        let describe = |(form, template): (Form, &Template)| {
+            json!({
+                "lang": template.language.name(), "option": form.option(), "title": template.title,
+                "toolchain": template.toolchain,
+            })
+        };
+        return output::print_json(&Value::from_iter(all().map(describe)));
     }
-    let line = |template: &Template| format!("{:<16}{}\n", template.language.name(), template.toolchain);
-    output::print(TEMPLATES.iter().map(line).collect::<String>().as_bytes())
+    let line = |(form, template): (Form, &Template)| {
+        let words = [Some(template.language.name()), form.option()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        format!("{words:<20}{}\n", template.toolchain)
+    };
+    output::print(all().map(line).collect::<String>().as_bytes())
 }
 
-fn create(language: Language, path: &Path, json: bool) -> Result<(), CliError> {
-    let template = templates::find(language).ok_or(ProjectError::NoTemplate)?;
+fn create(language: Language, form: Form, path: &Path, json: bool) -> Result<(), CliError> {
+    let template = form.find(language).ok_or_else(|| {
+        let languages = form.templates().iter().map(|template| template.language.name()).collect();
+        ProjectError::NoTemplateOfForm { option: form.option().unwrap_or_default(), languages }
+    })?;
     let name = handler_name(path)?;
     paths::create_empty_dir(path)?.then_some(()).ok_or_else(|| ProjectError::NotEmpty(path.to_owned()))?;
     let project = Project::open(path)?;
-    let files = files(template, &name);
+    let files = files(form, template, &name);
     for (file, content) in &files {
         project.write(Path::new(file), content.as_bytes())?;
     }
@@ -73,14 +96,16 @@ fn create(language: Language, path: &Path, json: bool) -> Result<(), CliError> {
         let files: Vec<_> = files.iter().map(|(file, _)| file.as_str()).collect();
         return output::print_json(&json!({"name": name, "dir": shown, "lang": language.name(), "files": files}));
     }
-    output::print_note(format_args!("created the job {name} in {shown}; next: capstan test {}", quoted(&shown)));
+    let next = if form == Form::Http { "build" } else { "test" };
+    output::print_note(format_args!("created the job {name} in {shown}; next: capstan {next} {}", quoted(&shown)));
     Ok(())
 }
 
 /// Returns the paths and contents of the files of a job.
-fn files(template: &Template, name: &str) -> Vec<(String, String)> {
+fn files(form: Form, template: &Template, name: &str) -> Vec<(String, String)> {
     let fill = |text: &str| {
         [
+            ("cases", CASES),
             ("name", name),
             ("package", &package_name(name)),
             ("lang", template.language.name()),
@@ -93,7 +118,7 @@ fn files(template: &Template, name: &str) -> Vec<(String, String)> {
         .fold(text.to_owned(), |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
     };
     let ignored = ["/target"].iter().chain(template.ignored).map(|line| format!("{line}\n")).collect();
-    let written = SHARED.iter().chain(template.files).map(|(file, content)| ((*file).to_owned(), fill(content)));
+    let written = form.shared().iter().chain(template.files).map(|(file, content)| ((*file).to_owned(), fill(content)));
     written.chain([(".gitignore".to_owned(), ignored)]).collect()
 }
 
@@ -140,16 +165,24 @@ mod tests {
 
     #[test]
     fn templates_are_filled_and_valid() {
-        for template in TEMPLATES {
-            let files = files(template, "my-job");
+        let all = Form::ALL.into_iter().flat_map(|form| form.templates().iter().map(move |template| (form, template)));
+        for (form, template) in all {
+            let files = files(form, template, "my-job");
             for (file, content) in &files {
                 assert!(!content.contains("{{"), "{file} of {} has a placeholder left", template.title);
             }
             let content = |name: &str| &files.iter().find(|(file, _)| file == name).unwrap().1;
             let tables = Tables::parse(content("job.toml")).unwrap();
-            assert_eq!((tables.build.lang, tables.test.len()), (Some(template.language), 5));
+            let (language, cases) = match form {
+                Form::Command => (Some(template.language), 5),
+                Form::Http => (Some(template.language), 0),
+                Form::Script => (None, 5),
+            };
+            assert_eq!((tables.build.lang, tables.test.len()), (language, cases));
             let manifest = Manifest::parse(&daemon_manifest(content("job.toml"))).unwrap();
             assert_eq!(manifest.name.as_deref(), Some("my-job"));
+            let from = (form == Form::Script).then(|| template.language.name());
+            assert_eq!(manifest.program.from.as_deref(), from);
             assert!(files.iter().any(|(file, _)| file == template.source), "{}", template.title);
             assert!(content("README.md").lines().count() >= 10);
         }

@@ -18,6 +18,17 @@ pub(super) struct Tables {
     pub(super) build: BuildTable,
     #[serde(default)]
     pub(super) test: Vec<TestCase>,
+    #[serde(default)]
+    pub(super) program: Program,
+    /// The directory of a script, or the script itself.
+    pub(super) files: Option<PathBuf>,
+}
+
+/// Whose program the job runs.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Program {
+    /// The runtime of a script.
+    pub(super) from: Option<String>,
 }
 
 /// How `capstan build` compiles the job. Without it, the files of the directory tell the language.

@@ -20,14 +20,6 @@ pub(super) struct Template {
     pub(super) files: &'static [(&'static str, &'static str)],
 }
 
-/// Files of every template.
-pub(super) const SHARED: &[(&str, &str)] = &[
-    ("job.toml", include_str!("../../../templates/shared/job.toml")),
-    ("README.md", include_str!("../../../templates/shared/README.md")),
-    ("tests/names.txt", include_str!("../../../templates/shared/names.txt")),
-    ("tests/greetings.txt", include_str!("../../../templates/shared/greetings.txt")),
-];
-
 /// The files of a language, below its directory in `templates/`.
 macro_rules! files {
     ($folder:literal: $($file:literal),+) => {
@@ -35,13 +27,76 @@ macro_rules! files {
     };
 }
 
+/// What kind of job a template is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A program that is built.
+    Command,
+    /// A program that answers HTTP requests.
+    Http,
+    /// A script that a runtime runs.
+    Script,
+}
+
+/// The test cases of commands and scripts.
+pub(super) const CASES: &str = include_str!("../../../templates/shared/cases.toml");
+
+const NAMES: (&str, &str) = ("tests/names.txt", include_str!("../../../templates/shared/names.txt"));
+const GREETINGS: (&str, &str) = ("tests/greetings.txt", include_str!("../../../templates/shared/greetings.txt"));
+
+impl Form {
+    pub(super) const ALL: [Self; 3] = [Self::Command, Self::Http, Self::Script];
+
+    /// Returns the option of `capstan new` that asks for it.
+    pub(super) fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Command => None,
+            Self::Http => Some("--http"),
+            Self::Script => Some("--script"),
+        }
+    }
+
+    /// Returns the templates, in the order of the list.
+    pub(super) fn templates(self) -> &'static [Template] {
+        match self {
+            Self::Command => TEMPLATES,
+            Self::Http => HTTP,
+            Self::Script => SCRIPTS,
+        }
+    }
+
+    /// Returns the template of a language.
+    pub(super) fn find(self, language: Language) -> Option<&'static Template> {
+        self.templates().iter().find(|template| template.language == language)
+    }
+
+    /// Returns the files of every template of this form.
+    pub(super) fn shared(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Command => &[
+                ("job.toml", include_str!("../../../templates/shared/job.toml")),
+                ("README.md", include_str!("../../../templates/shared/README.md")),
+                NAMES,
+                GREETINGS,
+            ],
+            Self::Http => files!("http": "job.toml", "README.md"),
+            Self::Script => &[
+                ("job.toml", include_str!("../../../templates/script/job.toml")),
+                ("README.md", include_str!("../../../templates/script/README.md")),
+                NAMES,
+                GREETINGS,
+            ],
+        }
+    }
+}
+
 /// What components in languages without a library for WASI import and export.
 const CLI_WIT: &str = include_str!("../../../templates/wit/cli.wit");
 const IO_WIT: &str = include_str!("../../../templates/wit/io.wit");
 const JS_WIT: &str = include_str!("../../../templates/wit/js.wit");
 
-/// All templates, in the order of the list.
-pub(super) const TEMPLATES: &[Template] = &[
+/// The templates of commands.
+const TEMPLATES: &[Template] = &[
     Template {
         language: Language::Rust,
         title: "Rust",
@@ -146,7 +201,38 @@ pub(super) const TEMPLATES: &[Template] = &[
     },
 ];
 
-/// Returns the template of a language.
-pub(super) fn find(language: Language) -> Option<&'static Template> {
-    TEMPLATES.iter().find(|template| template.language == language)
-}
+/// The templates of programs that answer HTTP requests.
+const HTTP: &[Template] = &[Template {
+    language: Language::Rust,
+    title: "Rust",
+    toolchain: "Rust from https://rustup.rs with `rustup target add wasm32-wasip2`",
+    source: "src/lib.rs",
+    memory: "16MiB",
+    ignored: &[],
+    files: &[
+        ("Cargo.toml", include_str!("../../../templates/http/Cargo.toml")),
+        ("src/lib.rs", include_str!("../../../templates/http/lib.rs")),
+    ],
+}];
+
+/// The templates of scripts.
+const SCRIPTS: &[Template] = &[
+    Template {
+        language: Language::Python,
+        title: "Python",
+        toolchain: "the runtime `python`; docs/scripts.md says where to get it",
+        source: "app/main.py",
+        memory: "128MiB",
+        ignored: &["__pycache__"],
+        files: &[("app/main.py", include_str!("../../../templates/script/main.py"))],
+    },
+    Template {
+        language: Language::JavaScript,
+        title: "JavaScript",
+        toolchain: "the runtime `javascript`; docs/scripts.md says where to get it",
+        source: "app/main.js",
+        memory: "32MiB",
+        ignored: &[],
+        files: &[("app/main.js", include_str!("../../../templates/script/main.js"))],
+    },
+];

@@ -13,6 +13,7 @@ use super::build::build;
 use super::diff;
 use super::error::ProjectError;
 use super::folder::{MANIFEST, Project};
+use super::script::{Script, script_of};
 use super::tables::TestCase;
 use crate::cli::environment::Environment;
 use crate::cli::error::CliError;
@@ -68,12 +69,13 @@ impl Test {
         if cases.is_empty() {
             return Err(ProjectError::NoMatchingCase(self.filter.unwrap_or_default()).into());
         }
-        if !self.no_build {
+        let script = script_of(&project, environment)?;
+        if !self.no_build && script.is_none() {
             build(&project, environment).await?.report(&project);
         }
         let mut reports = Vec::new();
         for case in cases {
-            let report = run_case(&project, case, self.update).await?;
+            let report = run_case(&project, script.as_ref(), case, self.update).await?;
             if !self.json {
                 output::print(report.to_string().as_bytes())?;
             }
@@ -92,10 +94,19 @@ impl Test {
 }
 
 /// Runs a case as `capstan run` does, in a process of its own, and compares what it did with what is expected.
-async fn run_case(project: &Project, case: &TestCase, update: bool) -> Result<Report, CliError> {
+async fn run_case(
+    project: &Project,
+    script: Option<&Script>,
+    case: &TestCase,
+    update: bool,
+) -> Result<Report, CliError> {
     let mut command = Command::new(std::env::current_exe().map_err(CliError::Startup)?);
     // No daemon takes part, whatever the environment says.
-    command.env_remove("CAPSTAN_HOST").args(run_args(project, case)).current_dir(&project.path).kill_on_drop(true);
+    command
+        .env_remove("CAPSTAN_HOST")
+        .args(run_args(project, script, case))
+        .current_dir(&project.path)
+        .kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let stdin = match (&case.stdin, &case.stdin_file) {
         (Some(text), _) => Some(text.clone().into_bytes()),
@@ -144,7 +155,7 @@ async fn run_case(project: &Project, case: &TestCase, update: bool) -> Result<Re
 }
 
 /// Returns the command line for a case.
-fn run_args(project: &Project, case: &TestCase) -> Vec<OsString> {
+fn run_args(project: &Project, script: Option<&Script>, case: &TestCase) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["run".into(), "--manifest".into(), MANIFEST.into()];
     if let Some(timeout) = case.timeout {
         args.extend(["--timeout".into(), timeout.as_secs_f64().to_string().into()]);
@@ -152,8 +163,12 @@ fn run_args(project: &Project, case: &TestCase) -> Vec<OsString> {
     for (name, value) in &case.env {
         args.extend(["--env".into(), format!("{name}={value}").into()]);
     }
+    if let Some(directory) = script.and_then(|script| script.directory.as_ref()) {
+        args.extend(["--app".into(), directory.into()]);
+    }
     // A path with a slash is a file, whatever its name.
-    args.extend(["--".into(), Path::new(".").join(project.output()).into_os_string()]);
+    let program = script.map_or_else(|| project.output(), |script| script.main.clone());
+    args.extend(["--".into(), Path::new(".").join(program).into_os_string()]);
     args.extend(case.args.iter().map(OsString::from));
     args
 }

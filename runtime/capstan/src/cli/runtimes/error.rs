@@ -1,6 +1,6 @@
 //! [`RuntimeError`]: why a runtime of scripts cannot be installed, found or removed.
 
-use super::known;
+use super::known::{self, Known};
 
 /// Why a runtime of scripts cannot be installed, found or removed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,8 @@ pub(in crate::cli) enum RuntimeError {
     Programs { directory: String, count: usize },
     #[error("no runtime {0} is installed")]
     Unknown(String),
+    #[error("no runtime {name} is installed, which the manifest of the script names: {}", advice_for(.name))]
+    Missing { name: String },
     #[error("the handler {0} of the daemon is no runtime: choose another name, or remove it first")]
     NotARuntime(String),
     #[error("the installed runtime {name} is damaged: {reason}; install it again")]
@@ -36,6 +38,16 @@ fn advice(extension: &str, command: &str) -> String {
     let Some(known) = known::for_extension(extension) else {
         return format!("install one with `{command} runtime add NAME FILE.wasm --extension .{extension}`");
     };
+    advice_of(known, command)
+}
+
+/// Returns how to install the runtime `name`.
+fn advice_for(name: &str) -> String {
+    let unknown = || format!("install it with `capstan runtime add {name} FILE.wasm`");
+    known::get(name).map_or_else(unknown, |known| advice_of(known, "capstan"))
+}
+
+fn advice_of(known: &Known, command: &str) -> String {
     let add = format!("install one with `{command} runtime add {} FILE.wasm`", known.name);
     match known.found_in {
         Some(place) => format!("{add}; a program is {place}"),
