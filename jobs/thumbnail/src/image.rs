@@ -219,7 +219,7 @@ mod tests {
     fn the_longest_edge_is_the_size_and_no_picture_grows() {
         #[track_caller]
         fn check(from: (u32, u32), longest: u32, expected: (u32, u32)) {
-            let (width, height) = fit(from.0, from.1, size(longest));
+            let (width, height) = fit(from.0, from.1, from.0.max(from.1), size(longest));
             assert_eq!((width.to, height.to), expected);
         }
         check((300, 200), 128, (128, 85));

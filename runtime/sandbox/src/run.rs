@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use capstan_core::limits::Limits;
 use capstan_core::feature::Feature;
+use capstan_core::limits::Limits;
 use capstan_core::outcome::Outcome;
 use capstan_core::usage::Usage;
 use capstan_engine::handler::Call;
