@@ -157,7 +157,7 @@ async fn script_without_files_or_a_main_file_is_rejected() {
 
 #[tokio::test]
 async fn same_source_in_two_directories_gives_the_same_program() {
-    // The compilers of the others take long, and are used as their authors publish them.
+    // The programs of the others contain a snapshot of their interpreter, which differs from build to build.
     for language in ["rust", "c", "c++", "zig", "go", "assemblyscript"] {
         let mut programs = Vec::new();
         for parent in ["a", "another parent"] {

@@ -15,7 +15,7 @@ async fn exchange(daemon: &Daemon, request: &str) -> String {
 #[tokio::test]
 async fn body_may_have_a_length_or_come_in_chunks() {
     let (daemon, _client) = web().await;
-    let head = "POST /x/web/length HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n";
+    let head = "POST /x/web/size HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n";
     for body in ["Content-Length: 5\r\n\r\nabcde", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"]
     {
         let response = exchange(&daemon, &format!("{head}{body}")).await;
@@ -70,7 +70,7 @@ async fn connection_serves_the_next_request_after_a_body_that_nobody_read() {
 async fn client_that_goes_away_cancels_the_job_at_every_stage() {
     let (mut daemon, client) = web().await;
     let oracle = Oracle::before(&mut daemon).await;
-    let unfinished = "POST /x/web/length HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\nhalf";
+    let unfinished = "POST /x/web/size HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\nhalf";
     let chunked = "POST /x/web/echo HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
     let waiting = "GET /x/web/hold HTTP/1.1\r\nHost: {host}\r\n\r\n";
     let (tcp, unix) = (Address::Tcp(daemon.addr()), Address::Unix(daemon.unix()));

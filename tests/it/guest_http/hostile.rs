@@ -58,7 +58,7 @@ async fn body_of_single_bytes_arrives_whole() {
     let reply = client.get("/x/web/bytes/20000").send().await;
     let expected: Vec<u8> = (b'a'..=b'z').cycle().take(20_000).collect();
     assert!(reply.body == expected, "{} bytes", reply.body.len());
-    let (call, feed) = client.post("/x/web/length").streaming_body();
+    let (call, feed) = client.post("/x/web/size").streaming_body();
     let sending = tokio::spawn(async move {
         for _ in 0..2000 {
             assert!(feed.send("x").await);
@@ -74,7 +74,7 @@ async fn endless_bodies_end_with_the_deadline() {
     let oracle = Oracle::before(&mut daemon).await;
     let mut response = client.get("/x/web/endless").open().await;
     while response.piece().await.is_some() {}
-    let (call, feed) = client.post("/x/web/length").streaming_body();
+    let (call, feed) = client.post("/x/web/size").streaming_body();
     let sending = tokio::spawn(async move { while feed.send_patiently(vec![b'x'; 4096]).await {} });
     call.send().await.error(504, "handler_timed_out");
     sending.await.unwrap();
@@ -114,7 +114,7 @@ async fn request_with_a_length_and_chunks_ends_its_connection() {
     let (mut daemon, _client) = web().await;
     let mut raw = Raw::connect(&daemon).await;
     let lengths = "Content-Length: 3\r\nTransfer-Encoding: chunked";
-    raw.write(&format!("POST /x/web/length HTTP/1.1\r\nHost: {{host}}\r\n{lengths}\r\n\r\n0\r\n\r\n")).await;
+    raw.write(&format!("POST /x/web/size HTTP/1.1\r\nHost: {{host}}\r\n{lengths}\r\n\r\n0\r\n\r\n")).await;
     // Whoever reads the length takes this for a part of the body.
     let _ = raw.try_write(b"GET /x/web/hello HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let responses = String::from_utf8(raw.read_to_end().await).unwrap();
@@ -168,7 +168,7 @@ async fn rapid_resets_leave_no_job() {
 #[tokio::test]
 async fn slow_body_holds_its_own_job_only() {
     let (mut daemon, client) = web().await;
-    let (call, feed) = client.post("/x/web/length").streaming_body();
+    let (call, feed) = client.post("/x/web/size").streaming_body();
     let pending = tokio::spawn(call.send());
     assert!(feed.send("a").await);
     until_running(&client, 1).await;

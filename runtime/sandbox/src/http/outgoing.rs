@@ -115,7 +115,7 @@ fn denied(denial: HttpDenial) -> Refusal {
     Refusal { error, reason: denial.to_string() }
 }
 
-fn invalid_url(reason: impl ToString) -> Refusal {
+fn invalid_url(reason: &(impl ToString + ?Sized)) -> Refusal {
     Refusal { error: Error::HttpRequestUriInvalid, reason: reason.to_string() }
 }
 
@@ -130,7 +130,7 @@ fn target<'a>(method: &'a str, uri: &'a http::Uri) -> Result<HttpTarget<'a>, Ref
     if authority.as_str().contains('@') {
         return Err(invalid_url("the URL has a user or a password"));
     }
-    let host = HttpHost::parse(authority.host()).map_err(invalid_url)?;
+    let host = HttpHost::parse(authority.host()).map_err(|error| invalid_url(&error))?;
     let after_host = &authority.as_str()[authority.host().len()..];
     let port = match after_host.strip_prefix(':') {
         None => default_port,

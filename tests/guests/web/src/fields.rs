@@ -20,7 +20,7 @@ pub(super) fn answer(
         "refused" => text(response, 200, &refused()),
         "trailers" => trailers(response),
         "empty" => OutgoingBody::finish(start(response, 204), None).expect("the body is complete"),
-        "length" => text(response, 200, &format!("{}\n", count(request))),
+        "size" => text(response, 200, &format!("{}\n", count(request))),
         _ => return Some(response),
     }
     None

@@ -15,7 +15,7 @@
 //! | `/refused` | the header fields that the host refuses, as text |
 //! | `/trailers` | `body`, and the trailer `x-sum` |
 //! | `/empty` | 204 |
-//! | `/length` | the length of the body of the request |
+//! | `/size` | the length of the body of the request |
 //! | `/count` | how many requests to it this instance has answered |
 //! | `/count-print` | the same, and it is a line on stderr |
 //! | `/grow` | the same, after it has taken 4 MiB more |

@@ -220,7 +220,7 @@ const SCRIPTS: &[Template] = &[
     Template {
         language: Language::Python,
         title: "Python",
-        toolchain: "the runtime `python`; docs/scripts.md says where to get it",
+        toolchain: "the runtime `python`, which `capstan runtime add python FILE.wasm` installs",
         source: "app/main.py",
         memory: "128MiB",
         ignored: &["__pycache__"],
@@ -229,7 +229,7 @@ const SCRIPTS: &[Template] = &[
     Template {
         language: Language::JavaScript,
         title: "JavaScript",
-        toolchain: "the runtime `javascript`; docs/scripts.md says where to get it",
+        toolchain: "the runtime `javascript`, which `capstan runtime add javascript FILE.wasm` installs",
         source: "app/main.js",
         memory: "32MiB",
         ignored: &[],

@@ -92,13 +92,12 @@ impl HttpReach {
         address: SocketAddr,
         is_local: impl Fn(IpAddr) -> bool,
     ) -> Result<(), DenialReason> {
-        let allowed = match host {
+        match host {
             HttpHost::Name(name) => {
                 self.of_names.allows(Protocol::Tcp, address, std::slice::from_ref(name), is_local).map(drop)
             }
             HttpHost::Address(_) => self.of_addresses.allows(Protocol::Tcp, address, &[], is_local).map(drop),
-        };
-        allowed
+        }
     }
 
     /// Returns what to replace in the fields of a request to `target`.
