@@ -49,7 +49,7 @@ pub(crate) async fn run() -> Result<(), ()> {
             Ok(())
         }
         ["fail"] => Err(()),
-        ["trap"] => core::arch::wasm32::unreachable(),
+        ["trap"] => std::process::abort(),
         ["flood"] => flood(stdout::write_via_stream).await,
         ["flood-stderr"] => flood(stderr::write_via_stream).await,
         ["grow"] => grow(),

@@ -35,7 +35,7 @@ pub(crate) async fn handle(request: Request) -> Result<Response, ErrorCode> {
             reader.collect().await;
             Ok(text(200, "it happened\n"))
         }
-        "trap" => core::arch::wasm32::unreachable(),
+        "trap" => std::process::abort(),
         "trap-after" => Ok(trap_after()),
         "endless" => Ok(endless()),
         "short" => {
@@ -102,7 +102,7 @@ fn trap_after() -> Response {
     let (mut writer, body) = wit_stream::new();
     wit_bindgen::spawn_local(async move {
         writer.write_all(b"half".to_vec()).await;
-        core::arch::wasm32::unreachable()
+        std::process::abort()
     });
     respond(Fields::new(), 200, body, no_trailers())
 }
