@@ -3,6 +3,8 @@
 //!
 //! The variable has a placeholder. The host replaces it by the secret in requests to the upstream, so this program never sees the secret.
 
+#![expect(clippy::disallowed_methods, reason = "a guest reads its own variables")]
+
 use std::env;
 
 use wasip2::http::outgoing_handler;

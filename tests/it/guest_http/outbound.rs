@@ -53,7 +53,7 @@ fn assert_denied(framed: &Framed, code: &str, reason: &str) {
 async fn allowed_request_is_answered_and_accounted_for() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (mut daemon, client) = daemon(&[base.clone()], "").await;
+    let (mut daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let framed =
         fetch(&client, &http_policy(base.as_str()), &["GET", &format!("{base}/hello?q=1"), "-H", "x-a:b"]).await;
     assert_eq!(stdout(&framed), "200\nhello\n", "{}", framed.last);
@@ -74,7 +74,7 @@ async fn request_is_denied_by_each_part_of_a_rule() {
     let upstream = Upstream::http().await;
     let (address, port) = (upstream.address, upstream.address.port());
     let operator = format!("http://{address}");
-    let (_daemon, client) = daemon(&[operator.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&operator), "").await;
     let nothing = json!({});
     let rule = http_policy(format!("GET http://{address}/v1/"));
     let url = |rest: &str| format!("http://{address}{rest}");
@@ -149,7 +149,7 @@ async fn name_of_this_machine_and_its_own_ports_are_denied() {
 async fn redirect_is_not_followed() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let framed = fetch(&client, &http_policy(base.as_str()), &["GET", &format!("{base}/redirect")]).await;
     assert_eq!(stdout(&framed), "302\nelsewhere\n");
     assert_eq!(upstream.requests().len(), 1);
@@ -159,7 +159,7 @@ async fn redirect_is_not_followed() {
 async fn idle_connection_is_used_again_by_the_same_handler_only() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let (policy, url) = (http_policy(base.as_str()), format!("{base}/hello"));
     let framed = fetch(&client, &policy, &["GET", &url, "-n", "5"]).await;
     assert_eq!(stdout(&framed), "200\nhello\n".repeat(5));

@@ -1,6 +1,9 @@
 //! Uses `wasi:keyvalue` (both drafts), `wasi:blobstore`, `wasi:config` and `wasi:logging`. The first argument selects what it does; see
 //! `run`. Prints the result, or `error: …` and exits with 1.
 
+#![allow(clippy::disallowed_methods, clippy::exit, reason = "a guest reads its own variables and exits with a code")]
+#![allow(clippy::error_impl_error, reason = "the interfaces name their errors so")]
+
 mod objects;
 
 #[allow(clippy::all, clippy::pedantic, reason = "generated")]

@@ -93,13 +93,13 @@ fn put(container: &str, name: &str, size: usize, finish: bool) -> Done {
 /// Writes the pattern.
 fn write(value: &OutgoingValue, size: usize) -> Result<(), String> {
     let stream = value.outgoing_value_write_body().map_err(|()| "there is no stream")?;
-    let pattern: Vec<u8> = (0..PERIOD * 300).map(|index| (index % PERIOD) as u8).collect();
+    let pattern: Vec<u8> = (0..PERIOD * 300).map(|index| u8::try_from(index % PERIOD).unwrap_or_default()).collect();
     let mut written = 0;
     while written < size {
         let permitted = loop {
             match stream.check_write().map_err(explain)? {
                 0 => stream.subscribe().block(),
-                permitted => break permitted as usize,
+                permitted => break usize::try_from(permitted).unwrap_or(usize::MAX),
             }
         };
         let start = written % PERIOD;

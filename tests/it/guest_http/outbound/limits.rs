@@ -10,7 +10,7 @@ use super::{assert_denied, daemon, fetch, http_policy, network_usage, stdout};
 async fn slow_server_ends_at_the_limits_of_the_guest() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let policy = http_policy(base.as_str());
     let never = fetch(&client, &policy, &["GET", &format!("{base}/never"), "-t", "300"]).await;
     assert_eq!(stdout(&never), "error: ErrorCode::HttpResponseTimeout\n");
@@ -24,7 +24,7 @@ async fn slow_server_ends_at_the_limits_of_the_guest() {
 async fn run_that_ends_in_a_request_closes_its_connection() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let requested = json!({"http": [base], "timeout": "300ms"});
     for path in ["never", "stalled"] {
         let framed = fetch(&client, &requested, &["GET", &format!("{base}/{path}")]).await;
@@ -44,7 +44,7 @@ async fn run_that_ends_in_a_request_closes_its_connection() {
 async fn endless_bodies_end_at_the_limit_on_traffic() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let requested = json!({"http": [base], "traffic": 100_000});
     let framed = fetch(&client, &requested, &["GET", &format!("{base}/endless")]).await;
     framed.assert_outcome("network_cap", 137);
@@ -66,7 +66,7 @@ async fn endless_bodies_end_at_the_limit_on_traffic() {
 async fn connections_over_the_limit_are_denied() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let requested = json!({"http": [base], "connections": 0});
     let framed = fetch(&client, &requested, &["GET", &format!("{base}/hello")]).await;
     assert_eq!(stdout(&framed), "error: ErrorCode::ConnectionLimitReached\n");
@@ -78,7 +78,7 @@ async fn connections_over_the_limit_are_denied() {
 async fn heads_over_the_limits_are_errors() {
     let upstream = Upstream::http().await;
     let base = format!("http://{}", upstream.address);
-    let (_daemon, client) = daemon(&[base.clone()], "").await;
+    let (_daemon, client) = daemon(std::slice::from_ref(&base), "").await;
     let policy = http_policy(base.as_str());
     for path in ["fields", "long-field"] {
         let framed = fetch(&client, &policy, &["GET", &format!("{base}/{path}")]).await;

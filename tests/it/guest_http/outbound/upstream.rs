@@ -176,7 +176,9 @@ fn streamed(pieces: stream::BoxStream<'static, Bytes>) -> Response<Body> {
 }
 
 /// A stream that is `Sync`, as bodies must be.
-struct SyncStream(Mutex<std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>>);
+struct SyncStream(Mutex<Pieces>);
+
+type Pieces = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
 impl futures_util::Stream for SyncStream {
     type Item = Result<Frame<Bytes>, Infallible>;
