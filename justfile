@@ -46,6 +46,11 @@ strict *args: (jobs "--test")
 e2e *args: jobs
     cargo test --package capstan --test e2e {{ args }}
 
+# Test the pages of handlers in headless Chromium, which is installed if there is none.
+browser: (jobs "--prebuilt")
+    cargo build --package capstan
+    tests/browser/run
+
 # Measure requests per second, also of a bare server and of native processes, and many guests at once, with the profile of the tests.
 bench *args: build jobs
     cargo bench --profile dev --package capstan --bench requests -- {{ args }}
