@@ -6,6 +6,7 @@ mod conformance;
 mod connections;
 mod failures;
 mod hostile;
+mod inbox;
 mod outbound;
 mod respond_async;
 mod reuse;

@@ -14,7 +14,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Starts a daemon that serves routes, and returns clients of the API and of the routes.
-fn start(setup: Setup) -> (Daemon, Client, Client) {
+pub(super) fn start(setup: Setup) -> (Daemon, Client, Client) {
     let daemon = setup.arg("--serve").arg("tcp://127.0.0.1:0").start();
     let (api, routes) = (daemon.client(), routes_of(&daemon));
     (daemon, api, routes)
