@@ -8,7 +8,7 @@
 //!
 //! - [`variables`] builds the variables.
 //! - [`head`] parses the first lines of stdout, and [`response_head`] makes the head of the response of them.
-//! - [`respond`] waits for them, and sends the rest of stdout as the body.
+//! - [`respond`](mod@respond) waits for them, and sends the rest of stdout as the body.
 //!
 //! Not supported, on purpose: arguments from the query (RFC 3875, 4.4), `nph-` scripts, and local redirects within the daemon: a `Location`
 //! goes to the client.

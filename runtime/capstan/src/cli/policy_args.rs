@@ -65,7 +65,7 @@ pub(super) struct PolicyArgs {
     allow_net: Option<Vec<Rule>>,
     /// HTTP requests that the guest may send. May be repeated [default: none]
     ///
-    /// Examples: https://api.example.com/v1/, "GET,HEAD https://*.example.org"
+    /// Examples: `https://api.example.com/v1/`, `"GET,HEAD https://*.example.org"`
     #[arg(long, value_name = "RULE")]
     http: Option<Vec<HttpRule>>,
     /// Maximum number of TCP connections and UDP peers, together [default: 64]
