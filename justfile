@@ -8,9 +8,9 @@ export PATH := tools / "bin:" + env("PATH")
 default:
     @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Build the library and the command. Guests that answer HTTP are components, which only `jobs` can link.
+# Build the library and the command.
 build *args:
-    cargo build --workspace --exclude web --exclude p3 --exclude conformance-rust-p3 --exclude proxy --exclude resize --exclude transform {{ args }}
+    cargo build --workspace {{ args }}
 
 # Compile the guest programs to target/guests. Unchanged programs come from the cache.
 jobs *args:

@@ -54,16 +54,20 @@ get_node() {
             "Install nodejs and npm by hand: https://nodejs.org"
 }
 
-# Sets $wit to a directory with the world `job` of the conformance jobs. The packages of WASI 0.2 come with wasmtime, which cargo has anyway.
+# wit_world CRATE DIRECTORY FILE: sets $wit to a directory with the world in FILE. The packages of WASI come with the crate, which cargo has
+# anyway, in its DIRECTORY.
 wit_world() {
-    wit=$out/.wit
-    local crate
+    local name=$1 packages=$2 file=$3 crate
+    wit=$out/.wit-$(basename "$file" .wit)
     crate=$(cargo metadata --format-version 1 --locked 2>"$log" | python3 -c '
 import json, sys
-print(*{p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "wasmtime-wasi"})') ||
-        die "cargo cannot find the crate wasmtime-wasi (see $log)"
+print(*{p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]})' "$name") ||
+        die "cargo cannot find the crate $name (see $log)"
     rm -rf "$wit"
     mkdir -p "$wit"
-    cp -r "${crate%/*}/src/p2/wit/deps" "$wit/deps"
-    cp tests/guests/conformance/job.wit "$wit/"
+    cp -r "${crate%/*}/$packages" "$wit/deps"
+    cp "$file" "$wit/"
 }
+
+# The world `job` of the conformance jobs.
+job_world() { wit_world wasmtime-wasi src/p2/wit/deps tests/guests/conformance/job.wit; }

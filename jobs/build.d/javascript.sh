@@ -13,7 +13,7 @@ componentize_js() {
     sum=$(digest npm "$dir" tests/guests/conformance/job.wit jobs/build.d/npm jobs/build.d/javascript.sh)
     is_current "$name" "$sum" && return 0
     npm_modules
-    wit_world
+    job_world
     say "compiling $name with componentize-qjs"
     # Removes the types, and puts all modules of the project into one.
     "$modules/.bin/esbuild" "$3" --bundle --format=esm '--external:wasi:*' "--outfile=$bundle" --log-level=warning
