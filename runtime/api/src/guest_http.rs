@@ -95,7 +95,7 @@ async fn answer(state: Arc<ApiState>, mut request: Request, target: Target) -> R
     if let Some(files) = route.and_then(|route| route.files.as_deref()) {
         return static_files::answer(&state.engine, &request.head, &target, files).await;
     }
-    check_handler(&state, &target)?;
+    let is_component = answers_itself(&state, &target)?;
     let signed = match route.and_then(|route| route.signature.as_ref()) {
         Some(rule) => Some(signature::read_verified(&state, &mut request, rule, &target.handler).await?),
         None => None,
@@ -105,30 +105,19 @@ async fn answer(state: Arc<ApiState>, mut request: Request, target: Target) -> R
         Some(route) => route.respond_async,
         None => asynchronous::is_preferred(&request.head.headers),
     };
-    if is_async {
-        return answer_later(state, request, target, signed).await;
+    match (is_async, is_component) {
+        (true, true) => Err(Error::async_unsupported(&target.handler)),
+        (true, false) => answer_later(state, request, target, signed).await,
+        (false, true) => answer_as_proxy(state, request, target, signed.unwrap_or_default()).await,
+        (false, false) => cgi::answer(state, request, &target, signed.unwrap_or_default()).await,
     }
-    answer_now(state, request, target, signed.unwrap_or_default()).await
 }
 
-/// Lets the handler of `target` answer. `read` is what was read of the body already.
-async fn answer_now(
-    state: Arc<ApiState>,
-    request: Request,
-    target: Target,
-    read: Bytes,
-) -> Result<Response<Body>, Error> {
-    if state.engine.resolve(&target.handler)?.info().answers_http {
-        return answer_as_proxy(state, request, target, read).await;
-    }
-    cgi::answer(state, request, &target, read).await
-}
-
-/// Checks that a handler can answer requests.
+/// Returns whether the handler of `target` answers itself, as a component of `wasi:http`. Otherwise it is a command, which answers by CGI.
 ///
 /// # Errors
-/// [`Error`]: 404 if there is none, 403 for a builtin, 501 for a library.
-fn check_handler(state: &ApiState, target: &Target) -> Result<(), Error> {
+/// [`Error`]: 404 if there is no such handler, 403 for a builtin, 501 for a library.
+fn answers_itself(state: &ApiState, target: &Target) -> Result<bool, Error> {
     let resolved = state.engine.resolve(&target.handler)?;
     let info = resolved.info();
     if info.kind == Kind::Native {
@@ -137,7 +126,7 @@ fn check_handler(state: &ApiState, target: &Target) -> Result<(), Error> {
     if info.is_library && !info.answers_http {
         return Err(Error::library_cannot_answer(&target.handler));
     }
-    Ok(())
+    Ok(info.answers_http)
 }
 
 /// Lets a component of the world `wasi:http/proxy` answer.

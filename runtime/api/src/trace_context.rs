@@ -1,7 +1,7 @@
 //! [`TraceContext`]: which trace a request belongs to, as <https://www.w3.org/TR/trace-context/> says.
 //!
 //! A valid context is kept, with a new id for the part of the handler. Else a new trace begins, which is not sampled: the daemon records no
-//! spans itself.
+//! spans itself. One bit of each new id is set, because an id of zeros is not valid.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -32,7 +32,10 @@ impl TraceContext {
         if let Some(state) = state {
             headers.insert(TRACESTATE, state);
         }
-        let context = parent.unwrap_or_else(|| Self { trace_id: random_hex::<16>(), is_sampled: false });
+        let context = parent.unwrap_or_else(|| Self {
+            trace_id: format!("{:032x}", rand::random::<u128>() | 1 << 120),
+            is_sampled: false,
+        });
         headers.insert(TRACEPARENT, context.to_header());
         context
     }
@@ -56,8 +59,8 @@ impl TraceContext {
     }
 
     fn to_header(&self) -> HeaderValue {
-        let (span_id, flags) = (random_hex::<8>(), u8::from(self.is_sampled));
-        let text = format!("00-{}-{span_id}-{flags:02x}", self.trace_id);
+        let (span_id, flags) = (rand::random::<u64>() | 1 << 56, u8::from(self.is_sampled));
+        let text = format!("00-{}-{span_id:016x}-{flags:02x}", self.trace_id);
         HeaderValue::try_from(text).expect("hexadecimal digits and dashes are header text")
     }
 }
@@ -67,15 +70,6 @@ fn state(headers: &HeaderMap) -> Option<HeaderValue> {
     let lines = headers.get_all(TRACESTATE).iter().map(|line| line.to_str().ok());
     let state = lines.collect::<Option<Vec<_>>>()?.join(",");
     (1..=MAX_STATE).contains(&state.len()).then(|| HeaderValue::try_from(state).ok())?
-}
-
-/// Returns `N` random bytes that are not all zero, in hexadecimal digits.
-fn random_hex<const N: usize>() -> String {
-    let mut bytes = [0; N];
-    // Without random bytes an id is only less unique.
-    let _ = getrandom::fill(&mut bytes);
-    bytes[0] |= 1;
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -33,24 +33,20 @@ pub(super) fn is_preferred(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Submits the request as a durable job, and answers with its id. The job is on the disk once the response is sent.
+/// Submits the request to a command as a durable job, and answers with its id. The job is on the disk once the response is sent.
 ///
 /// `body` is the body if it was read already, as for a signature; else it is read here. The request is the variables and the stdin of the job,
 /// and the output of the job is what the command would have answered, its head included. With `Idempotency-Key`, a repeated request is the
 /// same job.
 ///
 /// # Errors
-/// [`Error`]: 501 `async_unsupported` for a component that answers HTTP itself; 413, 408, 429 as for other durable jobs.
+/// [`Error`]: 413, 408, 429 as for other durable jobs.
 pub(super) async fn answer_later(
     state: Arc<ApiState>,
-    request: Request,
+    mut request: Request,
     target: Target,
     body: Option<Bytes>,
 ) -> Result<Response<Body>, Error> {
-    let mut request = request;
-    if state.engine.resolve(&target.handler)?.info().answers_http {
-        return Err(Error::async_unsupported(&target.handler));
-    }
     let key = idempotency_key::from_headers(&request.head.headers)?;
     let body = match body {
         Some(body) => body,

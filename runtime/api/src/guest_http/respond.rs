@@ -7,12 +7,10 @@ use capstan_core::http::{Fields, PendingResponse, ResponseHead, Trailers};
 use capstan_core::outcome::Outcome;
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd, StartError};
-use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode};
-use tokio::time::timeout;
 
 use super::super::body::{self, Aborted, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameResult};
@@ -51,12 +49,8 @@ pub(super) async fn respond(
     };
     let mut response = head_of(&head, body::full(Bytes::new()))?;
     let mut output = BufferedOutput::default();
-    // A short run has ended by now, and needs no timer.
-    let mut end = output.read_to_end(&mut stdout, COMPLETE, job).now_or_never();
-    if end.is_none() && pending.is_whole {
-        end = timeout(END_DELAY, output.read_to_end(&mut stdout, COMPLETE, job)).await.ok();
-    }
-    if let Some(end) = end.flatten() {
+    let delay = pending.is_whole.then_some(END_DELAY);
+    if let Some(end) = output.read_to_end_within(delay, &mut stdout, COMPLETE, job).await {
         if !end.outcome.is_success() {
             return Err(failure(job, &end));
         }

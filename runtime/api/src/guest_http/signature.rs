@@ -71,29 +71,30 @@ pub(super) fn verify(
     body: &[u8],
     now: Timestamp,
 ) -> Result<(), SignatureError> {
-    match rule.scheme {
-        SignatureScheme::Github => verify_github(secret, headers, body),
-        SignatureScheme::Stripe => verify_stripe(rule, secret, headers, body, now),
-        SignatureScheme::StandardWebhooks => verify_standard(rule, secret, headers, body, now),
-    }
+    let is_signed = match rule.scheme {
+        SignatureScheme::Github => is_signed_by_github(secret, headers, body),
+        SignatureScheme::Stripe => is_signed_by_stripe(rule, secret, headers, body, now),
+        SignatureScheme::StandardWebhooks => is_signed_by_standard(rule, secret, headers, body, now),
+    }?;
+    if is_signed { Ok(()) } else { Err(SignatureError::Mismatch) }
 }
 
 /// `X-Hub-Signature-256: sha256=HEX` over the body.
-fn verify_github(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
+fn is_signed_by_github(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<bool, SignatureError> {
     const HEADER: &str = "x-hub-signature-256";
     let digits = header(headers, HEADER)?.strip_prefix("sha256=").ok_or(SignatureError::Form(HEADER))?;
     let signature = from_hex(digits).ok_or(SignatureError::Form(HEADER))?;
-    if is_signature(secret.reveal().as_bytes(), &[body], &signature) { Ok(()) } else { Err(SignatureError::Mismatch) }
+    Ok(is_signature(secret.reveal().as_bytes(), &[body], &signature))
 }
 
 /// `Stripe-Signature: t=SECONDS,v1=HEX,…` over `SECONDS.BODY`. Several `v1` are there while a secret is replaced.
-fn verify_stripe(
+fn is_signed_by_stripe(
     rule: &SignatureRule,
     secret: &Secret,
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> Result<(), SignatureError> {
+) -> Result<bool, SignatureError> {
     const HEADER: &str = "stripe-signature";
     let pairs: Vec<_> = header(headers, HEADER)?.split(',').filter_map(|pair| pair.trim().split_once('=')).collect();
     let timestamp = pairs.iter().find(|(name, _)| *name == "t").ok_or(SignatureError::Form(HEADER))?.1;
@@ -101,21 +102,17 @@ fn verify_stripe(
     let mut signatures = pairs.iter().filter(|(name, _)| *name == "v1").filter_map(|(_, digits)| from_hex(digits));
     let signed = [timestamp.as_bytes(), b".", body];
     let key = secret.reveal().as_bytes();
-    if signatures.any(|signature| is_signature(key, &signed, &signature)) {
-        Ok(())
-    } else {
-        Err(SignatureError::Mismatch)
-    }
+    Ok(signatures.any(|signature| is_signature(key, &signed, &signature)))
 }
 
 /// `Webhook-Signature: v1,BASE64 …` over `ID.SECONDS.BODY`.
-fn verify_standard(
+fn is_signed_by_standard(
     rule: &SignatureRule,
     secret: &Secret,
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> Result<(), SignatureError> {
+) -> Result<bool, SignatureError> {
     let (id, timestamp) = (header(headers, "webhook-id")?, header(headers, "webhook-timestamp")?);
     check_time(rule, timestamp, now, "webhook-timestamp")?;
     let encoded = secret.reveal().strip_prefix(KEY_PREFIX).unwrap_or(secret.reveal());
@@ -123,11 +120,7 @@ fn verify_standard(
     let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
     let listed = header(headers, "webhook-signature")?.split(' ').filter_map(|item| item.strip_prefix("v1,"));
     let mut signatures = listed.filter_map(|encoded| BASE64.decode(encoded).ok());
-    if signatures.any(|signature| is_signature(&key, &signed, &signature)) {
-        Ok(())
-    } else {
-        Err(SignatureError::Mismatch)
-    }
+    Ok(signatures.any(|signature| is_signature(&key, &signed, &signature)))
 }
 
 /// Returns the value of a header that occurs once.

@@ -4,11 +4,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
+use futures_util::FutureExt as _;
 use futures_util::stream::Stream;
+use tokio::time::timeout;
 
 /// The stdout of a run, read by the connection of its client. Dropping it breaks the pipe.
 #[derive(Debug)]
@@ -78,6 +81,27 @@ pub(crate) struct BufferedOutput {
 }
 
 impl BufferedOutput {
+    /// Creates a buffer that begins with `first`.
+    pub(crate) fn starting_with(first: Bytes) -> Self {
+        Self { first, more: BytesMut::new() }
+    }
+
+    /// Reads the output of a run that ends at once, or within `delay`, and returns its end. `None` for other runs, and where the output exceeds
+    /// `max` bytes: what was read is in `self`.
+    pub(crate) async fn read_to_end_within(
+        &mut self,
+        delay: Option<Duration>,
+        stdout: &mut Source,
+        max: usize,
+        job: &Job,
+    ) -> Option<Arc<JobEnd>> {
+        // A short run has ended by now, and needs no timer.
+        if let Some(end) = self.read_to_end(stdout, max, job).now_or_never() {
+            return end;
+        }
+        timeout(delay?, self.read_to_end(stdout, max, job)).await.ok().flatten()
+    }
+
     /// Reads the output of a run, and returns its end; `None` where the output exceeds `max` bytes.
     ///
     /// Cancel-safe: what was read is in `self`.

@@ -6,13 +6,11 @@ use bytes::Bytes;
 use capstan_core::outcome::Outcome;
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
-use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio::time::timeout;
 
 use super::super::body::{self, Aborted, Body};
 use super::super::disconnect::{CancelOnDisconnect, Client, FrameResult};
@@ -50,12 +48,7 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let cancel_on_disconnect = CancelOnDisconnect::new(job);
     let mut output = BufferedOutput::default();
-    // A short run has ended by now, and needs no timer.
-    let mut end = output.read_to_end(&mut stdout, HEAD_BUFFER, job).now_or_never();
-    if end.is_none() {
-        end = timeout(HEAD_DELAY, output.read_to_end(&mut stdout, HEAD_BUFFER, job)).await.ok();
-    }
-    if let Some(Some(end)) = end {
+    if let Some(end) = output.read_to_end_within(Some(HEAD_DELAY), &mut stdout, HEAD_BUFFER, job).await {
         return complete_response(output.into_bytes(), &end, &stdin_end);
     }
     let stdout = Output::new(stdout);

@@ -1,22 +1,19 @@
 //! Waits for the head that a command prints, and sends the rest of its output.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use capstan_core::stream::Source;
 use capstan_engine::job::{Job, JobEnd};
-use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
-use tokio::time::timeout;
 
 use super::super::super::body::{self, Body};
 use super::super::super::disconnect::{CancelOnDisconnect, Client};
 use super::super::super::error::Error;
-use super::super::super::run::output::Output;
+use super::super::super::run::output::{BufferedOutput, Output};
 use super::super::super::run::spill::{self, Spill};
 use super::super::super::state::ApiState;
 use super::super::super::stdin::StdinEnd;
@@ -61,13 +58,9 @@ pub(super) async fn respond(answer: Answer<'_>, stdout: Source, client: Client) 
             () = client.disconnected() => Err(Error::bad_gateway("the client has disconnected")),
         };
     }
-    let mut collected = Collected { first, more: BytesMut::new() };
-    // A short run has ended by now, and needs no timer.
-    let mut end = collected.read_to_end(&mut stdout, answer.job).now_or_never();
-    if end.is_none() {
-        end = timeout(BODY_DELAY, collected.read_to_end(&mut stdout, answer.job)).await.ok();
-    }
-    if let Some(Some(end)) = end {
+    let mut collected = BufferedOutput::starting_with(first);
+    let end = collected.read_to_end_within(Some(BODY_DELAY), &mut stdout, BODY_BUFFER, answer.job).await;
+    if let Some(end) = end {
         return complete(&answer, head, collected.into_bytes(), &end);
     }
     Ok(streamed(answer, head, collected.into_bytes(), stdout, client, cancel_on_disconnect))
@@ -176,36 +169,6 @@ fn new_response(status: StatusCode, headers: hyper::HeaderMap, length: Option<u6
 fn close_if_unread(response: &mut Response<Body>, stdin_end: &StdinEnd) {
     if !stdin_end.is_cancelled() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-}
-
-/// The start of a body. That of a short run is one piece, which is not copied.
-struct Collected {
-    first: Bytes,
-    more: BytesMut,
-}
-
-impl Collected {
-    /// Reads the rest of the body, and returns the end of the run; `None` if the body is larger than [`BODY_BUFFER`].
-    ///
-    /// Cancel-safe: what was read is in `self`.
-    async fn read_to_end(&mut self, stdout: &mut Source, job: &Job) -> Option<Arc<JobEnd>> {
-        while self.first.len() + self.more.len() <= BODY_BUFFER {
-            let bytes = stdout.read_bytes().await;
-            if bytes.is_empty() {
-                return Some(job.wait().await);
-            }
-            if self.first.is_empty() {
-                self.first = bytes;
-            } else {
-                self.more.extend_from_slice(&bytes);
-            }
-        }
-        None
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.more.is_empty() { self.first } else { [self.first, self.more.freeze()].concat().into() }
     }
 }
 
