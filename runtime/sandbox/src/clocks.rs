@@ -7,7 +7,7 @@
 
 mod monotonic_clock;
 mod poll_oneoff;
-pub(super) mod preview3;
+mod preview3;
 mod virtual_clock;
 
 use std::time::{Duration, SystemTime};

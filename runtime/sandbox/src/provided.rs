@@ -56,8 +56,8 @@ pub(super) const SAME_IN_DRAFT: [&str; 41] = [
 pub(super) const DIFFERENT_IN_DRAFT: [&str; 5] =
     ["fd_filestat_get", "fd_seek", "path_filestat_get", "poll_oneoff", "sock_accept"];
 
-/// The interfaces of WASI 0.2 that there are. Those of 0.3 are in [`PREVIEW3`].
-pub(super) const INTERFACES: [&str; 29] = [
+/// The interfaces that there are in WASI 0.2 and, with the feature `p3`, in 0.3.
+const PREVIEW2_AND_3: [&str; 15] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -69,17 +69,21 @@ pub(super) const INTERFACES: [&str; 29] = [
     "wasi:cli/terminal-stdin",
     "wasi:cli/terminal-stdout",
     "wasi:clocks/monotonic-clock",
+    "wasi:http/types",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+];
+
+/// The other interfaces of 0.2.
+const PREVIEW2: [&str; 14] = [
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
     "wasi:http/outgoing-handler",
-    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
     "wasi:sockets/instance-network",
     "wasi:sockets/ip-name-lookup",
     "wasi:sockets/network",
@@ -89,28 +93,8 @@ pub(super) const INTERFACES: [&str; 29] = [
     "wasi:sockets/udp-create-socket",
 ];
 
-/// The interfaces of WASI 0.3 that there are, with the feature `p3`.
-const PREVIEW3: [&str; 19] = [
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stderr",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stderr",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:cli/types",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/system-clock",
-    "wasi:clocks/types",
-    "wasi:http/client",
-    "wasi:http/types",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
-];
+/// The other interfaces of 0.3.
+const PREVIEW3: [&str; 4] = ["wasi:cli/types", "wasi:clocks/system-clock", "wasi:clocks/types", "wasi:http/client"];
 
 /// Returns whether Capstan provides what a program imports. The linker also compares the types.
 pub(super) fn is_provided(import: &Import<'_>) -> bool {
@@ -135,10 +119,11 @@ pub(super) fn is_function_provided(module: &str, name: &str) -> bool {
 /// Returns whether Capstan provides the interface `name`, which may end in a version.
 pub(super) fn is_interface_provided(name: &str) -> bool {
     let (interface, version) = split_version(name);
+    let is_in = |others: &[&str]| PREVIEW2_AND_3.contains(&interface) || others.contains(&interface);
     match version {
         _ if stores::INTERFACES.contains(&name) => true,
-        Some(version) if is_preview3(version) => PREVIEW3.contains(&interface),
-        _ => INTERFACES.contains(&interface) && version.is_none_or(is_version_provided),
+        Some(version) if is_preview3(version) => is_in(&PREVIEW3),
+        _ => is_in(&PREVIEW2) && version.is_none_or(is_version_provided),
     }
 }
 

@@ -65,7 +65,9 @@ async fn run_in_store(
         }
         None => match Host::new(call, program.uses_network.then_some(&context.resolver)) {
             Ok(mut host) => {
-                host.http.set_client(resources.client.clone());
+                if program.uses_network {
+                    host.http.set_client(resources.client.clone());
+                }
                 (host.into_store(engine, max_hostcall(program, prepared.is_some(), limits)), None)
             }
             Err(error) => return Outcome::HostError { message: format!("cannot set up WASI for the run: {error:#}") },

@@ -1,4 +1,4 @@
-//! `wasi:clocks/monotonic-clock` 0.2: its sleeps advance the virtual clock of the guest when they are over.
+//! `wasi:clocks/monotonic-clock` 0.2, and the view that 0.3 shares with it: sleeps advance the virtual clock of the guest when they are over.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ pub(crate) struct HasMonotonicClock;
 
 /// The monotonic clock of one guest.
 pub(crate) struct MonotonicClockView<'a> {
-    clocks: WasiClocksCtxView<'a>,
+    pub(super) clocks: WasiClocksCtxView<'a>,
     /// `None` if the guest has a clock of the host.
-    virtual_clock: Option<VirtualClock>,
+    pub(super) virtual_clock: Option<VirtualClock>,
 }
 
 /// A sleep of a guest with a virtual clock.

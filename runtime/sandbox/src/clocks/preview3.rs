@@ -3,36 +3,12 @@
 use std::time::Duration;
 
 use wasmtime::Result;
-use wasmtime::component::{Accessor, HasData};
+use wasmtime::component::Accessor;
 use wasmtime_wasi::HostMonotonicClock as _;
-use wasmtime_wasi::clocks::{WasiClocksCtxView, WasiClocksView as _};
 use wasmtime_wasi::p3::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p3::bindings::clocks::types;
 
-use super::VirtualClock;
-use crate::host::Host;
-
-/// Names [`MonotonicClockView`] to a linker.
-pub(crate) struct HasMonotonicClock;
-
-/// The monotonic clock of one guest.
-pub(crate) struct MonotonicClockView<'a> {
-    clocks: WasiClocksCtxView<'a>,
-    /// `None` if the guest has a clock of the host.
-    virtual_clock: Option<VirtualClock>,
-}
-
-impl HasData for HasMonotonicClock {
-    type Data<'a> = MonotonicClockView<'a>;
-}
-
-impl HasMonotonicClock {
-    /// Returns the view for a call of a guest.
-    pub(crate) fn from_host(host: &mut Host) -> MonotonicClockView<'_> {
-        let virtual_clock = host.virtual_clock.clone();
-        MonotonicClockView { clocks: host.clocks(), virtual_clock }
-    }
-}
+use super::monotonic_clock::{HasMonotonicClock, MonotonicClockView};
 
 impl monotonic_clock::Host for MonotonicClockView<'_> {
     fn now(&mut self) -> Result<u64> {

@@ -10,7 +10,7 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p3::bindings::{cli, clocks};
 use wasmtime_wasi::p3::random;
 
-use crate::clocks::preview3::HasMonotonicClock;
+use crate::clocks::HasMonotonicClock;
 use crate::host::Host;
 use crate::stdio::HasStandardStreams;
 
